@@ -1,0 +1,64 @@
+"""Every error that AgentLM raises on purpose, sorted by who can act on it.
+
+    AgentLMError
+    ├── RequestError            the caller of the API: answered as 4xx with `param`
+    │   ├── NotFoundError       404: unknown model, trajectory, completion (or somebody else's)
+    │   ├── ConflictError       409: the thing is not in a state that allows this
+    │   └── ContextLengthError  400 `context_length_exceeded`
+    ├── OperatorError           whoever runs the program: one line on stderr, exit code 2
+    └── UnavailableError        nobody, for now: 503, try again (store or engine is down)
+
+`tools.ToolError` (the model can act on it) lives with the tool contract in `agent.py`.
+"""
+
+
+class AgentLMError(Exception):
+    """Root of the tree; `str(error)` is always fit to be shown to whoever can act."""
+
+
+class RequestError(AgentLMError):
+    """The request can't be served as it is.
+
+    `param` names the offending field in the caller's own terms (`messages[0].content`), `code` is
+    OpenAI's machine-readable word or None.
+    """
+
+    status = 400
+    type = "invalid_request_error"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+class NotFoundError(RequestError):
+    """No such thing, or it belongs to another owner: the two are not told apart on purpose."""
+
+    status = 404
+
+
+class ConflictError(RequestError):
+    """The thing exists, but its state does not allow the operation."""
+
+    status = 409
+
+
+class ContextLengthError(RequestError):
+    """The prompt alone fills the model's context."""
+
+    def __init__(self, prompt_tokens: int, limit: int, *, param: str = "messages") -> None:
+        super().__init__(
+            f"the prompt has {prompt_tokens} tokens; this model's context is {limit}, and at least "
+            "one token must be left for the answer",
+            param=param,
+            code="context_length_exceeded",
+        )
+
+
+class OperatorError(AgentLMError):
+    """A setting, file, directory or address that whoever runs the program has to mend."""
+
+
+class UnavailableError(AgentLMError):
+    """The store or the engine can't take work now; the caller may try again."""

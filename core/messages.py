@@ -1,0 +1,59 @@
+"""The words of a conversation: what a client sends and gets, whatever model renders them.
+
+Text only. `developer` is read as `system`; content parts are joined before they come here, so past
+the HTTP edge there are no dict messages and no unions of content types.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+class Frozen(BaseModel):
+    """Immutable data: unknown fields are refused, docstrings under fields are their description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ToolCall(Frozen):
+    """One call that a model made."""
+
+    id: str
+    """`call_…`, unique in the log: results of client tools find their trajectory by it."""
+    name: str
+    arguments: str
+    """Verbatim text as the model wrote it; JSON if decoding was constrained."""
+
+    def parsed(self) -> dict[str, Any]:
+        """The arguments as an object. Raises ValueError if they are not a JSON object."""
+        value = json.loads(self.arguments)
+        if not isinstance(value, dict):
+            raise ValueError(f"arguments must be a JSON object, got {type(value).__name__}")
+        return value
+
+
+class Message(Frozen):
+    """One message of a conversation as a client sees it."""
+
+    role: Role
+    content: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """On assistant messages."""
+    tool_call_id: str | None = None
+    """On tool messages: the call that this answers."""
+
+
+class ToolSpec(Frozen):
+    """A tool as the model is told of it."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON schema of the arguments object."""
+    owner: Literal["client", "server"] = "client"
+    """Who runs it: a client's call is returned to the client, a server's runs in the loop."""

@@ -1,0 +1,50 @@
+"""Resolve pyproject's extras to a lock file: `python deploy/lock/make_lock.py cpu > deploy/lock/cpu.txt`.
+
+Runs pip's resolver without installing and prints `name==version`, sorted, without the packages of
+exclude.txt. Needs a recent pip (`--report`); `make lock` calls it.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).parent
+EXTRAS = {
+    "cpu": ["server", "cpu", "train", "langchain", "tools", "data", "postgres", "dev"],
+    "gpu": ["server", "gpu", "train", "langchain", "tools", "data", "postgres", "dev"],
+}
+
+
+def requirements(kind: str) -> list[str]:
+    """The project's own requirements and those of the kind's extras, as pip takes them."""
+    project = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["project"]
+    chosen = list(project["dependencies"])
+    for extra in EXTRAS[kind]:
+        chosen += project["optional-dependencies"][extra]
+    return [line for line in chosen if not line.startswith("agentlm[")]
+
+
+def main() -> None:
+    kind = sys.argv[1]
+    excluded = set(re.findall(r"^([a-z][\w-]*)", (HERE / "exclude.txt").read_text(), re.M))
+    with tempfile.NamedTemporaryFile() as report:
+        command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed"]
+        command += ["--quiet", "--report", report.name, *requirements(kind)]
+        subprocess.run(command, check=True)
+        found = json.loads(Path(report.name).read_text())["install"]
+    pins = {
+        re.sub(r"[-_.]+", "-", item["metadata"]["name"]).lower(): item["metadata"]["version"]
+        for item in found
+    }
+    print(f"# Made by `make lock` ({kind}). Install with --no-deps: exclude.txt says why.")
+    for name in sorted(pins.keys() - excluded):
+        # A local version (`+cpu`) says which build pip found, not which release is meant.
+        print(f"{name}=={pins[name].split('+')[0]}")
+
+
+if __name__ == "__main__":
+    main()
