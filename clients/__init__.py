@@ -1,0 +1,1 @@
+"""Ways into AgentLM from other libraries."""

@@ -1,0 +1,1 @@
+"""Tasks with a score, played against any OpenAI-compatible URL."""

@@ -1,0 +1,1 @@
+"""Training a successor from the record: select, filter, tokenise, train, register, publish."""

@@ -1,0 +1,1 @@
+"""Hands: the sandboxed actions that a model may take."""
