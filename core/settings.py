@@ -1,32 +1,36 @@
 """Settings shared by every command: where data is, and how flags, environment and file combine.
 
 A command's settings are one frozen class: each field is a flag (`--data-dir`), an environment
-variable (`AGENTLM_DATA_DIR`) and a key of the `--config` file; its docstring is its help.
+variable (`AGENTLM_DATA_DIR`) and a key of the `--config` file (`data_dir`); its docstring is its
+help. The flag wins over the environment, the environment over the file, the file over the default.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+import difflib
+import inspect
+import re
+from argparse import Action, ArgumentParser
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import Field, ValidationError
+import yaml
+from pydantic import AfterValidator, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    CliPositionalArg,
     CliSettingsSource,
-    PydanticBaseSettingsSource,
+    EnvSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    YamlConfigSettingsSource,
 )
 
 from agentlm.errors import OperatorError
 
-
-def default_data_dir() -> Path:
-    """Where the log, the models and the sandboxes live if nothing else is said."""
-    return Path.home() / ".local" / "share" / "agentlm"
+Directory = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
 class Settings(BaseSettings):
@@ -41,9 +45,10 @@ class Settings(BaseSettings):
         cli_implicit_flags=True,
         cli_hide_none_type=True,
         cli_avoid_json=True,
+        cli_exit_on_error=False,
     )
 
-    data_dir: Path = Field(default_factory=default_data_dir)
+    data_dir: Directory = Path("~/.local/share/agentlm")
     """Directory of the log, the models and the sandboxes."""
     store_url: str | None = None
     """SQLAlchemy URL of the log; the default is SQLite in the data directory."""
@@ -64,3 +69,136 @@ class Settings(BaseSettings):
                 f"the data directory {self.data_dir} can't be written: {error.strerror or error}"
             ) from error
         return self.data_dir
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def parse(settings: type[S], argv: Sequence[str], prog: str) -> S:
+    """Build a command's settings; `prog` is the command as the user typed it (`agentlm serve`).
+
+    `--help` prints and raises SystemExit. Raises OperatorError with one line per wrong setting.
+    """
+    chosen, unknown = parse_known(settings, argv, prog)
+    if unknown:
+        raise OperatorError(unknown_argument(unknown[0], _flags(settings)))
+    return chosen
+
+
+def parse_known(settings: type[S], argv: Sequence[str], prog: str) -> tuple[S, list[str]]:
+    """As `parse`, and return the arguments that are none of the command's beside the settings."""
+    source = CliSettingsSource[Any](settings, cli_prog_name=prog, add_argument_method=_add_argument)
+    parser = source.root_parser
+    parser.description = inspect.cleandoc(settings.__doc__ or "")
+    parser.add_argument("--config", metavar="FILE", help="YAML file of settings")
+    try:
+        found, unknown = parser.parse_known_args(list(argv))
+        config: str | None = vars(found).pop("config")
+        layers = [
+            _Layer("--", source(parsed_args=found)()),
+            _Layer("AGENTLM_", EnvSettingsSource(settings)()),
+            _Layer(f"{config}: ", _read_config(Path(config)) if config else {}),
+        ]
+    except SettingsError as error:
+        raise OperatorError(_explain_syntax(error)) from error
+    try:
+        return settings(**_merged(layers)), unknown
+    except ValidationError as error:
+        lines = [_explain(detail, layers, settings) for detail in error.errors()]
+        raise OperatorError("\n".join(lines)) from error
+
+
+def unknown_argument(argument: str, known: Sequence[str]) -> str:
+    """The line that says an argument is none of the known ones, and names the nearest."""
+    nearest = difflib.get_close_matches(argument.split("=")[0], known, n=1)
+    hint = f"; did you mean {nearest[0]}?" if nearest else "; --help lists what is known"
+    return f"unknown argument {argument}{hint}"
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """The settings that one place gave, and how that place calls a setting."""
+
+    prefix: str
+    values: Mapping[str, Any]
+
+    def name(self, field: str) -> str:
+        match self.prefix:
+            case "--":
+                field = field.replace("_", "-")
+            case "AGENTLM_":
+                field = field.upper()
+        return self.prefix + field
+
+
+def _add_argument(parser: ArgumentParser, *names: str, **options: Any) -> Action:
+    """What pydantic-settings would add, in the words of a help page instead of Python's types."""
+    metavar = options.get("metavar")
+    if isinstance(metavar, str):
+        words = {"str": "TEXT", "int": "N", "float": "X", "Path": "PATH"}
+        options["metavar"] = words.get(metavar, "A,B" if metavar.startswith("tuple") else metavar)
+    if options.get("help"):
+        options["help"] = options["help"].replace(" (default: None)", "")
+    return parser.add_argument(*names, **options)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except OSError as error:
+        raise OperatorError(f"--config {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise OperatorError(f"--config {path} is not YAML: {error}".replace("\n", " ")) from error
+    if not isinstance(values, dict):
+        raise OperatorError(f"--config {path}: expected keys and values, got {values!r}")
+    return {str(key).replace("-", "_"): value for key, value in values.items()}
+
+
+def _merged(layers: Sequence[_Layer]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for layer in reversed(layers):
+        merged = _updated(merged, layer.values)
+    return merged
+
+
+def _updated(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {
+        key: _updated(old[key], value)
+        for key, value in new.items()
+        if isinstance(value, Mapping) and isinstance(old.get(key), Mapping)
+    }
+    return {**old, **new, **nested}
+
+
+def _explain_syntax(error: SettingsError) -> str:
+    message = str(error).removeprefix("error parsing CLI: ").removeprefix("argument ")
+    field = re.match(r'error parsing value for field "(\w+)" from source "EnvSettings', message)
+    return f"AGENTLM_{field[1].upper()}: expected JSON" if field else message
+
+
+def _explain(detail: ErrorDetails, layers: Sequence[_Layer], settings: type[BaseSettings]) -> str:
+    message = re.sub(r"^(Value|Assertion) error, ", "", detail["msg"])
+    if not detail["loc"]:
+        return message
+    field = str(detail["loc"][0])
+    origin = next((layer for layer in layers if field in layer.values), layers[0])
+    name = field.upper() if _is_positional(settings, field) else origin.name(field)
+    if detail["type"] == "extra_forbidden":
+        return unknown_argument(name, [origin.name(known) for known in settings.model_fields])
+    if detail["type"] == "missing":
+        return f"{name} is required"
+    within = "".join(f".{part}" for part in detail["loc"][1:])
+    return f"{name}{within}: {message}, got {detail['input']!r}"
+
+
+def _flags(settings: type[BaseSettings]) -> list[str]:
+    fields = [name for name in settings.model_fields if not _is_positional(settings, name)]
+    return ["--help", "--config", *(f"--{name.replace('_', '-')}" for name in fields)]
+
+
+def _is_positional(settings: type[BaseSettings], field: str) -> bool:
+    info = settings.model_fields.get(field)
+    return info is not None and _POSITIONAL in info.metadata
+
+
+_POSITIONAL = get_args(CliPositionalArg[str])[1]
