@@ -1,14 +1,26 @@
-"""The ReAct loop, and the protocols it needs of what surrounds it."""
+"""The ReAct loop, and what it needs of its surroundings.
+
+`run` extends a `Transcript`: the policy writes a turn, the tool that it calls runs, the observation
+is appended, until an answer comes or a limit is reached. A policy says what comes next (from an
+engine, in ids: `policy.EnginePolicy`), tools act (`tools.Toolbox`), and `commit` makes durable what
+was done before a tool acts on it.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from itertools import chain
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
 from agentlm.errors import AgentLMError
+from agentlm.grammar import Fragment
 from agentlm.messages import ToolCall, ToolSpec
+from agentlm.trajectory import FinishReason, Origin, Outcome, Step, Usage
 
 
 class ToolError(AgentLMError):
@@ -30,7 +42,7 @@ class ToolContext:
 class Tool(Protocol):
     """A name, a docstring (which is what the model reads), an argument model, and `run`."""
 
-    name: ClassVar[str] | str
+    name: str
     Args: type[BaseModel]
     """Its JSON schema is what the model is held to."""
 
@@ -70,3 +82,221 @@ class Tools(Protocol):
         An unknown tool or arguments that do not fit the schema are failed observations too.
         """
         ...
+
+
+class Transcript:
+    """A trajectory while it is being extended: its steps, and their ids as one list."""
+
+    def __init__(self, steps: Sequence[Step] = ()) -> None:
+        self.steps = list(steps)
+        self.ids = list(chain.from_iterable(step.token_ids or () for step in steps))
+        self.first = len(self.steps)
+        """Index of the first step that this run added."""
+        self.sampled_tokens = 0
+        """Sampled by this run, discarded ones included."""
+        self.reasoning_tokens = 0
+        """The part of them spent on thoughts and calls."""
+        self.cached_tokens = 0
+        """Prompt tokens that the engine's prefix cache held when the run began."""
+        self.outcome = Outcome.RUNNING
+        self.finish_reason: FinishReason | None = None
+
+    def add(self, *steps: Step) -> None:
+        """Append finished steps."""
+        for step in steps:
+            self.steps.append(step)
+            self.ids.extend(step.token_ids or ())
+
+    def end(self, outcome: Outcome, finish_reason: FinishReason | None) -> None:
+        """Note how it ended."""
+        self.outcome = outcome
+        self.finish_reason = finish_reason
+
+    def usage(self) -> Usage:
+        """Of this run: each unsampled token counts once, whatever was sent to the engine again."""
+        kept = sum(
+            len(step.token_ids or ())
+            for step in self.steps[self.first :]
+            if step.origin is Origin.SAMPLED
+        )
+        return Usage(
+            prompt_tokens=len(self.ids) - kept,
+            completion_tokens=self.sampled_tokens,
+            reasoning_tokens=self.reasoning_tokens,
+            cached_tokens=self.cached_tokens,
+        )
+
+
+class Policy(Protocol):
+    """Says what comes next. Implementations append to the transcript what they produce."""
+
+    def room(self, transcript: Transcript) -> int:
+        """How many more tokens the model's context holds."""
+        ...
+
+    def next(
+        self, transcript: Transcript, *, max_tokens: int, first: bool
+    ) -> AsyncGenerator[Fragment, None]:
+        """Write one turn: yields its fragments and leaves its sampled step last in `transcript`.
+
+        However it is left (error, cancellation, `aclose`), what was sampled is in the transcript.
+        `first`: this is the run's first turn, where the caller's choice of tool applies.
+        """
+        ...
+
+    def observe(
+        self, transcript: Transcript, call: ToolCall, observation: Observation, max_tokens: int
+    ) -> None:
+        """Append an observation, cut to `max_tokens` tokens of content."""
+        ...
+
+    def force_answer(self, transcript: Transcript) -> None:
+        """Append what makes the next turn an answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may spend."""
+
+    turns: int = 10
+    """Turns the model may take; the last one is made an answer."""
+    tokens: int | None = None
+    """All sampled tokens of the run (`max_tokens` of the request)."""
+    turn_tokens: int = 1024
+    """Sampled tokens of a turn while tools are in play: a small model may never close a string."""
+    observation_tokens: int = 1024
+    """Tokens of one observation; never more than half of what the context leaves."""
+    answer_tokens: int = 160
+    """Context kept free for the answer: with less room left, the next turn is made one."""
+    repeats: int = 3
+    """The same call this many times in a row is not run again; the next turn is made an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """A tool of the server is about to run."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """A tool of the server has run."""
+
+    call: ToolCall
+    observation: Observation
+
+
+Event = Fragment | CallStarted | CallEnded
+Commit = Callable[[Transcript], Awaitable[None]]
+
+
+async def run(
+    policy: Policy,
+    tools: Tools | None,
+    transcript: Transcript,
+    context: ToolContext,
+    *,
+    limits: Limits,
+    commit: Commit,
+) -> AsyncGenerator[Event, None]:
+    """Extend `transcript` until it ends; its `outcome` and `finish_reason` then say how.
+
+    A call of a tool that is not in `tools` is the client's: it ends the run as `requires_action`.
+    Each turn is committed before its tool runs. Closing the generator cancels generation and tool.
+    """
+    try:
+        turns = _turns(policy, tools, transcript, context, limits, commit)
+        async with aclosing(turns) as events:
+            async for event in events:
+                yield event
+    except BaseException as error:
+        transcript.end(Outcome.ERROR if isinstance(error, Exception) else Outcome.CANCELLED, None)
+        raise
+
+
+async def _turns(
+    policy: Policy,
+    tools: Tools | None,
+    transcript: Transcript,
+    context: ToolContext,
+    limits: Limits,
+    commit: Commit,
+) -> AsyncGenerator[Event, None]:
+    own = {spec.name for spec in tools.specs()} if tools else set()
+    answer_now = False
+    for turn in range(1, limits.turns + 1):
+        answer_now = answer_now or (bool(own) and turn > 1 and turn == limits.turns)
+        if answer_now:
+            policy.force_answer(transcript)
+        budget = _budget(policy, transcript, limits, in_form=bool(own) and not answer_now)
+        if budget < 1:
+            transcript.end(Outcome.LIMIT, "length")
+            return
+        async with aclosing(policy.next(transcript, max_tokens=budget, first=turn == 1)) as said:
+            async for fragment in said:
+                yield fragment
+        step = _last_sampled(transcript)
+        if step.call is None or step.error or step.finish_reason == "length":
+            _end(transcript, step, forced=answer_now)
+            return
+        if tools is None or step.call.name not in own:
+            transcript.end(Outcome.REQUIRES_ACTION, "tool_calls")
+            return
+        observation = _repetition(transcript, step.call, limits)
+        answer_now = observation is not None
+        if observation is None:
+            await commit(transcript)
+            yield CallStarted(step.call)
+            observation = await tools.call(step.call, context)
+        room = policy.room(transcript)
+        policy.observe(
+            transcript, step.call, observation, min(limits.observation_tokens, room // 2)
+        )
+        yield CallEnded(step.call, observation)
+        answer_now = answer_now or policy.room(transcript) < limits.answer_tokens
+
+
+def _budget(policy: Policy, transcript: Transcript, limits: Limits, *, in_form: bool) -> int:
+    """How many tokens the next turn may sample."""
+    budget = policy.room(transcript)
+    if in_form:
+        budget = min(budget, limits.turn_tokens)
+    if limits.tokens is not None:
+        budget = min(budget, limits.tokens - transcript.sampled_tokens)
+    return budget
+
+
+def _last_sampled(transcript: Transcript) -> Step:
+    return next(step for step in reversed(transcript.steps) if step.origin is Origin.SAMPLED)
+
+
+def _end(transcript: Transcript, step: Step, *, forced: bool) -> None:
+    if step.finish_reason == "length":
+        transcript.end(Outcome.LIMIT, "length")
+    elif step.error:
+        transcript.end(Outcome.INVALID, "stop")
+    else:
+        transcript.end(Outcome.LIMIT if forced else Outcome.COMPLETED, "stop")
+
+
+def _repetition(transcript: Transcript, call: ToolCall, limits: Limits) -> Observation | None:
+    """What to tell a model that makes the same call again and again; None while it does not."""
+    calls = [step.call for step in transcript.steps[transcript.first :] if step.call]
+    recent = calls[-limits.repeats :]
+    if len(recent) < limits.repeats or any(_key(other) != _key(call) for other in recent):
+        return None
+    return Observation(
+        f"This call was made {limits.repeats} times in a row and was not run again. Answer with "
+        "what you know.",
+        failed=True,
+    )
+
+
+def _key(call: ToolCall) -> tuple[str, str]:
+    """What makes two calls the same: the tool and its arguments, however spaced."""
+    try:
+        return call.name, json.dumps(call.parsed(), sort_keys=True)
+    except ValueError:
+        return call.name, call.arguments

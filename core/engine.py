@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+import json
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from agentlm.messages import Frozen
 from agentlm.trajectory import Sampling
@@ -25,6 +26,11 @@ class Constraint(Frozen):
 
     structural_tag: str | None = None
     json_schema: str | None = None
+
+    @classmethod
+    def of_schema(cls, schema: dict[str, Any]) -> Constraint:
+        """Hold the whole text to a JSON schema."""
+        return cls(json_schema=json.dumps(schema))
 
     def digest(self) -> str:
         """A short stable name of this constraint, kept on every step decoded under it."""
@@ -58,9 +64,7 @@ class Delta:
     top_logprobs: Sequence[Sequence[TokenLogprob]] = ()
     """One list per id if `Sampling.top_logprobs` asked for them."""
     finish_reason: Literal["stop", "length"] | None = None
-    """Set on the last delta only: `stop` for an end-of-turn id or a stop string."""
-    stop_string: str | None = None
-    """The stop string that ended it; its ids are in `token_ids` though not in `text`."""
+    """Set on the last delta only: `stop` for an end-of-turn id."""
     cached_tokens: int = 0
     """Prompt tokens that came from the prefix cache; on the first delta."""
 
@@ -82,10 +86,11 @@ class Engine(Protocol):
         constraint: Constraint | None = None,
         adapter: Adapter | None = None,
         salt: str = "",
-    ) -> AsyncIterator[Delta]:
-        """Generate after `prompt_ids` until end-of-turn, a stop string or `max_tokens` (≥ 1).
+    ) -> AsyncGenerator[Delta, None]:
+        """Generate after `prompt_ids` until end-of-turn or `max_tokens` (≥ 1).
 
-        `sampling.max_tokens` bounds a whole run and is not read here. `salt` keeps the prefix
+        `sampling.max_tokens` bounds a whole run and `sampling.stop` concerns the answer only: the
+        policy sees to both, they are not read here. `salt` keeps the prefix
         cache of one owner from another's. Closing or cancelling the iterator aborts the request
         in the engine.
 
@@ -151,8 +156,8 @@ class ScriptedEngine:
         constraint: Constraint | None = None,
         adapter: Adapter | None = None,
         salt: str = "",
-    ) -> AsyncIterator[Delta]:
-        """See `Engine.generate`; stop strings are honoured as vLLM does (ids kept, text cut)."""
+    ) -> AsyncGenerator[Delta, None]:
+        """See `Engine.generate`."""
         self.requests.append(
             {
                 "prompt_ids": list(prompt_ids),
@@ -167,33 +172,17 @@ class ScriptedEngine:
         if isinstance(reply, Exception):
             raise reply
         ids = [*self.encode(reply), self.end_of_turn] if isinstance(reply, str) else list(reply)
-        async for delta in self._play(ids, sampling, max_tokens):
-            yield delta
-
-    async def _play(
-        self, ids: Sequence[int], sampling: Sampling, max_tokens: int
-    ) -> AsyncIterator[Delta]:
         text = ""
-        for position, token in enumerate(ids[:max_tokens]):
+        for count, token in enumerate(ids[:max_tokens], start=1):
             await asyncio.sleep(self.delay_s)
             ended = token == self.end_of_turn
-            whole = self.decode([i for i in ids[: position + 1] if i != self.end_of_turn])
+            whole = self.decode(ids[: count - 1 if ended else count])
             # A character whose bytes are not all there yet decodes to the replacement character.
-            shown = text if whole.endswith("�") and not ended else whole
-            stop = next((s for s in sampling.stop if s in shown), None)
-            if stop is not None:
-                shown = shown[: shown.index(stop)]
-            out_of_tokens = position + 1 == max_tokens or position + 1 == len(ids)
+            shown = text if whole.endswith("\ufffd") and not ended else whole
             reason: Literal["stop", "length"] | None = None
-            if ended or stop is not None:
-                reason = "stop"
-            elif out_of_tokens:
-                reason = "length"
-            yield Delta(
-                [token], shown[len(text) :], [-0.5], (), reason, stop if not ended else None
-            )
-            if reason:
-                return
+            if ended or count in (max_tokens, len(ids)):
+                reason = "stop" if ended else "length"
+            yield Delta([token], shown[len(text) :], [-0.5], (), reason)
             text = shown
 
     async def load_adapter(self, adapter: Adapter) -> None:

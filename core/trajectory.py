@@ -1,9 +1,10 @@
 """The record: what serving writes is what training reads.
 
-A **trajectory** is one token sequence and its story: an ordered tuple of **steps** whose token ids,
-concatenated, are exactly what the engine saw and said. Every id (BOS, role headers, end-of-turn)
-belongs to exactly one step, and what was sampled is never tokenised again. An **interaction** is one
-choice of one request: what the client sent, what it got, and the range of steps that came of it.
+A **trajectory** is one token sequence and its story: an ordered tuple of **steps** whose token
+ids, concatenated, are exactly what the engine saw and said. Every id (BOS, role headers,
+end-of-turn) belongs to exactly one step, and what was sampled is never tokenised again. An
+**interaction** is one choice of one request: what the client sent, what it got, and the range of
+steps that came of it.
 
 Step layout, in the letters the golden tests use:
 

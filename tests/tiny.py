@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from agentlm.render import Renderer
+
 Template = Literal["chatml", "llama2"]
 
 CORPUS = [
@@ -92,6 +94,18 @@ def tiny_tokenizer(
     source = files("agentlm").joinpath("templates", f"{template}.jinja").read_text()
     (directory / "chat_template.jinja").write_text(source)
     return Tokenizer.from_str(text)
+
+
+def tiny_renderer(template: Template = "chatml", **options: Any) -> Renderer:
+    """The renderer of a tiny model, without any file."""
+    llama2 = template == "llama2"
+    return Renderer(
+        _trained(template, 2048),
+        files("agentlm").joinpath("templates", f"{template}.jinja").read_text(),
+        bos="<s>" if llama2 else "<|im_start|>",
+        eos="</s>" if llama2 else "<|im_end|>",
+        **options,
+    )
 
 
 LAYERS = 2

@@ -1,0 +1,300 @@
+"""How a model writes thoughts, calls and answers, and how that is read back.
+
+The canonical form is ReAct's, one call a turn::
+
+    Thought: the user wants the number of files, so I list them
+    Action: bash
+    Action Input: {"command": "ls | wc -l"}
+
+and, when nothing more is to be done::
+
+    Thought: the command printed 42
+    Final Answer: There are 42 files.
+
+Observations come back as a user turn, `Observation: …`, as in AgentInstruct. Without tools there is
+no form: the whole turn is the answer, read by the same parser started in its last state.
+
+One parser reads streams and whole texts. It holds back only what could still become a marker, a
+stop string or trailing space, so a text split at any character gives the same fragments joined.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from agentlm.messages import Message, ToolSpec
+
+FINAL_ANSWER = "Final Answer:"
+
+FragmentKind = Literal["thought", "call", "arguments", "answer"]
+
+
+class Fragment(NamedTuple):
+    """A piece of what the model is saying. `call` is a tool's whole name, the others are parts."""
+
+    kind: FragmentKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a turn said. Of `name` and `answer` at most one is set; neither: see `error`."""
+
+    thought: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+    """Verbatim; JSON unless `error` says otherwise."""
+    answer: str | None = None
+    error: str | None = None
+
+
+def describe(tools: Sequence[ToolSpec]) -> str:
+    """The preamble: what the model is told of its tools and of the form; empty without tools."""
+    if not tools:
+        return ""
+    listed = "\n".join(
+        f"- {tool.name}: {tool.description.strip()}\n"
+        f"  input: {json.dumps(tool.parameters, ensure_ascii=False, separators=(',', ':'))}"
+        for tool in tools
+    )
+    return (
+        f"You can use these tools:\n{listed}\n\n"
+        "To use one, write exactly:\n"
+        "Thought: why this step is needed\n"
+        "Action: the name of one tool\n"
+        "Action Input: its input as one JSON object\n"
+        "Then stop; the result comes as an Observation. When you know enough, or when no tool "
+        "fits, write:\n"
+        "Thought: what the answer rests on\n"
+        f"{FINAL_ANSWER} your answer to the user"
+    )
+
+
+def observe(text: str) -> str:
+    """An observation as the model reads it."""
+    return f"Observation: {text}"
+
+
+def write(message: Message) -> str:
+    """An assistant message of a client's history, in the words a model of ours would have used."""
+    if not message.tool_calls:
+        return message.content
+    calls = [f"Action: {call.name}\nAction Input: {call.arguments}" for call in message.tool_calls]
+    thought = [f"Thought: {message.content}"] if message.content else []
+    return "\n".join([*thought, *calls])
+
+
+# -- decoding ----------------------------------------------------------------------------------
+
+
+def structural_tag(
+    tools: Sequence[ToolSpec],
+    *,
+    answer: bool = True,
+    answer_schema: dict[str, Any] | None = None,
+    control: Sequence[str] = (),
+    max_thought_chars: int = 600,
+) -> str:
+    """The form as xgrammar's structural tag (JSON text): a thought, then one call or the answer.
+
+    `tools` are the calls allowed, `answer` whether a final answer is. `answer_schema` holds the
+    answer to a JSON schema. `control` are spellings of control tokens that no text may hold. The
+    form ends itself, so the end-of-turn is sampled. Raises ValueError if nothing is allowed.
+    """
+    ends = [_call_form(tool) for tool in tools]
+    if answer:
+        ends.append(_sequence(_literal(f"{FINAL_ANSWER} "), *_answer_form(answer_schema, control)))
+    if not ends:
+        raise ValueError("a form needs a tool or an answer")
+    thought = {
+        "type": "any_text",
+        # Without these a thought could swallow the markers that end it.
+        "excludes": ["\nAction:", f"\n{FINAL_ANSWER}", "\nObservation:", *control],
+        "max_chars": max_thought_chars,
+    }
+    end = ends[0] if len(ends) == 1 else {"type": "or", "elements": ends}
+    form = _sequence(_literal("Thought: "), _SOMETHING, thought, _literal("\n"), end)
+    return json.dumps({"type": "structural_tag", "format": form})
+
+
+_SOMETHING = {"type": "regex", "pattern": "\\S"}
+
+
+def _answer_form(schema: dict[str, Any] | None, control: Sequence[str]) -> list[dict[str, Any]]:
+    if schema is None:
+        return [_SOMETHING, {"type": "any_text", "excludes": list(control)}]
+    return [_json_form(schema)]
+
+
+def _call_form(tool: ToolSpec) -> dict[str, Any]:
+    lead = _literal(f"Action: {tool.name}\nAction Input: ")
+    return _sequence(lead, _json_form(tool.parameters))
+
+
+def _json_form(schema: dict[str, Any]) -> dict[str, Any]:
+    # Unbounded white space is what small models loop in.
+    return {"type": "json_schema", "json_schema": schema, "max_whitespace_cnt": 1}
+
+
+def _literal(text: str) -> dict[str, Any]:
+    return {"type": "const_string", "value": text}
+
+
+def _sequence(*elements: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "sequence", "elements": list(elements)}
+
+
+# -- reading -----------------------------------------------------------------------------------
+
+_Section = Literal["thought", "name", "arguments", "answer"]
+
+_AFTER: dict[_Section, dict[str, _Section | None]] = {
+    "thought": {
+        "Thought:": "thought",
+        "Action:": "name",
+        FINAL_ANSWER: "answer",
+        "Observation:": None,
+    },
+    "name": {"Action Input:": "arguments", "Observation:": None},
+    "arguments": {"Observation:": None},
+    "answer": {},
+}
+"""The labels that end a section, each at the start of a line, and the section each begins; None:
+the model began to invent an observation."""
+
+_LABEL = {
+    section: re.compile(r"\n[ \t]*(" + "|".join(map(re.escape, labels)) + ")")
+    for section, labels in _AFTER.items()
+    if labels
+}
+
+
+class Parser:
+    """Reads one turn, in pieces or whole.
+
+    `start="answer"` reads all of it as the answer: for turns without tools, and for what follows
+    a forced `Final Answer:`. `stop` are strings that end the answer.
+    """
+
+    def __init__(
+        self, start: Literal["thought", "answer"] = "thought", stop: Sequence[str] = ()
+    ) -> None:
+        self.cut: int | None = None
+        """Set once something ends the turn before the model does (a stop string, an invented
+        observation): the offset in the turn's text where it begins. The rest is ignored."""
+        self.answer_offset: int | None = None
+        """Where in the turn's text the answer begins; None until it does."""
+        self._section: _Section = start
+        # A label counts at the start of a line, and so does the first of a turn.
+        self._buffer = "\n" if start == "thought" else ""
+        self._consumed = -len(self._buffer)
+        self._stop = re.compile("|".join(map(re.escape, stop))) if stop else None
+        self._stop_strings = tuple(stop)
+        self._said: dict[_Section, list[str]] = {}
+
+    def feed(self, text: str) -> list[Fragment]:
+        """Read on. Returns what is certain now; nothing once `cut` is set."""
+        if self.cut is not None:
+            return []
+        self._buffer += text
+        return list(self._read(final=False))
+
+    def finish(self) -> tuple[list[Fragment], Parsed]:
+        """The turn is over: what was held back, and what the whole said."""
+        fragments = list(self._read(final=True)) if self.cut is None else []
+        return fragments, self._parsed()
+
+    def _read(self, *, final: bool) -> Iterator[Fragment]:
+        while (found := self._section_end()) is not None:
+            yield from self._say(self._buffer[: found.start()].rstrip(), whole=True)
+            following = _AFTER[self._section].get(found[0].strip())
+            if following is None:
+                self.cut = max(0, self._consumed + found.start())
+                self._buffer = ""
+                return
+            self._drop(found.end())
+            self._section = following
+        settled = len(self._buffer.rstrip()) if final else self._settled()
+        yield from self._say(self._buffer[:settled], whole=final)
+        self._drop(settled)
+
+    def _section_end(self) -> re.Match[str] | None:
+        """The first label or stop string in the buffer that ends the section."""
+        if self._section == "answer":
+            return self._stop.search(self._buffer) if self._stop else None
+        found = _LABEL[self._section].search(self._buffer)
+        if found and found[1] == "Thought:" and self._has_thought(found):
+            found = _LABEL[self._section].search(self._buffer, found.end())
+        return found
+
+    def _has_thought(self, label: re.Match[str]) -> bool:
+        """Whether a thought began before this label, which then is a part of it."""
+        return bool(self._said.get("thought") or self._buffer[: label.start()].strip())
+
+    def _say(self, text: str, *, whole: bool) -> Iterator[Fragment]:
+        """Note and yield a part of the section. A tool's name is only said whole."""
+        section = self._section
+        first = section not in self._said
+        shown = text.lstrip() if first else text
+        if not shown or (section == "name" and not whole):
+            return
+        if section == "answer" and first:
+            self.answer_offset = self._consumed + len(text) - len(shown)
+        self._said.setdefault(section, []).append(shown)
+        yield Fragment("call" if section == "name" else section, shown)
+
+    def _drop(self, length: int) -> None:
+        self._consumed += length
+        self._buffer = self._buffer[length:]
+
+    def _settled(self) -> int:
+        """How much of the buffer can no longer become a label, a stop string or trailing space."""
+        if self._section == "name":
+            return 0
+        if self._section == "answer":
+            return len(self._buffer[: len(self._buffer) - self._stop_prefix()].rstrip())
+        line = self._buffer.rfind("\n")
+        begun = self._buffer[line + 1 :].lstrip(" \t")
+        if line >= 0 and any(label.startswith(begun) for label in _AFTER[self._section]):
+            return len(self._buffer[:line].rstrip())
+        return len(self._buffer.rstrip())
+
+    def _stop_prefix(self) -> int:
+        """Length of the longest end of the buffer with which a stop string begins."""
+        longest = max(map(len, self._stop_strings), default=1) - 1
+        for length in range(min(longest, len(self._buffer)), 0, -1):
+            if any(stop.startswith(self._buffer[-length:]) for stop in self._stop_strings):
+                return length
+        return 0
+
+    def _parsed(self) -> Parsed:
+        said = {section: "".join(parts) for section, parts in self._said.items()}
+        thought, name = said.get("thought"), said.get("name")
+        if self._section == "answer":
+            return Parsed(thought=thought, answer=said.get("answer", ""))
+        if name is None:
+            return Parsed(thought=thought, error="neither an Action nor a Final Answer")
+        arguments = said.get("arguments", "")
+        return Parsed(thought=thought, name=name, arguments=arguments, error=_complaint(arguments))
+
+
+def parse(text: str) -> Parsed:
+    """Read a whole turn in the canonical form."""
+    parser = Parser()
+    parser.feed(text)
+    return parser.finish()[1]
+
+
+def _complaint(arguments: str) -> str | None:
+    """What is wrong with a call's arguments, if anything."""
+    try:
+        value = json.loads(arguments)
+    except ValueError as error:
+        return f"the Action Input is not JSON: {error}"
+    if not isinstance(value, dict):
+        return f"the Action Input must be a JSON object, got {type(value).__name__}"
+    return None

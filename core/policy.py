@@ -1,0 +1,234 @@
+"""The policy that generates: one turn of a model by an engine, in exact ids."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from agentlm.agent import Observation, Transcript
+from agentlm.engine import Adapter, Constraint, Delta, Engine, TokenLogprob
+from agentlm.grammar import FINAL_ANSWER, Fragment, Parsed, Parser, observe, structural_tag
+from agentlm.messages import ToolCall, ToolSpec
+from agentlm.render import Renderer, Turn
+from agentlm.trajectory import Origin, Sampling, Step
+
+ToolChoice = Literal["auto", "none", "required"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One sampled token of the answer, with the likeliest alternatives at its place."""
+
+    token_id: int
+    logprob: float
+    top: Sequence[TokenLogprob]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a request wants of every turn of its run."""
+
+    sampling: Sampling = field(default_factory=Sampling)
+    tools: tuple[ToolSpec, ...] = ()
+    choice: ToolChoice | str = "auto"
+    """Which tools the first turn may call: a word of OpenAI's, or the name of one tool."""
+    answer_schema: dict[str, Any] | None = None
+    """JSON schema that the answer is held to."""
+    constrained: bool = True
+    """Hold decoding to the grammar's form. Off, a turn can be malformed: outcome `invalid`."""
+    logprobs: bool = False
+    """Report the answer's tokens through `on_tokens`."""
+
+
+@dataclass
+class EnginePolicy:
+    """Writes turns with an engine; see `agent.Policy`."""
+
+    engine: Engine
+    renderer: Renderer
+    ask: Ask
+    weights_version: str
+    adapter: Adapter | None = None
+    salt: str = ""
+    on_tokens: Callable[[Sequence[Token]], None] | None = None
+    """Called with the answer's tokens before the fragment that they spell."""
+    _constraints: dict[bool, Constraint | None] = field(default_factory=dict)
+
+    def room(self, transcript: Transcript) -> int:
+        """See `Policy.room`."""
+        return self.engine.max_model_len - len(transcript.ids)
+
+    def observe(
+        self, transcript: Transcript, call: ToolCall, observation: Observation, max_tokens: int
+    ) -> None:
+        """See `Policy.observe`."""
+        self.end_turn(transcript)
+        text = self.renderer.content.truncate(
+            observation.text, max(1, max_tokens), "\n… [{n} tokens left out] …\n"
+        )
+        steps = self.renderer.extend([Turn("user", observe(text), call.id)])
+        update = {"failed": observation.failed, "seconds": observation.seconds}
+        transcript.add(*(step.model_copy(update=update) for step in steps))
+
+    def force_answer(self, transcript: Transcript) -> None:
+        """See `Policy.force_answer`."""
+        transcript.add(self.renderer.force(FINAL_ANSWER))
+
+    def end_turn(self, transcript: Transcript) -> None:
+        """Close the assistant's turn if the model did not."""
+        if transcript.ids[-1] != self.renderer.end_of_turn_id:
+            transcript.add(self.renderer.end_turn())
+
+    async def next(
+        self, transcript: Transcript, *, max_tokens: int, first: bool
+    ) -> AsyncGenerator[Fragment, None]:
+        """See `Policy.next`."""
+        answering = not self.ask.tools or transcript.steps[-1].origin is Origin.FORCED
+        constraint = self._constraint(answering, first)
+        parser = Parser("answer" if answering else "thought", self.ask.sampling.stop)
+        turn = _Turn(constraint, time.time())
+        stream = self.engine.generate(
+            transcript.ids,
+            self.ask.sampling,
+            max_tokens=max_tokens,
+            constraint=constraint,
+            adapter=self.adapter,
+            salt=self.salt,
+        )
+        parsed: Parsed | None = None
+        try:
+            async with aclosing(stream) as deltas:
+                async for delta in deltas:
+                    turn.add(delta)
+                    fragments = parser.feed(delta.text)
+                    self._report(parser, delta)
+                    for fragment in fragments:
+                        yield fragment
+                    if parser.cut is not None:
+                        break
+            fragments, parsed = parser.finish()
+            for fragment in fragments:
+                yield fragment
+        finally:
+            self._note(transcript, turn, parser, parsed)
+
+    def _constraint(self, answering: bool, first: bool) -> Constraint | None:
+        if answering:
+            schema = self.ask.answer_schema
+            return Constraint.of_schema(schema) if schema is not None else None
+        if not self.ask.constrained:
+            return None
+        choice = self.ask.choice if first else "auto"
+        named = [tool for tool in self.ask.tools if tool.name == choice]
+        tag = structural_tag(
+            named or self.ask.tools,
+            answer=choice == "auto",
+            answer_schema=self.ask.answer_schema,
+            control=self.renderer.control_spellings,
+        )
+        return Constraint(structural_tag=tag)
+
+    def _report(self, parser: Parser, delta: Delta) -> None:
+        if not self.on_tokens or parser.answer_offset is None or parser.cut is not None:
+            return
+        tops = delta.top_logprobs or [()] * len(delta.token_ids)
+        self.on_tokens(
+            [
+                Token(token, logprob, top)
+                for token, logprob, top in zip(delta.token_ids, delta.logprobs, tops, strict=True)
+                if token != self.renderer.end_of_turn_id
+            ]
+        )
+
+    def _note(
+        self, transcript: Transcript, turn: _Turn, parser: Parser, parsed: Parsed | None
+    ) -> None:
+        """Put what was sampled into the transcript, whether the turn was finished or not."""
+        transcript.sampled_tokens += len(turn.ids)
+        if not any(step.origin is Origin.SAMPLED for step in transcript.steps[transcript.first :]):
+            transcript.cached_tokens = turn.cached_tokens
+        if not turn.ids and parsed is None:
+            return
+        kept = turn.ids if parser.cut is None else turn.ids[: self._token_at(turn, parser.cut)]
+        offset = parser.answer_offset
+        answered = parsed is not None and parsed.answer is not None
+        reasoning = self._token_at(turn, offset or 0) if answered else len(turn.ids)
+        transcript.reasoning_tokens += 0 if not self.ask.tools else reasoning
+        transcript.add(self._step(turn, parsed, kept, parser.cut))
+        if parser.cut is not None:
+            transcript.add(self.renderer.end_turn())
+
+    def _step(self, turn: _Turn, parsed: Parsed | None, kept: list[int], cut: int | None) -> Step:
+        text = "".join(turn.text)
+        said = parsed or Parsed()
+        call = None
+        if said.name is not None:
+            call = ToolCall(
+                id=f"call_{uuid.uuid4().hex[:24]}", name=said.name, arguments=said.arguments or ""
+            )
+        logprobs = tuple(turn.logprobs[: len(kept)])
+        return Step(
+            role="assistant",
+            origin=Origin.SAMPLED,
+            text=text if cut is None else text[:cut],
+            token_ids=tuple(kept),
+            logprobs=logprobs,
+            # After the mask a lone legal token has all the probability: log 1 is 0 exactly.
+            single_choice=tuple(p == 0.0 for p in logprobs) if turn.constraint else None,
+            thought=said.thought,
+            call=call,
+            answer=said.answer,
+            error=said.error,
+            finish_reason=self._finish(turn, parsed, cut),
+            discarded_ids=tuple(turn.ids[len(kept) :]),
+            sampling=self.ask.sampling,
+            weights_version=self.weights_version,
+            tokenizer_digest=self.renderer.digest,
+            constraint_digest=turn.constraint.digest() if turn.constraint else None,
+            started=turn.started,
+            seconds=time.time() - turn.started,
+        )
+
+    def _finish(
+        self, turn: _Turn, parsed: Parsed | None, cut: int | None
+    ) -> Literal["stop", "length", "cancelled"]:
+        if parsed is None:
+            return "cancelled"
+        return "stop" if cut is not None else turn.finish_reason
+
+    def _token_at(self, turn: _Turn, offset: int) -> int:
+        """Index of the first sampled token that holds the character at `offset` of the text."""
+        whole = len("".join(turn.text))
+        # A tokenizer that swallows a text's first space makes every prefix shorter by the same.
+        swallowed = max(0, whole - len(self.renderer.decode(turn.ids)))
+        return bisect_right(
+            range(len(turn.ids)),
+            offset,
+            key=lambda index: len(self.renderer.decode(turn.ids[: index + 1])) + swallowed,
+        )
+
+
+@dataclass
+class _Turn:
+    """What the engine has said in the turn so far."""
+
+    constraint: Constraint | None
+    started: float
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    finish_reason: Literal["stop", "length"] = "length"
+    cached_tokens: int = 0
+
+    def add(self, delta: Delta) -> None:
+        if not self.ids:
+            self.cached_tokens = delta.cached_tokens
+        self.ids += delta.token_ids
+        self.logprobs += delta.logprobs
+        self.text.append(delta.text)
+        self.finish_reason = delta.finish_reason or self.finish_reason
