@@ -1,0 +1,98 @@
+"""What goes into the store and what comes out, beside the record's own types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from agentlm.messages import Frozen
+from agentlm.trajectory import Interaction, Outcome, Step, Trajectory
+
+Source = Literal["chat", "agent", "rollout", "import"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One durable addition to a trajectory: a step of a run, or a whole answered choice."""
+
+    trajectory: Trajectory
+    """The header as it now is. Its `steps`, `interactions` and `feedback` are not read."""
+    first_step: int
+    """Index that the first of `steps` gets: the number of steps already stored."""
+    steps: tuple[Step, ...]
+    interaction: Interaction | None = None
+    """Inserted, or its response, range and usage updated if it is there already."""
+    keys: tuple[str, ...] = ()
+    """Continuation keys of the conversation as it stands after `steps`."""
+    tool_call_ids: tuple[str, ...] = ()
+    """Calls of client tools that these steps end with; their results continue here."""
+    lease_s: float = 900.0
+    """How long a `running` trajectory stays so without another entry; then it reads `unknown`."""
+    content: bool = True
+    """False keeps counts and audit only (`store: false`, `log: metadata`): no text, no token ids,
+    no arguments, no metadata, no continuation. Holds for a whole trajectory and its forks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """Where a conversation goes on."""
+
+    trajectory: Trajectory
+    """With its steps up to `step`."""
+    step: int
+    """Index that the next step gets."""
+    key_index: int | None
+    """Which of the keys asked for was found; None if a tool call's id was."""
+    fork: bool
+    """Another request already goes on from here: begin a new trajectory with this as parent."""
+
+
+class Header(Trajectory):
+    """A trajectory as lists show it: without steps, interactions and feedback."""
+
+    step_count: int = 0
+    sampled_tokens: int = 0
+    """Tokens of sampled steps, copied prefixes included."""
+    prompt_tokens: int = 0
+    """All other tokens."""
+    error_classes: tuple[str, ...] = ()
+    """What went wrong in it: `refusal`, `invalid_action`, `repetition`, `call_error`."""
+
+
+class Selection(Frozen):
+    """Which trajectories to read; every condition that is set must hold."""
+
+    owner: str | None = None
+    """None: all owners."""
+    model: str | None = None
+    source: Source | None = None
+    environment: str | None = None
+    outcomes: tuple[Outcome, ...] = ()
+    """Any of these; empty: any outcome."""
+    min_reward: float | None = None
+    """At least this reward; trajectories without a reward are left out."""
+    since: float | None = None
+    """Created at or after, in Unix seconds."""
+    until: float | None = None
+    """Created before, in Unix seconds."""
+    tags: dict[str, str] = {}
+    """Metadata entries that must be there with exactly this text."""
+    may_train_only: bool = True
+    """Leave out what its owner's key does not allow to be trained on."""
+    limit: int | None = None
+
+
+class Stats(Frozen):
+    """Counts over the log."""
+
+    trajectories: int
+    interactions: int
+    steps: int
+    sampled_tokens: int
+    prompt_tokens: int
+    rewarded: int
+    mean_reward: float | None
+    outcomes: dict[str, int]
+    sources: dict[str, int]
+    models: dict[str, int]
+    error_classes: dict[str, int]

@@ -1,0 +1,167 @@
+"""Opening a database: addresses, connections, and the schema brought up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    NullPool,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    text,
+)
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from agentlm.errors import OperatorError, UnavailableError
+from agentlm.store.migrations import HEAD
+
+BUSY_TIMEOUT_S = 15.0
+"""How long a write waits for another process's transaction on the same SQLite file."""
+CONNECT_TIMEOUT_S = 5
+_MIGRATION_LOCK = 0x61676C6D
+"""Number of the PostgreSQL advisory lock that one migrating process holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Two ways into one database."""
+
+    url: URL
+    writer: Engine
+    """For one thread. On SQLite a transaction takes the write lock when it begins."""
+    reader: Engine
+    """For any number of threads; each transaction sees one moment."""
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self.writer.dispose()
+        self.reader.dispose()
+
+
+def open_database(address: str) -> Database:
+    """Connect and migrate to the newest schema.
+
+    Raises OperatorError, in one line, for an address that can't be understood, reached or written,
+    or a log whose schema is newer than this program.
+    """
+    url = _parse(address)
+    try:
+        database = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgres(url)
+        with database.writer.begin() as db:
+            upgrade(db)
+    except ImportError as error:
+        raise OperatorError(
+            f"the log at {_shown(url)} needs PostgreSQL's driver: pip install 'agentlm[postgres]'"
+        ) from error
+    except SQLAlchemyError as error:
+        raise OperatorError(f"the log at {_shown(url)} can't be opened: {reason(error)}") from error
+    return database
+
+
+def upgrade(db: Connection, revision: str = HEAD) -> None:
+    """Bring the schema to a revision, in the connection's transaction."""
+    if db.dialect.name == "postgresql":
+        db.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+    if _schema(db) == revision:
+        return
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", "agentlm.store:migrations")
+    config.attributes["connection"] = db
+    try:
+        command.upgrade(config, revision)
+    except CommandError as error:
+        raise OperatorError(
+            f"the log has schema {_schema(db)}, this program knows {HEAD}: upgrade agentlm"
+        ) from error
+
+
+def reason(error: SQLAlchemyError) -> str:
+    """What the database said, in one line, without the statement and its values."""
+    said = error.orig if isinstance(error, DBAPIError) else error
+    return " ".join(str(said).split())
+
+
+@contextmanager
+def available(url: URL) -> Iterator[None]:
+    """Turn a database's failure into UnavailableError."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise UnavailableError(f"the log at {_shown(url)} fails: {reason(error)}") from error
+
+
+def _schema(db: Connection) -> str | None:
+    if not inspect(db).has_table("alembic_version"):
+        return None
+    version: str | None = db.scalar(text("SELECT version_num FROM alembic_version"))
+    return version
+
+
+def _parse(address: str) -> URL:
+    try:
+        url = make_url(address)
+        backend = url.get_backend_name()
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise OperatorError(f"{address!r} is not the address of a database: {error}") from error
+    if backend == "sqlite" and url.database not in (None, "", ":memory:"):
+        return url.set(drivername="sqlite")
+    if backend == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    raise OperatorError(
+        f"the log can't be kept at {_shown(url)}: use sqlite:///FILE or "
+        "postgresql+psycopg://USER@HOST/DATABASE"
+    )
+
+
+def _shown(url: URL) -> str:
+    return url.render_as_string(hide_password=True)
+
+
+def _sqlite(url: URL) -> Database:
+    folder = Path(url.database or "").parent
+    if not folder.is_dir():
+        raise OperatorError(f"the log can't be kept in {folder}: there is no such directory")
+    writer = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_S})
+    reader = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    _set_up_sqlite(writer, "BEGIN IMMEDIATE", "journal_mode = WAL", "synchronous = FULL")
+    _set_up_sqlite(reader, "BEGIN", "query_only = ON")
+    return Database(url, writer, reader)
+
+
+def _set_up_sqlite(engine: Engine, begin: str, *pragmas: str) -> None:
+    """Take transactions out of the driver's hands: it would begin them late and unlocked."""
+
+    def connect(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in (*pragmas, "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    event.listen(engine, "connect", connect)
+    event.listen(engine, "begin", lambda db: db.exec_driver_sql(begin))
+
+
+def _postgres(url: URL) -> Database:
+    options = {"connect_timeout": CONNECT_TIMEOUT_S}
+    writer = create_engine(url, poolclass=NullPool, connect_args=options)
+    reader = create_engine(
+        url,
+        connect_args=options,
+        pool_pre_ping=True,
+        isolation_level="REPEATABLE READ",
+        execution_options={"postgresql_readonly": True},
+    )
+    return Database(url, writer, reader)

@@ -1,0 +1,170 @@
+"""Reading many trajectories: pages of headers, whole selections, counts."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    select,
+    tuple_,
+)
+
+from agentlm.errors import NotFoundError
+from agentlm.store.contract import Header, Selection, Stats
+from agentlm.store.rows import parse_header
+from agentlm.store.tables import interactions, tags, trajectories
+from agentlm.trajectory import Outcome
+
+_BATCH_TOKENS = 50_000
+_BATCH_ROWS = 200
+"""A batch of a selection ends with the first of these: it bounds memory."""
+
+
+def outcome_now() -> ColumnElement[str]:
+    """The outcome as it is at this moment: a `running` whose lease has ended is unknown."""
+    t = trajectories.c
+    expired = and_(t.outcome == Outcome.RUNNING.value, t.lease_until < time.time())
+    return case((expired, Outcome.UNKNOWN.value), else_=t.outcome)
+
+
+def headers() -> Select[Any]:
+    """All columns of the header table, with the outcome as it is now."""
+    columns = [column for column in trajectories.c if column.name != "outcome"]
+    return select(*columns, outcome_now().label("outcome"))
+
+
+def owned_by(owner: str | None) -> list[ColumnElement[bool]]:
+    """The condition that a trajectory is an owner's; none for an admin."""
+    return [] if owner is None else [trajectories.c.owner == owner]
+
+
+def conditions(selection: Selection) -> list[ColumnElement[bool]]:
+    """What a selection asks of a header."""
+    t = trajectories.c
+    found = owned_by(selection.owner)
+    equal = {t.model: selection.model, t.source: selection.source}
+    equal[t.environment] = selection.environment
+    found += [column == value for column, value in equal.items() if value is not None]
+    if selection.outcomes:
+        found.append(outcome_now().in_([outcome.value for outcome in selection.outcomes]))
+    if selection.min_reward is not None:
+        found.append(t.reward >= selection.min_reward)
+    if selection.since is not None:
+        found.append(t.created >= selection.since)
+    if selection.until is not None:
+        found.append(t.created < selection.until)
+    if selection.may_train_only:
+        found.append(t.may_train)
+    return found + [_tagged(name, value) for name, value in selection.tags.items()]
+
+
+def _tagged(name: str, value: str) -> ColumnElement[bool]:
+    same = and_(tags.c.trajectory == trajectories.c.key, tags.c.name == name, tags.c.value == value)
+    return exists().where(same)
+
+
+def header(db: Connection, trajectory_id: str) -> Header:
+    """One header, whoever owns it; it must be there."""
+    query = headers().where(trajectories.c.id == trajectory_id)
+    return parse_header(db.execute(query).mappings().one())
+
+
+def page(
+    db: Connection, selection: Selection, after: str | None, limit: int
+) -> tuple[list[Header], bool]:
+    """Headers, newest first, and whether there are more."""
+    t = trajectories.c
+    query = headers().where(*conditions(selection))
+    if after is not None:
+        query = query.where(tuple_(t.created, t.id) < _position(db, after, selection.owner))
+    newest = query.order_by(t.created.desc(), t.id.desc()).limit(limit + 1)
+    rows = db.execute(newest).mappings().all()
+    return [parse_header(row) for row in rows[:limit]], len(rows) > limit
+
+
+def _position(db: Connection, trajectory_id: str, owner: str | None) -> Any:
+    t = trajectories.c
+    query = select(t.created, t.id).where(t.id == trajectory_id, *owned_by(owner))
+    row = db.execute(query).one_or_none()
+    if row is None:
+        raise NotFoundError(f"there is no trajectory {trajectory_id}", param="after")
+    return tuple_(row.created, row.id)
+
+
+def last_key(db: Connection) -> int:
+    """The newest trajectory's key; 0 if there is none."""
+    return db.scalar(select(func.max(trajectories.c.key))) or 0
+
+
+def batch(
+    db: Connection, selection: Selection, after: int, until: int, limit: int
+) -> list[RowMapping]:
+    """The next header rows of a selection in the order they were written, few enough that their
+    steps fit in memory together."""
+    t = trajectories.c
+    query = headers().where(*conditions(selection), t.content, t.key > after, t.key <= until)
+    rows = db.execute(query.order_by(t.key).limit(min(limit, _BATCH_ROWS))).mappings()
+    taken: list[RowMapping] = []
+    tokens = 0
+    for row in rows:
+        tokens += row["sampled_tokens"] + row["prompt_tokens"]
+        if taken and tokens > _BATCH_TOKENS:
+            break
+        taken.append(row)
+    return taken
+
+
+def stats(db: Connection, selection: Selection) -> Stats:
+    """Counts over a selection, rows without content included."""
+    t = trajectories.c
+    where = conditions(selection)
+    totals = select(
+        func.count(t.key),
+        func.sum(t.step_count),
+        func.sum(t.sampled_tokens),
+        func.sum(t.prompt_tokens),
+        func.count(t.reward),
+        func.avg(t.reward),
+    )
+    count, steps, sampled, prompt, rewarded, mean = db.execute(totals.where(*where)).one()
+    answered = select(func.count(interactions.c.key)).join(trajectories).where(*where)
+    return Stats(
+        trajectories=count,
+        interactions=db.scalar(answered) or 0,
+        steps=steps or 0,
+        sampled_tokens=sampled or 0,
+        prompt_tokens=prompt or 0,
+        rewarded=rewarded,
+        mean_reward=mean,
+        outcomes=_counted(db, outcome_now(), where),
+        sources=_counted(db, t.source, where),
+        models=_counted(db, t.model, where),
+        error_classes=_error_classes(db, where),
+    )
+
+
+def _counted(
+    db: Connection, column: ColumnElement[str], where: list[ColumnElement[bool]]
+) -> dict[str, int]:
+    value = column.label("value")
+    rows = db.execute(
+        select(value, func.count().label("total")).where(*where).group_by("value").order_by("value")
+    )
+    return {row.value: row.total for row in rows}
+
+
+def _error_classes(db: Connection, where: list[ColumnElement[bool]]) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for classes, count in _counted(db, trajectories.c.error_classes, where).items():
+        for name in filter(None, classes.split(",")):
+            totals[name] = totals.get(name, 0) + count
+    return totals

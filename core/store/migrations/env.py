@@ -1,0 +1,8 @@
+"""Run by Alembic: migrates over the connection, and in the transaction, that `upgrade` opened."""
+
+from alembic import context
+
+from agentlm.store.tables import METADATA
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
+context.run_migrations()

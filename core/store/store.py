@@ -1,0 +1,234 @@
+"""The store: where trajectories are kept, and the index by which conversations go on.
+
+Writes are coroutines that return when the database has committed; reads are plain functions, to be
+called from a thread where an event loop must not wait. An `owner` scopes every read and write;
+None, where it is allowed, crosses owners and is for administrators.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Self
+
+from sqlalchemy import Connection, text
+
+from agentlm.store import changes, headers, queries
+from agentlm.store.append import append, call_key
+from agentlm.store.contract import Continuation, Entry, Header, Selection, Source, Stats
+from agentlm.store.database import Database, available, open_database
+from agentlm.store.writer import Writer
+from agentlm.trajectory import Feedback, Interaction, Outcome, Trajectory
+
+_IDS_A_QUERY = 500
+
+
+class Store:
+    """An open log. Any number of threads may read it; writes come from event loops."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._writer = Writer(database.writer)
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Open `sqlite:///FILE` or `postgresql+psycopg://…`, and migrate it to this schema.
+
+        Raises OperatorError if it can't be reached or written, or is of a newer schema.
+        """
+        return cls(open_database(url))
+
+    def close(self) -> None:
+        """Commit what is queued and disconnect. Idempotent."""
+        self._writer.close()
+        self._database.close()
+
+    @property
+    def commits(self) -> int:
+        """Transactions that this process has committed."""
+        return self._writer.commits
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last transaction failed; `probe` finds out whether the next one would."""
+        return self._writer.failing
+
+    async def probe(self) -> None:
+        """Write to the database without changing it. Raises UnavailableError if that fails."""
+        await self._writer.run(_touch)
+
+    # Writes
+
+    async def append(self, entry: Entry) -> None:
+        """Add to a trajectory; durable on return.
+
+        A fork's copied steps are copied inside the database. Raises ConflictError if the entry
+        does not begin where the stored trajectory ends.
+        """
+        await self._writer.run(partial(append, entry=entry))
+
+    async def claim(
+        self, owner: str, keys: Sequence[str], tool_call_id: str | None = None
+    ) -> Continuation | None:
+        """Find where a conversation goes on, and take the right to do so.
+
+        `keys` are ordered, the longest prefix of the conversation first; a pending tool call wins
+        over all of them. Of concurrent claims of one place exactly one does not have to fork. A
+        claim that is never followed by an entry costs the next one a fork.
+        """
+        calls = [] if tool_call_id is None else [call_key(tool_call_id)]
+        place = await asyncio.to_thread(self._find_place, owner, [*calls, *keys])
+        if place is None:
+            return None
+        take = partial(changes.claim, key=place.key, step=place.step)
+        mine = place.free and await self._writer.run(take)
+        trajectory = await asyncio.to_thread(self._prefix, place)
+        if trajectory is None:
+            return None
+        index = None if place.conversation in calls else keys.index(place.conversation)
+        return Continuation(trajectory, place.step, index, fork=not mine)
+
+    async def add_feedback(
+        self, feedback: Feedback, *, trajectory_id: str, admin: bool = False
+    ) -> Header:
+        """Add a judgement of the author's own trajectory (an admin's: of any).
+
+        The reward becomes `reward_of` all judgements, unless the environment has scored or the
+        outcome is `error`. Raises RequestError for a value outside [0, 1].
+        """
+        changes.check_value(feedback.value, "value")
+        owner = None if admin else feedback.author
+        work = partial(
+            changes.add_feedback, trajectory_id=trajectory_id, feedback=feedback, owner=owner
+        )
+        return await self._change(trajectory_id, work)
+
+    async def score(
+        self,
+        trajectory_id: str,
+        owner: str | None,
+        *,
+        reward: float | None,
+        outcome: Outcome | None = None,
+        error_classes: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Header:
+        """Keep an environment's verdict. Its reward takes precedence over feedback for good.
+
+        What is None or empty stays as it is; `metadata` entries are set beside the others. An
+        `error` never has a reward: setting that outcome clears it, and giving both is a conflict.
+        """
+        changes.check_value(reward, "reward")
+        work = partial(
+            changes.score,
+            trajectory_id=trajectory_id,
+            owner=owner,
+            reward=reward,
+            outcome=outcome,
+            error_classes=error_classes,
+            metadata=metadata or {},
+        )
+        return await self._change(trajectory_id, work)
+
+    async def delete(self, trajectory_id: str, owner: str | None) -> bool:
+        """Delete a trajectory and all that hangs on it; forks of it stay. False if none."""
+        work = partial(changes.remove, trajectory_id=trajectory_id, owner=owner)
+        return await self._writer.run(work)
+
+    async def mark_trained(self, card: str, trajectory_ids: Iterable[str]) -> None:
+        """Remember which trajectories a model card was trained on."""
+        ids = list(trajectory_ids)
+        for start in range(0, len(ids), _IDS_A_QUERY):
+            some = ids[start : start + _IDS_A_QUERY]
+            await self._writer.run(partial(changes.mark_trained, card=card, trajectory_ids=some))
+
+    # Reads
+
+    def get(self, trajectory_id: str, owner: str | None) -> Trajectory | None:
+        """One trajectory, whole; None if there is none or it is somebody else's."""
+        with self._reading() as db:
+            return queries.get(db, trajectory_id, owner)
+
+    def by_completion(self, completion_id: str, owner: str | None) -> list[Interaction]:
+        """The choices of a completion in order; empty if there is none or it is another's."""
+        with self._reading() as db:
+            return queries.by_completion(db, completion_id, owner)
+
+    def trained_on(self, trajectory_id: str) -> list[str]:
+        """The model cards that were trained on a trajectory."""
+        with self._reading() as db:
+            return queries.trained_on(db, trajectory_id)
+
+    def page(
+        self,
+        owner: str | None,
+        *,
+        limit: int = 20,
+        after: str | None = None,
+        model: str | None = None,
+        source: Source | None = None,
+        environment: str | None = None,
+        outcomes: tuple[Outcome, ...] = (),
+        tags: Mapping[str, str] | None = None,
+    ) -> tuple[list[Header], bool]:
+        """Headers, newest first, and whether there are more. `after` is the last id seen."""
+        selection = Selection(
+            owner=owner,
+            model=model,
+            source=source,
+            environment=environment,
+            outcomes=outcomes,
+            tags=dict(tags or {}),
+            may_train_only=False,
+        )
+        with self._reading() as db:
+            return headers.page(db, selection, after, limit)
+
+    def select(self, selection: Selection) -> Iterator[Trajectory]:
+        """Whole trajectories in the order they were begun, in constant memory.
+
+        Rows kept without content are left out. No transaction stays open between batches, so an
+        export does not hold the log back; what is written after the first batch is not seen.
+        """
+        with self._reading() as db:
+            until = headers.last_key(db)
+        after, left = 0, until if selection.limit is None else selection.limit
+        while left > 0:
+            with self._reading() as db:
+                rows = headers.batch(db, selection, after, until, left)
+                found = list(queries.whole(db, rows))
+            if not found:
+                return
+            yield from found
+            after, left = rows[-1]["key"], left - len(found)
+
+    def stats(self, selection: Selection | None = None) -> Stats:
+        """Counts over a selection, by default the whole log."""
+        with self._reading() as db:
+            return headers.stats(db, selection or Selection(may_train_only=False))
+
+    def _find_place(self, owner: str, conversations: Sequence[str]) -> queries.Place | None:
+        with self._reading() as db:
+            return queries.find_place(db, owner, conversations)
+
+    def _prefix(self, place: queries.Place) -> Trajectory | None:
+        with self._reading() as db:
+            return queries.prefix(db, place)
+
+    async def _change(self, trajectory_id: str, work: Any) -> Header:
+        def change(db: Connection) -> Header:
+            work(db)
+            return headers.header(db, trajectory_id)
+
+        return await self._writer.run(change)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with available(self._database.url), self._database.reader.begin() as db:
+            yield db
+
+
+def _touch(db: Connection) -> None:
+    db.execute(text("UPDATE alembic_version SET version_num = version_num"))

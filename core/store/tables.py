@@ -1,0 +1,206 @@
+"""The tables. A column is there because a query needs it; the rest of a type is its own JSON.
+
+    trajectory ─┬─ step            one row per step; ids and logprobs are packed arrays
+                ├─ interaction     one row per choice of a request
+                ├─ continuation    key of a conversation → the step where it goes on
+                ├─ feedback
+                ├─ tag             metadata that is text, to filter by
+                └─ trained         cards that were trained on it
+
+`key` is an internal integer: children refer to it, so the random public ids stand in one index.
+JSON stands in text columns, where a NUL character is an escape: PostgreSQL has no NUL in text.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlmodel import Field, SQLModel
+
+METADATA = MetaData()
+
+Key = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only where the type is INTEGER exactly."""
+
+
+def _key() -> Any:
+    return Field(default=None, sa_column=Column(Key, primary_key=True, autoincrement=True))
+
+
+def _trajectory(*, primary_key: bool = False) -> Any:
+    cascade = ForeignKey("trajectory.key", ondelete="CASCADE")
+    return Field(
+        sa_column=Column("trajectory", Key, cascade, primary_key=primary_key, nullable=False)
+    )
+
+
+def _text(name: str | None = None, *, nullable: bool = False, **options: Any) -> Any:
+    return Field(default=None, sa_column=Column(name, Text, nullable=nullable, **options))
+
+
+def _seconds(*, nullable: bool = False) -> Any:
+    return Field(default=None, sa_column=Column(Double, nullable=nullable))
+
+
+class Row(SQLModel):
+    """Root of the tables; they have their own metadata, apart from other users of SQLModel."""
+
+    metadata: ClassVar[MetaData] = METADATA
+
+
+class TrajectoryRow(Row, table=True):
+    """Header of a trajectory."""
+
+    __tablename__ = "trajectory"
+    __table_args__ = (
+        Index("trajectory_by_owner", "owner", "created", "id"),
+        Index("trajectory_by_created", "created", "id"),
+    )
+
+    key: int | None = _key()
+    id: str = _text(unique=True)
+    version: int
+    created: float = _seconds()
+    owner: str = _text()
+    source: str = _text()
+    model: str = _text()
+    environment: str | None = _text(nullable=True)
+    task_id: str | None = _text(nullable=True)
+    outcome: str = _text()
+    lease_until: float | None = _seconds(nullable=True)
+    """While `outcome` is running: when it stops being so without a further entry."""
+    reward: float | None = _seconds(nullable=True)
+    scored: bool
+    """The reward is the environment's own; feedback does not change it."""
+    error_classes: str = _text()
+    """Comma-separated."""
+    parent_id: str | None = _text(nullable=True)
+    parent_step: int | None = None
+    may_train: bool
+    content: bool
+    step_count: int
+    claimed_step: int
+    """The last step from which a continuation was claimed; 0 if none was."""
+    sampled_tokens: int
+    prompt_tokens: int
+    tools: str = _text()
+    """JSON; last, with `metadata`, so that a scan need not read them."""
+    metadata_: str = _text("metadata")
+    """JSON."""
+
+
+class StepRow(Row, table=True):
+    """One step; its place is its number."""
+
+    __tablename__ = "step"
+
+    trajectory: int = _trajectory(primary_key=True)
+    number: int = Field(primary_key=True)
+    role: str = _text()
+    origin: str = _text()
+    started: float = _seconds()
+    seconds: float = _seconds()
+    weights_version: str | None = _text(nullable=True)
+    token_count: int
+    token_ids: bytes | None = Field(sa_column=Column(LargeBinary))
+    """uint32, little-endian."""
+    logprobs: bytes | None = Field(sa_column=Column(LargeBinary))
+    """float32, little-endian."""
+    single_choice: bytes | None = Field(sa_column=Column(LargeBinary))
+    """One byte per token, 0 or 1."""
+    body: str = _text()
+    """The step's other fields that differ from their defaults."""
+
+
+class InteractionRow(Row, table=True):
+    """One choice of one request."""
+
+    __tablename__ = "interaction"
+    __table_args__ = (
+        UniqueConstraint("completion_id", "choice"),
+        Index("interaction_by_trajectory", "trajectory"),
+    )
+
+    key: int | None = _key()
+    trajectory: int = _trajectory()
+    completion_id: str = _text()
+    choice: int
+    owner: str = _text()
+    created: float = _seconds()
+    first_step: int
+    end_step: int
+    request: str = _text()
+    """`messages` and `sampling`: what does not change once it is there."""
+    response: str = _text()
+    """`response`, `finish_reason`, `usage` and `delivered`: replaced as a run goes on."""
+
+
+class ContinuationRow(Row, table=True):
+    """A conversation that was answered, by its key or by the id of a call it waits for."""
+
+    __tablename__ = "continuation"
+    __table_args__ = (
+        Index("continuation_by_conversation", "owner", "conversation", "key"),
+        Index("continuation_by_trajectory", "trajectory"),
+    )
+
+    key: int | None = _key()
+    trajectory: int = _trajectory()
+    owner: str = _text()
+    conversation: str = _text()
+    """A key as the server hashed it, or `call:` and the id of a tool call."""
+    step: int
+
+
+class FeedbackRow(Row, table=True):
+    """One judgement; never changed, the latest counts."""
+
+    __tablename__ = "feedback"
+    __table_args__ = (Index("feedback_by_trajectory", "trajectory"),)
+
+    key: int | None = _key()
+    trajectory: int = _trajectory()
+    body: str = _text()
+
+
+class TagRow(Row, table=True):
+    """A metadata entry whose value is text."""
+
+    __tablename__ = "tag"
+    __table_args__ = (Index("tag_by_value", "name", "value"),)
+
+    trajectory: int = _trajectory(primary_key=True)
+    name: str = _text(primary_key=True)
+    value: str = _text()
+
+
+class TrainedRow(Row, table=True):
+    """A trajectory that a card's training read."""
+
+    __tablename__ = "trained"
+    __table_args__ = (Index("trained_by_card", "card"),)
+
+    trajectory: int = _trajectory(primary_key=True)
+    card: str = _text(primary_key=True)
+
+
+trajectories: Table = METADATA.tables["trajectory"]
+steps: Table = METADATA.tables["step"]
+interactions: Table = METADATA.tables["interaction"]
+continuations: Table = METADATA.tables["continuation"]
+feedbacks: Table = METADATA.tables["feedback"]
+tags: Table = METADATA.tables["tag"]
+trainings: Table = METADATA.tables["trained"]

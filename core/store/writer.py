@@ -1,0 +1,161 @@
+"""The writer: one thread that commits what is queued, together.
+
+Group commit without a timer: while one transaction is being committed, further writes queue; the
+next transaction takes all of them. So a lone write waits for nobody, and under load the cost of
+an fsync is shared. Within a transaction every write has a savepoint: a bad one fails alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+
+from agentlm.errors import ConflictError, RequestError, UnavailableError
+from agentlm.store.database import available, reason
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    work: Work[Any]
+    future: asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    value: Any = None
+    error: Exception | None = None
+
+    def hand_to(self, future: asyncio.Future[Any]) -> None:
+        if future.done():
+            return
+        if self.error is not None:
+            future.set_exception(self.error)
+        else:
+            future.set_result(self.value)
+
+
+class Writer:
+    """Runs writes in order, in its own thread, and answers when they are durable."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._db: Connection | None = None
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._open = True
+        self._entrance = threading.Lock()
+        self.commits = 0
+        """Transactions committed so far."""
+        self.failing = False
+        """Whether the last transaction failed."""
+        self._thread = threading.Thread(target=self._run, name="agentlm-store", daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Work[T]) -> T:
+        """Do `work` in the next transaction; return its value once that is committed.
+
+        A caller that is cancelled while it waits does not take the write back. Raises
+        UnavailableError if the transaction fails.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        with self._entrance:
+            if not self._open:
+                raise UnavailableError("the log is closed")
+            self._queue.put(_Job(work, future))
+        return await asyncio.shield(future)
+
+    def close(self) -> None:
+        """Commit what is queued and end the thread. Idempotent."""
+        with self._entrance:
+            if self._open:
+                self._open = False
+                self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        more = True
+        while more:
+            batch, more = self._take()
+            if batch:
+                _deliver(batch, self._commit(batch))
+        self._disconnect()
+
+    def _take(self) -> tuple[list[_Job], bool]:
+        """Everything queued, at least one; and whether more may come."""
+        batch: list[_Job] = []
+        job = self._queue.get()
+        while job is not None:
+            batch.append(job)
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                return batch, True
+        return batch, False
+
+    def _commit(self, batch: list[_Job]) -> list[_Result]:
+        try:
+            with available(self._engine.url):
+                if self._db is None:
+                    self._db = self._engine.connect()
+                with self._db.begin():
+                    results = [_attempt(self._db, job.work) for job in batch]
+        except UnavailableError as error:
+            self.failing = True
+            self._disconnect()
+            return [_Result(error=UnavailableError(str(error))) for _ in batch]
+        self.failing = False
+        self.commits += 1
+        return results
+
+    def _disconnect(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            with suppress(SQLAlchemyError):
+                db.close()
+
+
+def _attempt(db: Connection, work: Work[Any]) -> _Result:
+    """Do one write. If its savepoint is lost the transaction is, and that is raised."""
+    savepoint = db.begin_nested()
+    try:
+        value = work(db)
+        savepoint.commit()
+    except Exception as error:  # noqa: BLE001 (handed to whoever asked for the write)
+        savepoint.rollback()
+        return _Result(error=_classified(error))
+    return _Result(value)
+
+
+def _classified(error: Exception) -> Exception:
+    if isinstance(error, IntegrityError):
+        return ConflictError(f"the log has this already: {reason(error)}")
+    if isinstance(error, DataError):
+        return RequestError(f"the log can't hold this: {reason(error)}")
+    if isinstance(error, SQLAlchemyError):
+        return UnavailableError(f"the log fails: {reason(error)}")
+    return error
+
+
+def _deliver(batch: list[_Job], results: list[_Result]) -> None:
+    """Wake each event loop once, however many of its writes were committed."""
+    waiting: dict[asyncio.AbstractEventLoop, list[tuple[_Job, _Result]]] = {}
+    for job, result in zip(batch, results, strict=True):
+        waiting.setdefault(job.future.get_loop(), []).append((job, result))
+    for loop, answers in waiting.items():
+        with suppress(RuntimeError):  # closed: nobody waits there any more
+            loop.call_soon_threadsafe(_hand_out, answers)
+
+
+def _hand_out(answers: list[tuple[_Job, _Result]]) -> None:
+    for job, result in answers:
+        result.hand_to(job.future)
