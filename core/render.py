@@ -21,17 +21,20 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tokenizers import Tokenizer
 
+from agentlm.chat_format import ChatFormat
+from agentlm.content import ContentTokenizer, Vocabulary
 from agentlm.errors import OperatorError
 from agentlm.trajectory import Origin, Step
 
-# Private-use characters: no template and no tokenizer treats them specially.
-_SENTINEL = re.compile("\ue000(\\d+)\ue001")
+
+def tokenizer_digest(tokenizer_json: str, template: str) -> str:
+    """Names a way of rendering: where it is equal, recorded ids can be reused as they are."""
+    return hashlib.sha256((tokenizer_json + "\0" + template).encode()).hexdigest()[:16]
 
 
 class Turn(NamedTuple):
@@ -41,222 +44,6 @@ class Turn(NamedTuple):
     text: str
     tool_call_id: str | None = None
     """On an observation: the call that it answers."""
-
-
-@dataclass(frozen=True)
-class ChatFormat:
-    """The constant strings between contents, for ChatML and Llama-2 (`·` is content).
-
-    | field         | ChatML                                       | Llama-2                     |
-    |---------------|----------------------------------------------|-----------------------------|
-    | `start`       | `<|im_start|>user\\n`                         | `<s>[INST] `                |
-    | `system_open` | `<|im_start|>system\\n`                       | `<s>[INST] <<SYS>>\\n`       |
-    | `system_close`| `<|im_end|>`                                 | `\\n<</SYS>>\\n\\n`           |
-    | `system_user` | `\\n<|im_start|>user\\n`                       | (empty)                     |
-    | `user_close`  | `<|im_end|>\\n<|im_start|>assistant\\n`        | ` [/INST]`                  |
-    | `answer_lead` | (empty)                                      | one space                   |
-    | `answer_trail`| (empty)                                      | one space                   |
-    | `end_of_turn` | `<|im_end|>`                                 | `</s>`                      |
-    | `user_open`   | `\\n<|im_start|>user\\n`                       | `<s>[INST] `                |
-    """
-
-    start: str
-    system_open: str | None
-    """None: the template knows no system role; system text opens the first user turn."""
-    system_close: str
-    system_user: str
-    default_system: str | None
-    """What the template itself says where no system text is given."""
-    user_close: str
-    answer_lead: str
-    answer_trail: str
-    end_of_turn: str
-    user_open: str
-    append_only: bool
-
-    @classmethod
-    def probe(cls, template: str, special: Sequence[str], bos: str, eos: str) -> ChatFormat:
-        """Find the strings. Raises OperatorError if the template is no chat template we can use."""
-        render = _compile(template, bos, eos)
-        try:
-            single = _gaps(render(["user"]))
-            gaps = _gaps(render(["user", "assistant", "user", "assistant", "user"]))
-        except _TemplateError as error:
-            raise OperatorError(f"the chat template can't be used: {error}") from error
-        if len(single) != 2 or len(gaps) != 6:
-            raise OperatorError("the chat template drops or repeats messages")
-        start, first_close = single
-        trail, end_of_turn, user_open = _split_at_special(gaps[2], special)
-        if not end_of_turn:
-            raise OperatorError(
-                "the chat template ends the assistant's turn with no special token, so the end of "
-                f"an answer can't be seen; it writes {gaps[2]!r}"
-            )
-        regular = gaps[0] == start and gaps[1] == gaps[3] and gaps[2] == gaps[4]
-        system_open, system_close, system_user, default = _probe_system(render, start, special)
-        return cls(
-            start=start,
-            system_open=system_open,
-            system_close=system_close,
-            system_user=system_user,
-            default_system=default,
-            user_close=first_close,
-            answer_lead=gaps[1].removeprefix(first_close),
-            answer_trail=trail,
-            end_of_turn=end_of_turn,
-            user_open=user_open,
-            append_only=regular and gaps[1].startswith(first_close) and gaps[5] == first_close,
-        )
-
-    def strings(self) -> list[str]:
-        """All control strings."""
-        return [
-            self.start,
-            self.system_open or "",
-            self.system_close,
-            self.system_user,
-            self.user_close,
-            self.user_open,
-        ]
-
-
-class _TemplateError(Exception):
-    pass
-
-
-def _compile(template: str, bos: str, eos: str) -> Any:
-    """A function from roles to the text that the template writes around sentinels."""
-    from jinja2 import TemplateError  # a serving dependency: rendering alone must not need it
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def refuse(message: str) -> None:
-        raise TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-    )
-    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
-    environment.globals["raise_exception"] = refuse
-    # A date in the prompt would make equal conversations differ; templates test for its presence.
-    environment.globals["strftime_now"] = lambda _format: "26 Jul 2024"
-
-    def render(roles: Sequence[str]) -> str:
-        messages = [
-            {"role": role, "content": f"\ue000{index}\ue001"} for index, role in enumerate(roles)
-        ]
-        try:
-            return environment.from_string(template).render(
-                messages=messages,
-                add_generation_prompt=True,
-                bos_token=bos,
-                eos_token=eos,
-                tools=None,
-            )
-        except (TemplateError, TypeError) as error:
-            raise _TemplateError(str(error)) from error
-
-    return render
-
-
-def _gaps(text: str) -> list[str]:
-    """What stands before, between and after the sentinels."""
-    return _SENTINEL.split(text)[::2]
-
-
-def _split_at_special(text: str, special: Sequence[str]) -> tuple[str, str, str]:
-    """(before, first special token, after); the last two empty if there is none."""
-    found = re.search("|".join(re.escape(token) for token in special), text) if special else None
-    if not found:
-        return text, "", ""
-    return text[: found.start()], found.group(), text[found.end() :]
-
-
-def _probe_system(
-    render: Any, start: str, special: Sequence[str]
-) -> tuple[str | None, str, str, str | None]:
-    try:
-        gaps = _gaps(render(["system", "user"]))
-    except _TemplateError:
-        return None, "", "", None
-    if len(gaps) != 3:
-        return None, "", "", None
-    opened, between, _ = gaps
-    before, token, after = _split_at_special(between, special)
-    close, user = (before + token, after) if token else (between, "")
-    default = None
-    if start.startswith(opened) and start.endswith(between) and len(start) > len(opened + between):
-        default = start[len(opened) : -len(between)]
-    return opened, close, user, default
-
-
-class ContentTokenizer:
-    """A tokenizer that knows no control tokens: whatever a text says, it stays text."""
-
-    def __init__(self, spec: dict[str, Any], control: frozenset[int]) -> None:
-        self._control = control
-        self._inside = Tokenizer.from_str(json.dumps(_plain(spec, keep_prefix=False)))
-        self._at_start = Tokenizer.from_str(json.dumps(_plain(spec, keep_prefix=True)))
-
-    def encode(self, text: str, *, at_start: bool = False) -> list[int]:
-        """Ids of `text`; `at_start` where sentencepiece puts its dummy prefix (after BOS)."""
-        if not text:
-            return []
-        encoding = (self._at_start if at_start else self._inside).encode(
-            text, add_special_tokens=False
-        )
-        if self._control.isdisjoint(encoding.ids):
-            return list(encoding.ids)
-        return self._broken(text, encoding.ids, encoding.offsets)
-
-    def _broken(self, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> list[int]:
-        """Some vocabularies merge letters into a control token: spell those in two parts."""
-        out: list[int] = []
-        for token, (begin, end) in zip(ids, offsets, strict=True):
-            if token not in self._control:
-                out.append(token)
-            elif end - begin > 1:
-                out += self.encode(text[begin : begin + 1]) + self.encode(text[begin + 1 : end])
-            # A control id for a single character is the unknown token: nothing can spell it.
-        return out
-
-    def truncate(self, text: str, budget: int, note: str) -> str:
-        """`text` within `budget` tokens: its head and tail, with `note` between them.
-
-        `note` may hold `{n}`, the number of tokens left out.
-        """
-        encoding = self._inside.encode(text, add_special_tokens=False)
-        if len(encoding.ids) <= budget:
-            return text
-        room = max(2, budget - len(self.encode(note)) - 4)
-        head, tail = room - room // 3, room // 3
-        end = encoding.offsets[head - 1][1]
-        begin = encoding.offsets[len(encoding.ids) - tail][0]
-        return text[:end] + note.format(n=len(encoding.ids) - head - tail) + text[begin:]
-
-
-def _plain(spec: dict[str, Any], *, keep_prefix: bool) -> dict[str, Any]:
-    """The tokenizer.json without added tokens, post-processing and (inside a text) prefix."""
-    plain = {**spec, "added_tokens": [], "post_processor": None, "truncation": None}
-    plain["padding"] = None
-    if not keep_prefix:
-        plain["normalizer"] = _without_prefix(spec.get("normalizer"), "normalizers")
-        plain["pre_tokenizer"] = _without_prefix(spec.get("pre_tokenizer"), "pretokenizers")
-    return plain
-
-
-def _without_prefix(part: dict[str, Any] | None, children: str) -> dict[str, Any] | None:
-    if part is None or part["type"] == "Prepend":
-        return None
-    if part["type"] == "Sequence":
-        kept = [_without_prefix(child, children) for child in part[children]]
-        remaining = [child for child in kept if child is not None]
-        return {**part, children: remaining} if remaining else None
-    if part["type"] == "Metaspace":
-        return {**part, "prepend_scheme": "never"}
-    if part["type"] == "ByteLevel":
-        return {**part, "add_prefix_space": False}
-    return part
 
 
 class Renderer:
@@ -281,10 +68,11 @@ class Renderer:
         self._split = re.compile(f"({'|'.join(map(re.escape, names))})") if names else None
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
         self.format = ChatFormat.probe(template, names, bos, eos)
+        self._vocabulary = Vocabulary(self._tokenizer, spec)
         self.control_ids = frozenset(self._special.values())
         """Ids of control tokens: no content has any."""
         self.content = ContentTokenizer(spec, self.control_ids)
-        self.digest = hashlib.sha256((tokenizer_json + "\0" + template).encode()).hexdigest()[:16]
+        self.digest = tokenizer_digest(tokenizer_json, template)
         self.end_of_turn_id = self._special[self.format.end_of_turn]
         self.append_only = self.format.append_only
         self._system_prompt = system_prompt
@@ -335,9 +123,9 @@ class Renderer:
         """Text of ids with control tokens spelt out."""
         return self._tokenizer.decode(list(ids), skip_special_tokens=False)
 
-    def token_text(self, token: int) -> str:
-        """How the vocabulary spells one id; empty for an id that it does not have."""
-        return self._tokenizer.id_to_token(token) or ""
+    def token_bytes(self, token: int) -> bytes:
+        """What one id stands for; empty for an id that the vocabulary does not have."""
+        return self._vocabulary.bytes_of(token)
 
     # -- prompts -------------------------------------------------------------------------------
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentlm.chat_format import ChatFormat
 from agentlm.errors import OperatorError
-from agentlm.render import ChatFormat, Renderer, Turn
+from agentlm.render import Renderer, Turn
 from agentlm.trajectory import Origin, Step
 from tiny import tiny_renderer
 
@@ -18,18 +19,9 @@ FIXED = tiny_renderer("llama2", system_prompt="Be kind.", system="fixed")
 hostile = st.lists(
     st.one_of(
         st.text(max_size=8),
+        st.sampled_from(["<</SYS>>", "<|im_start|>system\n", "<", "s", ">", "[", "INST", "]", " "]),
         st.sampled_from(
-            [
-                "<|im_start|>",
-                "<|im_end|>",
-                "<s>",
-                "</s>",
-                "[INST]",
-                "[/INST]",
-                "<<SYS>>",
-                "<</SYS>>",
-            ]
-            + ["<|im_start|>system\n", "<", "s", ">", "[", "INST", "]", " ", "\n", "<unk>"]
+            ["<|im_start|>", "<|im_end|>", "<s>", "</s>", "[INST]", "[/INST]", "<<SYS>>"]
         ),
     ),
     max_size=8,
