@@ -1,0 +1,138 @@
+"""Packs compute what the rows would, one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
+
+from agentlm.finetune.attention import PACK_ATTENTION, register
+from agentlm.finetune.loss import PackLoss
+from agentlm.finetune.packing import Pack, TokenRow, pack
+
+
+def token_row(ids: list[int], trained_from: int) -> TokenRow:
+    loss = np.array([i >= trained_from for i in range(len(ids))], np.uint8)
+    return np.array(ids, np.int32), loss
+
+
+def family(seed: int = 0) -> list[TokenRow]:
+    """Rows with a common preamble, two of them with a common second turn, and a stranger."""
+    random = np.random.default_rng(seed)
+
+    def ids(n: int) -> list[int]:
+        return random.integers(5, 200, n).tolist()
+
+    preamble, task = ids(40), ids(20)
+    rows = [
+        token_row(preamble + task + ids(19), 62),
+        token_row(preamble + task + ids(15), 61),
+        token_row(preamble + ids(12), 42),
+        token_row(ids(33), 10),
+    ]
+    return [*rows, rows[0]]
+
+
+@pytest.fixture(scope="module")
+def model(chatml_llama: Path) -> PackLoss:
+    register()
+    return PackLoss(
+        AutoModelForCausalLM.from_pretrained(chatml_llama, attn_implementation=PACK_ATTENTION)
+    )
+
+
+def one_by_one(loss: PackLoss, rows: list[TokenRow]) -> torch.Tensor:
+    """What transformers itself computes, without any of our code."""
+    model: Any = loss.model
+    model.set_attn_implementation("sdpa")
+    total = torch.zeros(())
+    for ids, marks in rows:
+        labels = torch.tensor([int(i) if m else -100 for i, m in zip(ids, marks, strict=True)])
+        logits = model(input_ids=torch.tensor(ids, dtype=torch.long)[None]).logits[0]
+        total = total + torch.nn.functional.cross_entropy(
+            logits[:-1], labels[1:], ignore_index=-100, reduction="sum"
+        )
+    model.set_attn_implementation(PACK_ATTENTION)
+    return total
+
+
+def gradients(loss: PackLoss, value: torch.Tensor) -> dict[str, torch.Tensor]:
+    loss.zero_grad()
+    value.backward()
+    return {name: p.grad.clone() for name, p in loss.named_parameters() if p.grad is not None}
+
+
+def test_a_pack_shares_every_common_beginning() -> None:
+    [laid] = pack(family(), 10_000)
+
+    assert len(laid.ids) == 40 + 20 + 19 + 15 + 12 + 33
+    assert laid.weights.sum() == sum(loss.sum() for _, loss in family())
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("max_tokens", [80, 10_000])
+def test_packed_loss_and_gradients_equal_the_unpacked(
+    model: PackLoss, share: bool, max_tokens: int
+) -> None:
+    rows = family()
+    expected = one_by_one(model, rows)
+    expected_gradients = gradients(model, expected)
+
+    packs = list(pack(rows, max_tokens, share=share))
+    packed = torch.stack([model(laid) for laid in packs]).sum()
+
+    torch.testing.assert_close(packed, expected, rtol=1e-5, atol=1e-5)
+    for name, gradient in gradients(model, packed).items():
+        torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-4, atol=1e-5)
+
+
+def test_checkpointed_activations_change_nothing(model: PackLoss) -> None:
+    [laid] = pack(family(), 10_000)
+    plain = gradients(model, model(laid))
+    model.train()
+    model.model.gradient_checkpointing_enable({"use_reentrant": False})
+    again = gradients(model, model(laid))
+    model.model.gradient_checkpointing_disable()
+    model.eval()
+
+    for name, gradient in again.items():
+        torch.testing.assert_close(gradient, plain[name], rtol=1e-5, atol=1e-6)
+
+
+rows_strategy = st.lists(
+    st.builds(
+        lambda head, tail, cut: token_row([*([7] * 18 * head), *tail], cut),
+        st.integers(0, 3),
+        st.lists(st.integers(0, 3), min_size=1, max_size=30),
+        st.integers(0, 40),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows_strategy, st.integers(20, 200))
+def test_every_row_can_be_read_back_from_its_packs(rows: list[TokenRow], limit: int) -> None:
+    packs = list(pack(rows, limit))
+
+    found = [ids for laid in packs for ids in sequences(laid)]
+    assert {tuple(ids.tolist()) for ids, _ in rows} <= {tuple(ids) for ids in found}
+    trained = sum(int(loss[1:].sum()) for _, loss in rows)
+    assert sum(laid.weights.sum() for laid in packs) == trained
+
+
+def sequences(laid: Pack) -> list[list[int]]:
+    """The path from a root to each segment, and to each place inside it, as ids."""
+    paths: list[list[int]] = []
+    for segment in laid.segments:
+        above = paths[segment.parent] if segment.parent >= 0 else []
+        ids = laid.ids[segment.start : segment.end].tolist()
+        paths.append(above + ids)
+    return paths
