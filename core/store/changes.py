@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, exists, insert, literal, select, update
 
 from agentlm.errors import ConflictError, NotFoundError, RequestError
-from agentlm.store.append import Stored, find, merge_metadata
+from agentlm.store.stored import Stored, find, merge_metadata
 from agentlm.store.tables import feedbacks, interactions, trainings, trajectories
 from agentlm.trajectory import Feedback, Outcome, reward_of
 

@@ -135,8 +135,9 @@ def _sqlite(url: URL) -> Database:
     folder = Path(url.database or "").parent
     if not folder.is_dir():
         raise OperatorError(f"the log can't be kept in {folder}: there is no such directory")
-    writer = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_S})
-    reader = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    options = {"timeout": BUSY_TIMEOUT_S}
+    writer = create_engine(url, paramstyle="named", poolclass=NullPool, connect_args=options)
+    reader = create_engine(url, connect_args=options)
     _set_up_sqlite(writer, "BEGIN IMMEDIATE", "journal_mode = WAL", "synchronous = FULL")
     _set_up_sqlite(reader, "BEGIN", "query_only = ON")
     return Database(url, writer, reader)

@@ -53,12 +53,8 @@ def header_row(header: Trajectory) -> dict[str, Any]:
     """Columns of a trajectory that its header tells."""
     row: dict[str, Any] = {name: getattr(header, name) for name in _PLAIN_HEADER}
     row["outcome"] = header.outcome.value
-    return row | {"tools": tools_json(header), "metadata": metadata_json(header.metadata)}
-
-
-def tools_json(header: Trajectory) -> str:
-    """The `tools` column."""
-    return to_json(header.tools).decode()
+    tools = to_json(header.tools).decode()
+    return row | {"tools": tools, "metadata": metadata_json(header.metadata)}
 
 
 def metadata_json(metadata: Mapping[str, Any]) -> str:
@@ -145,15 +141,14 @@ def interaction_row(trajectory: int, interaction: Interaction) -> dict[str, Any]
         "created": interaction.created,
         "first_step": interaction.first_step,
         "request": interaction.model_dump_json(include=_REQUEST),
-    } | answer_columns(interaction)
-
-
-def answer_columns(interaction: Interaction) -> dict[str, Any]:
-    """What changes while a run goes on."""
-    return {
         "end_step": interaction.end_step,
-        "response": interaction.model_dump_json(include=_RESPONSE),
+        "response": response_json(interaction),
     }
+
+
+def response_json(interaction: Interaction) -> str:
+    """What changes while a run goes on."""
+    return interaction.model_dump_json(include=_RESPONSE)
 
 
 def parse_interaction(row: RowMapping) -> Interaction:

@@ -126,12 +126,12 @@ class Writer:
 
 def _attempt(db: Connection, work: Work[Any]) -> _Result:
     """Do one write. If its savepoint is lost the transaction is, and that is raised."""
-    savepoint = db.begin_nested()
+    db.exec_driver_sql("SAVEPOINT entry")
     try:
         value = work(db)
-        savepoint.commit()
+        db.exec_driver_sql("RELEASE SAVEPOINT entry")
     except Exception as error:  # noqa: BLE001 (handed to whoever asked for the write)
-        savepoint.rollback()
+        db.exec_driver_sql("ROLLBACK TO SAVEPOINT entry")
         return _Result(error=_classified(error))
     return _Result(value)
 
