@@ -1,0 +1,130 @@
+"""One trajectory's sandbox: a work directory that stays, and a shell in it that comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentlm.tools.bubblewrap import prepare_workspace, sandboxed
+from agentlm.tools.limits import SandboxLimits, disk_excess, trim_to_limits
+from agentlm.tools.settings import MEBIBYTE, ToolSettings
+from agentlm.tools.shell import PROGRAM, Bounds, Finished, Shell
+
+_FLOOD_BYTES = 64 * MEBIBYTE
+_BACKGROUND_PERIOD_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What a command did, and what happened to the shell before it."""
+
+    finished: Finished
+    restarted: str | None = None
+    """Why the shell that earlier commands ran in is gone, if it is."""
+    removed_files: int = 0
+    """Files removed because the work directory was over its limits."""
+
+
+class Sandbox:
+    """Runs commands one after another in `directory / "workspace"`; it outlives its shell."""
+
+    def __init__(self, directory: Path, settings: ToolSettings) -> None:
+        self.workspace = directory / "workspace"
+        self._mark = directory / "started"
+        self._settings = settings
+        self._lock = asyncio.Lock()
+        self._shell: Shell | None = None
+        self._lost: str | None = None
+        self._minder: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command is running."""
+        return self._lock.locked()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has a shell."""
+        return self._shell is not None and self._shell.alive
+
+    async def run(self, command: str) -> CommandResult:
+        """Run a command. Raises ShellError if no shell can be started."""
+        async with self._lock:
+            await self._stop_minding()
+            restarted = await self._ensure_shell()
+            finished = await self._execute(command)
+            removed = 0
+            if over := await disk_excess(self.workspace, self._settings):
+                await self._end(over)
+                finished = Finished(finished.output, None, over, shell_ended=True)
+                removed = await trim_to_limits(self.workspace, self._settings)
+            if self.alive:
+                self._minder = asyncio.create_task(self._mind())
+            return CommandResult(finished, restarted, removed)
+
+    async def end(self, reason: str) -> None:
+        """End the shell and everything it started; files stay."""
+        async with self._lock:
+            await self._stop_minding()
+            await self._end(reason)
+
+    async def remove(self) -> None:
+        """Remove the files. Programs of the system do it: they survive any depth of nesting."""
+        directory = self.workspace.parent
+        process = await asyncio.create_subprocess_exec("rm", "-rf", "--", str(directory))
+        await process.wait()
+
+    async def _ensure_shell(self) -> str | None:
+        """Have a living shell. Returns why an earlier one is gone."""
+        if self.alive:
+            return None
+        await self._end("it ended")
+        lost = self._lost or "the earlier one has ended" if self._mark.exists() else None
+        prepare_workspace(self.workspace, self._settings)
+        command = sandboxed(PROGRAM, self.workspace, self._settings)
+        self._shell = await Shell.start(command, self.workspace)
+        self._mark.touch()
+        self._lost = None
+        return lost
+
+    async def _execute(self, command: str) -> Finished:
+        assert self._shell is not None
+        keep = self._settings.tool_output_chars
+        limits = SandboxLimits(self._shell.pid, self.workspace, self._settings)
+        bounds = Bounds(self._settings.tool_timeout_s, keep, _FLOOD_BYTES, limits.excess)
+        self._lost = "its command was cancelled"
+        finished = await self._shell.run(command, bounds)
+        self._lost = finished.stopped
+        if finished.shell_ended and not finished.stopped:
+            self._lost = f"it exited with code {finished.exit_code}"
+        return finished
+
+    async def _mind(self) -> None:
+        """Between commands: bound background jobs, and end a shell that is not used any more."""
+        assert self._shell is not None
+        limits = SandboxLimits(self._shell.pid, self.workspace, self._settings)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._settings.bash_idle_s
+        reason = None
+        await asyncio.sleep(min(_BACKGROUND_PERIOD_S, self._settings.bash_idle_s))
+        while not reason and loop.time() < end and self._shell.has_background_jobs():
+            reason = await limits.excess()
+            await asyncio.sleep(_BACKGROUND_PERIOD_S)
+        if not reason:
+            await asyncio.sleep(max(0.0, end - loop.time()))
+        await self._end(reason or f"it was not used for {self._settings.bash_idle_s:g} s")
+
+    async def _stop_minding(self) -> None:
+        if self._minder:
+            self._minder.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._minder
+            self._minder = None
+
+    async def _end(self, reason: str) -> None:
+        if self._shell:
+            self._lost = self._lost or reason
+            await self._shell.kill()
+            self._shell = None

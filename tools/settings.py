@@ -1,0 +1,55 @@
+"""What an operator can say about tools. Each docstring under a field is that flag's help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from agentlm.settings import Settings
+
+MEBIBYTE = 1024 * 1024
+
+
+class ToolSettings(Settings):
+    """Limits and sources of the server's own tools. A command's settings class can inherit it."""
+
+    tools: tuple[str, ...] = ("bash", "sql")
+    """Families of tools that the server offers."""
+    tool_timeout_s: float = Field(default=30.0, gt=0)
+    """Seconds one tool call may take; then it is stopped with all of its processes."""
+    tool_output_chars: int = Field(default=16_000, ge=200)
+    """Characters of one observation; the middle of a longer one is left out, and that is said."""
+
+    bash_sandbox: Literal["bubblewrap", "unsafe"] = "bubblewrap"
+    """`unsafe` runs commands without a sandbox, as the server's own user: never for strangers."""
+    bash_uid: int = Field(default=65533, gt=0)
+    """If the server runs as root: the user id that commands run under instead."""
+    bash_shells: int = Field(default=64, ge=1)
+    """Shells kept alive at once; the one unused for longest is ended, its files stay."""
+    bash_idle_s: float = Field(default=600.0, gt=0)
+    """Seconds without a command after which a shell and its background jobs are ended."""
+    bash_memory_mb: int = Field(default=512, ge=32)
+    """Memory of one trajectory's processes together, in MiB."""
+    bash_processes: int = Field(default=64, ge=4)
+    """Processes and threads that one trajectory may have at once."""
+    bash_cpu_s: int = Field(default=60, ge=1)
+    """Processor seconds that the processes of one command may use together."""
+    bash_file_mb: int = Field(default=16, ge=1)
+    """Size of one file, in MiB."""
+    bash_disk_mb: int = Field(default=256, ge=1)
+    """Size of one trajectory's work directory, in MiB; what was written beyond it is removed."""
+    bash_files: int = Field(default=20_000, ge=1)
+    """Files and directories in one trajectory's work directory."""
+
+    sql_url: str | None = None
+    """SQLAlchemy URL of the database that the sql tools read; the default is a sample database."""
+    sql_rows: int = Field(default=100, ge=1)
+    """Rows that one statement may return; more are cut, and that is said."""
+    sql_trust_role: bool = False
+    """The database role itself can only read: needed where AgentLM can't make sure of that."""
+
+    def sandboxes_dir(self) -> Path:
+        """Where the work directories of trajectories are."""
+        return self.data_dir / "sandboxes"
