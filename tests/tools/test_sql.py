@@ -1,0 +1,130 @@
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from agentlm.agent import ToolContext, ToolError
+from agentlm.errors import OperatorError
+from agentlm.tools.sample_database import sample_database
+from agentlm.tools.settings import ToolSettings
+from agentlm.tools.sql import SchemaArgs, Sql, SqlArgs, SqlSchema, SqlTables, TablesArgs, open_sql
+
+MakeSettings = Callable[..., ToolSettings]
+FOREVER = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+
+
+@pytest.fixture
+async def sql(make_settings: MakeSettings) -> AsyncIterator[Sql]:
+    *_, tool = await open_sql(make_settings(tool_timeout_s=0.5, sql_rows=5))
+    assert isinstance(tool, Sql)
+    yield tool
+    await tool.close()
+
+
+async def run(sql: Sql, statement: str) -> str:
+    return await sql.run(SqlArgs(statement=statement), ToolContext("traj_1", "me"))
+
+
+async def test_a_statement_gets_its_rows(sql: Sql) -> None:
+    output = await run(sql, "SELECT ArtistId, Name, NULL AS n FROM Artist LIMIT 2")
+    assert output == "ArtistId | Name | n\n1 | AC/DC | NULL\n2 | Accept | NULL\n(2 rows)"
+
+
+async def test_the_sample_database_is_whole(sql: Sql) -> None:
+    assert "\n3503\n" in await run(sql, "SELECT count(*) FROM Track")
+    assert "\n8715\n" in await run(sql, "SELECT count(*) FROM PlaylistTrack")
+
+
+async def test_tables_and_one_of_them_are_described(make_settings: MakeSettings) -> None:
+    tables, schema, _ = await open_sql(make_settings())
+    context = ToolContext("traj_1", "me")
+    assert isinstance(tables, SqlTables)
+    assert isinstance(schema, SqlSchema)
+    assert "Album(AlbumId, Title, ArtistId)" in await tables.run(TablesArgs(), context)
+    described = await schema.run(SchemaArgs(table="album"), context)
+    assert "ArtistId INTEGER NOT NULL -> Artist(ArtistId)" in described
+    assert "1 | For Those About To Rock" in described
+    with pytest.raises(ToolError, match="no table 'Song'; the tables are: Album, "):
+        await schema.run(SchemaArgs(table="Song"), context)
+    await tables.close()
+
+
+async def test_rows_are_limited_and_it_is_said(sql: Sql) -> None:
+    output = await run(sql, "SELECT TrackId FROM Track")
+    assert output.endswith("5\n(only the first 5 rows; there are more)")
+
+
+async def test_a_long_statement_is_really_stopped(sql: Sql) -> None:
+    with pytest.raises(ToolError, match="took too long"):
+        await run(sql, FOREVER)
+    assert "(1 row)" in await run(sql, "SELECT 1")
+
+
+async def test_cancelling_the_call_cancels_the_statement(make_settings: MakeSettings) -> None:
+    *_, tool = await open_sql(make_settings(tool_timeout_s=600))
+    assert isinstance(tool, Sql)
+    call = asyncio.create_task(run(tool, FOREVER))
+    await asyncio.sleep(0.2)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await tool.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM Artist",
+        "SELECT 1; DELETE FROM Artist",
+        "SELECT 1; -- comment\nDROP TABLE Artist",
+        "/* SELECT */ UPDATE Artist SET Name = 'x'",
+        "WITH gone AS (SELECT 1) DELETE FROM Artist",
+        "INSERT INTO Artist SELECT 999, 'x'",
+        "REPLACE INTO Artist VALUES (1, 'x')",
+        "CREATE TEMP TABLE t AS SELECT 1",
+        "ATTACH DATABASE '/tmp/other.db' AS other",
+        "DETACH DATABASE main",
+        "VACUUM INTO '/tmp/copy.db'",
+        "PRAGMA writable_schema = 1",
+        "PRAGMA query_only = 0",
+        "PRAGMA journal_mode = DELETE",
+        "SELECT * FROM pragma_database_list",
+        "SELECT load_extension('/tmp/x.so')",
+        "SELECT writefile('/tmp/x', 'y')",
+        "BEGIN IMMEDIATE",
+        "SAVEPOINT s",
+        "PRAGMA user_version = 5",
+        "ANALYZE",
+        "CREATE VIRTUAL TABLE v USING fts5(x)",
+        "SELECT zeroblob(1000000000)",
+        "SELECT hex(randomblob(1000000000))",
+    ],
+)
+async def test_writing_is_refused_by_the_database(
+    sql: Sql, make_settings: MakeSettings, statement: str
+) -> None:
+    path = sample_database(make_settings().data_dir)
+    before = hashlib.sha256(path.read_bytes()).digest()
+    with pytest.raises(ToolError):
+        await run(sql, statement)
+    assert hashlib.sha256(path.read_bytes()).digest() == before
+    assert "(1 row)" in await run(sql, "SELECT 1")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("sqlite:////nowhere/at/all.db", "not an existing file"),
+        ("postgresql://me:hunter2@127.0.0.1:1/db", "refused"),
+        ("nonsense", "can't be used"),
+        ("mysql://me:hunter2@127.0.0.1/db", "sql_trust_role"),
+    ],
+)
+async def test_a_database_that_cannot_be_read_is_told_on_one_line(
+    make_settings: MakeSettings, url: str, reason: str
+) -> None:
+    with pytest.raises(OperatorError, match=reason) as caught:
+        await open_sql(make_settings(sql_url=url))
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)

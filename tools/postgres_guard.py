@@ -1,0 +1,104 @@
+"""Postgres that can only be read: each read is one read-only transaction that is rolled back.
+
+A transaction that has taken its first snapshot can't be made writable any more, so `reading` takes
+one; the extended protocol refuses a second statement. What a read-only transaction still allows, a
+role has to forbid: roles that can run programs or touch files of the database's machine are refused
+when it is opened. A role made for it:
+
+    CREATE ROLE agentlm_reader LOGIN PASSWORD '…' NOSUPERUSER NOCREATEDB NOCREATEROLE;
+    GRANT pg_read_all_data TO agentlm_reader;  -- or GRANT SELECT on what it may see
+    ALTER ROLE agentlm_reader SET default_transaction_read_only = on;
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+
+from agentlm.errors import OperatorError
+from agentlm.tools.database import Result
+
+_CONNECT_TIMEOUT_S = 5
+_POWERFUL = """
+    SELECT rolname FROM pg_roles
+    WHERE rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
+      AND pg_has_role(current_user, oid, 'MEMBER')
+    UNION ALL SELECT 'superuser' WHERE current_setting('is_superuser') = 'on'
+"""
+
+
+class PostgresGuard:
+    """Read-only by transaction and role; stopped by `statement_timeout`."""
+
+    def __init__(self) -> None:
+        self.errors: tuple[type[Exception], ...] = ()
+
+    def engine(self, url: URL) -> Engine:
+        """Connections by psycopg, the driver that is installed with the extra `postgres`."""
+        import psycopg
+
+        self.errors = (psycopg.Error,)
+        engine = create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            connect_args={"connect_timeout": _CONNECT_TIMEOUT_S, "prepare_threshold": None},
+            pool_size=16,
+            pool_pre_ping=True,
+            isolation_level="AUTOCOMMIT",
+        )
+        event.listen(engine, "reset", _forget)
+        return engine
+
+    def check(self, connection: Connection) -> None:
+        """Raises OperatorError for a role that a read-only transaction does not hold."""
+        powers = [row[0] for row in connection.exec_driver_sql(_POWERFUL)]
+        if powers:
+            raise OperatorError(
+                f"the database role of sql_url is too powerful ({', '.join(powers)}): a read-only "
+                "transaction does not stop it from running programs; use a role that can only read"
+            )
+
+    @contextmanager
+    def reading(self, connection: Connection, timeout_s: float) -> Iterator[None]:
+        """One read-only transaction with its snapshot taken, rolled back at the end."""
+        raw = _raw(connection)
+        raw.execute("BEGIN TRANSACTION READ ONLY")
+        raw.execute(f"SET LOCAL statement_timeout = {int(timeout_s * 1000)}")
+        raw.execute("SELECT 1")
+        try:
+            yield
+        finally:
+            raw.execute("ROLLBACK")
+
+    def execute(self, connection: Connection, statement: str) -> Result:
+        """Rows are streamed; leaving the stream early cancels the statement."""
+        cursor = _raw(connection).cursor()
+        rows = cursor.stream(statement)
+        first = next(rows, None)
+        columns = [column.name for column in cursor.description or ()]
+        return Result(columns, _chain(first, rows))
+
+    def interrupt(self, connection: Connection) -> None:
+        """The running statement ends with "canceling statement due to user request"."""
+        _raw(connection).cancel_safe(timeout=_CONNECT_TIMEOUT_S)
+
+
+def _raw(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
+def _chain(first: Any, rows: Any) -> Iterator[tuple[Any, ...]]:
+    try:
+        if first is not None:
+            yield first
+            yield from rows
+    finally:
+        rows.close()
+
+
+def _forget(raw: Any, _record: Any, state: Any) -> None:
+    """Settings, locks and prepared statements of one read are not there for the next."""
+    if not state.terminate_only:
+        raw.execute("DISCARD ALL")

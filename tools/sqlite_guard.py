@@ -1,0 +1,110 @@
+"""SQLite that can only be read: the file is opened read-only, and an authorizer, asked while a
+statement is compiled, lets nothing pass that is not reading.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine
+from sqlalchemy.pool import QueuePool
+
+from agentlm.errors import OperatorError
+from agentlm.tools.database import Result
+
+_READ_ACTIONS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
+_DESCRIBING_PRAGMAS = {
+    "foreign_key_list",
+    "index_info",
+    "index_list",
+    "index_xinfo",
+    "table_info",
+    "table_list",
+    "table_xinfo",
+}
+_FORBIDDEN_FUNCTIONS = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"}
+_VALUE_BYTES = 4 * 1024 * 1024
+_STEPS_BETWEEN_LOOKS = 10_000
+
+
+class SqliteGuard:
+    """Read-only by `mode=ro`, `query_only` and an authorizer; stopped by a progress callback."""
+
+    errors: tuple[type[Exception], ...] = (sqlite3.Error, sqlite3.Warning)
+
+    def engine(self, url: URL) -> Engine:
+        """Connections to an existing file."""
+        path = url.database
+        if not path or path == ":memory:" or not Path(path).is_file():
+            raise OperatorError(f"the SQLite database {path or ':memory:'} is not an existing file")
+        address = f"file:{quote(str(Path(path).absolute()))}?mode=ro"
+        return create_engine(
+            "sqlite+pysqlite://",
+            creator=lambda: _connect(address),
+            poolclass=QueuePool,
+            pool_size=16,
+            max_overflow=16,
+        )
+
+    def check(self, connection: Connection) -> None:
+        """A file that is no database fails here."""
+        connection.exec_driver_sql("SELECT name FROM sqlite_master LIMIT 1").all()
+
+    @contextmanager
+    def reading(self, connection: Connection, timeout_s: float) -> Iterator[None]:
+        """Statements are interrupted when the time is over."""
+        raw = _raw(connection)
+        end = time.monotonic() + timeout_s
+        raw.set_progress_handler(lambda: time.monotonic() > end, _STEPS_BETWEEN_LOOKS)
+        try:
+            yield
+        finally:
+            raw.set_progress_handler(None, 0)
+
+    def execute(self, connection: Connection, statement: str) -> Result:
+        """SQLite's own interface refuses a second statement."""
+        cursor = _raw(connection).execute(statement)
+        return Result([column[0] for column in cursor.description or ()], iter(cursor))
+
+    def interrupt(self, connection: Connection) -> None:
+        """The running statement ends with "interrupted"."""
+        _raw(connection).interrupt()
+
+
+def _raw(connection: Connection) -> sqlite3.Connection:
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    return raw
+
+
+def _connect(address: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_BYTES)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    connection.text_factory = lambda data: data.decode(errors="replace")
+    connection.set_authorizer(_authorize)
+    return connection
+
+
+def _authorize(
+    action: int, first: str | None, second: str | None, database: str | None, trigger: str | None
+) -> int:
+    """Allow reading, and describing what can be read; refuse all else there is or will be."""
+    if action in _READ_ACTIONS:
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_FUNCTION:
+        forbidden = (second or "").lower() in _FORBIDDEN_FUNCTIONS
+        return sqlite3.SQLITE_DENY if forbidden else sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_PRAGMA:
+        pragma = (first or "").lower()
+        asks = pragma == "read_uncommitted" and second is None  # SQLAlchemy, when it connects
+        allowed = asks or pragma in _DESCRIBING_PRAGMAS
+        return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_DENY

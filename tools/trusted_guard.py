@@ -1,0 +1,52 @@
+"""Any other database, where the operator answers for the role being able to read only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import URL, Connection, Engine, create_engine
+
+from agentlm.errors import OperatorError
+from agentlm.tools.database import Result
+
+
+class TrustedGuard:
+    """Statements run in a transaction that is rolled back; the rest is up to the role."""
+
+    errors: tuple[type[Exception], ...] = ()
+
+    def __init__(self, *, trusted: bool) -> None:
+        self._trusted = trusted
+
+    def engine(self, url: URL) -> Engine:
+        """Raises OperatorError unless the operator vouched for the role."""
+        if not self._trusted:
+            raise OperatorError(
+                f"AgentLM can't hold a {url.get_backend_name()} database to reading; give sql_url "
+                "a role that can only read, and say so with `sql_trust_role`"
+            )
+        return create_engine(url, pool_pre_ping=True)
+
+    def check(self, connection: Connection) -> None:
+        """Connecting was the check."""
+
+    @contextmanager
+    def reading(self, connection: Connection, timeout_s: float) -> Iterator[None]:
+        """The deadline of the tool call is all there is."""
+        try:
+            yield
+        finally:
+            connection.rollback()
+
+    def execute(self, connection: Connection, statement: str) -> Result:
+        """As the driver runs it, streamed where the driver can."""
+        options = {"stream_results": True, "no_parameters": True}
+        cursor = connection.exec_driver_sql(statement, execution_options=options)
+        if not cursor.returns_rows:
+            return Result([], iter(()))
+        return Result(list(cursor.keys()), (tuple(row) for row in cursor))
+
+    def interrupt(self, connection: Connection) -> None:
+        """Closing the connection under the statement is the one way that every driver has."""
+        connection.invalidate()
