@@ -1,0 +1,120 @@
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from agentlm.agent import Observation, ToolContext
+from agentlm.errors import OperatorError, RequestError
+from agentlm.messages import ToolCall
+from agentlm.tools.audit import AuditRecord
+from agentlm.tools.schema import compact
+from agentlm.tools.settings import ToolSettings
+from agentlm.tools.toolbox import Toolbox
+
+MakeSettings = Callable[..., ToolSettings]
+
+
+@pytest.fixture
+def audited() -> list[AuditRecord]:
+    return []
+
+
+@pytest.fixture
+async def toolbox(
+    make_settings: MakeSettings, audited: list[AuditRecord]
+) -> AsyncIterator[Toolbox]:
+    async def audit(record: AuditRecord) -> None:
+        audited.append(record)
+
+    opened = await Toolbox.open(make_settings(tool_output_chars=400), ("bash", "sql"), audit)
+    yield opened
+    await opened.close()
+
+
+async def call(toolbox: Toolbox, name: str, arguments: Any) -> Observation:
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    tools = toolbox.for_request(["bash", "sql"])
+    return await tools.call(ToolCall(id="call_1", name=name, arguments=text), _CONTEXT)
+
+
+_CONTEXT = ToolContext(trajectory_id="traj_1", owner="me")
+
+
+async def test_a_run_gets_the_tools_of_the_families_it_named(toolbox: Toolbox) -> None:
+    names = [spec.name for spec in toolbox.for_request(["sql", "bash"]).specs()]
+    assert names == ["bash", "sql_tables", "sql_schema", "sql"]
+    assert [spec.name for spec in toolbox.for_request(["bash"]).specs()] == ["bash"]
+
+
+async def test_a_spec_is_compact_and_complete(toolbox: Toolbox) -> None:
+    (spec,) = toolbox.for_request(["bash"]).specs()
+    assert spec.owner == "server"
+    assert spec.description.startswith("Run a command in a bash shell")
+    assert spec.parameters == {
+        "additionalProperties": False,
+        "properties": {
+            "command": {
+                "description": "The command line or script to run.",
+                "maxLength": 100_000,
+                "minLength": 1,
+                "type": "string",
+            }
+        },
+        "required": ["command"],
+        "type": "object",
+    }
+
+
+def test_properties_that_are_named_title_stay() -> None:
+    schema = {"title": "T", "properties": {"title": {"title": "Title", "type": "string"}}}
+    assert compact(schema) == {"properties": {"title": {"type": "string"}}}
+
+
+async def test_both_tools_answer_and_every_call_is_audited(
+    toolbox: Toolbox, audited: list[AuditRecord]
+) -> None:
+    listed = await call(toolbox, "bash", {"command": "echo hi"})
+    rows = await call(toolbox, "sql", {"statement": "SELECT 1 AS one"})
+    assert (listed.text, listed.failed) == ("hi", False)
+    assert rows.text == "one\n1\n(1 row)"
+    assert [(record.tool, record.verdict) for record in audited] == [("bash", "ok"), ("sql", "ok")]
+    assert "echo hi" not in audited[0].model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("rm", {}, "there is no tool 'rm'; the tools are: bash, sql_tables"),
+        ("bash", "{not json", "the arguments are not JSON"),
+        ("bash", "[]", "arguments must be a JSON object"),
+        ("bash", {}, "command: Field required"),
+        ("bash", {"command": "ls", "sudo": True}, "sudo: Extra inputs are not permitted"),
+        ("bash", {"command": "a\0b"}, "NUL"),
+        ("sql", {"statement": "DROP TABLE Artist"}, "can only be read"),
+        ("bash", '{"command": ' * 5000, "nested too deeply"),
+    ],
+)
+async def test_what_the_model_can_mend_is_a_failed_observation(
+    toolbox: Toolbox, name: str, arguments: Any, said: str
+) -> None:
+    observation = await call(toolbox, name, arguments)
+    assert observation.failed
+    assert said in observation.text
+
+
+async def test_an_observation_keeps_within_its_budget(toolbox: Toolbox) -> None:
+    observation = await call(toolbox, "bash", {"command": "seq 1 9999"})
+    assert len(observation.text) < 500
+    assert "left out" in observation.text
+
+
+async def test_an_unknown_type_is_the_callers_error(toolbox: Toolbox) -> None:
+    with pytest.raises(RequestError, match="no tools of type 'browser'; it has: bash, sql") as got:
+        toolbox.for_request(["browser"])
+    assert got.value.param == "tools"
+
+
+async def test_an_unknown_family_is_the_operators_error(make_settings: MakeSettings) -> None:
+    with pytest.raises(OperatorError, match="unknown tools teleport; known: bash, sql"):
+        await Toolbox.open(make_settings(tools=("teleport",)))
