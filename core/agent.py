@@ -146,8 +146,8 @@ class Policy(Protocol):
 
     def observe(
         self, transcript: Transcript, call: ToolCall, observation: Observation, max_tokens: int
-    ) -> None:
-        """Append an observation, cut to `max_tokens` tokens of content."""
+    ) -> Observation:
+        """Append an observation, cut to `max_tokens` tokens; returns it as the model reads it."""
         ...
 
     def force_answer(self, transcript: Transcript) -> None:
@@ -251,10 +251,10 @@ async def _turns(
             yield CallStarted(step.call)
             observation = await tools.call(step.call, context)
         room = policy.room(transcript)
-        policy.observe(
+        shown = policy.observe(
             transcript, step.call, observation, min(limits.observation_tokens, room // 2)
         )
-        yield CallEnded(step.call, observation)
+        yield CallEnded(step.call, shown)
         answer_now = answer_now or policy.room(transcript) < limits.answer_tokens
 
 

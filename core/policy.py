@@ -7,7 +7,7 @@ import uuid
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from agentlm.agent import Observation, Transcript
@@ -65,7 +65,7 @@ class EnginePolicy:
 
     def observe(
         self, transcript: Transcript, call: ToolCall, observation: Observation, max_tokens: int
-    ) -> None:
+    ) -> Observation:
         """See `Policy.observe`."""
         self.end_turn(transcript)
         text = self.renderer.content.truncate(
@@ -74,6 +74,7 @@ class EnginePolicy:
         steps = self.renderer.extend([Turn("user", observe(text), call.id)])
         update = {"failed": observation.failed, "seconds": observation.seconds}
         transcript.add(*(step.model_copy(update=update) for step in steps))
+        return replace(observation, text=text)
 
     def force_answer(self, transcript: Transcript) -> None:
         """See `Policy.force_answer`."""

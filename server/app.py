@@ -1,0 +1,57 @@
+"""The application: the parts put together, and the order in which they start and stop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from agentlm import __version__
+from agentlm.engine import Engine
+from agentlm.registry import Registry
+from agentlm.server import errors
+from agentlm.server.chat import Chat
+from agentlm.server.guard import Guard
+from agentlm.server.routes import chat, health, models, trajectories
+from agentlm.server.served import Served, ServedModels
+from agentlm.server.settings import ServeSettings
+from agentlm.server.state import ServerState
+from agentlm.store import Store
+from agentlm.tools.toolbox import Toolbox
+
+
+def create_app(
+    settings: ServeSettings, engine: Engine, base: Served, *, store: Store, toolbox: Toolbox
+) -> FastAPI:
+    """The ASGI application. It closes engine, toolbox and store when it shuts down."""
+    served = ServedModels(engine, base)
+    state = ServerState(
+        settings=settings,
+        store=store,
+        models=served,
+        registry=Registry(settings.data_dir),
+        chat=Chat(settings, served, store, toolbox),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncGenerator[None, None]:
+        yield
+        await state.chat.drain()
+        await toolbox.close()
+        await engine.close()
+        store.close()
+
+    app = FastAPI(
+        title="AgentLM",
+        version=__version__,
+        description="An OpenAI-compatible server that acts with tools and learns from its log.",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.state.server = state
+    app.add_middleware(Guard, settings=settings)
+    errors.install(app)
+    for routes in (chat, models, trajectories, health):
+        app.include_router(routes.router)
+    return app

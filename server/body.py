@@ -1,0 +1,27 @@
+"""Reading a JSON body: bounded, and with an error that says where it broke."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import Request
+
+from agentlm.errors import RequestError
+
+
+async def read_json(request: Request, max_bytes: int) -> Any:
+    """The decoded body. Raises RequestError if it is too long or not JSON."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > max_bytes:
+            raise RequestError(f"the body may have at most {max_bytes} bytes")
+        parts.append(part)
+    try:
+        return json.loads(b"".join(parts))
+    except RecursionError:
+        raise RequestError("the body is nested too deeply") from None
+    except ValueError as error:
+        raise RequestError(f"the body is not JSON: {error}") from None

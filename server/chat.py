@@ -1,0 +1,287 @@
+"""Answering a chat request: whole, or as a stream of server-sent events.
+
+A choice is *answered* when the client gets its `finish_reason`; the commit comes before that. A
+client that goes away cancels generation and tools, and the partial trajectory is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentlm.agent import CallEnded, CallStarted, Event, Limits, Tools
+from agentlm.errors import RequestError
+from agentlm.grammar import Fragment
+from agentlm.policy import Ask, ToolChoice
+from agentlm.server import openai_format as wire
+from agentlm.server.choice import Choice, Request
+from agentlm.server.conversation import begin
+from agentlm.server.errors import error_body
+from agentlm.server.served import ServedModels
+from agentlm.server.settings import ServeSettings
+from agentlm.server.wire import ChatRequest, NamedToolChoice
+from agentlm.store import Store
+from agentlm.tools.toolbox import Toolbox
+from agentlm.trajectory import Outcome
+
+
+@dataclass
+class Chat:
+    """What answering needs; one for the life of the server."""
+
+    settings: ServeSettings
+    models: ServedModels
+    store: Store
+    toolbox: Toolbox
+    background: set[asyncio.Task[None]] = field(default_factory=set)
+    """Commits of cancelled runs that are still under way; shutdown waits for them."""
+
+    async def prepare(self, body: ChatRequest, owner: str) -> list[Choice]:
+        """Read a request and find where its choices begin. Raises RequestError."""
+        request = self._read(body, owner)
+        engine = self.models.engine
+        choices = []
+        for index in range(body.n):
+            beginning = await begin(
+                self.store,
+                request.served,
+                owner,
+                request.messages,
+                request.tools,
+                engine.max_model_len,
+            )
+            choices.append(Choice(request, index, engine, self.store, beginning))
+        return choices
+
+    def _read(self, body: ChatRequest, owner: str) -> Request:
+        served, agent = self.models.find(body.model)
+        families = self.toolbox.families() if agent else body.server_families()
+        _check_families(body, self.toolbox.families())
+        own = self.toolbox.for_request(families) if families else None
+        client = body.client_tools()
+        _check_names(body, own)
+        tools = (*(own.specs() if own else ()), *client)
+        if body.n > 1 and own:
+            raise RequestError(
+                "n must be 1 when the server runs tools: their side effects would double", param="n"
+            )
+        metadata = {**(body.metadata or {}), **({"user": body.user} if body.user else {})}
+        return Request(
+            completion_id=f"chatcmpl-{uuid.uuid4().hex}",
+            owner=owner,
+            created=time.time(),
+            served=served,
+            messages=body.read_messages(),
+            tools=() if body.tool_choice == "none" else tools,
+            own=None if body.tool_choice == "none" else own,
+            ask=self._ask(body, tools),
+            limits=self._limits(body),
+            metadata=metadata,
+            keep=body.store is not False,
+        )
+
+    def _ask(self, body: ChatRequest, tools: Sequence[Any]) -> Ask:
+        choice = _tool_choice(body, [tool.name for tool in tools])
+        schema = body.response_format.schema_of_answer() if body.response_format else None
+        return Ask(
+            sampling=body.sampling(),
+            tools=() if choice == "none" else tuple(tools),
+            choice=choice,
+            answer_schema=schema,
+            constrained=body.constrained,
+            logprobs=bool(body.logprobs),
+        )
+
+    def _limits(self, body: ChatRequest) -> Limits:
+        return Limits(
+            turns=self.settings.max_turns,
+            tokens=body.sampling().max_tokens,
+            turn_tokens=self.settings.max_turn_tokens,
+            observation_tokens=self.settings.observation_tokens,
+        )
+
+    async def answer(self, choices: Sequence[Choice]) -> dict[str, Any]:
+        """Run all choices and return the whole completion."""
+        tasks = [asyncio.ensure_future(_exhaust(choice)) for choice in choices]
+        try:
+            await asyncio.gather(*tasks)
+        except asyncio.CancelledError:
+            self._keep_in_background(choices)
+            raise
+        except Exception:
+            await _cancel(tasks)
+            await self._keep(choices)
+            raise
+        return wire.completion(choices[0].request, choices)
+
+    async def stream(
+        self, choices: Sequence[Choice], *, include_usage: bool
+    ) -> AsyncGenerator[bytes, None]:
+        """Run all choices and yield server-sent events; closing the generator cancels them."""
+        chunks = wire.Chunks(choices[0].request)
+        try:
+            events = _merged(choices, chunks) if len(choices) > 1 else _chunks(choices[0], chunks)
+            async with aclosing(events):
+                async for chunk in events:
+                    yield chunk
+            if include_usage:
+                yield chunks.usage([choice.transcript.usage() for choice in choices])
+            yield wire.DONE
+        except Exception as error:  # noqa: BLE001  the boundary: the status line is already sent
+            await self._keep(choices)
+            yield wire.error_event(error_body(error))
+        except BaseException:
+            self._keep_in_background(choices)
+            raise
+
+    async def _keep(self, choices: Sequence[Choice]) -> None:
+        """Record what an interrupted request got done."""
+        for choice in choices:
+            if choice.transcript.finish_reason is None:
+                if choice.transcript.outcome is Outcome.RUNNING:
+                    choice.transcript.end(Outcome.CANCELLED, None)
+                await choice.record()
+
+    def _keep_in_background(self, choices: Sequence[Choice]) -> None:
+        # The task that was cancelled can't await any more.
+        task = asyncio.create_task(self._keep(choices))
+        self.background.add(task)
+        task.add_done_callback(self.background.discard)
+
+    async def drain(self) -> None:
+        """Wait until what was interrupted is in the log."""
+        await asyncio.gather(*self.background, return_exceptions=True)
+
+
+async def _exhaust(choice: Choice) -> None:
+    async with aclosing(choice.run()) as events:
+        async for _ in events:
+            pass
+
+
+async def _chunks(choice: Choice, chunks: wire.Chunks) -> AsyncGenerator[bytes, None]:
+    """The events of one choice, its `finish_reason` after the commit."""
+    choice.delivered = 0
+    yield chunks.delta(choice.index, {"role": "assistant", "content": ""})
+    writer = _DeltaWriter(choice)
+    async with aclosing(choice.run()) as events:
+        async for event in events:
+            delta = writer.delta(event)
+            if delta is None:
+                continue
+            tokens = choice.take_tokens() if choice.request.ask.logprobs else None
+            shown = wire.logprobs(tokens, choice.request.served.renderer) if tokens else None
+            yield chunks.delta(choice.index, delta, logprobs=shown)
+            choice.delivered += len(delta.get("content") or delta.get("reasoning_content") or "")
+    for call in writer.client_calls():
+        yield chunks.delta(choice.index, call)
+    yield chunks.delta(choice.index, {}, choice.transcript.finish_reason)
+
+
+class _DeltaWriter:
+    """Turns a run's events into the deltas of a stream."""
+
+    def __init__(self, choice: Choice) -> None:
+        self._choice = choice
+        own = choice.request.own
+        self._own = {spec.name for spec in own.specs()} if own else set()
+        self._server_call = False
+
+    def delta(self, event: Event) -> dict[str, Any] | None:
+        """What the client is told of an event now; None: nothing."""
+        if isinstance(event, Fragment):
+            return self._fragment(event)
+        if isinstance(event, CallEnded):
+            return {
+                "reasoning_content": wire.observation_text(event.observation.text),
+                "agent_steps": [wire.agent_step(event)],
+            }
+        assert isinstance(event, CallStarted)
+        return None
+
+    def _fragment(self, fragment: Fragment) -> dict[str, Any] | None:
+        match fragment.kind:
+            case "answer":
+                return {"content": fragment.text}
+            case "thought":
+                return {"reasoning_content": fragment.text}
+            case "call":
+                self._server_call = fragment.text in self._own
+                if self._server_call:
+                    return {"reasoning_content": wire.call_text(fragment.text)}
+            case "arguments" if self._server_call:
+                return {"reasoning_content": fragment.text}
+        return None
+
+    def client_calls(self) -> list[dict[str, Any]]:
+        """The call that the client has to run: whole, once it is known to be well-formed."""
+        return [
+            {"tool_calls": [{"index": index, **wire.tool_call(call)}]}
+            for index, call in enumerate(self._choice.response().tool_calls)
+        ]
+
+
+async def _merged(choices: Sequence[Choice], chunks: wire.Chunks) -> AsyncGenerator[bytes, None]:
+    """The events of several choices as they come."""
+    queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    async def pump(choice: Choice) -> None:
+        try:
+            async with aclosing(_chunks(choice, chunks)) as events:
+                async for chunk in events:
+                    queue.put_nowait(chunk)
+        finally:
+            queue.put_nowait(None)
+
+    tasks = [asyncio.ensure_future(pump(choice)) for choice in choices]
+    try:
+        for _ in tasks:
+            while (chunk := await queue.get()) is not None:
+                yield chunk
+        await asyncio.gather(*tasks)
+    finally:
+        await _cancel(tasks)
+
+
+async def _cancel(tasks: Sequence[asyncio.Future[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _check_families(body: ChatRequest, known: Sequence[str]) -> None:
+    for index, tool in enumerate(body.tools or ()):
+        if tool.type != "function" and tool.type not in known:
+            raise RequestError(
+                f"unknown tool type {tool.type!r}; known: function, {', '.join(known)}",
+                param=f"tools[{index}].type",
+            )
+
+
+def _check_names(body: ChatRequest, own: Tools | None) -> None:
+    taken = {spec.name for spec in own.specs()} if own else set()
+    for index, tool in enumerate(body.tools or ()):
+        if tool.function is not None and tool.function.name in taken:
+            raise RequestError(
+                f"{tool.function.name!r} is a tool of the server in this request; rename yours",
+                param=f"tools[{index}].function.name",
+            )
+
+
+def _tool_choice(body: ChatRequest, names: Sequence[str]) -> ToolChoice | str:
+    choice = body.tool_choice or "auto"
+    if not isinstance(choice, NamedToolChoice):
+        if choice == "required" and not names:
+            raise RequestError("tool_choice 'required' needs tools", param="tool_choice")
+        return choice
+    if choice.function.name not in names:
+        raise RequestError(
+            f"tool_choice names {choice.function.name!r}, which is not among the tools",
+            param="tool_choice.function.name",
+        )
+    return choice.function.name

@@ -1,0 +1,192 @@
+"""One choice of one request: a run of the loop, and its row in the log."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentlm.agent import Event, Limits, ToolContext, Tools, Transcript, run
+from agentlm.engine import Engine
+from agentlm.grammar import Fragment
+from agentlm.messages import Message, ToolSpec
+from agentlm.policy import Ask, EnginePolicy, Token
+from agentlm.server.conversation import Beginning, continuation_key
+from agentlm.server.served import Served
+from agentlm.store import Entry, Store
+from agentlm.trajectory import Interaction, Outcome, Trajectory
+
+
+@dataclass(frozen=True)
+class Request:
+    """What all choices of one request share."""
+
+    completion_id: str
+    owner: str
+    created: float
+    served: Served
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...]
+    """All that the model is told of, the client's and the server's."""
+    own: Tools | None
+    """Those that run here."""
+    ask: Ask
+    limits: Limits
+    metadata: dict[str, Any]
+    keep: bool = True
+    """False: counts and audit only, no text, ids or arguments in the log."""
+    may_train: bool = True
+
+
+@dataclass
+class Choice:
+    """Runs, records, and answers."""
+
+    request: Request
+    index: int
+    engine: Engine
+    store: Store
+    beginning: Beginning
+    content: list[str] = field(default_factory=list)
+    """Parts of the answer, as they were handed out."""
+    tokens: list[Token] = field(default_factory=list)
+    """The answer's tokens since they were last taken."""
+    delivered: int | None = None
+    """On a stream: characters that had been sent, as far as the server knows."""
+
+    def __post_init__(self) -> None:
+        request, beginning = self.request, self.beginning
+        self.transcript = Transcript(beginning.steps)
+        self.transcript.first = beginning.recorded
+        self._saved = beginning.recorded
+        self.trajectory = Trajectory(
+            id=beginning.trajectory_id or f"traj_{uuid.uuid4().hex}",
+            created=request.created,
+            owner=request.owner,
+            source=_source(request),
+            model=request.served.name,
+            environment=request.metadata.get("environment"),
+            task_id=request.metadata.get("task_id"),
+            tools=request.tools,
+            parent_id=beginning.parent_id,
+            parent_step=beginning.recorded if beginning.parent_id else None,
+            metadata=request.metadata,
+            may_train=request.may_train,
+        )
+
+    async def run(self) -> AsyncGenerator[Event, None]:
+        """Run the loop; afterwards the answer stands in the log. Cancelled, see `record`."""
+        events = run(
+            self._policy(),
+            self.request.own,
+            self.transcript,
+            ToolContext(self.trajectory.id, self.request.owner),
+            limits=self.request.limits,
+            commit=self._commit,
+        )
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Fragment) and event.kind == "answer":
+                    self.content.append(event.text)
+                yield event
+        await self.record()
+
+    async def record(self) -> None:
+        """Commit the steps that are not in the log yet, and the interaction as it ended.
+
+        Called once more after a run that was cancelled or failed, so that nothing is lost.
+        """
+        response = self.response()
+        key = continuation_key(
+            self.request.owner,
+            self.request.served.name,
+            self.request.tools,
+            [*self.request.messages, response],
+        )
+        answered = self.transcript.finish_reason is not None
+        await self._append(
+            self._interaction(response),
+            keys=(key,) if answered else (),
+            tool_call_ids=tuple(call.id for call in response.tool_calls),
+        )
+
+    def response(self) -> Message:
+        """What the client gets."""
+        last = self.transcript.steps[-1]
+        client_called = self.transcript.outcome is Outcome.REQUIRES_ACTION and last.call
+        return Message(
+            role="assistant",
+            content="".join(self.content),
+            tool_calls=(last.call,) if client_called and last.call else (),
+        )
+
+    def take_tokens(self) -> list[Token]:
+        """The answer's tokens since the last time; for `logprobs`."""
+        taken, self.tokens = self.tokens, []
+        return taken
+
+    def _policy(self) -> EnginePolicy:
+        served = self.request.served
+        seed = self.request.ask.sampling.seed
+        ask = self.request.ask
+        if seed is not None and self.index:
+            # Choices of one request differ, and are the same ones each time.
+            sampling = ask.sampling.model_copy(update={"seed": seed + self.index})
+            ask = Ask(sampling, ask.tools, ask.choice, ask.answer_schema, ask.constrained)
+        return EnginePolicy(
+            engine=self.engine,
+            renderer=served.renderer,
+            ask=ask,
+            weights_version=served.weights_version,
+            adapter=served.adapter,
+            salt=self.request.owner,
+            on_tokens=self.tokens.extend if self.request.ask.logprobs else None,
+        )
+
+    async def _commit(self, transcript: Transcript) -> None:
+        await self._append(None)
+
+    async def _append(
+        self,
+        interaction: Interaction | None,
+        keys: tuple[str, ...] = (),
+        tool_call_ids: tuple[str, ...] = (),
+    ) -> None:
+        steps = tuple(self.transcript.steps[self._saved :])
+        header = self.trajectory.model_copy(update={"outcome": self.transcript.outcome})
+        entry = Entry(
+            trajectory=header,
+            first_step=self._saved,
+            steps=steps,
+            interaction=interaction,
+            keys=keys,
+            tool_call_ids=tool_call_ids,
+            content=self.request.keep,
+        )
+        await self.store.append(entry)
+        self._saved += len(steps)
+
+    def _interaction(self, response: Message) -> Interaction:
+        return Interaction(
+            completion_id=self.request.completion_id,
+            choice=self.index,
+            owner=self.request.owner,
+            created=self.request.created,
+            messages=self.request.messages,
+            response=response,
+            finish_reason=self.transcript.finish_reason,
+            sampling=self.request.ask.sampling,
+            usage=self.transcript.usage(),
+            trajectory_id=self.trajectory.id,
+            first_step=self.beginning.recorded,
+            end_step=len(self.transcript.steps),
+            delivered=None if self.transcript.finish_reason else self.delivered,
+        )
+
+
+def _source(request: Request) -> Any:
+    if request.metadata.get("environment") and request.metadata.get("task_id"):
+        return "rollout"
+    return "agent" if request.tools else "chat"

@@ -1,0 +1,119 @@
+"""`agentlm-serve`: from flags to a listening server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+
+import uvicorn
+from rich.console import Console
+
+from agentlm.errors import OperatorError
+from agentlm.registry import Registry
+from agentlm.server.app import create_app
+from agentlm.server.launch import prepare_environment
+from agentlm.server.publish import served_from
+from agentlm.server.settings import ServeSettings
+from agentlm.settings import parse_known
+from agentlm.store import Store
+from agentlm.tools.toolbox import Toolbox
+
+console = Console(stderr=True)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve until SIGINT or SIGTERM. Raises OperatorError for what the operator can mend."""
+    settings, engine_arguments = parse_known(ServeSettings, argv, "agentlm serve")
+    prepare_environment()
+    settings.prepare_data_dir()
+    # Before minutes of loading a model: everything that can be wrong cheaply.
+    with _listen(settings) as listener:
+        asyncio.run(_serve(settings, engine_arguments, listener))
+    return 0
+
+
+def _listen(settings: ServeSettings) -> socket.socket:
+    """Bind the port. Raises OperatorError if it is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise OperatorError(
+            f"can't listen on {settings.host}:{settings.port}: {error.strerror or error}"
+        ) from error
+    return listener
+
+
+async def _serve(
+    settings: ServeSettings, engine_arguments: Sequence[str], listener: socket.socket
+) -> None:
+    # Takes seconds to import, so `--help` and wrong flags must not wait for it.
+    from agentlm.server.vllm_engine import VLLMEngine
+
+    registry = Registry(settings.data_dir)
+    console.print(f"[bold]1/3[/] model {settings.model}")
+    files = await asyncio.to_thread(registry.resolve, registry.get(settings.model))
+    base = served_from(files, settings.served_model_name)
+    store = await asyncio.to_thread(Store.open, settings.log_url())
+    toolbox = await Toolbox.open(settings)
+    console.print(f"[bold]2/3[/] tools {', '.join(toolbox.families())}; log {settings.log_url()}")
+    console.print("[bold]3/3[/] engine; the first start takes about a minute")
+    engine = await VLLMEngine.start(
+        files.directory,
+        weights_version=base.weights_version,
+        end_of_turn_ids=[base.renderer.end_of_turn_id],
+        max_model_len=settings.max_model_len,
+        seed=settings.seed,
+        arguments=engine_arguments,
+    )
+    app = create_app(settings, engine, base, store=store, toolbox=toolbox)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=settings.drain_s,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+    url = "http://{}:{}".format(*listener.getsockname()[:2])
+    hint = snippet(url, base.name, keyed=settings.api_key is not None)
+    await _AnnouncingServer(config, hint).serve(sockets=[listener])
+
+
+class _AnnouncingServer(uvicorn.Server):
+    """Prints how to talk to it once it answers."""
+
+    def __init__(self, config: uvicorn.Config, announcement: str) -> None:
+        super().__init__(config)
+        self._announcement = announcement
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        await super().startup(sockets)
+        print(self._announcement, flush=True)
+
+
+def snippet(url: str, model: str, *, keyed: bool) -> str:
+    """What a user can paste to try the server."""
+    header = ' -H "Authorization: Bearer $AGENTLM_API_KEY"' if keyed else ""
+    key = 'os.environ["AGENTLM_API_KEY"]' if keyed else '"none"'
+    return f"""
+{model} is served at {url} (process {os.getpid()}; Ctrl-C ends it). Try:
+
+curl {url}/v1/chat/completions{header} -H 'Content-Type: application/json' -d '{{
+  "model": "{model}", "tools": [{{"type": "bash"}}],
+  "messages": [{{"role": "user", "content": "How many programs in /usr/bin start with z?"}}]}}'
+
+{"import os" + chr(10) if keyed else ""}from openai import OpenAI
+client = OpenAI(base_url="{url}/v1", api_key={key})
+stream = client.chat.completions.create(
+    model="{model}", stream=True, tools=[{{"type": "bash"}}],
+    messages=[{{"role": "user", "content": "How many programs in /usr/bin start with z?"}}])
+for chunk in stream:
+    delta = chunk.choices[0].delta
+    print(getattr(delta, "reasoning_content", None) or delta.content or "", end="", flush=True)
+"""

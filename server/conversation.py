@@ -1,0 +1,167 @@
+"""Where a request's run begins: in the trajectory that its conversation continues, or afresh.
+
+Clients send text, not ids, and drop what they don't know. So every answer is indexed under a hash
+of the conversation that leads to it, and a request continues from the longest indexed prefix of its
+messages: the recorded ids are kept as they are and only later messages are rendered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agentlm.errors import ContextLengthError
+from agentlm.grammar import describe, observe, write
+from agentlm.messages import Message, ToolSpec
+from agentlm.render import Renderer, Turn
+from agentlm.server.served import Served
+from agentlm.store import Continuation, Store
+from agentlm.trajectory import Step
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a run starts from."""
+
+    steps: tuple[Step, ...]
+    """The whole prompt: recorded steps, then those rendered for this request."""
+    recorded: int
+    """How many of them stand in the log already."""
+    trajectory_id: str | None = None
+    """The trajectory to extend; None: begin a new one."""
+    parent_id: str | None = None
+    """The trajectory that a new one copies its recorded steps from."""
+
+
+class Chain:
+    """The continuation keys of one conversation: a hash that grows by one message at a time."""
+
+    def __init__(self, owner: str, model: str, tools: Sequence[ToolSpec]) -> None:
+        seed = json.dumps([owner, model, [tool.model_dump() for tool in tools]])
+        self._hash = hashlib.sha256(seed.encode())
+
+    def add(self, message: Message) -> str:
+        """Grow by a message; returns the key of the conversation that ends with it."""
+        calls = [(call.name, _canonical(call.arguments)) for call in message.tool_calls]
+        part = json.dumps([message.role, message.content.strip(), calls])
+        self._hash.update(part.encode() + b"\n")
+        return self._hash.hexdigest()
+
+
+def _canonical(arguments: str) -> str:
+    """Arguments however a client re-serialised them."""
+    try:
+        return json.dumps(json.loads(arguments), sort_keys=True)
+    except ValueError:
+        return arguments
+
+
+def continuation_key(
+    owner: str, model: str, tools: Sequence[ToolSpec], messages: Sequence[Message]
+) -> str:
+    """The key under which an answer is indexed; `messages` ends with it."""
+    chain = Chain(owner, model, tools)
+    for message in messages[:-1]:
+        chain.add(message)
+    return chain.add(messages[-1])
+
+
+async def begin(
+    store: Store,
+    served: Served,
+    owner: str,
+    messages: Sequence[Message],
+    tools: Sequence[ToolSpec],
+    context: int,
+) -> Beginning:
+    """Find where the conversation goes on. Raises ContextLengthError if it does not fit."""
+    if served.renderer.append_only:
+        found = await _claim(store, served, owner, messages, tools)
+        if found is not None:
+            continuation, answered = found
+            beginning = _continue(served.renderer, continuation, messages[answered + 1 :])
+            if beginning and _length(beginning.steps) < context:
+                return beginning
+    steps = _render(served.renderer, messages, tools)
+    if _length(steps) >= context:
+        raise ContextLengthError(_length(steps), context)
+    return Beginning(steps, recorded=0)
+
+
+async def _claim(
+    store: Store,
+    served: Served,
+    owner: str,
+    messages: Sequence[Message],
+    tools: Sequence[ToolSpec],
+) -> tuple[Continuation, int] | None:
+    """The recorded prefix, and the index of the last message that it covers."""
+    chain = Chain(owner, served.name, tools)
+    keys: list[tuple[str, int]] = []
+    for index, message in enumerate(messages):
+        key = chain.add(message)
+        if message.role == "assistant":
+            keys.append((key, index))
+    if not keys:
+        return None
+    keys.reverse()
+    last = messages[keys[0][1]]
+    call_id = last.tool_calls[-1].id if last.tool_calls else None
+    found = await store.claim(owner, [key for key, _ in keys], call_id)
+    if found is None:
+        return None
+    same = found.trajectory.model == served.name and found.trajectory.tools == tuple(tools)
+    if not same:
+        return None
+    return found, keys[0][1] if found.key_index is None else keys[found.key_index][1]
+
+
+def _continue(
+    renderer: Renderer, found: Continuation, messages: Sequence[Message]
+) -> Beginning | None:
+    turns = [turn_of(message) for message in messages]
+    steps = list(found.trajectory.steps)
+    last = steps[-1]
+    if turns[0].role != "user" or last.token_ids is None or _foreign(steps, renderer):
+        return None
+    if last.token_ids[-1] != renderer.end_of_turn_id:
+        steps.append(renderer.end_turn())
+    steps += renderer.extend(turns)
+    identity = found.trajectory.id
+    return Beginning(
+        tuple(steps),
+        recorded=found.step,
+        trajectory_id=None if found.fork else identity,
+        parent_id=identity if found.fork else None,
+    )
+
+
+def _foreign(steps: Sequence[Step], renderer: Renderer) -> bool:
+    """Whether the recorded ids are those of another tokenizer or template."""
+    return any(step.tokenizer_digest != renderer.digest for step in steps)
+
+
+def _render(
+    renderer: Renderer, messages: Sequence[Message], tools: Sequence[ToolSpec]
+) -> tuple[Step, ...]:
+    leading = 0
+    while leading < len(messages) and messages[leading].role == "system":
+        leading += 1
+    system = "\n\n".join(message.content for message in messages[:leading])
+    turns = [turn_of(message) for message in messages[leading:]]
+    return tuple(renderer.open(turns, system=system or None, preamble=describe(tools)))
+
+
+def turn_of(message: Message) -> Turn:
+    """A message as the model reads it; system text amid a conversation is the user's to say."""
+    if message.role == "assistant":
+        return Turn("assistant", write(message))
+    if message.role == "tool":
+        return Turn("user", observe(message.content), message.tool_call_id)
+    return Turn("user", message.content)
+
+
+def _length(steps: Sequence[Step]) -> int:
+    return sum(len(step.token_ids or ()) for step in steps)

@@ -1,0 +1,69 @@
+"""Errors in OpenAI's form, and the one place where they become that."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from agentlm.errors import AgentLMError, RequestError, UnavailableError
+
+log = logging.getLogger("agentlm.server")
+
+
+def error_body(error: BaseException) -> dict[str, Any]:
+    """`{"error": {"message", "type", "param", "code"}}`; never anything of our own insides."""
+    match error:
+        case RequestError():
+            return _body(str(error), error.type, error.param, error.code)
+        case UnavailableError():
+            return _body(str(error), "server_error", None, "unavailable")
+        case AgentLMError():
+            return _body(str(error), "server_error")
+    log.error("a request failed", exc_info=error)
+    return _body("the server failed to answer; its log says why", "server_error")
+
+
+def _body(
+    message: str, kind: str, param: str | None = None, code: str | None = None
+) -> dict[str, Any]:
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def error_response(error: Exception) -> JSONResponse:
+    """The whole answer to a request that failed."""
+    if isinstance(error, RequestError):
+        return JSONResponse(error_body(error), error.status)
+    if isinstance(error, UnavailableError):
+        return JSONResponse(error_body(error), 503, {"retry-after": "1"})
+    return JSONResponse(error_body(error), 500)
+
+
+def install(app: FastAPI) -> None:
+    """Make every failure of a route an error object."""
+
+    async def ours(_request: Request, error: Exception) -> JSONResponse:
+        return error_response(error)
+
+    async def of_http(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return JSONResponse(
+            _body(str(error.detail), "invalid_request_error"), error.status_code, error.headers
+        )
+
+    async def of_validation(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+        param = ".".join(place) or None
+        message = first["msg"] if param is None else f"{param}: {first['msg']}"
+        return JSONResponse(_body(message, "invalid_request_error", param), 400)
+
+    app.add_exception_handler(AgentLMError, ours)
+    app.add_exception_handler(Exception, ours)
+    app.add_exception_handler(HTTPException, of_http)
+    app.add_exception_handler(RequestValidationError, of_validation)

@@ -1,0 +1,94 @@
+"""What stands before every route: who asks, from where, and in which form.
+
+Plain ASGI, so that it costs a stream nothing. A web page that a user happens to visit must not be
+able to drive a local bash: so `Host` must name this machine, and a body must call itself JSON,
+which a page can't send elsewhere without asking first.
+"""
+
+from __future__ import annotations
+
+import hmac
+import uuid
+from collections.abc import Mapping
+
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agentlm.server.settings import ServeSettings
+
+LOCAL_OWNER = "local"
+"""Owner of everything when the server runs without keys."""
+KEY_OWNER = "default"
+"""Owner of what is done with `--api-key`."""
+
+_OPEN = {"/health"}
+_WITH_BODY = {"POST", "PUT", "PATCH"}
+
+
+class Guard:
+    """Answers 401, 403, 413 and 415 itself; otherwise notes the owner and a request id."""
+
+    def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
+        self._app = app
+        self._key = settings.api_key
+        self._hosts = {"localhost", "127.0.0.1", "[::1]", settings.host} if not self._key else None
+        self._max_bytes = settings.max_request_mb * 1024 * 1024
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        headers = Headers(scope=scope)
+        request_id = headers.get("x-request-id") or f"req_{uuid.uuid4().hex}"
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["x-request-id"] = request_id[:128]
+            await send(message)
+
+        refusal = self._refuse(scope, headers)
+        if refusal is not None:
+            return await refusal(scope, receive, send_named)
+        scope["owner"] = KEY_OWNER if self._key else LOCAL_OWNER
+        return await self._app(scope, receive, send_named)
+
+    def _refuse(self, scope: Scope, headers: Mapping[str, str]) -> JSONResponse | None:
+        if self._hosts is not None and _host(headers.get("host", "")) not in self._hosts:
+            return _refusal(403, "this server only answers to requests for this machine's own name")
+        if scope["path"] not in _OPEN and not self._knows(headers.get("authorization", "")):
+            return _refusal(401, "a valid API key is needed", code="invalid_api_key")
+        if scope["method"] not in _WITH_BODY:
+            return None
+        kind = headers.get("content-type", "").split(";")[0].strip().lower()
+        if kind != "application/json" and headers.get("content-length", "0") != "0":
+            return _refusal(415, f"the content type must be application/json, got {kind!r}")
+        if _too_long(headers.get("content-length"), self._max_bytes):
+            return _refusal(413, f"the body may have at most {self._max_bytes} bytes")
+        return None
+
+    def _knows(self, authorization: str) -> bool:
+        if self._key is None:
+            return True
+        scheme, _, given = authorization.partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(
+            given.strip().encode(), self._key.encode()
+        )
+
+
+def _host(header: str) -> str:
+    """The name in a Host header, without its port."""
+    if header.startswith("["):
+        return header.partition("]")[0] + "]"
+    return header.partition(":")[0].lower()
+
+
+def _too_long(length: str | None, limit: int) -> bool:
+    return length is not None and length.isdigit() and int(length) > limit
+
+
+def _refusal(status: int, message: str, code: str | None = None) -> JSONResponse:
+    kind = "authentication_error" if status == 401 else "invalid_request_error"
+    error = {"message": message, "type": kind, "param": None, "code": code}
+    headers = {"www-authenticate": "Bearer"} if status == 401 else None
+    return JSONResponse({"error": error}, status, headers)

@@ -1,0 +1,54 @@
+"""Serving a card: from a name in the registry to a model that answers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from agentlm.engine import Adapter
+from agentlm.errors import RequestError
+from agentlm.registry import ModelFiles, card_template
+from agentlm.render import Renderer
+from agentlm.server.served import Served
+from agentlm.server.state import ServerState
+
+
+def served_from(files: ModelFiles, name: str | None = None) -> Served:
+    """A model whose files are at hand, ready to be rendered for. Raises OperatorError."""
+    card = files.card
+    renderer = Renderer.load(
+        files.directory,
+        card_template(card, files.directory),
+        system_prompt=card.system_prompt,
+        system=card.system,
+    )
+    version = card.weights_version or ""
+    adapter = None
+    if files.adapter is not None:
+        # The version is in the name: an engine caches prefixes by it.
+        adapter = Adapter(name=f"{card.name}@{version}", path=str(files.adapter))
+    return Served(name or card.name, card, renderer, version, adapter)
+
+
+async def publish(name: str, state: ServerState) -> Served:
+    """Serve a registered card: an adapter beside the base, full weights in the base's place.
+
+    Publishing what is served already changes nothing. Raises RequestError if the card is unknown
+    or does not fit what runs.
+    """
+    card = state.registry.get(name)
+    files = await asyncio.to_thread(state.registry.resolve, card)
+    for served in state.models.all():
+        if served.card == files.card:
+            return served
+    served = served_from(files)
+    if served.adapter is None:
+        await state.models.replace_base(served, str(files.directory))
+        return served
+    base = state.models.base.card
+    if files.base is None or files.base.weights_version != base.weights_version:
+        raise RequestError(
+            f"{name!r} is an adapter for {card.base!r}, but this server runs {base.name!r}",
+            param="name",
+        )
+    await state.models.add_adapter(served)
+    return served

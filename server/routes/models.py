@@ -1,0 +1,72 @@
+"""`/v1/models`: what is served, and publishing a new model to a running server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from agentlm.server.body import read_json
+from agentlm.server.publish import publish
+from agentlm.server.served import Served
+from agentlm.server.state import Owner, ServerState, State
+from agentlm.server.wire import as_request_error
+
+router = APIRouter(prefix="/v1")
+
+
+class PublishRequest(BaseModel):
+    """The body of `POST /v1/models`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    """A card in the server's registry."""
+
+
+@router.get("/models")
+async def list_models(state: State, _owner: Owner) -> dict[str, Any]:
+    """Every served model, the base first."""
+    return {
+        "object": "list",
+        "data": [model_object(served, state) for served in state.models.all()],
+    }
+
+
+@router.get("/models/{name:path}")
+async def get_model(name: str, state: State, _owner: Owner) -> dict[str, Any]:
+    """One served model."""
+    return model_object(state.models.find(name)[0], state)
+
+
+@router.post("/models")
+async def publish_model(request: Request, state: State, _owner: Owner) -> dict[str, Any]:
+    """Serve a registered card without a restart; publishing what is served changes nothing."""
+    try:
+        body = PublishRequest.model_validate(await read_json(request, 64 * 1024))
+    except ValidationError as error:
+        raise as_request_error(error) from None
+    return model_object(await publish(body.name, state), state)
+
+
+@router.delete("/models/{name:path}")
+async def unpublish_model(name: str, state: State, _owner: Owner) -> dict[str, Any]:
+    """Stop serving an adapter; its card stays."""
+    await state.models.remove(name)
+    return {"id": name, "object": "model", "deleted": True}
+
+
+def model_object(served: Served, state: ServerState) -> dict[str, Any]:
+    """A model in OpenAI's shape, with what vLLM adds to it."""
+    base = state.models.base.name
+    return {
+        "id": served.name,
+        "object": "model",
+        "created": int(served.card.created),
+        "owned_by": "agentlm",
+        "root": served.card.location,
+        "parent": base if served.adapter else served.card.parent,
+        "max_model_len": state.models.engine.max_model_len,
+        "weights_version": served.weights_version,
+    }

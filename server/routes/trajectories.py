@@ -1,0 +1,131 @@
+"""`/v1/trajectories`: the log, feedback on it, and the scores of environments."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agentlm.errors import NotFoundError, RequestError
+from agentlm.server.body import read_json
+from agentlm.server.state import Owner, ServerState, State
+from agentlm.server.wire import as_request_error
+from agentlm.trajectory import Feedback, Outcome, Trajectory
+
+router = APIRouter(prefix="/v1/trajectories")
+
+_MAX_BYTES = 1024 * 1024
+
+B = TypeVar("B", bound=BaseModel)
+
+
+class FeedbackRequest(BaseModel):
+    """A judgement: a value in [0, 1] or a boolean, a comment, or both."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    value: Annotated[float, Field(ge=0, le=1)] | bool | None = None
+    comment: Annotated[str, Field(max_length=10_000)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=64)] = "reward"
+    completion_id: str | None = None
+
+
+class ScoreRequest(BaseModel):
+    """An environment's verdict."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reward: Annotated[float, Field(ge=0, le=1)] | None = None
+    outcome: Outcome | None = None
+    error_classes: list[str] = []
+
+
+@router.get("")
+async def list_trajectories(
+    state: State,
+    owner: Owner,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+    after: str | None = None,
+    model: str | None = None,
+) -> dict[str, Any]:
+    """Headers, newest first; `after` is the id that the last page ended with."""
+    rows, has_more = await asyncio.to_thread(
+        state.store.page, owner, limit=limit, after=after, model=model
+    )
+    data = [row.model_dump(exclude={"steps", "interactions", "feedback"}) for row in rows]
+    return {"object": "list", "data": data, "has_more": has_more}
+
+
+@router.get("/{trajectory_id}")
+async def get_trajectory(trajectory_id: str, state: State, owner: Owner) -> dict[str, Any]:
+    """One whole trajectory, by its own id or by that of a completion in it."""
+    return (await _find(trajectory_id, state, owner)).model_dump(mode="json")
+
+
+@router.post("/{trajectory_id}/feedback")
+async def add_feedback(
+    trajectory_id: str, request: Request, state: State, owner: Owner
+) -> dict[str, Any]:
+    """Judge a trajectory, or one interaction of it by its completion id."""
+    body = await _read(FeedbackRequest, request)
+    if body.value is None and body.comment is None:
+        raise RequestError("feedback needs a value or a comment", param="value")
+    trajectory = await _find(trajectory_id, state, owner)
+    by_completion = trajectory_id if trajectory_id != trajectory.id else None
+    completion_id = body.completion_id or by_completion
+    known = {interaction.completion_id for interaction in trajectory.interactions}
+    if completion_id is not None and completion_id not in known:
+        raise NotFoundError(
+            f"no completion {completion_id!r} in {trajectory.id}", param="completion_id"
+        )
+    feedback = Feedback(
+        name=body.name,
+        value=body.value,
+        comment=body.comment,
+        author=owner,
+        completion_id=completion_id,
+    )
+    header = await state.store.add_feedback(feedback, trajectory_id=trajectory.id)
+    return {"id": trajectory.id, "object": "feedback", "reward": header.reward}
+
+
+@router.post("/{trajectory_id}/score")
+async def score_trajectory(
+    trajectory_id: str, request: Request, state: State, owner: Owner
+) -> dict[str, Any]:
+    """Keep an environment's reward, outcome and error classes; they outrank feedback."""
+    body = await _read(ScoreRequest, request)
+    header = await state.store.score(
+        trajectory_id,
+        owner,
+        reward=body.reward,
+        outcome=body.outcome,
+        error_classes=body.error_classes,
+    )
+    return {
+        "id": trajectory_id,
+        "object": "score",
+        "reward": header.reward,
+        "outcome": header.outcome,
+    }
+
+
+async def _read(kind: type[B], request: Request) -> B:
+    try:
+        return kind.model_validate(await read_json(request, _MAX_BYTES))
+    except ValidationError as error:
+        raise as_request_error(error) from None
+
+
+async def _find(identity: str, state: ServerState, owner: str) -> Trajectory:
+    store = state.store
+    if identity.startswith("chatcmpl-"):
+        interactions = await asyncio.to_thread(store.by_completion, identity, owner)
+        if interactions:
+            identity = interactions[0].trajectory_id
+    trajectory = await asyncio.to_thread(store.get, identity, owner)
+    if trajectory is None:
+        raise NotFoundError(f"no trajectory {identity!r}", param="trajectory_id")
+    return trajectory

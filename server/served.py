@@ -1,0 +1,78 @@
+"""The models that a running server answers for, by the names that clients use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentlm.cards import ModelCard
+from agentlm.engine import Adapter, Engine
+from agentlm.errors import NotFoundError
+from agentlm.render import Renderer
+
+AGENT_SUFFIX = ":agent"
+"""`NAME:agent` is NAME with all of the server's tools, for clients that can set nothing else."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """One model as it is served."""
+
+    name: str
+    card: ModelCard
+    renderer: Renderer
+    weights_version: str
+    adapter: Adapter | None = None
+    """None: the engine's own weights."""
+
+
+class ServedModels:
+    """Names to models. The first one added is the base that the engine runs."""
+
+    def __init__(self, engine: Engine, base: Served) -> None:
+        self.engine = engine
+        self._models = {base.name: base}
+
+    @property
+    def base(self) -> Served:
+        """The model whose weights the engine runs."""
+        return next(iter(self._models.values()))
+
+    def all(self) -> list[Served]:
+        """Every served model, the base first."""
+        return list(self._models.values())
+
+    def find(self, name: str) -> tuple[Served, bool]:
+        """The model, and whether its agent form was asked for. Raises NotFoundError."""
+        plain = name.removesuffix(AGENT_SUFFIX)
+        served = self._models.get(plain)
+        if served is None:
+            known = ", ".join(self._models)
+            raise NotFoundError(
+                f"the model {name!r} is not served here; served: {known}",
+                param="model",
+                code="model_not_found",
+            )
+        return served, plain != name
+
+    async def add_adapter(self, served: Served) -> None:
+        """Serve an adapter of the base beside it."""
+        if served.adapter is None:
+            raise ValueError(f"{served.name} has no adapter")
+        await self.engine.load_adapter(served.adapter)
+        self._models[served.name] = served
+
+    async def replace_base(self, served: Served, directory: str) -> None:
+        """Put full weights in the base's place; the base and its adapters are served no more."""
+        await self.engine.load_weights(directory, served.weights_version)
+        for other in self.all():
+            if other.adapter is not None:
+                await self.engine.unload_adapter(other.adapter.name)
+        self._models = {served.name: served}
+
+    async def remove(self, name: str) -> None:
+        """Stop serving an adapter. Raises NotFoundError for a name that is none of them."""
+        served, _ = self.find(name)
+        if served.adapter is None:
+            raise NotFoundError(f"{name!r} is the base model; it can't be unloaded", param="model")
+        del self._models[name]
+        await self.engine.unload_adapter(served.adapter.name)

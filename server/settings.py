@@ -1,0 +1,60 @@
+"""What `agentlm-serve` can be told. Each docstring under a field is that flag's help."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from pydantic import Field, model_validator
+
+from agentlm.tools.settings import ToolSettings
+
+
+class ServeSettings(ToolSettings):
+    """Serve an agent model over the OpenAI API.
+
+    Flags that are not listed here go to vLLM as they are (`--tensor-parallel-size 2`).
+    """
+
+    model: str = "smollm2-135m"
+    """Name of a model card, hub id (`org/name`) or local directory."""
+    served_model_name: str | None = None
+    """Name that clients use for it; the card's own if not given."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Any other than this machine's own needs --api-key."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """TCP port; 0 picks a free one."""
+    api_key: str | None = None
+    """Key that clients must send as a bearer token."""
+    max_model_len: int | None = Field(default=None, ge=16)
+    """Context in tokens, if less than the model allows."""
+    seed: int = 0
+    """Seed of the engine."""
+    max_turns: int = Field(default=10, ge=1)
+    """Turns of one agent run; the last one is made an answer."""
+    max_turn_tokens: int = Field(default=1024, ge=16)
+    """Tokens that one turn of an agent run may sample."""
+    observation_tokens: int = Field(default=1024, ge=32)
+    """Tokens of one tool's result that the model is shown."""
+    drain_s: int = Field(default=30, ge=0)
+    """Seconds that running requests get to finish when the server is told to stop."""
+    keep_alive_s: float = Field(default=15.0, gt=0)
+    """Seconds of silence after which a stream gets a comment, so that no proxy closes it."""
+    max_request_mb: int = Field(default=16, ge=1)
+    """Size of one request, in MiB."""
+
+    @model_validator(mode="after")
+    def _strangers_need_a_key(self) -> ServeSettings:
+        if not self.is_local and not self.api_key:
+            raise ValueError(
+                f"--host {self.host} is reachable from other machines, and models here run "
+                "commands: give --api-key too"
+            )
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can connect."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"

@@ -1,0 +1,288 @@
+"""The wire: what a chat request may say, and how it is read.
+
+Field names and meanings are OpenAI's. What this server can't do is refused by name instead of
+being ignored, unless ignoring it changes nothing about the answer.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from agentlm.errors import RequestError
+from agentlm.messages import Message, ToolCall, ToolSpec
+from agentlm.trajectory import Sampling
+
+
+class Wire(BaseModel):
+    """A part of a request."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class TextPart(Wire):
+    """One text part of a message's content."""
+
+    type: Literal["text", "refusal"]
+    text: str = ""
+
+
+class WireFunctionCall(Wire):
+    """Name and arguments of a call in a client's history."""
+
+    name: str
+    arguments: str = "{}"
+
+
+class WireToolCall(Wire):
+    """A call in a client's history."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: WireFunctionCall
+
+
+class WireMessage(Wire):
+    """One message of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[TextPart] | None = None
+    tool_calls: list[WireToolCall] | None = None
+    tool_call_id: str | None = None
+
+    def read(self) -> Message:
+        """In the project's own words."""
+        content = self.content or ""
+        if not isinstance(content, str):
+            content = "".join(part.text for part in content)
+        calls = (
+            ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
+            for call in self.tool_calls or ()
+        )
+        return Message(
+            role="system" if self.role == "developer" else self.role,
+            content=content,
+            tool_calls=tuple(calls),
+            tool_call_id=self.tool_call_id,
+        )
+
+
+class WireFunction(Wire):
+    """A function that the client offers."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    description: str = ""
+    parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object"})
+
+
+class WireTool(Wire):
+    """A tool: a function of the client's, or one of the server's families by its name."""
+
+    type: str
+    function: WireFunction | None = None
+
+
+class ToolChoiceName(Wire):
+    """The name inside a tool choice."""
+
+    name: str
+
+
+class NamedToolChoice(Wire):
+    """The choice of one function."""
+
+    type: Literal["function"]
+    function: ToolChoiceName
+
+
+class JSONSchemaFormat(Wire):
+    """The schema of a structured answer."""
+
+    name: str = "answer"
+    schema_: dict[str, Any] = Field(default_factory=lambda: {"type": "object"}, alias="schema")
+
+
+class ResponseFormat(Wire):
+    """What the answer is held to."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JSONSchemaFormat | None = None
+
+    def schema_of_answer(self) -> dict[str, Any] | None:
+        """The JSON schema of the answer; None: free text."""
+        if self.type == "text":
+            return None
+        return self.json_schema.schema_ if self.json_schema else {"type": "object"}
+
+
+class StreamOptions(Wire):
+    """How to stream."""
+
+    include_usage: bool = False
+
+
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+
+
+class ChatRequest(Wire):
+    """The body of `POST /v1/chat/completions`."""
+
+    model: str
+    messages: list[WireMessage] = Field(min_length=1)
+    tools: list[WireTool] | None = None
+    tool_choice: Literal["auto", "none", "required"] | NamedToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    """Accepted: one call a turn is made either way."""
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Field(ge=1, le=16)] = 1
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    response_format: ResponseFormat | None = None
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+    store: bool | None = None
+    modalities: list[Literal["text"]] | None = None
+    constrained: bool = True
+    """Not OpenAI's: hold tool calls to their form while decoding. Off for honest evaluation."""
+
+    def read_messages(self) -> tuple[Message, ...]:
+        """The conversation; it must end with something to answer. Raises RequestError."""
+        messages = tuple(message.read() for message in self.messages)
+        for index, message in enumerate(messages):
+            if message.role == "tool" and not message.tool_call_id:
+                raise RequestError(
+                    "a tool message must name the call it answers",
+                    param=f"messages[{index}].tool_call_id",
+                )
+        if messages[-1].role not in ("user", "tool"):
+            raise RequestError(
+                f"the last message must be the user's or a tool's, got {messages[-1].role!r}",
+                param=f"messages[{len(messages) - 1}].role",
+            )
+        return messages
+
+    def sampling(self) -> Sampling:
+        """How to draw tokens."""
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        if "" in stop:
+            raise RequestError("a stop string can't be empty", param="stop")
+        if self.top_logprobs is not None and not self.logprobs:
+            raise RequestError("top_logprobs needs logprobs to be true", param="top_logprobs")
+        return Sampling(
+            temperature=1.0 if self.temperature is None else self.temperature,
+            top_p=1.0 if self.top_p is None else self.top_p,
+            max_tokens=self.max_completion_tokens or self.max_tokens,
+            stop=tuple(stop),
+            seed=self.seed,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            presence_penalty=self.presence_penalty or 0.0,
+            logit_bias=self.logit_bias or {},
+            top_logprobs=self.top_logprobs or 0,
+        )
+
+    def client_tools(self) -> tuple[ToolSpec, ...]:
+        """The functions that the client runs itself. Raises RequestError for a nameless one."""
+        specs: dict[str, ToolSpec] = {}
+        for index, tool in enumerate(self.tools or ()):
+            if tool.type != "function":
+                continue
+            if tool.function is None:
+                raise RequestError(
+                    "a tool of type 'function' needs a function", param=f"tools[{index}].function"
+                )
+            if tool.function.name in specs:
+                raise RequestError(
+                    f"two tools are named {tool.function.name!r}",
+                    param=f"tools[{index}].function.name",
+                )
+            specs[tool.function.name] = ToolSpec(
+                name=tool.function.name,
+                description=tool.function.description,
+                parameters=tool.function.parameters,
+            )
+        return tuple(specs.values())
+
+    def server_families(self) -> tuple[str, ...]:
+        """The server's own tools that the request names by their type, each once."""
+        types = (tool.type for tool in self.tools or () if tool.type != "function")
+        return tuple(dict.fromkeys(types))
+
+
+# Fields of OpenAI's that change nothing about what a model here answers.
+_WITHOUT_EFFECT = {
+    *("parallel_tool_calls", "reasoning_effort", "verbosity", "service_tier", "prediction"),
+    *("prompt_cache_key", "prompt_cache_retention", "safety_identifier", "stream"),
+}
+_KNOWN = set(ChatRequest.model_fields) | _WITHOUT_EFFECT
+
+
+def read_chat_request(body: Any) -> ChatRequest:
+    """Check a decoded body. Raises RequestError naming the first wrong field."""
+    if not isinstance(body, dict):
+        raise RequestError(f"the body must be a JSON object, got {type(body).__name__}")
+    for name, value in body.items():
+        if name not in _KNOWN and value is not None:
+            raise RequestError(_explain_unknown(name), param=name)
+    try:
+        return ChatRequest.model_validate(body)
+    except ValidationError as error:
+        raise as_request_error(error) from None
+
+
+def _explain_unknown(name: str) -> str:
+    if name in CompletionCreateParamsBase.__annotations__:
+        return f"{name} is not supported by this model"
+    nearest = difflib.get_close_matches(name, _KNOWN, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return f"unknown parameter {name!r}{hint}"
+
+
+def as_request_error(error: ValidationError) -> RequestError:
+    """The most telling of pydantic's complaints, in the caller's terms."""
+    details = error.errors(include_url=False)
+    # A union complains once for each member: the deepest place is where the value went wrong.
+    worst = max(details, key=lambda detail: len(_path(detail["loc"])))
+    param = _param(_path(worst["loc"]))
+    if worst["type"] == "literal_error" and param.endswith(".type") and ".content" in param:
+        message = f"only text content is supported, got {worst['input']!r}"
+        return RequestError(message, param=param)
+    return RequestError(f"{param}: {_sentence(worst)}", param=param)
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    got = repr(detail["input"])
+    if detail["type"] == "missing":
+        return "is required"
+    return f"{detail['msg']}, got {got if len(got) <= 80 else got[:77] + '...'}"
+
+
+def _path(loc: Sequence[int | str]) -> list[int | str]:
+    """Pydantic's location without the names of union members."""
+    return [
+        part
+        for part in loc
+        if isinstance(part, int) or not ("[" in part or part in ("str", *_MEMBERS))
+    ]
+
+
+_MEMBERS = ("NamedToolChoice", "TextPart", "constrained-str", "literal")
+
+
+def _param(path: Sequence[int | str]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.lstrip(".")
