@@ -193,7 +193,9 @@ def _explain(detail: ErrorDetails, layers: Sequence[_Layer], settings: type[Base
 
 def _flags(settings: type[BaseSettings]) -> list[str]:
     fields = [name for name in settings.model_fields if not _is_positional(settings, name)]
-    return ["--help", "--config", *(f"--{name.replace('_', '-')}" for name in fields)]
+    shortcuts = settings.model_config.get("cli_shortcuts") or {}
+    names = [*fields, *(str(name) for name in shortcuts.values())]
+    return ["--help", "--config", *(f"--{name.replace('_', '-')}" for name in names)]
 
 
 def _is_positional(settings: type[BaseSettings], field: str) -> bool:

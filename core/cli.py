@@ -1,0 +1,117 @@
+"""The command line: `agentlm COMMAND …`, and the one boundary where errors become exit codes.
+
+A command's module is imported when it is chosen and not before, so that each needs only its own
+part installed: serving no trainer, training no server.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import agentlm
+from agentlm.errors import AgentLMError, OperatorError
+
+
+class Command(NamedTuple):
+    """A command of `agentlm`."""
+
+    entry: str
+    """`module:function`; the function takes the arguments and returns the exit code."""
+    extra: str
+    """The extra of the package that brings what it imports."""
+    summary: str
+
+
+COMMANDS = {
+    "models": Command("agentlm.models_cli:main", "cpu", "list, show, pull, add and remove models"),
+}
+
+HELP = """\
+usage: agentlm COMMAND [OPTIONS]
+
+Serve an agent model, record what it does, and train its successor from the record.
+
+commands:
+{commands}
+
+Each explains itself: agentlm COMMAND --help. Every option is also an environment variable
+(--data-dir is AGENTLM_DATA_DIR) and a key of the YAML file given by --config.
+
+A first turn of the loop:
+  agentlm serve --model smollm2-135m --port 8000
+  agentlm logs list
+  agentlm finetune --from-logs --publish http://localhost:8000
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `agentlm`; returns the exit code."""
+    command, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    match command:
+        case "" | "-h" | "--help" | "help":
+            width = max(map(len, COMMANDS))
+            lines = [f"  {name:<{width}}  {it.summary}" for name, it in COMMANDS.items()]
+            print(HELP.format(commands="\n".join(lines)), end="")
+            return 0 if command else 2
+        case "-V" | "--version":
+            print(f"agentlm {agentlm.__version__}")
+            return 0
+    return run(command, rest)
+
+
+def serve() -> int:
+    """Entry point of `agentlm-serve`."""
+    return run("serve", sys.argv[1:])
+
+
+def finetune() -> int:
+    """Entry point of `agentlm-finetune`."""
+    return run("finetune", sys.argv[1:])
+
+
+def run(command: str, argv: Sequence[str]) -> int:
+    """Run one command; what it raises on purpose is told in lines on stderr, without a traceback.
+
+    Exit codes: the command's own, 2 for what the user can mend, 130 when interrupted.
+    """
+    try:
+        return _entry(command)(list(argv))
+    except AgentLMError as error:
+        return _fail(str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "agentlm").startswith("agentlm"):
+            raise
+        missing = (error.name or "").split(".")[0]
+        hint = f"pip install 'agentlm[{COMMANDS[command].extra}]'"
+        return _fail(f"{command} needs the package {missing}: {hint}")
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read us has gone; Python must not fail once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _entry(command: str) -> Callable[[list[str]], int]:
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(COMMANDS)}"
+        raise OperatorError(f"unknown command {command!r}; {hint}")
+    module, function = COMMANDS[command].entry.split(":")
+    entry: Callable[[list[str]], int] = getattr(importlib.import_module(module), function)
+    return entry
+
+
+def _fail(message: str) -> int:
+    for line in message.splitlines():
+        print(f"agentlm: {line}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""Commands of a command (`agentlm models list`): each a settings class and a function."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from agentlm.errors import OperatorError
+from agentlm.settings import Settings, parse
+
+
+class Subcommand(NamedTuple):
+    """What is parsed for it, whose docstring is its help, and what then runs."""
+
+    settings: type[Settings]
+    run: Callable[[Any], int]
+
+
+def dispatch(commands: Mapping[str, Subcommand], argv: Sequence[str], prog: str) -> int:
+    """Run the command that `argv` begins with; returns its exit code.
+
+    Raises OperatorError for an unknown one, naming the nearest.
+    """
+    name, *rest = argv or [""]
+    if name in commands:
+        settings, run = commands[name]
+        return run(parse(settings, rest, f"{prog} {name}"))
+    if name in ("", "-h", "--help"):
+        print(_help(commands, prog))
+        return 0 if name else 2
+    nearest = difflib.get_close_matches(name, commands, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(commands)}"
+    raise OperatorError(f"unknown command {prog} {name}; {hint}")
+
+
+def _help(commands: Mapping[str, Subcommand], prog: str) -> str:
+    width = max(map(len, commands))
+    lines = [f"usage: {prog} COMMAND [OPTIONS]", "", "commands:"]
+    for name, (settings, _) in commands.items():
+        summary = inspect.cleandoc(settings.__doc__ or "").splitlines()[0]
+        lines.append(f"  {name:<{width}}  {summary}")
+    return "\n".join(lines)

