@@ -7,6 +7,7 @@ being ignored, unless ignoring it changes nothing about the answer.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -272,15 +273,11 @@ def _sentence(detail: ErrorDetails) -> str:
 
 
 def _path(loc: Sequence[int | str]) -> list[int | str]:
-    """Pydantic's location without the names of union members."""
-    return [
-        part
-        for part in loc
-        if isinstance(part, int) or not ("[" in part or part in ("str", *_MEMBERS))
-    ]
+    """Pydantic's location without the names of union members (`str`, `constrained-float`, …)."""
+    return [part for part in loc if isinstance(part, int) or not _UNION_MEMBER.fullmatch(part)]
 
 
-_MEMBERS = ("NamedToolChoice", "TextPart", "constrained-str", "literal")
+_UNION_MEMBER = re.compile(r".*[\[-].*|str|int|float|bool|[A-Z].*")
 
 
 def _param(path: Sequence[int | str]) -> str:
