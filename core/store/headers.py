@@ -25,7 +25,7 @@ from agentlm.store.tables import interactions, tags, trajectories
 from agentlm.trajectory import Outcome
 
 _BATCH_TOKENS = 50_000
-_BATCH_ROWS = 200
+_BATCH_ROWS = 100
 """A batch of a selection ends with the first of these: it bounds memory."""
 
 

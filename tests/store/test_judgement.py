@@ -1,0 +1,136 @@
+import pytest
+
+from agentlm.errors import ConflictError, NotFoundError, RequestError
+from agentlm.store import Store
+from agentlm.trajectory import Feedback, Outcome
+from store.records import chat, trajectory
+
+
+async def test_feedback_is_averaged_over_the_latest_of_each_name(store: Store) -> None:
+    entry = chat()
+    key = entry.trajectory.id
+    await store.append(entry)
+
+    said = [
+        Feedback(author="ann", value=0.0, created=1.0),
+        Feedback(author="ann", value=True, created=2.0),
+        Feedback(author="ann", name="style", value=0.5, comment="dull\x00"),
+        Feedback(author="ann", name="note", comment="only words"),
+    ]
+    headers = [await store.add_feedback(one, trajectory_id=key) for one in said]
+
+    assert [header.reward for header in headers] == [0.0, 1.0, 0.75, 0.75]
+    read = store.get(key, "ann")
+    assert read is not None
+    assert read.feedback == tuple(said)
+    assert read.reward == 0.75
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), float("inf")])
+async def test_a_value_outside_zero_to_one_is_refused(store: Store, value: float) -> None:
+    entry = chat()
+    await store.append(entry)
+
+    with pytest.raises(RequestError) as refused:
+        await store.add_feedback(
+            Feedback(author="ann", value=value), trajectory_id=entry.trajectory.id
+        )
+
+    assert refused.value.param == "value"
+
+
+async def test_only_an_admin_judges_what_others_own(store: Store) -> None:
+    entry = chat()
+    given = Feedback(author="bob", value=1.0)
+    await store.append(entry)
+
+    with pytest.raises(NotFoundError):
+        await store.add_feedback(given, trajectory_id=entry.trajectory.id)
+    header = await store.add_feedback(given, trajectory_id=entry.trajectory.id, admin=True)
+
+    assert header.reward == 1.0
+
+
+async def test_feedback_on_a_completion_needs_that_completion(store: Store) -> None:
+    entry = chat()
+    assert entry.interaction is not None
+    await store.append(entry)
+    known, unknown = (
+        Feedback(author="ann", value=1.0, completion_id=completion)
+        for completion in (entry.interaction.completion_id, "chatcmpl-other")
+    )
+
+    await store.add_feedback(known, trajectory_id=entry.trajectory.id)
+    with pytest.raises(NotFoundError):
+        await store.add_feedback(unknown, trajectory_id=entry.trajectory.id)
+
+
+async def test_the_environment_s_score_takes_precedence(store: Store) -> None:
+    entry = chat(outcome=Outcome.COMPLETED)
+    key = entry.trajectory.id
+    await store.append(entry)
+    await store.add_feedback(Feedback(author="ann", value=1.0), trajectory_id=key)
+
+    scored = await store.score(
+        key,
+        "ann",
+        reward=0.25,
+        outcome=Outcome.LIMIT,
+        error_classes=("repetition", "invalid_action"),
+        metadata={"turns": 3},
+    )
+    judged = await store.add_feedback(Feedback(author="ann", value=1.0), trajectory_id=key)
+
+    assert (scored.reward, scored.outcome) == (0.25, Outcome.LIMIT)
+    assert scored.error_classes == ("invalid_action", "repetition")
+    assert scored.metadata == {"turns": 3}
+    assert judged.reward == 0.25
+
+
+async def test_an_error_never_has_a_reward(store: Store) -> None:
+    entry = chat()
+    key = entry.trajectory.id
+    await store.append(entry)
+    await store.score(key, "ann", reward=1.0)
+
+    failed = await store.score(key, "ann", reward=None, outcome=Outcome.ERROR)
+    judged = await store.add_feedback(Feedback(author="ann", value=1.0), trajectory_id=key)
+    with pytest.raises(ConflictError):
+        await store.score(key, "ann", reward=1.0)
+
+    assert failed.reward is None
+    assert judged.reward is None
+
+
+async def test_what_a_score_does_not_name_stays(store: Store) -> None:
+    entry = chat(outcome=Outcome.LIMIT, metadata={"a": "1"})
+    await store.append(entry)
+
+    header = await store.score(entry.trajectory.id, None, reward=0.5)
+
+    assert (header.outcome, header.metadata) == (Outcome.LIMIT, {"a": "1"})
+
+
+async def test_scoring_what_is_not_there_is_not_found(store: Store) -> None:
+    entry = chat()
+    await store.append(entry)
+
+    with pytest.raises(NotFoundError):
+        await store.score(entry.trajectory.id, "bob", reward=1.0)
+    with pytest.raises(NotFoundError):
+        await store.score(trajectory().id, None, reward=1.0)
+
+
+async def test_a_log_row_knows_the_cards_that_were_trained_on_it(store: Store) -> None:
+    entries = [chat() for _ in range(3)]
+    for entry in entries:
+        await store.append(entry)
+    first, second, third = (entry.trajectory.id for entry in entries)
+
+    await store.mark_trained("one", [first, second, "traj_unknown"])
+    await store.mark_trained("two", iter([second]))
+    await store.mark_trained("one", [first])
+
+    assert store.trained_on(first) == ["one"]
+    assert store.trained_on(second) == ["one", "two"]
+    assert store.trained_on(third) == []
