@@ -1,0 +1,87 @@
+# AgentLM: set up, serve, check, test. `make` alone lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/pip --disable-pip-version-check
+# gpu or cpu, by what the machine has; `make install KIND=cpu` overrules.
+KIND ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+LOCK := deploy/lock/$(KIND).txt
+MODEL ?= smollm2-135m
+PORT ?= 8000
+ARGS ?=
+
+SOURCES := core server finetune tools environments clients
+# A folder's time changes when a file is added to it: then the package is installed again.
+FOLDERS := $(shell find $(SOURCES) -type d -not -name __pycache__)
+
+.PHONY: help install serve check test test-slow lock clean
+
+help:  ## list these commands
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(VENV)/.model build/.installed  ## set everything up: Debian packages, environment, default model
+
+serve: install  ## set up, then serve MODEL=smollm2-135m on PORT=8000; more flags in ARGS="…"
+	@exec $(VENV)/bin/agentlm-serve --model $(MODEL) --port $(PORT) $(ARGS)
+
+check: $(VENV)/.packages  ## formatting, types and import directions
+	@rm -rf build && $(MAKE) build/.installed
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+test: install $(VENV)/.debian-test  ## every test but the slow ones, with real vLLM and DeepSpeed
+	@rm -rf build && $(MAKE) build/.installed
+	$(VENV)/bin/pytest $(ARGS)
+
+test-slow: install $(VENV)/.debian-test  ## the slow tests
+	@rm -rf build && $(MAKE) build/.installed
+	$(VENV)/bin/pytest -m slow $(ARGS)
+
+lock: $(VENV)/bin/python  ## resolve pyproject.toml anew into deploy/lock/cpu.txt and gpu.txt
+	@for kind in cpu gpu; do \
+	    echo "Resolving the $$kind lock"; \
+	    $(VENV)/bin/python deploy/lock/make_lock.py $$kind > build.lock; \
+	    mv build.lock deploy/lock/$$kind.txt; \
+	done
+
+clean:  ## remove the environment and everything built
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(VENV)/.debian-%: deploy/debian-packages | $(VENV)/bin/python
+	@deploy/debian-packages $*
+	@touch $@
+
+$(VENV)/bin/python:
+	@deploy/debian-packages serve
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "$(PYTHON) is older than 3.11; name another: make install PYTHON=…"; exit 1; }
+	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet --upgrade pip
+
+# --no-deps because pip can't leave out a dependency; deploy/lock/exclude.txt names those and why.
+# The cpu lock means the CPU build of torch. PyTorch keeps such builds (2.13.0+cpu) in an index of
+# its own; where pip's default index has only the CUDA build, add that one by PIP_EXTRA_INDEX_URL:
+# a build with a local version is preferred to one without, so the same pin then finds it.
+$(VENV)/.packages: $(LOCK) | $(VENV)/bin/python $(VENV)/.debian-serve
+	@deploy/install-lock $(LOCK) $(PIP)
+	@$(VENV)/bin/python -c 'import torch' || { echo "torch does not load:" \
+	    "pip found a build for other hardware; see the note in the Makefile"; exit 1; }
+	@touch $@
+
+build/.installed: pyproject.toml $(FOLDERS) $(VENV)/.packages
+	@rm -rf build
+	@$(PIP) install -qq --no-deps --no-build-isolation \
+	    --config-settings editable_mode=strict --editable .
+	@touch $@
+
+$(VENV)/.model: | build/.installed
+	@$(VENV)/bin/agentlm models pull smollm2-135m
+	@touch $@
