@@ -115,6 +115,10 @@ class Renderer:
         """Number of ids, added tokens included."""
         return self._tokenizer.get_vocab_size(with_added_tokens=True)
 
+    def encode_raw(self, text: str) -> list[int]:
+        """Ids of a raw prompt: control tokens in it count, and BOS is added as the model wants."""
+        return list(self._tokenizer.encode(text).ids)
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids without control tokens."""
         return self._tokenizer.decode(list(ids), skip_special_tokens=True)

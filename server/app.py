@@ -13,7 +13,7 @@ from agentlm.registry import Registry
 from agentlm.server import errors
 from agentlm.server.chat import Chat
 from agentlm.server.guard import Guard
-from agentlm.server.routes import chat, health, models, trajectories
+from agentlm.server.routes import chat, health, models, tokens, trajectories
 from agentlm.server.served import Served, ServedModels
 from agentlm.server.settings import ServeSettings
 from agentlm.server.state import ServerState
@@ -52,6 +52,6 @@ def create_app(
     app.state.server = state
     app.add_middleware(Guard, settings=settings)
     errors.install(app)
-    for routes in (chat, models, trajectories, health):
+    for routes in (chat, models, trajectories, tokens, health):
         app.include_router(routes.router)
     return app

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
 
 from agentlm.errors import RequestError
+from agentlm.server.wire import as_request_error
+
+B = TypeVar("B", bound=BaseModel)
 
 
 async def read_json(request: Request, max_bytes: int) -> Any:
@@ -25,3 +29,11 @@ async def read_json(request: Request, max_bytes: int) -> Any:
         raise RequestError("the body is nested too deeply") from None
     except ValueError as error:
         raise RequestError(f"the body is not JSON: {error}") from None
+
+
+async def read_model(kind: type[B], request: Request, max_bytes: int) -> B:
+    """The body as `kind`. Raises RequestError naming the first wrong field."""
+    try:
+        return kind.model_validate(await read_json(request, max_bytes))
+    except ValidationError as error:
+        raise as_request_error(error) from None

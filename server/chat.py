@@ -24,7 +24,7 @@ from agentlm.server.conversation import begin
 from agentlm.server.errors import error_body
 from agentlm.server.served import ServedModels
 from agentlm.server.settings import ServeSettings
-from agentlm.server.wire import ChatRequest, NamedToolChoice
+from agentlm.server.wire import ChatRequest, NamedToolChoice, client_tools, server_families
 from agentlm.store import Store
 from agentlm.tools.toolbox import Toolbox
 from agentlm.trajectory import Outcome
@@ -60,10 +60,10 @@ class Chat:
 
     def _read(self, body: ChatRequest, owner: str) -> Request:
         served, agent = self.models.find(body.model)
-        families = self.toolbox.families() if agent else body.server_families()
+        families = self.toolbox.families() if agent else server_families(body.tools)
         _check_families(body, self.toolbox.families())
         own = self.toolbox.for_request(families) if families else None
-        client = body.client_tools()
+        client = client_tools(body.tools)
         _check_names(body, own)
         tools = (*(own.specs() if own else ()), *client)
         if body.n > 1 and own:

@@ -84,7 +84,7 @@ async def begin(
             beginning = _continue(served.renderer, continuation, messages[answered + 1 :])
             if beginning and _length(beginning.steps) < context:
                 return beginning
-    steps = _render(served.renderer, messages, tools)
+    steps = render(served.renderer, messages, tools)
     if _length(steps) >= context:
         raise ContextLengthError(_length(steps), context)
     return Beginning(steps, recorded=0)
@@ -143,9 +143,10 @@ def _foreign(steps: Sequence[Step], renderer: Renderer) -> bool:
     return any(step.tokenizer_digest != renderer.digest for step in steps)
 
 
-def _render(
+def render(
     renderer: Renderer, messages: Sequence[Message], tools: Sequence[ToolSpec]
 ) -> tuple[Step, ...]:
+    """The whole prompt of a conversation that nothing recorded leads to."""
     leading = 0
     while leading < len(messages) and messages[leading].role == "system":
         leading += 1

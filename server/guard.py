@@ -33,7 +33,7 @@ class Guard:
         self._app = app
         self._key = settings.api_key
         self._hosts = {"localhost", "127.0.0.1", "[::1]", settings.host} if not self._key else None
-        self._max_bytes = settings.max_request_mb * 1024 * 1024
+        self._max_bytes = settings.max_request_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""

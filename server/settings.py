@@ -52,6 +52,11 @@ class ServeSettings(ToolSettings):
         return self
 
     @property
+    def max_request_bytes(self) -> int:
+        """`max_request_mb` in bytes."""
+        return self.max_request_mb * 1024 * 1024
+
+    @property
     def is_local(self) -> bool:
         """Whether only this machine can connect."""
         try:

@@ -196,32 +196,33 @@ class ChatRequest(Wire):
             top_logprobs=self.top_logprobs or 0,
         )
 
-    def client_tools(self) -> tuple[ToolSpec, ...]:
-        """The functions that the client runs itself. Raises RequestError for a nameless one."""
-        specs: dict[str, ToolSpec] = {}
-        for index, tool in enumerate(self.tools or ()):
-            if tool.type != "function":
-                continue
-            if tool.function is None:
-                raise RequestError(
-                    "a tool of type 'function' needs a function", param=f"tools[{index}].function"
-                )
-            if tool.function.name in specs:
-                raise RequestError(
-                    f"two tools are named {tool.function.name!r}",
-                    param=f"tools[{index}].function.name",
-                )
-            specs[tool.function.name] = ToolSpec(
-                name=tool.function.name,
-                description=tool.function.description,
-                parameters=tool.function.parameters,
-            )
-        return tuple(specs.values())
 
-    def server_families(self) -> tuple[str, ...]:
-        """The server's own tools that the request names by their type, each once."""
-        types = (tool.type for tool in self.tools or () if tool.type != "function")
-        return tuple(dict.fromkeys(types))
+def client_tools(tools: Sequence[WireTool] | None) -> tuple[ToolSpec, ...]:
+    """The functions that the client runs itself. Raises RequestError for a nameless one."""
+    specs: dict[str, ToolSpec] = {}
+    for index, tool in enumerate(tools or ()):
+        if tool.type != "function":
+            continue
+        if tool.function is None:
+            raise RequestError(
+                "a tool of type 'function' needs a function", param=f"tools[{index}].function"
+            )
+        if tool.function.name in specs:
+            raise RequestError(
+                f"two tools are named {tool.function.name!r}",
+                param=f"tools[{index}].function.name",
+            )
+        specs[tool.function.name] = ToolSpec(
+            name=tool.function.name,
+            description=tool.function.description,
+            parameters=tool.function.parameters,
+        )
+    return tuple(specs.values())
+
+
+def server_families(tools: Sequence[WireTool] | None) -> tuple[str, ...]:
+    """The server's own tools that a request names by their type, each once."""
+    return tuple(dict.fromkeys(tool.type for tool in tools or () if tool.type != "function"))
 
 
 # Fields of OpenAI's that change nothing about what a model here answers.

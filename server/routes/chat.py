@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1")
 async def create_chat_completion(request: Request, state: State, owner: Owner) -> Response:
     """Answer a conversation, running the server's tools on the way."""
     settings = state.settings
-    body = read_chat_request(await read_json(request, settings.max_request_mb * 1024 * 1024))
+    body = read_chat_request(await read_json(request, settings.max_request_bytes))
     choices = await state.chat.prepare(body, owner)
     headers = {"x-trajectory-id": ",".join(choice.trajectory.id for choice in choices)}
     if body.stream:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from agentlm.server.body import read_json
+from agentlm.server.body import read_model
 from agentlm.server.publish import publish
 from agentlm.server.served import Served
 from agentlm.server.state import Owner, ServerState, State
-from agentlm.server.wire import as_request_error
 
 router = APIRouter(prefix="/v1")
 
@@ -43,10 +42,7 @@ async def get_model(name: str, state: State, _owner: Owner) -> dict[str, Any]:
 @router.post("/models")
 async def publish_model(request: Request, state: State, _owner: Owner) -> dict[str, Any]:
     """Serve a registered card without a restart; publishing what is served changes nothing."""
-    try:
-        body = PublishRequest.model_validate(await read_json(request, 64 * 1024))
-    except ValidationError as error:
-        raise as_request_error(error) from None
+    body = await read_model(PublishRequest, request, 64 * 1024)
     return model_object(await publish(body.name, state), state)
 
 

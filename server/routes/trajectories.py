@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import NotFoundError, RequestError
-from agentlm.server.body import read_json
+from agentlm.server.body import read_model
 from agentlm.server.state import Owner, ServerState, State
-from agentlm.server.wire import as_request_error
 from agentlm.trajectory import Feedback, Outcome, Trajectory
 
 router = APIRouter(prefix="/v1/trajectories")
 
 _MAX_BYTES = 1024 * 1024
-
-B = TypeVar("B", bound=BaseModel)
 
 
 class FeedbackRequest(BaseModel):
@@ -69,7 +66,7 @@ async def add_feedback(
     trajectory_id: str, request: Request, state: State, owner: Owner
 ) -> dict[str, Any]:
     """Judge a trajectory, or one interaction of it by its completion id."""
-    body = await _read(FeedbackRequest, request)
+    body = await read_model(FeedbackRequest, request, _MAX_BYTES)
     if body.value is None and body.comment is None:
         raise RequestError("feedback needs a value or a comment", param="value")
     trajectory = await _find(trajectory_id, state, owner)
@@ -96,7 +93,7 @@ async def score_trajectory(
     trajectory_id: str, request: Request, state: State, owner: Owner
 ) -> dict[str, Any]:
     """Keep an environment's reward, outcome and error classes; they outrank feedback."""
-    body = await _read(ScoreRequest, request)
+    body = await read_model(ScoreRequest, request, _MAX_BYTES)
     header = await state.store.score(
         trajectory_id,
         owner,
@@ -110,13 +107,6 @@ async def score_trajectory(
         "reward": header.reward,
         "outcome": header.outcome,
     }
-
-
-async def _read(kind: type[B], request: Request) -> B:
-    try:
-        return kind.model_validate(await read_json(request, _MAX_BYTES))
-    except ValidationError as error:
-        raise as_request_error(error) from None
 
 
 async def _find(identity: str, state: ServerState, owner: str) -> Trajectory:

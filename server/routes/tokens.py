@@ -1,0 +1,71 @@
+"""`/tokenize` and `/detokenize`, as vLLM has them: what a text or a conversation costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from agentlm.errors import RequestError
+from agentlm.server.body import read_model
+from agentlm.server.conversation import render
+from agentlm.server.state import Owner, State
+from agentlm.server.wire import WireMessage, WireTool, client_tools, server_families
+
+router = APIRouter()
+
+
+class TokenizeRequest(BaseModel):
+    """A raw prompt, or a conversation with its tools."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: list[WireMessage] | None = None
+    tools: list[WireTool] | None = None
+    return_token_strs: bool = False
+
+
+class DetokenizeRequest(BaseModel):
+    """Token ids."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str | None = None
+    tokens: list[int] = Field(max_length=1_000_000)
+
+
+@router.post("/tokenize")
+async def tokenize(request: Request, state: State, _owner: Owner) -> dict[str, Any]:
+    """Ids of a raw prompt (markers in it count as control tokens), or of a conversation."""
+    body = await read_model(TokenizeRequest, request, state.settings.max_request_bytes)
+    served, _ = state.models.find(body.model or state.models.base.name)
+    if (body.prompt is None) == (body.messages is None):
+        raise RequestError("give either prompt or messages", param="prompt")
+    if body.prompt is not None:
+        ids = served.renderer.encode_raw(body.prompt)
+    else:
+        families = server_families(body.tools)
+        own = state.chat.toolbox.for_request(families).specs() if families else ()
+        messages = [message.read() for message in body.messages or ()]
+        steps = render(served.renderer, messages, (*own, *client_tools(body.tools)))
+        ids = [token for step in steps for token in step.token_ids or ()]
+    answer: dict[str, Any] = {"tokens": ids, "count": len(ids)}
+    answer["max_model_len"] = state.models.engine.max_model_len
+    if body.return_token_strs:
+        spelt = (served.renderer.token_bytes(token) for token in ids)
+        answer["token_strs"] = [token.decode(errors="replace") for token in spelt]
+    return answer
+
+
+@router.post("/detokenize")
+async def detokenize(request: Request, state: State, _owner: Owner) -> dict[str, str]:
+    """The text of ids, control tokens spelt out."""
+    body = await read_model(DetokenizeRequest, request, state.settings.max_request_bytes)
+    served, _ = state.models.find(body.model or state.models.base.name)
+    size = served.renderer.vocabulary_size
+    if any(not 0 <= token < size for token in body.tokens):
+        raise RequestError(f"token ids must be from 0 to {size - 1}", param="tokens")
+    return {"prompt": served.renderer.decode_verbatim(body.tokens)}
