@@ -1,0 +1,153 @@
+"""A private database per task: SQLite that behaves as MySQL does where the tasks depend on it.
+
+In memory, closed to the outside (no attached files, no extensions, no pragmas), with a deadline for
+every statement and bounds on what it may make. Text compares without regard to case; statements are
+read as MySQL and written for SQLite (`mysql.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentlm.environments.db import mysql
+
+STATEMENT_SECONDS = 2.0
+MAX_VALUE_BYTES = 1_000_000
+MAX_ROWS = 1000
+_INSTRUCTIONS_BETWEEN_CHECKS = 10_000
+
+_FORBIDDEN = {
+    sqlite3.SQLITE_ATTACH,
+    sqlite3.SQLITE_DETACH,
+    sqlite3.SQLITE_PRAGMA,
+    sqlite3.SQLITE_TRANSACTION,
+    sqlite3.SQLITE_SAVEPOINT,
+    sqlite3.SQLITE_CREATE_VTABLE,
+}
+
+
+class StatementError(Exception):
+    """The database refused a statement; the text is for whoever wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a statement gave: rows, or how many it changed."""
+
+    rows: list[tuple[Any, ...]]
+    changed: int | None = None
+    """None for a query."""
+    more: bool = False
+    """There were more than `MAX_ROWS` rows."""
+
+
+class Database:
+    """One task's database. Not for concurrent use."""
+
+    def __init__(self, image: bytes | None = None) -> None:
+        """Empty, or a copy of a serialised database."""
+        # Statements run on worker threads, one at a time.
+        self._connection = sqlite3.connect(
+            ":memory:", check_same_thread=False, isolation_level=None
+        )
+        if image is not None:
+            self._connection.deserialize(image)
+        self._connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+        mysql.add_functions(self._connection)
+        self._deadline = 0.0
+        self._connection.set_progress_handler(self._overdue, _INSTRUCTIONS_BETWEEN_CHECKS)
+
+    def create(
+        self, table: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[Any]]
+    ) -> None:
+        """Make a table of (name, type) columns and fill it."""
+        self._deadline = time.monotonic() + STATEMENT_SECONDS
+        listed = ", ".join(f"{quoted(name)} {kind} COLLATE NOCASE" for name, kind in columns)
+        holders = ", ".join("?" * len(columns))
+        self._connection.execute("BEGIN")
+        self._connection.execute(f"CREATE TABLE {quoted(table)} ({listed})")
+        self._connection.executemany(f"INSERT INTO {quoted(table)} VALUES ({holders})", rows)
+        self._connection.execute("COMMIT")
+
+    def run(self, statement: str) -> Result:
+        """Run one statement in MySQL's words. Raises StatementError."""
+        self._deadline = time.monotonic() + STATEMENT_SECONDS
+        translated = mysql.translate(statement)
+        self._connection.set_authorizer(_authorize)
+        try:
+            cursor = self._connection.execute(translated)
+            if cursor.description is None:
+                return Result([], changed=max(cursor.rowcount, 0))
+            rows = cursor.fetchmany(MAX_ROWS + 1)
+            return Result(rows[:MAX_ROWS], more=len(rows) > MAX_ROWS)
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            raise StatementError(_words(error)) from error
+        finally:
+            self._connection.set_authorizer(None)
+
+    def table_names(self) -> list[str]:
+        """All tables, by name."""
+        query = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+        return [row[0] for row in self._read(query)]
+
+    def table_hash(self, table: str) -> str:
+        """AgentBench's digest of a table, blind to the order of its rows.
+
+        Per row the first five hex digits of the md5 of its values joined by commas (NULL is left
+        out, as CONCAT_WS does); these sorted and joined by commas, and of that the md5.
+        """
+        parts = sorted(
+            _md5(",".join(_cell(value) for value in row if value is not None))[:5]
+            for row in self._read(f"SELECT * FROM {quoted(table)}")
+        )
+        return _md5(",".join(parts))
+
+    def state_hash(self) -> str:
+        """A digest of everything in the database."""
+        return _md5(",".join(f"{name}={self.table_hash(name)}" for name in self.table_names()))
+
+    def image(self) -> bytes:
+        """The whole database, to begin others from."""
+        return self._connection.serialize()
+
+    def close(self) -> None:
+        """Forget it."""
+        self._connection.close()
+
+    def _read(self, query: str) -> list[tuple[Any, ...]]:
+        self._deadline = time.monotonic() + STATEMENT_SECONDS
+        return self._connection.execute(query).fetchall()
+
+    def _overdue(self) -> bool:
+        return time.monotonic() > self._deadline
+
+
+def quoted(name: str) -> str:
+    """An identifier as MySQL and SQLite both read it."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _authorize(action: int, subject: str | None, *_: object) -> int:
+    describes = action == sqlite3.SQLITE_PRAGMA and subject == "table_info"
+    return sqlite3.SQLITE_DENY if action in _FORBIDDEN and not describes else sqlite3.SQLITE_OK
+
+
+def _words(error: Exception) -> str:
+    if str(error) == "interrupted":
+        return f"the statement took longer than {STATEMENT_SECONDS:g} s"
+    return str(error)
+
+
+def _cell(value: object) -> str:
+    # 12.1 + 3 is 15.100000000000001: a digest must not tell it from 15.1.
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

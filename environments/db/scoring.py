@@ -1,0 +1,60 @@
+"""AgentBench's rule for answers: one value as a number or as text, several as a set."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+from collections.abc import Sequence
+
+
+def parse_answer(text: str) -> list[str]:
+    """The values of a final answer: a JSON or Python list, else the whole text as one value."""
+    stripped = text.strip()
+    opened, closed = stripped.find("["), stripped.rfind("]")
+    listed = stripped[opened : closed + 1] if 0 <= opened < closed else ""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            values = read(listed)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return [_plain(value) for value in _flat(values)]
+    return [_plain(stripped)] if stripped else []
+
+
+def answers_match(given: Sequence[str], label: Sequence[str]) -> bool:
+    """Whether `given` is the right answer."""
+    if len(label) == 1:
+        return len(given) == 1 and _same(given[0], label[0])
+    return {_key(value) for value in given} == {_key(value) for value in label}
+
+
+def _flat(values: object) -> list[object]:
+    """Rows of one column come as lists or tuples of one: `[["a"], ["b"]]`."""
+    if not isinstance(values, list | tuple):
+        return [values]
+    return [inner for value in values for inner in _flat(value)]
+
+
+def _plain(value: object) -> str:
+    return str(value).strip().strip("\"'`").strip()
+
+
+def _same(given: str, wanted: str) -> bool:
+    a, b = _number(given), _number(wanted)
+    if a is not None and b is not None:
+        return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-6)
+    return given == wanted
+
+
+def _key(value: str) -> str | float:
+    number = _number(value)
+    return value if number is None else number
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

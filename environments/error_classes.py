@@ -1,0 +1,127 @@
+"""The four ways in which an agent's run goes wrong, detected apart from its reward.
+
+* `refusal`: it answers that it can't or won't, or that it is only a language model;
+* `invalid_action`: it wrote no call and no answer that can be read, named a tool that does not
+  exist, or gave arguments that don't fit;
+* `repetition`: it made the same call three times running, or said one phrase over and over;
+* `call_error`: a call that was understood failed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from agentlm.agent import Observation
+from agentlm.messages import ToolCall, ToolSpec
+
+ErrorClass = Literal["refusal", "invalid_action", "repetition", "call_error"]
+
+ERROR_CLASSES: tuple[ErrorClass, ...] = ("refusal", "invalid_action", "repetition", "call_error")
+
+_REFUSAL = re.compile(
+    r"\bas an ai\b|\bi(?:'m| am) (?:just |only )?an? (?:ai|(?:large )?language model)\b"
+    r"|\bi(?:'m| am) (?:sorry|unable|not able)\b|\bi (?:can(?:'t|not)|do(?:n't| not) have) "
+    r"(?:\w+ )?(?:help|assist|access|do that|provide|the ability|the capability|execute|perform)",
+    re.IGNORECASE,
+)
+_PHRASE_WORDS = 8
+_PHRASE_LIMIT = 5
+_SAME_CALLS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One turn of a player and what the world replied."""
+
+    thought: str = ""
+    call: ToolCall | None = None
+    answer: str | None = None
+    observation: Observation | None = None
+    """On a call that was answered."""
+    invalid: str | None = None
+    """Why the turn could not be read as an action."""
+
+    @property
+    def text(self) -> str:
+        """All that it said."""
+        called = f"{self.call.name} {self.call.arguments}" if self.call else ""
+        return "\n".join(part for part in (self.thought, called, self.answer) if part)
+
+
+def classify(exchanges: Sequence[Exchange]) -> tuple[ErrorClass, ...]:
+    """The classes that a run shows, each once, in the order of `ERROR_CLASSES`."""
+    found: dict[ErrorClass, bool] = {
+        "refusal": any(e.call is None and _REFUSAL.search(e.text) for e in exchanges),
+        "invalid_action": any(e.invalid is not None for e in exchanges),
+        "repetition": _repeats_calls(exchanges) or any(babbles(e.text) for e in exchanges),
+        "call_error": any(
+            e.invalid is None and e.observation is not None and e.observation.failed
+            for e in exchanges
+        ),
+    }
+    return tuple(name for name in ERROR_CLASSES if found[name])
+
+
+def complaint(call: ToolCall, tools: Iterable[ToolSpec]) -> str | None:
+    """Why a call can't be run, in words for the player; None if it can."""
+    known = {tool.name: tool for tool in tools}
+    tool = known.get(call.name)
+    if tool is None:
+        return f"unknown tool {call.name!r}; known: {', '.join(sorted(known))}"
+    try:
+        arguments = call.parsed()
+    except ValueError as error:
+        return f"the arguments of {call.name} are not a JSON object: {error}"
+    return _misfit(arguments, tool.parameters)
+
+
+def _misfit(arguments: dict[str, Any], schema: dict[str, Any]) -> str | None:
+    properties: dict[str, dict[str, Any]] = schema.get("properties", {})
+    allowed = ", ".join(properties)
+    for name in schema.get("required", []):
+        if name not in arguments:
+            return f"the argument {name!r} is missing; arguments: {allowed}"
+    for name, value in arguments.items():
+        if name not in properties:
+            return f"unknown argument {name!r}; arguments: {allowed}"
+        wanted = properties[name].get("type")
+        if wanted in _TYPES and not isinstance(value, _TYPES[wanted]):
+            return f"the argument {name!r} must be of type {wanted}, got {json.dumps(value)}"
+    return None
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "array": list,
+    "object": dict,
+}
+
+
+def babbles(text: str) -> bool:
+    """Whether one phrase of eight words comes back more than five times."""
+    words = text.split()
+    phrases = Counter(
+        tuple(words[i : i + _PHRASE_WORDS]) for i in range(len(words) - _PHRASE_WORDS + 1)
+    )
+    return max(phrases.values(), default=0) > _PHRASE_LIMIT
+
+
+def _repeats_calls(exchanges: Sequence[Exchange]) -> bool:
+    run = 0
+    last: tuple[str, str] | None = None
+    for exchange in exchanges:
+        call = exchange.call
+        same = call is not None and (call.name, call.arguments) == last
+        run = run + 1 if same else 1
+        last = (call.name, call.arguments) if call else None
+        if same and run >= _SAME_CALLS:
+            return True
+    return False

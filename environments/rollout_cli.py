@@ -1,0 +1,192 @@
+"""`agentlm rollout`: play tasks and leave scored trajectories in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import CliToggleFlag, SettingsConfigDict
+from rich.console import Console
+
+from agentlm.environments.catalogue import EnvironmentName, find, tasks_of
+from agentlm.environments.demonstration import demonstration
+from agentlm.environments.display import Display
+from agentlm.environments.model_player import Decoding, connected
+from agentlm.environments.players import EmptyPlayer, GoldPlayer, Player, RandomPlayer
+from agentlm.environments.progress import Progress
+from agentlm.environments.recording import (
+    EitherRecorder,
+    NoRecorder,
+    Recorder,
+    ServerRecorder,
+    StoreRecorder,
+)
+from agentlm.environments.rollout import Rollout
+from agentlm.environments.task import Environment, Split
+from agentlm.errors import OperatorError
+from agentlm.settings import Settings, parse
+from agentlm.store import Store
+
+_LOCAL_OWNER = "local"
+
+
+class RolloutSettings(Settings):
+    """Play many tasks with a model, and leave scored trajectories in its log.
+
+    agentlm rollout --env db --url http://localhost:8000 --model smollm2-135m -n 200
+    agentlm rollout --env db --player gold -n 500
+
+    The tries are kept as they finish: the same command goes on after an interruption.
+    """
+
+    model_config = SettingsConfigDict(cli_shortcuts={"limit": "n"})
+
+    env: EnvironmentName
+    """The family of tasks."""
+    player: Literal["model", "gold", "empty", "random"] = "model"
+    """Who plays: a model, the expert that each task comes with, nobody, or chance."""
+    url: str = "http://127.0.0.1:8000"
+    """An OpenAI-compatible server. Our own keeps the trajectories and is told the scores; what
+    another one's model does is written into the log of --data-dir."""
+    model: str | None = None
+    """The model to play."""
+    api_key: str | None = None
+    """Key for the server."""
+    split: Split = "train"
+    """Which tasks: train, dev and test share neither templates nor values."""
+    tasks: Path | None = None
+    """A task file of AgentBench, instead of generated tasks."""
+    limit: int = Field(100, ge=1)
+    """Tasks to play."""
+    tries: int = Field(1, ge=1)
+    """Tries per task."""
+    concurrency: int = Field(8, ge=1)
+    """Tries at a time."""
+    retries: int = Field(2, ge=0)
+    """How often a try is played again after a failure that is not the player's."""
+    seed: int = 0
+    """Of the tasks, and of the model's sampling."""
+    temperature: float = Field(0.7, ge=0)
+    """0 always takes the likeliest token."""
+    max_tokens: int = Field(512, ge=1)
+    """Tokens that the model may write per turn."""
+    unconstrained: CliToggleFlag[bool] = False
+    """Let our server's model write as it likes, instead of holding its calls to their form."""
+    one_shot: CliToggleFlag[bool] = False
+    """Show a solved training task before each task."""
+    name: str | None = None
+    """Of this rollout's file of results in the data directory; the default says what is played."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    settings = parse(RolloutSettings, argv or [], "agentlm rollout")
+    settings.prepare_data_dir()
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: RolloutSettings) -> int:
+    environment = find(settings.env)
+    tasks = tasks_of(environment, settings.split, settings.seed, settings.limit, settings.tasks)
+    shown = await demonstration(environment, settings.seed) if settings.one_shot else ()
+    display = Display(Console(stderr=True), settings.limit * settings.tries)
+    with Progress(_path(settings), _plan(settings)) as progress:
+        async with _seated(settings, environment) as (player, recorder):
+            display.count(progress.results.values())
+            rollout = Rollout(
+                environment,
+                player,
+                recorder,
+                progress,
+                concurrency=settings.concurrency,
+                retries=settings.retries,
+                shown=shown,
+                on_result=display.add,
+            )
+            with display:
+                await rollout.run(tasks, settings.tries)
+    print(f"{display.summary()}; results: {progress.path}")
+    return 1 if display.errors else 0
+
+
+@asynccontextmanager
+async def _seated(
+    settings: RolloutSettings, environment: Environment
+) -> AsyncIterator[tuple[Player, Recorder]]:
+    """The player and where its runs are kept, open."""
+    match settings.player:
+        case "empty":
+            yield EmptyPlayer(), NoRecorder()
+        case "random":
+            yield RandomPlayer(settings.seed), NoRecorder()
+        case "gold":
+            async with _log(settings, environment, "gold") as recorder:
+                yield GoldPlayer(), recorder
+        case "model":
+            if settings.model is None:
+                raise OperatorError("--model is required: the name of the model to play")
+            metadata = {"player": "model", "rollout": _name(settings)}
+            decoding = Decoding(
+                temperature=settings.temperature,
+                max_tokens=settings.max_tokens,
+                constrained=False if settings.unconstrained else None,
+                seed=settings.seed,
+            )
+            async with (
+                connected(
+                    settings.url,
+                    settings.model,
+                    decoding,
+                    api_key=settings.api_key,
+                    metadata=metadata,
+                ) as player,
+                _log(settings, environment, settings.model) as recorder,
+            ):
+                yield player, EitherRecorder(ServerRecorder(player), recorder)
+
+
+@asynccontextmanager
+async def _log(
+    settings: RolloutSettings, environment: Environment, model: str
+) -> AsyncIterator[StoreRecorder]:
+    store = Store.open(settings.log_url())
+    try:
+        yield StoreRecorder(
+            store,
+            environment,
+            model=model,
+            owner=_LOCAL_OWNER,
+            metadata={"player": settings.player, "rollout": _name(settings)},
+        )
+    finally:
+        store.close()
+
+
+def _plan(settings: RolloutSettings) -> dict[str, object]:
+    """What a continued rollout must agree on; its size may change."""
+    return {
+        "rollout": settings.env,
+        "player": settings.player,
+        "model": settings.model,
+        "split": settings.split,
+        "tasks": str(settings.tasks) if settings.tasks else None,
+        "seed": settings.seed,
+        "temperature": settings.temperature,
+        "unconstrained": settings.unconstrained,
+        "one_shot": settings.one_shot,
+    }
+
+
+def _name(settings: RolloutSettings) -> str:
+    who = settings.model if settings.player == "model" else settings.player
+    parts = [settings.env, settings.split, who or "model", str(settings.seed)]
+    return settings.name or re.sub(r"[^\w.-]+", "-", "-".join(parts))
+
+
+def _path(settings: RolloutSettings) -> Path:
+    return settings.data_dir / "rollouts" / _name(settings) / "results.jsonl"

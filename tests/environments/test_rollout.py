@@ -1,0 +1,252 @@
+"""Rollouts over the wire: against a stand-in that plays the experts' moves, and scores."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from agentlm.environments.db.environment import DbEnvironment
+from agentlm.environments.error_classes import Exchange, babbles, classify, complaint
+from agentlm.environments.model_player import Decoding, connected
+from agentlm.environments.play import play
+from agentlm.environments.rollout_cli import main
+from agentlm.environments.task import Task
+from agentlm.errors import OperatorError
+from agentlm.messages import ToolCall
+from agentlm.store import Selection, Store
+from agentlm.trajectory import Outcome, Trajectory
+
+ENVIRONMENT = DbEnvironment()
+COUNT = 6
+
+
+@dataclass
+class StandIn:
+    """An OpenAI-compatible server whose model plays the experts' moves."""
+
+    tasks: dict[str, Task]
+    ours: bool = True
+    """Name trajectories, as our own server does."""
+    failures: int = 0
+    """Requests to answer with 500 first."""
+    reply: dict[str, Any] | None = None
+    """Say this instead, always."""
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def complete(self, request: Request) -> Response:
+        if self.failures:
+            self.failures -= 1
+            return Response(json.dumps({"error": {"message": "down"}}), 500)
+        body = request.get_json()
+        self.requests.append(body)
+        task = self.tasks[body["metadata"]["task_id"]]
+        turn = sum(message["role"] == "assistant" for message in body["messages"])
+        message = self.reply or self._move(task, turn)
+        headers = {"x-trajectory-id": f"traj_{task.id}"} if self.ours else {}
+        reason = "tool_calls" if message.get("tool_calls") else "stop"
+        completion = {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": body["model"],
+            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+            "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
+        }
+        return Response(json.dumps(completion), headers=headers, mimetype="application/json")
+
+    def _move(self, task: Task, turn: int) -> dict[str, Any]:
+        move = task.gold[turn]
+        message: dict[str, Any] = {"role": "assistant", "reasoning_content": move.thought}
+        if move.action is None:
+            return message | {"content": move.answer}
+        function = {"name": move.action.name, "arguments": json.dumps(move.action.arguments)}
+        call = {"id": f"call_{task.id}_{turn}", "type": "function", "function": function}
+        return message | {"content": None, "tool_calls": [call]}
+
+    def score(self, request: Request) -> Response:
+        self.scores[request.path.split("/")[-2]] = request.get_json()
+        return Response("{}", mimetype="application/json")
+
+
+@pytest.fixture
+def server(httpserver: HTTPServer) -> StandIn:
+    tasks = {task.id: task for task in islice(ENVIRONMENT.generate("train"), COUNT)}
+    stand_in = StandIn(tasks)
+    httpserver.expect_request("/v1/models").respond_with_json({"object": "list", "data": []})
+    httpserver.expect_request("/v1/chat/completions").respond_with_handler(stand_in.complete)
+    for task_id in tasks:
+        httpserver.expect_request(f"/v1/trajectories/traj_{task_id}/score").respond_with_handler(
+            stand_in.score
+        )
+    return stand_in
+
+
+@pytest.fixture
+def arguments(httpserver: HTTPServer, tmp_path: Path) -> list[str]:
+    where = ["--url", httpserver.url_for(""), "--data-dir", str(tmp_path)]
+    return ["--env", "db", "--model", "m", "-n", str(COUNT), *where]
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.0)
+    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.0)
+
+
+@asynccontextmanager
+async def player_of(url: str) -> Any:
+    async with connected(url, "m", Decoding()) as player:
+        yield player
+
+
+def log(tmp_path: Path) -> list[Trajectory]:
+    store = Store.open(f"sqlite:///{tmp_path / 'agentlm.db'}")
+    try:
+        return list(store.select(Selection()))
+    finally:
+        store.close()
+
+
+def test_our_server_is_told_outcome_and_reward_of_each_trajectory(
+    server: StandIn, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    assert "6 of 6 solved (100.0%)" in capsys.readouterr().out
+    verdict = {"reward": 1.0, "outcome": "completed", "error_classes": []}
+    assert server.scores == {f"traj_{task_id}": verdict for task_id in server.tasks}
+    assert log(tmp_path) == []
+
+
+def test_every_request_names_its_task_and_offers_the_actions(
+    server: StandIn, arguments: list[str]
+) -> None:
+    main([*arguments, "--unconstrained"])
+    for request in server.requests:
+        assert request["metadata"]["environment"] == "db"
+        assert request["metadata"]["task_id"] in server.tasks
+        assert request["tools"][0]["function"]["name"] == "sql"
+        assert request["constrained"] is False
+
+
+def test_another_servers_runs_are_written_into_the_log(
+    server: StandIn, arguments: list[str], tmp_path: Path
+) -> None:
+    server.ours = False
+    assert main(arguments) == 0
+    trajectories = log(tmp_path)
+    assert {t.task_id for t in trajectories} == set(server.tasks)
+    for trajectory in trajectories:
+        assert (trajectory.reward, trajectory.outcome) == (1.0, Outcome.COMPLETED)
+        assert [s.role for s in trajectory.steps[:3]] == ["user", "assistant", "tool"]
+        assert trajectory.steps[1].text.startswith("Thought: ")
+        assert "\nAction: sql\nAction Input: {" in trajectory.steps[1].text
+        assert trajectory.steps[2].text.startswith("Observation: ")
+        assert "\nFinal Answer: [" in trajectory.steps[-1].text
+
+
+def test_a_rollout_goes_on_where_it_was_killed(
+    server: StandIn, arguments: list[str], tmp_path: Path
+) -> None:
+    main(arguments)
+    [file] = tmp_path.glob("rollouts/*/results.jsonl")
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:4], lines[4][:20]]))
+    done = {json.loads(line)["task_id"] for line in lines[1:4]}
+    server.requests.clear()
+    assert main(arguments) == 0
+    assert {r["metadata"]["task_id"] for r in server.requests} == set(server.tasks) - done
+    assert len(file.read_text().splitlines()) == 1 + COUNT
+
+
+def test_a_rollout_is_not_continued_with_other_settings(
+    server: StandIn, arguments: list[str]
+) -> None:
+    main([*arguments, "--name", "x"])
+    with pytest.raises(OperatorError, match="seed was 0"):
+        main([*arguments, "--name", "x", "--seed", "1"])
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_failing_server_is_an_error_and_never_a_zero(
+    server: StandIn, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.failures = 10**6
+    assert main([*arguments, "--retries", "0"]) == 1
+    assert "0 of 0 solved; 6 failed" in capsys.readouterr().out
+    server.failures = 0
+    assert main(arguments) == 0
+    assert "6 of 6 solved" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_server_that_stays_down_stops_the_rollout(server: StandIn, arguments: list[str]) -> None:
+    server.failures = 10**6
+    with pytest.raises(OperatorError, match="8 tries in a row failed"):
+        main([*arguments, "-n", "20", "--retries", "0"])
+
+
+def test_nobody_at_the_url_is_one_clear_line(tmp_path: Path) -> None:
+    flags = ["--env", "db", "--model", "m", "--url", "http://127.0.0.1:9"]
+    with pytest.raises(OperatorError, match="no OpenAI-compatible server answers"):
+        main([*flags, "--data-dir", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("message", "outcome", "classes"),
+    [
+        ({"content": ""}, Outcome.INVALID, ("invalid_action",)),
+        ({"content": "word " * 20_000}, Outcome.COMPLETED, ("repetition",)),
+        ({"content": "I'm sorry, as an AI I can't."}, Outcome.COMPLETED, ("refusal",)),
+        (
+            {"tool_calls": [{"name": "shell", "arguments": "{}"}]},
+            Outcome.LIMIT,
+            ("invalid_action", "repetition"),
+        ),
+        (
+            {"tool_calls": [{"name": "sql", "arguments": '{"query": "SELEC"}'}]},
+            Outcome.LIMIT,
+            ("repetition", "call_error"),
+        ),
+    ],
+)
+async def test_what_a_model_does_wrong_is_classified(
+    server: StandIn, httpserver: HTTPServer, message: Any, outcome: Outcome, classes: Any
+) -> None:
+    for call in message.get("tool_calls", ()):
+        call |= {"id": "call_1", "type": "function", "function": dict(call)}
+    server.reply = {"role": "assistant", "content": None, **message}
+    task = next(iter(server.tasks.values()))
+    async with player_of(httpserver.url_for("")) as player:
+        run = await play(ENVIRONMENT, task, player)
+    assert (run.outcome, run.error_classes, run.reward) == (outcome, classes, 0.0)
+
+
+def test_calls_are_checked_against_the_tools_before_they_run() -> None:
+    [tool] = ENVIRONMENT.tools()
+
+    def told(name: str, arguments: str) -> str | None:
+        return complaint(ToolCall(id="c", name=name, arguments=arguments), [tool])
+
+    assert told("sql", '{"query": "SELECT 1"}') is None
+    assert "unknown tool 'bash'" in str(told("bash", "{}"))
+    assert "not a JSON object" in str(told("sql", "SELECT 1"))
+    assert "'query' is missing" in str(told("sql", "{}"))
+    assert "of type string" in str(told("sql", '{"query": 1}'))
+
+
+def test_repetition_is_three_equal_calls_running_or_one_phrase_over_and_over() -> None:
+    call = ToolCall(id="c", name="sql", arguments="{}")
+    other = ToolCall(id="c", name="sql", arguments='{"query": ""}')
+    assert classify([Exchange(call=call)] * 3) == ("repetition",)
+    assert classify([Exchange(call=c) for c in (call, call, other, call, call)]) == ()
+    assert babbles("so I look at the table once more and " * 7)
+    assert not babbles("I look at the table and count its rows by their home port")
