@@ -1,0 +1,55 @@
+"""A rollout against the real server, whose engine speaks the expert's turns."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from agentlm.environments.db.environment import DbEnvironment
+from agentlm.environments.model_player import Decoding, connected
+from agentlm.environments.play import play
+from agentlm.environments.players import GoldPlayer
+from agentlm.environments.recording import ServerRecorder, steps_of
+from agentlm.trajectory import Origin, Outcome
+from serving import running
+
+ENVIRONMENT = DbEnvironment()
+
+
+async def test_a_run_is_one_trajectory_with_an_interaction_per_turn_and_a_score(
+    tmp_path: Path,
+) -> None:
+    tasks = ENVIRONMENT.generate("train")
+    task = next(task for task in islice(tasks, 100) if len(task.gold) == 4)
+    expert = await play(ENVIRONMENT, task, GoldPlayer())
+    said = [step.text for step in steps_of(expert) if step.role == "assistant"]
+    async with (
+        running(tmp_path, said, "chatml", {}) as server,
+        connected(server.url, "tiny", Decoding()) as player,
+    ):
+        run = await play(ENVIRONMENT, task, player)
+        await ServerRecorder(player).keep(run)
+        [trajectory] = server.trajectories()
+
+    assert (run.reward, run.trajectory_id) == (1.0, trajectory.id)
+    assert (trajectory.reward, trajectory.outcome) == (1.0, Outcome.COMPLETED)
+    assert (trajectory.source, trajectory.environment) == ("rollout", "db")
+    assert trajectory.task_id == task.id
+    assert len(trajectory.interactions) == 4
+    sampled = [step.text for step in trajectory.steps if step.origin is Origin.SAMPLED]
+    assert sampled == said
+    assert trajectory.metadata["template"] == task.template
+
+
+async def test_an_unreadable_turn_ends_the_run_as_invalid(tmp_path: Path) -> None:
+    task = next(ENVIRONMENT.generate("train"))
+    async with (
+        running(tmp_path, ["I wonder what to do"], "chatml", {}) as server,
+        connected(server.url, "tiny", Decoding(constrained=False)) as player,
+    ):
+        run = await play(ENVIRONMENT, task, player)
+        await ServerRecorder(player).keep(run)
+        [header], _ = server.store.page(None)
+
+    assert (header.outcome, header.reward) == (Outcome.INVALID, 0.0)
+    assert header.error_classes == ("invalid_action",)
