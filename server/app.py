@@ -13,7 +13,8 @@ from agentlm.registry import Registry
 from agentlm.server import errors
 from agentlm.server.chat import Chat
 from agentlm.server.guard import Guard
-from agentlm.server.routes import chat, health, models, tokens, trajectories
+from agentlm.server.metrics import Metrics
+from agentlm.server.routes import ROUTERS
 from agentlm.server.served import Served, ServedModels
 from agentlm.server.settings import ServeSettings
 from agentlm.server.state import ServerState
@@ -26,12 +27,14 @@ def create_app(
 ) -> FastAPI:
     """The ASGI application. It closes engine, toolbox and store when it shuts down."""
     served = ServedModels(engine, base)
+    metrics = Metrics(store)
     state = ServerState(
         settings=settings,
         store=store,
         models=served,
         registry=Registry(settings.data_dir),
-        chat=Chat(settings, served, store, toolbox),
+        chat=Chat(settings, served, store, toolbox, metrics),
+        metrics=metrics,
     )
 
     @asynccontextmanager
@@ -50,8 +53,8 @@ def create_app(
         redoc_url=None,
     )
     app.state.server = state
-    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Guard, settings=settings, metrics=metrics)
     errors.install(app)
-    for routes in (chat, models, trajectories, tokens, health):
-        app.include_router(routes.router)
+    for router in ROUTERS:
+        app.include_router(router)
     return app

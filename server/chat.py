@@ -22,6 +22,7 @@ from agentlm.server import openai_format as wire
 from agentlm.server.choice import Choice, Request
 from agentlm.server.conversation import begin
 from agentlm.server.errors import error_body
+from agentlm.server.metrics import Metrics
 from agentlm.server.served import ServedModels
 from agentlm.server.settings import ServeSettings
 from agentlm.server.wire import ChatRequest, NamedToolChoice, client_tools, server_families
@@ -38,6 +39,7 @@ class Chat:
     models: ServedModels
     store: Store
     toolbox: Toolbox
+    metrics: Metrics
     background: set[asyncio.Task[None]] = field(default_factory=set)
     """Commits of cancelled runs that are still under way; shutdown waits for them."""
 
@@ -55,7 +57,7 @@ class Chat:
                 request.tools,
                 engine.max_model_len,
             )
-            choices.append(Choice(request, index, engine, self.store, beginning))
+            choices.append(Choice(request, index, engine, self.store, self.metrics, beginning))
         return choices
 
     def _read(self, body: ChatRequest, owner: str) -> Request:

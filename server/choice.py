@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentlm.agent import Event, Limits, ToolContext, Tools, Transcript, run
+from agentlm.agent import CallEnded, Event, Limits, ToolContext, Tools, Transcript, run
 from agentlm.engine import Engine
 from agentlm.grammar import Fragment
 from agentlm.messages import Message, ToolSpec
 from agentlm.policy import Ask, EnginePolicy, Token
 from agentlm.server.conversation import Beginning, continuation_key
+from agentlm.server.metrics import Metrics
 from agentlm.server.served import Served
 from agentlm.store import Entry, Store
 from agentlm.trajectory import Interaction, Outcome, Trajectory
@@ -48,6 +50,7 @@ class Choice:
     index: int
     engine: Engine
     store: Store
+    metrics: Metrics
     beginning: Beginning
     content: list[str] = field(default_factory=list)
     """Parts of the answer, as they were handed out."""
@@ -61,6 +64,7 @@ class Choice:
         self.transcript = Transcript(beginning.steps)
         self.transcript.first = beginning.recorded
         self._saved = beginning.recorded
+        self._spoke = False
         self.trajectory = Trajectory(
             id=beginning.trajectory_id or f"traj_{uuid.uuid4().hex}",
             created=request.created,
@@ -88,10 +92,19 @@ class Choice:
         )
         async with aclosing(events):
             async for event in events:
-                if isinstance(event, Fragment) and event.kind == "answer":
-                    self.content.append(event.text)
+                if isinstance(event, CallEnded):
+                    self.metrics.call(event)
+                elif isinstance(event, Fragment):
+                    self._note(event)
                 yield event
         await self.record()
+
+    def _note(self, fragment: Fragment) -> None:
+        if not self._spoke:
+            self._spoke = True
+            self.metrics.first_token_seconds.observe(time.time() - self.request.created)
+        if fragment.kind == "answer":
+            self.content.append(fragment.text)
 
     async def record(self) -> None:
         """Commit the steps that are not in the log yet, and the interaction as it ended.
@@ -106,6 +119,7 @@ class Choice:
             [*self.request.messages, response],
         )
         answered = self.transcript.finish_reason is not None
+        self.metrics.choice(self.transcript, time.time() - self.request.created)
         await self._append(
             self._interaction(response),
             keys=(key,) if answered else (),

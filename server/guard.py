@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agentlm.server.metrics import Metrics
 from agentlm.server.settings import ServeSettings
 
 LOCAL_OWNER = "local"
@@ -23,13 +24,15 @@ KEY_OWNER = "default"
 """Owner of what is done with `--api-key`."""
 
 _OPEN = {"/health"}
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _WITH_BODY = {"POST", "PUT", "PATCH"}
 
 
 class Guard:
     """Answers 401, 403, 413 and 415 itself; otherwise notes the owner and a request id."""
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics) -> None:
+        self._requests = metrics.requests
         self._app = app
         self._key = settings.api_key
         self._hosts = {"localhost", "127.0.0.1", "[::1]", settings.host} if not self._key else None
@@ -45,6 +48,8 @@ class Guard:
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["x-request-id"] = request_id[:128]
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                self._requests.labels(method, message["status"]).inc()
             await send(message)
 
         refusal = self._refuse(scope, headers)

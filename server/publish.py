@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from agentlm.cards import ModelCard
 from agentlm.engine import Adapter
-from agentlm.errors import RequestError
-from agentlm.registry import ModelFiles, card_template
+from agentlm.errors import OperatorError, RequestError
+from agentlm.registry import ModelFiles, Registry, card_template
 from agentlm.render import Renderer
 from agentlm.server.served import Served
 from agentlm.server.state import ServerState
@@ -52,3 +53,22 @@ async def publish(name: str, state: ServerState) -> Served:
         )
     await state.models.add_adapter(served)
     return served
+
+
+async def adapter_of(base: ModelCard, name: str, path: str, registry: Registry) -> Served:
+    """An adapter of the base that stands in no registry. Raises RequestError if it is none."""
+    card = ModelCard(
+        name=name,
+        source=base.source,
+        location=base.location,
+        base=base.name,
+        adapter=path,
+        template=base.template,
+        system_prompt=base.system_prompt,
+        system=base.system,
+        parent=base.name,
+    )
+    try:
+        return served_from(await asyncio.to_thread(registry.resolve, card))
+    except OperatorError as error:
+        raise RequestError(str(error), param="lora_path") from error

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from agentlm.registry import Registry
 from agentlm.server.chat import Chat
+from agentlm.server.metrics import Metrics
 from agentlm.server.served import ServedModels
 from agentlm.server.settings import ServeSettings
 from agentlm.store import Store
@@ -23,6 +24,7 @@ class ServerState:
     models: ServedModels
     registry: Registry
     chat: Chat
+    metrics: Metrics
 
 
 def _state(request: Request) -> ServerState:

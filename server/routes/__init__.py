@@ -1,1 +1,14 @@
 """The HTTP routes, one file for each thing they are about. Thin: what they do is elsewhere."""
+
+from agentlm.server.routes import adapters, chat, health, metrics, models, tokens, trajectories
+
+ROUTERS = (
+    chat.router,
+    models.router,
+    adapters.router,
+    trajectories.router,
+    tokens.router,
+    metrics.router,
+    health.router,
+)
+"""All of them, in the order in which they are documented."""

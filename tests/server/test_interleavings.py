@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from agentlm.cards import ModelCard
 from agentlm.engine import ScriptedEngine
 from agentlm.server.chat import Chat
+from agentlm.server.metrics import Metrics
 from agentlm.server.served import Served, ServedModels
 from agentlm.server.settings import ServeSettings
 from agentlm.server.wire import read_chat_request
@@ -85,7 +86,7 @@ class World:
         card = ModelCard(name="tiny", source="local", location="-")
         models = ServedModels(self.engine, Served("tiny", card, renderer, "w0"))
         toolbox = Toolbox({"bash": (Bash(),)}, conf, _no_audit)
-        self.chat = Chat(conf, models, self.store, toolbox)
+        self.chat = Chat(conf, models, self.store, toolbox, Metrics(self.store))
         self.conversations: list[list[dict[str, Any]]] = []
 
     async def play(self, script: list[Move]) -> None:

@@ -1,0 +1,55 @@
+"""`/v1/load_lora_adapter` and `/v1/unload_lora_adapter`, as vLLM has them.
+
+For an adapter that stands in no registry; what `agentlm-finetune` made is published by
+`POST /v1/models`.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from agentlm.errors import ConflictError
+from agentlm.server.body import read_model
+from agentlm.server.publish import adapter_of
+from agentlm.server.state import Owner, State
+
+router = APIRouter(prefix="/v1")
+
+
+class LoadAdapterRequest(BaseModel):
+    """A name and a directory in PEFT's format on the server's machine."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    lora_name: str = Field(min_length=1, max_length=128)
+    lora_path: str = Field(min_length=1, max_length=4096)
+
+
+class UnloadAdapterRequest(BaseModel):
+    """A served adapter's name."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    lora_name: str
+
+
+@router.post("/load_lora_adapter")
+async def load_adapter(request: Request, state: State, _owner: Owner) -> PlainTextResponse:
+    """Serve an adapter under a name that is not taken."""
+    body = await read_model(LoadAdapterRequest, request, 64 * 1024)
+    if body.lora_name in {served.name for served in state.models.all()}:
+        raise ConflictError(f"{body.lora_name!r} is served already", param="lora_name")
+    base = state.models.base.card
+    served = await adapter_of(base, body.lora_name, body.lora_path, state.registry)
+    await state.models.add_adapter(served)
+    return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
+
+
+@router.post("/unload_lora_adapter")
+async def unload_adapter(request: Request, state: State, _owner: Owner) -> PlainTextResponse:
+    """Stop serving an adapter."""
+    body = await read_model(UnloadAdapterRequest, request, 64 * 1024)
+    await state.models.remove(body.lora_name)
+    return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")

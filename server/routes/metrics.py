@@ -1,0 +1,17 @@
+"""`/metrics`, for Prometheus."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from agentlm.server.state import Owner, State
+
+router = APIRouter()
+
+
+@router.get("/metrics")
+def metrics(state: State, _owner: Owner) -> Response:
+    """The server's and the engine's metrics."""
+    return Response(state.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
