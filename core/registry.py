@@ -125,23 +125,24 @@ class Registry:
         Raises OperatorError with one sentence for what is missing or can't be reached.
         """
         if card.adapter is not None:
-            return self._resolve_adapter(card, Path(card.adapter))
+            if card.base is None:
+                raise OperatorError(f"the model {card.name} has an adapter but names no base")
+            return self.adapter_files(card, self.resolve(self.get(card.base)))
         directory = self._with_tokenizer(card, self._locate(card))
         digest = _tokenizer_digest(card, directory)
         # A hub's commit names its files already.
         version = directory.name if card.source == "hub" else self._digest(directory)
         return ModelFiles(_stamped(card, combined(version, digest), digest), directory)
 
-    def _resolve_adapter(self, card: ModelCard, adapter: Path) -> ModelFiles:
-        if card.base is None:
-            raise OperatorError(f"the model {card.name} has an adapter but names no base")
-        base = self.resolve(self.get(card.base))
+    def adapter_files(self, card: ModelCard, base: ModelFiles) -> ModelFiles:
+        """The files of an adapter on a base at hand. Raises OperatorError if they don't fit."""
         if base.adapter is not None:
             raise OperatorError(f"{card.base}, the base of {card.name}, is itself an adapter")
+        adapter = Path(card.adapter or "")
         check_adapter(adapter)
         digest = _tokenizer_digest(card, base.directory)
         changed = self._digests.of([adapter / "adapter_config.json", adapter / ADAPTER_WEIGHTS])
-        version = combined(base.card.weights_version, changed, digest)
+        version = combined(base.card.weights_version or "", changed, digest)
         return ModelFiles(_stamped(card, version, digest), base.directory, adapter, base.card)
 
     def _locate(self, card: ModelCard) -> Path:

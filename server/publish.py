@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from agentlm.cards import ModelCard
 from agentlm.engine import Adapter
 from agentlm.errors import OperatorError, RequestError
 from agentlm.registry import ModelFiles, Registry, card_template
@@ -22,12 +21,11 @@ def served_from(files: ModelFiles, name: str | None = None) -> Served:
         system_prompt=card.system_prompt,
         system=card.system,
     )
-    version = card.weights_version or ""
     adapter = None
     if files.adapter is not None:
         # The version is in the name: an engine caches prefixes by it.
-        adapter = Adapter(name=f"{card.name}@{version}", path=str(files.adapter))
-    return Served(name or card.name, card, renderer, version, adapter)
+        adapter = Adapter(name=f"{card.name}@{card.weights_version}", path=str(files.adapter))
+    return Served(name or card.name, files, renderer, adapter)
 
 
 async def publish(name: str, state: ServerState) -> Served:
@@ -43,7 +41,7 @@ async def publish(name: str, state: ServerState) -> Served:
             return served
     served = served_from(files)
     if served.adapter is None:
-        await state.models.replace_base(served, str(files.directory))
+        await state.models.replace_base(served)
         return served
     base = state.models.base.card
     if files.base is None or files.base.weights_version != base.weights_version:
@@ -55,20 +53,13 @@ async def publish(name: str, state: ServerState) -> Served:
     return served
 
 
-async def adapter_of(base: ModelCard, name: str, path: str, registry: Registry) -> Served:
+async def adapter_of(base: Served, name: str, path: str, registry: Registry) -> Served:
     """An adapter of the base that stands in no registry. Raises RequestError if it is none."""
-    card = ModelCard(
-        name=name,
-        source=base.source,
-        location=base.location,
-        base=base.name,
-        adapter=path,
-        template=base.template,
-        system_prompt=base.system_prompt,
-        system=base.system,
-        parent=base.name,
+    card = base.card.model_copy(
+        update={"name": name, "base": base.card.name, "adapter": path, "parent": base.card.name}
     )
     try:
-        return served_from(await asyncio.to_thread(registry.resolve, card))
+        files = await asyncio.to_thread(registry.adapter_files, card, base.files)
     except OperatorError as error:
         raise RequestError(str(error), param="lora_path") from error
+    return served_from(files)

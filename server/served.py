@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from agentlm.cards import ModelCard
 from agentlm.engine import Adapter, Engine
 from agentlm.errors import NotFoundError
+from agentlm.registry import ModelFiles
 from agentlm.render import Renderer
 
 AGENT_SUFFIX = ":agent"
@@ -18,11 +19,20 @@ class Served:
     """One model as it is served."""
 
     name: str
-    card: ModelCard
+    files: ModelFiles
     renderer: Renderer
-    weights_version: str
     adapter: Adapter | None = None
     """None: the engine's own weights."""
+
+    @property
+    def card(self) -> ModelCard:
+        """Its card, with the digests of its files."""
+        return self.files.card
+
+    @property
+    def weights_version(self) -> str:
+        """Digest of all that makes it answer as it does."""
+        return self.card.weights_version or ""
 
 
 class ServedModels:
@@ -61,9 +71,9 @@ class ServedModels:
         await self.engine.load_adapter(served.adapter)
         self._models[served.name] = served
 
-    async def replace_base(self, served: Served, directory: str) -> None:
+    async def replace_base(self, served: Served) -> None:
         """Put full weights in the base's place; the base and its adapters are served no more."""
-        await self.engine.load_weights(directory, served.weights_version)
+        await self.engine.load_weights(str(served.files.directory), served.weights_version)
         for other in self.all():
             if other.adapter is not None:
                 await self.engine.unload_adapter(other.adapter.name)

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from agentlm.agent import ToolContext, ToolError
 from agentlm.cards import ModelCard
 from agentlm.engine import ScriptedEngine
+from agentlm.registry import ModelFiles
 from agentlm.server.app import create_app
 from agentlm.server.served import Served
 from agentlm.server.settings import ServeSettings
@@ -108,8 +109,8 @@ async def running(
     delay_s = options.pop("delay_s", 0.0)
     settings = ServeSettings(data_dir=directory, port=0, **options)
     renderer = tiny_renderer(template)
-    card = ModelCard(name="tiny", source="local", location=str(directory))
-    served = Served("tiny", card, renderer, "w0")
+    card = ModelCard(name="tiny", source="local", location=str(directory), weights_version="w0")
+    served = Served("tiny", ModelFiles(card, directory), renderer)
     engine = ScriptedEngine(
         replies,
         encode=renderer.content.encode,
@@ -137,7 +138,7 @@ async def _listening(app: Callable[..., Any]) -> AsyncIterator[str]:
             await super().startup(sockets)
             up.set()
 
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     server = Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     await up.wait()

@@ -41,7 +41,7 @@ async def load_adapter(request: Request, state: State, _owner: Owner) -> PlainTe
     body = await read_model(LoadAdapterRequest, request, 64 * 1024)
     if body.lora_name in {served.name for served in state.models.all()}:
         raise ConflictError(f"{body.lora_name!r} is served already", param="lora_name")
-    base = state.models.base.card
+    base = state.models.base
     served = await adapter_of(base, body.lora_name, body.lora_path, state.registry)
     await state.models.add_adapter(served)
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from agentlm.cards import ModelCard
 from agentlm.engine import ScriptedEngine
+from agentlm.registry import ModelFiles
 from agentlm.server.chat import Chat
 from agentlm.server.metrics import Metrics
 from agentlm.server.served import Served, ServedModels
@@ -83,8 +84,8 @@ class World:
             max_model_len=3000,
         )
         self.store = Store.open(conf.log_url())
-        card = ModelCard(name="tiny", source="local", location="-")
-        models = ServedModels(self.engine, Served("tiny", card, renderer, "w0"))
+        files = ModelFiles(ModelCard(name="tiny", source="local", location="-"), Path(directory))
+        models = ServedModels(self.engine, Served("tiny", files, renderer))
         toolbox = Toolbox({"bash": (Bash(),)}, conf, _no_audit)
         self.chat = Chat(conf, models, self.store, toolbox, Metrics(self.store))
         self.conversations: list[list[dict[str, Any]]] = []
