@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections import OrderedDict
-
 from pydantic import BaseModel, Field
 
 from agentlm.agent import ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.messages import Frozen
 from agentlm.tools.bubblewrap import require_programs
-from agentlm.tools.sandbox import CommandResult, Sandbox
+from agentlm.tools.sandbox import CommandResult
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.shell import ShellError
-
-_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-_PROBE = ToolContext(trajectory_id="probe", owner="")
+from agentlm.tools.shells import Shells
 
 
 class BashArgs(Frozen):
@@ -38,18 +32,17 @@ class Bash:
 
     def __init__(self, settings: ToolSettings) -> None:
         self._settings = settings
-        self._sandboxes: OrderedDict[str, Sandbox] = OrderedDict()
-        self._running = asyncio.Semaphore(settings.bash_shells)
+        self._shells = Shells(settings)
 
     @classmethod
     async def open(cls, settings: ToolSettings) -> Bash:
-        """Try the sandbox once. Raises OperatorError if this machine can't run it."""
+        """Start the first shell. Raises OperatorError if this machine can't sandbox one."""
         require_programs(settings)
         bash = cls(settings)
         try:
-            await bash.run(BashArgs(command="true | true"), _PROBE)
-            await bash.release(_PROBE.trajectory_id)
+            await bash._shells.open()
         except ShellError as error:
+            await bash.close()
             raise OperatorError(
                 f"the bash tool can't start a sandbox on this machine: {error}; allow user "
                 "namespaces, leave bash out of `tools`, or accept the risk: `bash_sandbox=unsafe`"
@@ -64,45 +57,20 @@ class Bash:
         """Run one command in the trajectory's shell; a shell that is gone is started anew."""
         if "\0" in args.command:
             raise ToolError("a command can't contain a NUL character")
-        async with self._running:
-            await self._make_room_for(context.trajectory_id)
-            result = await self._sandbox(context.trajectory_id).run(args.command)
+        async with self._shells.slots:
+            sandbox = await self._shells.get(context.trajectory_id)
+            result = await sandbox.run(args.command)
         if result.finished.stopped:
             raise ToolError(_observation(result))
         return _observation(result)
 
     async def release(self, trajectory_id: str) -> None:
         """End the trajectory's shell and remove its files."""
-        sandbox = self._sandbox(trajectory_id)
-        await sandbox.end("it was released")
-        self._sandboxes.pop(trajectory_id, None)
-        await sandbox.remove()
+        await self._shells.release(trajectory_id)
 
     async def close(self) -> None:
         """End every shell; files stay."""
-        sandboxes = list(self._sandboxes.values())
-        await asyncio.gather(*(sandbox.end("the server was restarted") for sandbox in sandboxes))
-
-    def _sandbox(self, trajectory_id: str) -> Sandbox:
-        """The trajectory's sandbox, now the most recently used one."""
-        if not _SAFE_ID.fullmatch(trajectory_id):
-            raise ValueError(f"not a trajectory id: {trajectory_id!r}")
-        sandbox = self._sandboxes.pop(trajectory_id, None) or Sandbox(
-            self._settings.sandboxes_dir() / trajectory_id, self._settings
-        )
-        self._sandboxes[trajectory_id] = sandbox
-        return sandbox
-
-    async def _make_room_for(self, trajectory_id: str) -> None:
-        """Let one more shell live: forget sandboxes without one, end the least recently used."""
-        others = {key: box for key, box in self._sandboxes.items() if key != trajectory_id}
-        for key, sandbox in others.items():
-            if not (sandbox.alive or sandbox.busy):
-                del self._sandboxes[key]
-        alive = [sandbox for sandbox in others.values() if sandbox.alive]
-        idle = [sandbox for sandbox in alive if not sandbox.busy]
-        if idle and len(alive) >= self._settings.bash_shells:
-            await idle[0].end("other conversations needed the room")
+        await self._shells.close()
 
 
 def _observation(result: CommandResult) -> str:

@@ -1,25 +1,28 @@
 """The command line under which a program sees nothing but a read-only /usr and its own directory.
 
-Bubblewrap gives it fresh mount, process, network, IPC and user namespaces and an empty environment;
-prlimit bounds each process. Root is dropped to another user id first, because the kernel counts no
-processes of uid 0. That user may not be able to reach the data directory, so root first mounts the
-work directory where it can, in a mount namespace of its own.
+Bubblewrap gives it fresh mount, process, network, IPC and user namespaces, an empty environment and
+a seccomp filter; prlimit bounds each process. Root is dropped to another user id first, because the
+kernel counts no processes of uid 0. That user may not be able to reach the data directory, so root
+first mounts the work directory where it can, in a mount namespace of its own.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from agentlm.errors import OperatorError
+from agentlm.tools import seccomp
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
 
 _PROGRAMS = ("bwrap", "prlimit")
 _ROOT_PROGRAMS = ("unshare", "setpriv", "mount")
 _TMP_BYTES = 64 * MEBIBYTE
 _MOUNT_POINT = "/mnt"
-_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 _FILE_SYSTEM = f"""
     --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/sbin /sbin
@@ -34,18 +37,49 @@ _ISOLATION = [
     *("--chdir", "/workspace", "--remount-ro", "/", "--hostname", "sandbox"),
     *("--unshare-all", "--unshare-user", "--uid", "1000", "--gid", "1000", "--disable-userns"),
     *("--die-with-parent", "--new-session", "--clearenv"),
+    *("--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin"),
     *("--setenv", "HOME", "/workspace", "--setenv", "USER", "agent"),
     *("--setenv", "LANG", "C.UTF-8", "--setenv", "TERM", "dumb"),
 ]
+_ETC = {
+    "/etc/passwd": "root:x:0:0::/root:/bin/sh\nagent:x:1000:1000::/workspace:/bin/bash\n",
+    "/etc/group": "root:x:0:\nagent:x:1000:\n",
+    "/etc/hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
+}
 
 
-def sandboxed(program: list[str], workspace: Path, settings: ToolSettings) -> list[str]:
-    """The command line that runs `program` in a sandbox with `workspace` at /workspace."""
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A command line, and the descriptors that it names: inherited once, then to be closed."""
+
+    argv: list[str]
+    fds: tuple[int, ...] = ()
+
+    def close(self) -> None:
+        """Close our side; idempotent."""
+        for fd in self.fds:
+            with suppress(OSError):
+                os.close(fd)
+
+
+def sandboxed(
+    program: list[str], workspace: Path, settings: ToolSettings, cgroup_procs: Path | None = None
+) -> Launch:
+    """What runs `program` in a sandbox with `workspace` at /workspace."""
     if settings.bash_sandbox == "unsafe":
-        return [*_limits(settings), *program]
-    inner = [*_FILE_SYSTEM, "--bind", _source(workspace), "/workspace", *_ISOLATION]
-    bwrap = ["bwrap", *inner, "--setenv", "PATH", _PATH, "--", *_limits(settings), *program]
-    return [*_drop_root(workspace, settings.bash_uid), *bwrap] if os.geteuid() == 0 else bwrap
+        return Launch([*_limits(settings), *program])
+    root = os.geteuid() == 0
+    files = [(["--file"], text.encode(), [path]) for path, text in _ETC.items()]
+    if code := seccomp.program(platform.machine()):
+        files.append((["--seccomp"], code, []))
+    options, fds = [], []
+    for before, content, after in files:
+        fds.append(_readable(content))
+        options += [*before, str(fds[-1]), *after]
+    bind = ["--bind", _MOUNT_POINT if root else str(workspace), "/workspace"]
+    bwrap = ["bwrap", *_FILE_SYSTEM, *bind, *options, *_ISOLATION]
+    prelude = _prelude(workspace, settings, cgroup_procs, root=root)
+    return Launch([*prelude, *bwrap, "--", *_limits(settings), *program], tuple(fds))
 
 
 def prepare_workspace(workspace: Path, settings: ToolSettings) -> None:
@@ -69,26 +103,40 @@ def require_programs(settings: ToolSettings) -> None:
 
 
 def _limits(settings: ToolSettings) -> list[str]:
-    return [
-        "prlimit",
+    limits = [
         f"--as={settings.bash_memory_mb * MEBIBYTE}",
         f"--cpu={settings.bash_cpu_s}",
-        f"--nproc={settings.bash_processes}",
         f"--fsize={settings.bash_file_mb * MEBIBYTE}",
         "--nofile=256",
         "--core=0",
-        "--",
     ]
+    if settings.bash_sandbox != "unsafe":  # there, all of the server's own would count
+        limits.append(f"--nproc={settings.bash_processes}")
+    return ["prlimit", *limits, "--"]
 
 
-def _source(workspace: Path) -> str:
-    return _MOUNT_POINT if os.geteuid() == 0 else str(workspace)
-
-
-def _drop_root(workspace: Path, uid: int) -> list[str]:
-    mount = f'mount --bind "$1" {_MOUNT_POINT} && shift && exec "$@"'
+def _prelude(
+    workspace: Path, settings: ToolSettings, cgroup_procs: Path | None, *, root: bool
+) -> list[str]:
+    """What has to happen before bubblewrap: enter the cgroup, reach the directory, drop root."""
+    enter = 'echo $$ > "$2" && ' if cgroup_procs else ""
+    mount = f'mount --bind "$1" {_MOUNT_POINT} && ' if root else ""
+    if not enter and not mount:
+        return []
+    script = f'{enter}{mount}shift 2 && exec "$@"'
+    shell = ["sh", "-c", script, "sh", str(workspace), str(cgroup_procs or "")]
+    if not root:
+        return shell
+    ids = [f"--reuid={settings.bash_uid}", f"--regid={settings.bash_uid}"]
     return [
-        *("unshare", "--mount", "--propagation", "private", "--"),
-        *("sh", "-c", mount, "sh", str(workspace)),
-        *("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs"),
+        *("unshare", "--mount", "--propagation", "private", "--", *shell),
+        *("setpriv", *ids, "--clear-groups", "--no-new-privs"),
     ]
+
+
+def _readable(content: bytes) -> int:
+    """A descriptor that `content` can be read from once; it fits into a pipe."""
+    reader, writer = os.pipe()
+    os.write(writer, content)
+    os.close(writer)
+    return reader

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from agentlm.tools.bubblewrap import prepare_workspace, sandboxed
+from agentlm.tools.cgroup import Cgroup, delegated
 from agentlm.tools.limits import SandboxLimits, disk_excess, trim_to_limits
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
 from agentlm.tools.shell import PROGRAM, Bounds, Finished, Shell
@@ -31,13 +31,19 @@ class Sandbox:
     """Runs commands one after another in `directory / "workspace"`; it outlives its shell."""
 
     def __init__(self, directory: Path, settings: ToolSettings) -> None:
-        self.workspace = directory / "workspace"
-        self._mark = directory / "started"
+        self._directory = directory
         self._settings = settings
         self._lock = asyncio.Lock()
         self._shell: Shell | None = None
         self._lost: str | None = None
+        self._used = False
         self._minder: asyncio.Task[None] | None = None
+        self._cgroup: Cgroup | None = None
+
+    @property
+    def workspace(self) -> Path:
+        """What commands see as /workspace."""
+        return self._directory / "workspace"
 
     @property
     def busy(self) -> bool:
@@ -72,22 +78,46 @@ class Sandbox:
 
     async def remove(self) -> None:
         """Remove the files. Programs of the system do it: they survive any depth of nesting."""
-        directory = self.workspace.parent
-        process = await asyncio.create_subprocess_exec("rm", "-rf", "--", str(directory))
+        process = await asyncio.create_subprocess_exec("rm", "-rf", "--", str(self._directory))
         await process.wait()
+
+    async def warm(self) -> None:
+        """Have a living shell. Raises ShellError if none can be started."""
+        if self.alive:
+            return
+        await self._end("it ended")
+        prepare_workspace(self.workspace, self._settings)
+        self._cgroup = self._make_cgroup()
+        procs = self._cgroup.procs if self._cgroup else None
+        launch = sandboxed(PROGRAM, self.workspace, self._settings, procs)
+        self._shell = await Shell.start(launch, self.workspace)
+
+    def move(self, directory: Path) -> None:
+        """Give directory and shell to another name; what is mounted stays mounted."""
+        self._directory.rename(directory)
+        self._directory = directory
 
     async def _ensure_shell(self) -> str | None:
         """Have a living shell. Returns why an earlier one is gone."""
-        if self.alive:
+        if self.alive and self._used:
             return None
-        await self._end("it ended")
-        lost = self._lost or "the earlier one has ended" if self._mark.exists() else None
-        prepare_workspace(self.workspace, self._settings)
-        command = sandboxed(PROGRAM, self.workspace, self._settings)
-        self._shell = await Shell.start(command, self.workspace)
-        self._mark.touch()
+        await self.warm()
+        self._used = True
+        mark = self._directory / "started"
+        lost = self._lost or "the earlier one has ended" if mark.exists() else None
+        mark.touch()
         self._lost = None
         return lost
+
+    def _make_cgroup(self) -> Cgroup | None:
+        parent = delegated()
+        if parent is None:
+            return None
+        return Cgroup(
+            parent / f"agentlm-{self._directory.name}",
+            memory_bytes=self._settings.bash_memory_mb * MEBIBYTE,
+            processes=self._settings.bash_processes,
+        )
 
     async def _execute(self, command: str) -> Finished:
         assert self._shell is not None
@@ -115,16 +145,21 @@ class Sandbox:
         if not reason:
             await asyncio.sleep(max(0.0, end - loop.time()))
         await self._end(reason or f"it was not used for {self._settings.bash_idle_s:g} s")
+        await trim_to_limits(self.workspace, self._settings)
 
     async def _stop_minding(self) -> None:
         if self._minder:
             self._minder.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._minder
-            self._minder = None
+            await asyncio.wait({self._minder})
+            minder, self._minder = self._minder, None
+            if not minder.cancelled():
+                minder.result()
 
     async def _end(self, reason: str) -> None:
         if self._shell:
             self._lost = self._lost or reason
             await self._shell.kill()
             self._shell = None
+        if self._cgroup:
+            self._cgroup.remove()
+            self._cgroup = None

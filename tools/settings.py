@@ -28,6 +28,8 @@ class ToolSettings(Settings):
     """If the server runs as root: the user id that commands run under instead."""
     bash_shells: int = Field(default=64, ge=1)
     """Shells kept alive at once; the one unused for longest is ended, its files stay."""
+    bash_spares: int = Field(default=2, ge=0)
+    """Shells started ahead of need: a conversation's first command then does not wait for one."""
     bash_idle_s: float = Field(default=600.0, gt=0)
     """Seconds without a command after which a shell and its background jobs are ended."""
     bash_memory_mb: int = Field(default=512, ge=32)

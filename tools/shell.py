@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from agentlm.tools.bubblewrap import Launch
 from agentlm.tools.observation import Capture
 from agentlm.tools.process_tree import TreeUsage, children, tree_usage
 
@@ -89,13 +90,13 @@ class Shell:
         self._idle_processes = 0
 
     @classmethod
-    async def start(cls, command: list[str], directory: Path) -> Shell:
-        """Run `command`, which must end in `PROGRAM`. Raises ShellError with what it printed.
+    async def start(cls, launch: Launch, directory: Path) -> Shell:
+        """Launch a command that ends in `PROGRAM`. Raises ShellError with what it printed.
 
         To be called from the thread of the event loop: a sandbox dies with the thread that
         started it.
         """
-        shell = cls(*_spawn(command, directory))
+        shell = cls(*_spawn(launch, directory))
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
                 said = await shell._read_status()
@@ -229,20 +230,23 @@ class Shell:
         self._ended.set_result(None)
 
 
-def _spawn(command: list[str], directory: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def _spawn(launch: Launch, directory: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(directory)}
-    with theirs:
+    with theirs, contextlib.closing(launch), contextlib.ExitStack() as failed:
+        failed.callback(ours.close)
         process = subprocess.Popen(
-            command,
+            launch.argv,
             stdin=theirs.fileno(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=directory,
             env=environment,
             start_new_session=True,
+            pass_fds=launch.fds,
         )
+        failed.pop_all()
     return process, ours
 
 

@@ -13,9 +13,11 @@ from agentlm.errors import OperatorError, RequestError
 from agentlm.messages import ToolCall, ToolSpec
 from agentlm.tools.audit import Audit, AuditRecord, Verdict, digest, log_audit
 from agentlm.tools.bash import Bash
+from agentlm.tools.files import WorkspaceFiles
 from agentlm.tools.observation import shorten
 from agentlm.tools.schema import arguments_of, spec_of
 from agentlm.tools.settings import ToolSettings
+from agentlm.tools.shells import checked
 from agentlm.tools.sql import open_sql
 
 _GRACE_S = 5.0
@@ -74,6 +76,11 @@ class Toolbox:
             )
         chosen = [tool for name, tools in self._families.items() if name in types for tool in tools]
         return Selection(chosen, self._settings, self._audit)
+
+    def files(self, trajectory_id: str) -> WorkspaceFiles:
+        """Files that bash sees in /workspace; they may be put there before its first command."""
+        directory = self._settings.sandboxes_dir() / checked(trajectory_id)
+        return WorkspaceFiles(directory / "workspace", self._settings)
 
     async def release(self, trajectory_id: str) -> None:
         """Drop everything that is kept for a trajectory: processes, files, variables."""

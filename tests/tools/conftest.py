@@ -4,12 +4,19 @@ from pathlib import Path
 import pytest
 
 from agentlm.agent import ToolContext
+from agentlm.tools.sample_database import sample_database
 from agentlm.tools.settings import ToolSettings
 
 
+@pytest.fixture(scope="session")
+def chinook(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sample_database(tmp_path_factory.mktemp("chinook"))
+
+
 @pytest.fixture
-def make_settings(tmp_path: Path) -> Callable[..., ToolSettings]:
-    return lambda **changed: ToolSettings(data_dir=tmp_path, **changed)
+def make_settings(tmp_path: Path, chinook: Path) -> Callable[..., ToolSettings]:
+    sql = f"sqlite:///{chinook}"
+    return lambda **changed: ToolSettings(**{"data_dir": tmp_path, "sql_url": sql, **changed})
 
 
 @pytest.fixture

@@ -124,10 +124,22 @@ async def test_a_fork_bomb_stays_inside(run: Run) -> None:
 
 
 async def test_release_removes_the_files(run: Run, make_settings: MakeSettings) -> None:
-    await run("echo x > file")
+    directory = make_settings().sandboxes_dir() / "traj_1"
+    await run("mkdir -p a/b; echo x > a/b/file; chmod 0 a/b")
+    assert directory.exists()
     await run.bash.release("traj_1")
     await run.bash.release("traj_1")
-    assert not list((make_settings().sandboxes_dir()).iterdir())
+    assert not directory.exists()
+
+
+async def test_closing_leaves_the_files_of_trajectories_and_nothing_else(
+    make_settings: MakeSettings,
+) -> None:
+    bash = await Bash.open(make_settings())
+    await Run(bash)("echo x > file; sleep 60 &")
+    await bash.close()
+    assert [path.name for path in make_settings().sandboxes_dir().iterdir()] == ["traj_1"]
+    assert (make_settings().sandboxes_dir() / "traj_1/workspace/file").read_text() == "x\n"
 
 
 async def test_a_machine_that_cannot_sandbox_is_told_at_start(

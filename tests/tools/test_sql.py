@@ -1,12 +1,12 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
 from agentlm.agent import ToolContext, ToolError
 from agentlm.errors import OperatorError
-from agentlm.tools.sample_database import sample_database
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.sql import SchemaArgs, Sql, SqlArgs, SqlSchema, SqlTables, TablesArgs, open_sql
 
@@ -22,6 +22,10 @@ async def sql(make_settings: MakeSettings) -> AsyncIterator[Sql]:
     await tool.close()
 
 
+def digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
 async def run(sql: Sql, statement: str) -> str:
     return await sql.run(SqlArgs(statement=statement), ToolContext("traj_1", "me"))
 
@@ -31,9 +35,14 @@ async def test_a_statement_gets_its_rows(sql: Sql) -> None:
     assert output == "ArtistId | Name | n\n1 | AC/DC | NULL\n2 | Accept | NULL\n(2 rows)"
 
 
-async def test_the_sample_database_is_whole(sql: Sql) -> None:
+async def test_without_a_url_the_sample_database_is_built_and_whole(
+    make_settings: MakeSettings,
+) -> None:
+    *_, sql = await open_sql(make_settings(sql_url=None))
+    assert isinstance(sql, Sql)
     assert "\n3503\n" in await run(sql, "SELECT count(*) FROM Track")
     assert "\n8715\n" in await run(sql, "SELECT count(*) FROM PlaylistTrack")
+    await sql.close()
 
 
 async def test_tables_and_one_of_them_are_described(make_settings: MakeSettings) -> None:
@@ -101,14 +110,11 @@ async def test_cancelling_the_call_cancels_the_statement(make_settings: MakeSett
         "SELECT hex(randomblob(1000000000))",
     ],
 )
-async def test_writing_is_refused_by_the_database(
-    sql: Sql, make_settings: MakeSettings, statement: str
-) -> None:
-    path = sample_database(make_settings().data_dir)
-    before = hashlib.sha256(path.read_bytes()).digest()
+async def test_writing_is_refused_by_the_database(sql: Sql, chinook: Path, statement: str) -> None:
+    before = digest(chinook)
     with pytest.raises(ToolError):
         await run(sql, statement)
-    assert hashlib.sha256(path.read_bytes()).digest() == before
+    assert digest(chinook) == before
     assert "(1 row)" in await run(sql, "SELECT 1")
 
 

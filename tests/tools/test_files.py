@@ -1,0 +1,88 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agentlm.agent import ToolContext
+from agentlm.errors import NotFoundError, RequestError
+from agentlm.tools.bash import Bash, BashArgs
+from agentlm.tools.files import WorkspaceFiles
+from agentlm.tools.settings import ToolSettings
+from agentlm.tools.workspace import excess_of, trim
+
+MakeSettings = Callable[..., ToolSettings]
+
+
+@pytest.fixture
+def files(make_settings: MakeSettings) -> WorkspaceFiles:
+    settings = make_settings(bash_disk_mb=1)
+    return WorkspaceFiles(settings.sandboxes_dir() / "traj_1" / "workspace", settings)
+
+
+async def test_files_go_in_before_the_first_command_and_come_out_after_it(
+    files: WorkspaceFiles, make_settings: MakeSettings, context: ToolContext
+) -> None:
+    files.put("data/input.csv", b"a,b\n1,2\n")
+    bash = await Bash.open(make_settings())
+    output = await bash.run(BashArgs(command="tac data/input.csv | tee data/out.csv"), context)
+    await bash.close()
+    assert output == "1,2\na,b"
+    assert [entry.path for entry in files.list()] == ["data/input.csv", "data/out.csv"]
+    with files.open("data/out.csv") as file:
+        assert file.read() == b"1,2\na,b\n"
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", "", "a//b", "./x", "a\0b"])
+def test_a_name_that_leads_elsewhere_is_refused(files: WorkspaceFiles, name: str) -> None:
+    with pytest.raises(RequestError):
+        files.put(name, b"x")
+    with pytest.raises(RequestError), files.open(name):
+        pass
+
+
+def test_links_that_a_sandbox_left_are_not_followed(files: WorkspaceFiles, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("secret")
+    files.put("x", b"")
+    (files.workspace / "link").symlink_to(outside / "secret")
+    (files.workspace / "directory").symlink_to(outside)
+    for name in ("link", "directory/secret"):
+        with pytest.raises(RequestError), files.open(name):
+            pass
+    files.put("link", b"mine")
+    with pytest.raises(RequestError):
+        files.put("directory/new", b"x")
+    assert (outside / "secret").read_text() == "secret"
+    assert sorted(path.name for path in outside.iterdir()) == ["secret"]
+    assert [entry.path for entry in files.list()] == ["link", "x"]
+
+
+def test_a_pipe_is_not_waited_for(files: WorkspaceFiles) -> None:
+    files.put("x", b"")
+    os.mkfifo(files.workspace / "pipe")
+    with pytest.raises(NotFoundError), files.open("pipe"):
+        pass
+
+
+def test_what_does_not_fit_is_refused_and_leaves_nothing(files: WorkspaceFiles) -> None:
+    with pytest.raises(RequestError, match="are left"):
+        files.put("big", bytes(2 << 20))
+    assert files.list() == []
+
+
+def test_a_directory_nested_without_end_counts_as_too_much_and_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "keep").touch()
+    (tmp_path / "/".join(["d"] * 70)).mkdir(parents=True)
+    assert "nested" in str(excess_of(tmp_path, 10**9, 1000))
+    trim(tmp_path, 10**9, 1000)
+    assert [path.name for path in tmp_path.iterdir()] == ["keep"]
+
+
+def test_trimming_takes_the_newest_first(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / str(number)).write_bytes(bytes(8192))
+    assert trim(tmp_path, 2 * 8192, 1000) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+    assert trim(tmp_path, 10**9, 1) == 1

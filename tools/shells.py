@@ -1,0 +1,128 @@
+"""The sandboxes of all trajectories: few shells live at once, some are started ahead of need."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import uuid
+from collections import OrderedDict
+from pathlib import Path
+
+from agentlm.tools.sandbox import Sandbox
+from agentlm.tools.settings import ToolSettings
+from agentlm.tools.shell import ShellError
+
+_log = logging.getLogger(__name__)
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_SPARE = ".spare-"
+
+
+class Shells:
+    """Sandboxes by trajectory. At most `bash_shells` of them run a command at once."""
+
+    def __init__(self, settings: ToolSettings) -> None:
+        self._settings = settings
+        self._used: OrderedDict[str, Sandbox] = OrderedDict()
+        self._spares: list[Sandbox] = []
+        self._filling: asyncio.Task[None] | None = None
+        unsafe = settings.bash_sandbox == "unsafe"  # a moved directory would change its name there
+        self._wanted_spares = 0 if unsafe else settings.bash_spares
+        self.slots = asyncio.Semaphore(settings.bash_shells)
+        """To be held while a command runs."""
+
+    async def open(self) -> None:
+        """Start a shell, and the spare ones. Raises ShellError or OSError if that can't be done."""
+        for name in _leftovers(self._settings.sandboxes_dir()):
+            await self._sandbox(name).remove()
+        await self._fill(max(1, self._wanted_spares))
+        if not self._wanted_spares:
+            await self._drop_spares()
+
+    async def _fill(self, count: int) -> None:
+        for spare in [spare for spare in self._spares if not spare.alive]:
+            await self._drop(spare)
+        while len(self._spares) < count:
+            spare = self._sandbox(f"{_SPARE}{os.getpid()}-{uuid.uuid4().hex}")
+            self._spares.append(spare)
+            await spare.warm()
+
+    async def get(self, trajectory_id: str) -> Sandbox:
+        """The trajectory's sandbox, now the most recently used one."""
+        known = self._used.get(trajectory_id)
+        if not (known and known.alive):
+            await self._make_room_for(trajectory_id)
+        if trajectory_id not in self._used:
+            self._used[trajectory_id] = self._spare_or_new(trajectory_id)
+        self._used.move_to_end(trajectory_id)
+        return self._used[trajectory_id]
+
+    async def release(self, trajectory_id: str) -> None:
+        """End the trajectory's shell and remove its files."""
+        sandbox = self._used.pop(trajectory_id, None) or self._sandbox(checked(trajectory_id))
+        await sandbox.end("it was released")
+        await sandbox.remove()
+
+    async def close(self) -> None:
+        """End every shell; the files of trajectories stay."""
+        if self._filling:
+            self._filling.cancel()
+            await asyncio.wait({self._filling})
+        await asyncio.gather(*(box.end("the server was stopped") for box in self._used.values()))
+        await self._drop_spares()
+
+    def _spare_or_new(self, trajectory_id: str) -> Sandbox:
+        directory = self._settings.sandboxes_dir() / checked(trajectory_id)
+        if directory.exists():
+            return Sandbox(directory, self._settings)
+        if self._filling is None or self._filling.done():
+            self._filling = asyncio.create_task(self._refill())
+        spare = next((spare for spare in self._spares if spare.alive), None)
+        if spare is None:
+            return Sandbox(directory, self._settings)
+        self._spares.remove(spare)
+        spare.move(directory)
+        return spare
+
+    async def _drop_spares(self) -> None:
+        while self._spares:
+            await self._drop(self._spares[0])
+
+    async def _drop(self, spare: Sandbox) -> None:
+        self._spares.remove(spare)
+        await spare.end("it was not needed")
+        await spare.remove()
+
+    async def _refill(self) -> None:
+        try:
+            await self._fill(self._wanted_spares)
+        except (ShellError, OSError) as error:
+            _log.warning("no shell could be started ahead of need: %s", error)
+
+    async def _make_room_for(self, trajectory_id: str) -> None:
+        """Forget the others that have no shell; end the one of them not used for longest."""
+        others = {key: box for key, box in self._used.items() if key != trajectory_id}
+        for key, sandbox in others.items():
+            if not (sandbox.alive or sandbox.busy):
+                del self._used[key]
+        alive = [sandbox for sandbox in others.values() if sandbox.alive]
+        idle = [sandbox for sandbox in alive if not sandbox.busy]
+        if idle and len(alive) >= self._settings.bash_shells:
+            await idle[0].end("other conversations needed the room")
+
+    def _sandbox(self, name: str) -> Sandbox:
+        return Sandbox(self._settings.sandboxes_dir() / name, self._settings)
+
+
+def checked(trajectory_id: str) -> str:
+    """The id, fit to name a directory. Raises ValueError if it is not."""
+    if not _SAFE_ID.fullmatch(trajectory_id):
+        raise ValueError(f"not a trajectory id: {trajectory_id!r}")
+    return trajectory_id
+
+
+def _leftovers(sandboxes: Path) -> list[str]:
+    """Spares of servers that were killed."""
+    names = [path.name for path in sandboxes.glob(f"{_SPARE}*")]
+    return [name for name in names if not Path("/proc", name.split("-")[1]).exists()]
