@@ -29,6 +29,10 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "models": Command("agentlm.models_cli:main", "cpu", "list, show, pull, add and remove models"),
+    "finetune": Command("agentlm.finetune.main:main", "train", "train a successor from the log"),
+    "rollout": Command(
+        "agentlm.environments.rollout_cli:main", "tools", "play tasks, leave scored trajectories"
+    ),
 }
 
 HELP = """\

@@ -1,0 +1,97 @@
+"""`agentlm finetune`: select, filter, export, tokenise, mix, train, save, register, publish.
+
+This module is the whole story; each stage is a function elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
+
+from rich.console import Console
+
+from agentlm.cards import ModelCard
+from agentlm.finetune.card import successor_card
+from agentlm.finetune.prepare import Prepared, prepare
+from agentlm.finetune.progress import TrainingProgress
+from agentlm.finetune.publish import check_server, publish
+from agentlm.finetune.report import write_report
+from agentlm.finetune.sample import marked
+from agentlm.finetune.settings import FinetuneSettings
+from agentlm.registry import Registry, card_template
+from agentlm.render import Renderer
+from agentlm.settings import parse
+from agentlm.store import Store
+
+
+def main(argv: Sequence[str]) -> int:
+    """Entry point of `agentlm finetune`."""
+    settings = parse(FinetuneSettings, argv, "agentlm finetune")
+    settings.check()
+    if settings.publish:
+        check_server(settings.publish, settings.api_key)
+    finetune(settings)
+    return 0
+
+
+def finetune(settings: FinetuneSettings) -> ModelCard | None:
+    """Train, register and publish a successor; its card, in the first process."""
+    # torch and DeepSpeed take seconds to import: not for --help or a misspelt flag.
+    from agentlm.finetune import model, processes, save, train, zero
+
+    these = processes.join()
+    tell = Console(stderr=True, quiet=not these.first, highlight=False, soft_wrap=True).print
+
+    prepared = these.once(partial(prepare, settings))
+    run, base = prepared.run, prepared.base
+    sources, plan = prepared.sources(), prepared.plan()
+    if these.first:
+        describe(prepared, tell)
+
+    network = model.load_for_training(base.directory, base.adapter, settings)
+    engine = zero.open_engine(model.pack_loss(network), settings, these)
+    with TrainingProgress(run, plan, sources, quiet=not these.first) as progress:
+        train.train(engine, sources, plan, settings, run, these, progress)
+
+    probe = train.probe_pack(sources, plan)
+    expected = save.outputs(engine.module, probe)
+    save.save_model(engine, network, base.directory, run.model, these)
+    if not these.first:
+        return None
+    del network, engine
+    difference = save.verify_saved(run.model, base.directory, probe, expected)
+    run.log(f"saved and read back: the largest difference of a logit is {difference:.2g}")
+
+    write_report(run, sources, plan)
+    card = register(settings, prepared)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    tell(f"{card.name} is registered: {run.directory}")
+    if settings.publish:
+        answer = publish(settings.publish, settings.api_key, card.name)
+        tell(f"{settings.publish} serves {card.name}; it says: {answer!r}")
+    return card
+
+
+def describe(prepared: Prepared, tell: Callable[[str], None]) -> None:
+    """Say what is about to be trained, and show one row with what is trained on marked."""
+    run, base = prepared.run, prepared.base
+    [source] = prepared.sources()
+    tell(f"training {run.name} from {base.card.name}: {run.directory}")
+    tell(
+        f"{len(source.rows)} rows, {source.rows.lengths.sum():,} tokens, "
+        f"{source.rows.trained.sum():,} of them trained on; {prepared.plan().steps} steps"
+    )
+    template = card_template(base.card, base.directory)
+    decode = Renderer.load(base.directory, template).decode_verbatim
+    run.log(f"row 0, trained on where marked:\n{marked(source.rows.row(0), decode)}")
+
+
+def register(settings: FinetuneSettings, prepared: Prepared) -> ModelCard:
+    """Add the card, and tell the log which of its rows the model was trained on."""
+    card = Registry(settings.data_dir).add(successor_card(prepared))
+    with closing(Store.open(settings.log_url())) as store:
+        asyncio.run(store.mark_trained(card.name, prepared.sources()[0].rows.names()))
+    return card

@@ -1,0 +1,76 @@
+"""The model that is trained: a base, with a LoRA adapter on it or with all weights free."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agentlm.errors import OperatorError
+from agentlm.finetune.attention import PACK_ATTENTION, register
+from agentlm.finetune.loss import PackLoss
+from agentlm.finetune.settings import Training
+
+
+def training_dtype() -> torch.dtype:
+    """Bfloat16 where the hardware computes in it, float32 elsewhere."""
+    if torch.cuda.is_available() and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return torch.float32
+
+
+def load(directory: Path, adapter: Path | None, dtype: torch.dtype | None = None) -> Any:
+    """A model as it is saved: transformers' own, or PEFT's if there is an adapter."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    register()
+    model = AutoModelForCausalLM.from_pretrained(
+        directory, attn_implementation=PACK_ATTENTION, dtype=dtype or training_dtype()
+    )
+    if adapter is None:
+        return model
+    return PeftModel.from_pretrained(model, adapter, is_trainable=True)
+
+
+def load_for_training(directory: Path, adapter: Path | None, training: Training) -> Any:
+    """The model to train: a new adapter, the base's own adapter going on, or all weights.
+
+    Raises OperatorError if it can't hold rows as long as `training` allows.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(training.seed)
+    model = load(directory, adapter)
+    _check_context(model.config, training.max_length)
+    if training.full:
+        model = model.merge_and_unload() if adapter else model
+        model.requires_grad_(True)
+    elif adapter is None:
+        config = LoraConfig(
+            r=training.lora_rank,
+            lora_alpha=training.lora_alpha,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        )
+        model = get_peft_model(model, config)
+    if training.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model.train()
+
+
+def pack_loss(model: Any) -> PackLoss:
+    """The model as something that takes packs. Training it changes `model`."""
+    return PackLoss(model.get_base_model() if hasattr(model, "peft_config") else model)
+
+
+def _check_context(config: Any, max_length: int) -> None:
+    context = config.max_position_embeddings
+    if max_length > context:
+        raise OperatorError(f"--max-length {max_length} is more than the model's {context} tokens")
+    window = getattr(config, "sliding_window", None)
+    if window is not None and max_length > window:
+        raise OperatorError(
+            f"the model attends to the last {window} tokens only; --max-length must not be more"
+        )

@@ -1,0 +1,100 @@
+"""The processes of a run: one by default, or those that DeepSpeed's launcher or torchrun started.
+
+Under a launcher (`deepspeed --hostfile hosts --module agentlm.finetune …`) each process is told its
+place by RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT; without one they are set here to
+those of a single process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+# Long enough for process 0 to read a large log while the others wait.
+_TIMEOUT = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train together."""
+
+    rank: int
+    count: int
+
+    @property
+    def first(self) -> bool:
+        """Whether this process reads, writes and reports for all."""
+        return self.rank == 0
+
+    def once(self, work: Callable[[], T]) -> T:
+        """Run `work` in the first process and return its result, or raise its error, in all."""
+        if self.count == 1:
+            return work()
+        box: list[Any] = [None, None]
+        if self.first:
+            try:
+                box[0] = work()
+            except Exception as error:  # noqa: BLE001 - the others would wait for ever
+                box[1] = error
+        torch.distributed.broadcast_object_list(box)
+        if box[1] is not None:
+            raise box[1]
+        result: T = box[0]
+        return result
+
+    def sum(self, value: float) -> float:
+        """The sum of each process's value."""
+        if self.count == 1:
+            return value
+        total = torch.tensor(value, dtype=torch.float64, device=device())
+        torch.distributed.all_reduce(total)
+        return float(total)
+
+
+def device() -> torch.device:
+    """Where this process computes."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def join() -> Processes:
+    """Join the other processes, if there are any; idempotent."""
+    _single_process_defaults()
+    import deepspeed
+
+    deepspeed.utils.logger.setLevel(logging.WARNING)
+    if device().type == "cpu":
+        # DeepSpeed would compile a C++ extension for its collectives; gloo does without.
+        deepspeed.ops.__compatible_ops__ = defaultdict(bool)
+    else:
+        torch.cuda.set_device(device())
+    deepspeed.init_distributed(
+        dist_backend="nccl" if device().type == "cuda" else "gloo",
+        auto_mpi_discovery=False,
+        timeout=_TIMEOUT,
+        verbose=False,
+    )
+    return Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+
+def _single_process_defaults() -> None:
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    if "RANK" in os.environ:
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    place = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+    os.environ |= {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}

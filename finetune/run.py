@@ -1,0 +1,95 @@
+"""A run's directory: everything that was read, decided and measured, in files a person can open.
+
+recipe.json          what decides the weights: a run goes on only under the same
+selection.json       rows seen, and how many each filter dropped, with examples
+agentinstruct.jsonl  the selected trajectories
+agent/ …             token rows of each source of the mixture
+plan.npz             which rows each step takes
+metrics.jsonl        one line per optimizer step
+checkpoints/         the last one, to go on from
+run.log              what was printed
+model/               the result
+report.json          all numbers in one place
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agentlm.errors import OperatorError
+from agentlm.files import write_text
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run by its directory; the directory's name is the new model's."""
+
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        """The new model's name."""
+        return self.directory.name
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where DeepSpeed keeps what it goes on from."""
+        return self.directory / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The trained model: an adapter, or all weights with tokenizer and configuration."""
+        return self.directory / "model"
+
+    def log(self, text: str) -> None:
+        """Add to run.log."""
+        with (self.directory / "run.log").open("a") as file:
+            for line in text.splitlines():
+                file.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+
+    def write(self, name: str, value: Any) -> None:
+        """Write a JSON file, whole or not at all."""
+        write_text(self.directory / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def read(self, name: str) -> Any:
+        """Read a JSON file."""
+        return json.loads((self.directory / name).read_text())
+
+    def check_recipe(self, recipe: Mapping[str, object]) -> None:
+        """Raise OperatorError if the run was begun under another recipe."""
+        begun = self.read("recipe.json")
+        differing = [key for key in recipe if begun.get(key) != recipe[key]]
+        if differing:
+            changes = ", ".join(f"{key} was {begun.get(key)!r}" for key in differing)
+            raise OperatorError(
+                f"the unfinished run {self.name} was begun with other settings ({changes}): "
+                f"use the same, or another --name, or delete {self.directory}"
+            )
+
+    def add_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Append one step's line."""
+        with (self.directory / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(metrics) + "\n")
+
+    def metrics(self) -> list[dict[str, float]]:
+        """All steps so far; a line that was cut off by a crash is left out."""
+        path = self.directory / "metrics.jsonl"
+        return list(_whole_lines(path)) if path.exists() else []
+
+    def forget_after(self, step: int) -> None:
+        """Drop the lines of steps from `step` on: they are about to be done again."""
+        kept = [line for line in self.metrics() if line["step"] < step]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        write_text(self.directory / "metrics.jsonl", text)
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, float]]:
+    with path.open() as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield json.loads(line)

@@ -1,0 +1,138 @@
+"""The settings of a fine-tuning run: flags, environment variables, and the keys of a recipe.
+
+A **recipe** is a YAML file of these keys (`--config recipes/agentlm-7b.yaml`); what is given on the
+command line wins over it. `Selecting`, `Mixing` and `Training` are the concerns; functions take the
+one they need.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from agentlm.errors import OperatorError
+from agentlm.settings import Settings
+from agentlm.store import Selection
+from agentlm.trajectory import Outcome
+
+
+class Selecting(Settings):
+    """Which rows of the log are trained on."""
+
+    min_reward: float = Field(default=1.0, ge=0, le=1)
+    """Train on what was rewarded at least this much, by an environment or by feedback."""
+    outcomes: tuple[Outcome, ...] = (Outcome.COMPLETED, Outcome.REQUIRES_ACTION, Outcome.LIMIT)
+    """Only trajectories that ended so."""
+    owner: str | None = None
+    """Only trajectories of this API key's owner."""
+    model: str | None = None
+    """Only trajectories that this model made."""
+    environment: str | None = None
+    """Only trajectories of this environment."""
+    source: Literal["chat", "agent", "rollout", "import"] | None = None
+    """Only trajectories that came into the log this way."""
+    since: float | None = None
+    """Only trajectories begun at or after, in Unix seconds."""
+    until: float | None = None
+    """Only trajectories begun before, in Unix seconds."""
+    tags: dict[str, str] = {}
+    """Only trajectories whose metadata has these entries."""
+
+    def asked(self) -> Selection:
+        """The rows in question, before anything is judged of them."""
+        return Selection(
+            owner=self.owner,
+            model=self.model,
+            environment=self.environment,
+            source=self.source,
+            since=self.since,
+            until=self.until,
+            tags=self.tags,
+            may_train_only=False,
+        )
+
+
+class Training(Settings):
+    """How the weights are changed. The defaults suit a small model on a laptop."""
+
+    lora: bool = False
+    """Train a LoRA adapter (the default)."""
+    full: bool = False
+    """Train all weights."""
+    lora_rank: int = Field(default=16, ge=1)
+    """Rank of the adapter's matrices."""
+    lora_alpha: int = Field(default=32, ge=1)
+    """The adapter's output is multiplied by alpha / rank."""
+    lr: float | None = Field(default=None, gt=0)
+    """Peak learning rate; by default 2e-4 for LoRA and 5e-5 for all weights."""
+    epochs: float = Field(default=3.0, gt=0)
+    """Passes over the agent rows."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps, however many passes that makes."""
+    batch_size: int = Field(default=8, ge=1)
+    """Rows per optimizer step, all processes together."""
+    batch_tokens: int | None = Field(default=None, ge=1)
+    """Fill each step with rows up to this many tokens instead of counting rows."""
+    max_length: int = Field(default=4096, ge=2)
+    """Tokens of the longest row; longer ones are cut."""
+    pack_tokens: int = Field(default=2048, ge=2)
+    """Tokens computed at once, which decides how much memory is needed."""
+    share_prefixes: bool = True
+    """Compute what rows of a pack have in common once."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: a third more work, a fraction of the memory."""
+    warmup: float = Field(default=0.02, ge=0, le=1)
+    """Part of the steps over which the learning rate rises; then it falls by a cosine."""
+    weight_decay: float = Field(default=0.1, ge=0)
+    """AdamW's decay of matrices."""
+    clip: float = Field(default=1.0, gt=0)
+    """Bound on the norm of the gradient."""
+    zero_stage: Literal[0, 1, 2, 3] | None = None
+    """DeepSpeed ZeRO: what is split among processes; by default 0 for one process, 2 for more."""
+    offload: Literal["none", "optimizer", "all"] = "none"
+    """What ZeRO keeps in the CPU's memory: the optimizer's state, or the parameters too."""
+    save_every: int = Field(default=25, ge=1)
+    """Steps between checkpoints; a killed run goes on from the last."""
+    seed: int = 0
+    """Decides the order of rows and the adapter's first weights."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.lora and self.full:
+            raise ValueError("--lora and --full exclude each other")
+        return self
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate at the end of the warm-up."""
+        return self.lr or (5e-5 if self.full else 2e-4)
+
+
+class FinetuneSettings(Selecting, Training):
+    """Train a model's successor: select from the log, filter, tokenise, train, register, publish.
+
+    Example: agentlm finetune --from-logs --max-steps 4 --publish http://localhost:8000
+    """
+
+    from_logs: bool = False
+    """Train on the log."""
+    base: str | None = None
+    """The model to train; by default the one that most of the selected rows came from."""
+    name: str | None = None
+    """Name of the new model; by default BASE-ft1, -ft2, …. An unfinished run of this name goes
+    on."""
+    publish: str | None = None
+    """URL of a running server that is to serve the new model at once."""
+    api_key: str | None = None
+    """Key for the server given by --publish."""
+
+    def check(self) -> None:
+        """Raise OperatorError for what no single setting can see to be wrong."""
+        if not self.from_logs:
+            raise OperatorError("nothing to train on: give --from-logs")
+
+    def recipe(self) -> dict[str, object]:
+        """Everything that decides the weights, as it goes into the run's directory."""
+        run_only = {"data_dir", "store_url", "publish", "api_key", "name"}
+        return self.model_dump(mode="json", exclude=run_only)
