@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentlm.environments.db.environment import DbEnvironment
-from agentlm.environments.db.names import pool
+from agentlm.environments.names import pool
 from agentlm.environments.db.scoring import answers_match, parse_answer
 from agentlm.environments.db.templates import skills, table_kinds, templates
 from agentlm.environments.play import play

@@ -14,7 +14,7 @@ import pytest
 
 from agentlm.registry import Registry
 from agentlm.store import Store
-from finetune.logs import ANSWER, CALL, conversation, registered, renderer, trajectory, write_log
+from finetune_logs import ANSWER, CALL, conversation, registered, renderer, trajectory, write_log
 
 pytestmark = pytest.mark.real
 
