@@ -77,6 +77,8 @@ def sandboxed(
         fds.append(_readable(content))
         options += [*before, str(fds[-1]), *after]
     bind = ["--bind", _MOUNT_POINT if root else str(workspace), "/workspace"]
+    for directory in settings.bash_writable:
+        bind += ["--size", str(_TMP_BYTES), "--tmpfs", directory]
     bwrap = ["bwrap", *_FILE_SYSTEM, *bind, *options, *_ISOLATION]
     prelude = _prelude(workspace, settings, cgroup_procs, root=root)
     return Launch([*prelude, *bwrap, "--", *_limits(settings), *program], tuple(fds))

@@ -9,7 +9,7 @@ operator says that the role can do no more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -68,6 +68,7 @@ class Database:
         self._errors: tuple[type[Exception], ...] = (SQLAlchemyError, *guard.errors)
         self._engine = engine
         self._timeout_s = timeout_s
+        self._running: set[Connection] = set()
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="sql")
 
     @classmethod
@@ -95,16 +96,18 @@ class Database:
 
         What the database has against it is raised as ToolError.
         """
-        running: list[Connection] = []
+        mine: list[Connection] = []
 
         def guarded() -> T:
             with self._engine.connect() as connection:
-                running.append(connection)
-                with self.guard.reading(connection, self._timeout_s):
-                    try:
+                mine.append(connection)
+                self._running.add(connection)
+                try:
+                    with self.guard.reading(connection, self._timeout_s):
                         return work(connection)
-                    finally:
-                        running.clear()
+                finally:
+                    mine.clear()
+                    self._running.discard(connection)
 
         future = asyncio.get_running_loop().run_in_executor(self._threads, guarded)
         try:
@@ -113,19 +116,23 @@ class Database:
             raise ToolError(_reason(error)) from error
         except asyncio.CancelledError:
             future.cancel()
-            for connection in running:
-                self.guard.interrupt(connection)
+            await asyncio.to_thread(self._interrupt, mine)
             raise
 
     async def close(self) -> None:
-        """Close every connection."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Stop what runs and close every connection."""
+        await asyncio.to_thread(self._interrupt, self._running)
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         self._engine.dispose()
+
+    def _interrupt(self, connections: Collection[Connection]) -> None:
+        for connection in list(connections):
+            self.guard.interrupt(connection)
 
 
 _REASONS = {
     "not authorized": "not authorized: this database can only be read",
-    "interrupted": "the statement took too long and was stopped",
+    "interrupted": "the statement took too long, or too much space to sort, and was stopped",
 }
 
 

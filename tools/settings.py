@@ -45,6 +45,9 @@ class ToolSettings(Settings):
     bash_files: int = Field(default=20_000, ge=1)
     """Files and directories in one trajectory's work directory."""
 
+    bash_writable: tuple[str, ...] = ()
+    """Further directories that commands may write: empty at first, gone with the shell."""
+
     sql_url: str | None = None
     """SQLAlchemy URL of the database that the sql tools read; the default is a sample database."""
     sql_rows: int = Field(default=100, ge=1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from sqlalchemy.pool import QueuePool
 
 from agentlm.errors import OperatorError
 from agentlm.tools.database import Result
+from agentlm.tools.settings import MEBIBYTE
 
 _READ_ACTIONS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
 _DESCRIBING_PRAGMAS = {
@@ -28,8 +29,17 @@ _DESCRIBING_PRAGMAS = {
     "table_xinfo",
 }
 _FORBIDDEN_FUNCTIONS = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"}
-_VALUE_BYTES = 4 * 1024 * 1024
 _STEPS_BETWEEN_LOOKS = 10_000
+_SPILL_PERIOD_S = 0.25
+_SPILL_BYTES = 256 * MEBIBYTE
+_LIMITS = {
+    # One function call can't be interrupted: with values of this size, the slowest there is (instr)
+    # ends after seconds.
+    sqlite3.SQLITE_LIMIT_LENGTH: MEBIBYTE,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1000,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
+}
 
 
 class SqliteGuard:
@@ -59,8 +69,7 @@ class SqliteGuard:
     def reading(self, connection: Connection, timeout_s: float) -> Iterator[None]:
         """Statements are interrupted when the time is over."""
         raw = _raw(connection)
-        end = time.monotonic() + timeout_s
-        raw.set_progress_handler(lambda: time.monotonic() > end, _STEPS_BETWEEN_LOOKS)
+        raw.set_progress_handler(_Watch(timeout_s).is_over, _STEPS_BETWEEN_LOOKS)
         try:
             yield
         finally:
@@ -76,6 +85,31 @@ class SqliteGuard:
         _raw(connection).interrupt()
 
 
+class _Watch:
+    """Ends a statement that takes too long, or sorts more than may be spilled to disk."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._end = time.monotonic() + timeout_s
+        self._next_look = time.monotonic() + _SPILL_PERIOD_S
+
+    def is_over(self) -> bool:
+        now = time.monotonic()
+        if now > self._next_look:
+            self._next_look = now + _SPILL_PERIOD_S
+            return now > self._end or _spilled_bytes() > _SPILL_BYTES
+        return now > self._end
+
+
+def _spilled_bytes() -> int:
+    """Size of SQLite's temporary files, which have no name any more once they are open."""
+    total = 0
+    for fd in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            if "/etilqs_" in str(fd.readlink()):
+                total += fd.stat().st_size
+    return total
+
+
 def _raw(connection: Connection) -> sqlite3.Connection:
     raw = connection.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
@@ -86,8 +120,8 @@ def _connect(address: str) -> sqlite3.Connection:
     connection = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA trusted_schema = OFF")
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_BYTES)
-    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    for limit, value in _LIMITS.items():
+        connection.setlimit(limit, value)
     connection.text_factory = lambda data: data.decode(errors="replace")
     connection.set_authorizer(_authorize)
     return connection

@@ -70,6 +70,20 @@ async def test_a_long_statement_is_really_stopped(sql: Sql) -> None:
     assert "(1 row)" in await run(sql, "SELECT 1")
 
 
+async def test_sorting_without_end_is_stopped_before_it_fills_the_disk(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentlm.tools.sqlite_guard._SPILL_BYTES", 20_000_000)
+    *_, tool = await open_sql(make_settings(tool_timeout_s=600))
+    assert isinstance(tool, Sql)
+    rows = (
+        "WITH RECURSIVE c(x) AS (SELECT randomblob(9999) UNION ALL SELECT randomblob(9999) FROM c)"
+    )
+    with pytest.raises(ToolError, match="too much space"):
+        await run(tool, f"{rows} SELECT length(x) FROM c ORDER BY x")
+    await tool.close()
+
+
 async def test_cancelling_the_call_cancels_the_statement(make_settings: MakeSettings) -> None:
     *_, tool = await open_sql(make_settings(tool_timeout_s=600))
     assert isinstance(tool, Sql)
