@@ -7,11 +7,11 @@ from pydantic import BaseModel, Field
 from agentlm.agent import ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.messages import Frozen
-from agentlm.tools.bubblewrap import require_programs
-from agentlm.tools.sandbox import CommandResult
 from agentlm.tools.settings import ToolSettings
-from agentlm.tools.shell import ShellError
-from agentlm.tools.shells import Shells
+from agentlm.tools.shell.bubblewrap import require_programs
+from agentlm.tools.shell.pool import Shells
+from agentlm.tools.shell.sandbox import CommandResult
+from agentlm.tools.shell.shell import ShellError
 
 
 class BashArgs(Frozen):

@@ -13,12 +13,12 @@ from agentlm.errors import OperatorError, RequestError
 from agentlm.messages import ToolCall, ToolSpec
 from agentlm.tools.audit import Audit, AuditRecord, Verdict, digest, log_audit
 from agentlm.tools.bash import Bash
-from agentlm.tools.files import WorkspaceFiles
 from agentlm.tools.observation import shorten
 from agentlm.tools.schema import arguments_of, spec_of
 from agentlm.tools.settings import ToolSettings
-from agentlm.tools.shells import checked
-from agentlm.tools.sql import open_sql
+from agentlm.tools.shell.files import WorkspaceFiles
+from agentlm.tools.shell.pool import checked
+from agentlm.tools.sql.tools import open_sql
 
 _GRACE_S = 5.0
 """Tools keep the deadline themselves; one that has not after this long is cancelled."""

@@ -7,9 +7,9 @@ import pytest
 from agentlm.agent import ToolContext
 from agentlm.errors import NotFoundError, RequestError
 from agentlm.tools.bash import Bash, BashArgs
-from agentlm.tools.files import WorkspaceFiles
 from agentlm.tools.settings import ToolSettings
-from agentlm.tools.workspace import excess_of, trim
+from agentlm.tools.shell.files import WorkspaceFiles
+from agentlm.tools.shell.workspace import excess_of, trim
 
 MakeSettings = Callable[..., ToolSettings]
 

@@ -8,7 +8,7 @@ import pytest
 from agentlm.agent import ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.tools.settings import ToolSettings
-from agentlm.tools.sql import SchemaArgs, Sql, SqlArgs, SqlSchema, open_sql
+from agentlm.tools.sql.tools import SchemaArgs, Sql, SqlArgs, SqlSchema, open_sql
 from store.postgres import Postgres, postgres_programs
 
 MakeSettings = Callable[..., ToolSettings]

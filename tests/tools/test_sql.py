@@ -8,7 +8,15 @@ import pytest
 from agentlm.agent import ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.tools.settings import ToolSettings
-from agentlm.tools.sql import SchemaArgs, Sql, SqlArgs, SqlSchema, SqlTables, TablesArgs, open_sql
+from agentlm.tools.sql.tools import (
+    SchemaArgs,
+    Sql,
+    SqlArgs,
+    SqlSchema,
+    SqlTables,
+    TablesArgs,
+    open_sql,
+)
 
 MakeSettings = Callable[..., ToolSettings]
 FOREVER = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
@@ -73,7 +81,7 @@ async def test_a_long_statement_is_really_stopped(sql: Sql) -> None:
 async def test_sorting_without_end_is_stopped_before_it_fills_the_disk(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentlm.tools.sqlite_guard._SPILL_BYTES", 20_000_000)
+    monkeypatch.setattr("agentlm.tools.sql.sqlite._SPILL_BYTES", 20_000_000)
     *_, tool = await open_sql(make_settings(tool_timeout_s=600))
     assert isinstance(tool, Sql)
     rows = (

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from agentlm.tools.bubblewrap import Launch
 from agentlm.tools.observation import Capture
-from agentlm.tools.process_tree import TreeUsage, children, tree_usage
+from agentlm.tools.shell.bubblewrap import Launch
+from agentlm.tools.shell.process_tree import TreeUsage, children, tree_usage
 
 _DRIVER = """
 exec 3<&0 4>&2 </dev/null 2>&1

@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentlm.tools.bubblewrap import prepare_workspace, sandboxed
-from agentlm.tools.cgroup import Cgroup, delegated
-from agentlm.tools.limits import SandboxLimits, disk_excess, trim_to_limits
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
-from agentlm.tools.shell import PROGRAM, Bounds, Finished, Shell
+from agentlm.tools.shell.bubblewrap import prepare_workspace, sandboxed
+from agentlm.tools.shell.cgroup import Cgroup, delegated
+from agentlm.tools.shell.limits import SandboxLimits, disk_excess, trim_to_limits
+from agentlm.tools.shell.shell import PROGRAM, Bounds, Finished, Shell
 
 _FLOOD_BYTES = 64 * MEBIBYTE
 _BACKGROUND_PERIOD_S = 1.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from agentlm.tools.process_tree import tree_usage
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
-from agentlm.tools.workspace import excess_of, trim
+from agentlm.tools.shell.process_tree import tree_usage
+from agentlm.tools.shell.workspace import excess_of, trim
 
 _REWRITE_FACTOR = 4
 """A command may write this many times what its work directory may hold."""

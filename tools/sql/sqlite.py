@@ -15,8 +15,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.pool import QueuePool
 
 from agentlm.errors import OperatorError
-from agentlm.tools.database import Result
 from agentlm.tools.settings import MEBIBYTE
+from agentlm.tools.sql.database import Result
 
 _READ_ACTIONS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
 _DESCRIBING_PRAGMAS = {

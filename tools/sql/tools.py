@@ -10,13 +10,13 @@ from sqlalchemy import Connection
 
 from agentlm.agent import Tool, ToolContext
 from agentlm.messages import Frozen
-from agentlm.tools.database import Database, Guard
-from agentlm.tools.postgres_guard import PostgresGuard
 from agentlm.tools.sample_database import sample_database
 from agentlm.tools.settings import ToolSettings
-from agentlm.tools.sql_text import describe_table, list_tables, result_text
-from agentlm.tools.sqlite_guard import SqliteGuard
-from agentlm.tools.trusted_guard import TrustedGuard
+from agentlm.tools.sql.database import Database, Guard
+from agentlm.tools.sql.postgres import PostgresGuard
+from agentlm.tools.sql.sqlite import SqliteGuard
+from agentlm.tools.sql.text import describe_table, list_tables, result_text
+from agentlm.tools.sql.trusted import TrustedGuard
 
 _SAMPLE_ROWS = 3
 

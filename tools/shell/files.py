@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agentlm.errors import NotFoundError, RequestError
-from agentlm.tools.bubblewrap import prepare_workspace
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
-from agentlm.tools.workspace import Entry, TooDeep, entries
+from agentlm.tools.shell.bubblewrap import prepare_workspace
+from agentlm.tools.shell.workspace import Entry, TooDeep, entries
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 

@@ -10,9 +10,9 @@ import uuid
 from collections import OrderedDict
 from pathlib import Path
 
-from agentlm.tools.sandbox import Sandbox
 from agentlm.tools.settings import ToolSettings
-from agentlm.tools.shell import ShellError
+from agentlm.tools.shell.sandbox import Sandbox
+from agentlm.tools.shell.shell import ShellError
 
 _log = logging.getLogger(__name__)
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")

@@ -1,0 +1,1 @@
+"""The sandboxed shell: what contains it, what bounds it, what keeps it alive."""
