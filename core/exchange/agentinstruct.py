@@ -1,0 +1,50 @@
+"""AgentInstruct's rows: `{"id": "os_42", "conversations": [{"from", "loss", "value"}, …]}`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from agentlm.exchange.turns import Loss, Turn, imported, imported_step, parse_row, turns
+from agentlm.trajectory import Trajectory
+
+
+class _Turn(BaseModel):
+    speaker: Literal["human", "gpt"] = Field(alias="from")
+    loss: bool | None = None
+    value: str
+
+
+class _Row(BaseModel):
+    id: str
+    conversations: list[_Turn] = Field(min_length=1)
+
+
+def to_agentinstruct(trajectory: Trajectory, loss: Loss | None = None) -> dict[str, Any]:
+    """A row. The format knows no system role: instructions stand in the first human turn.
+
+    `loss` replaces the trajectory's own marks; a gpt turn is trained on if any of its steps is.
+    """
+    name = trajectory.task_id if trajectory.source == "import" else None
+    return {
+        "id": name or trajectory.id,
+        "conversations": [_write(turn) for turn in turns(trajectory, loss)],
+    }
+
+
+def from_agentinstruct(row: object) -> Trajectory:
+    """The trajectory of a row: one step for each turn."""
+    parsed = parse_row(_Row, row)
+    steps = [
+        imported_step("assistant" if turn.speaker == "gpt" else "user", turn.value)
+        for turn in parsed.conversations
+    ]
+    return imported(steps, [turn.loss for turn in parsed.conversations], task_id=parsed.id)
+
+
+def _write(turn: Turn) -> dict[str, Any]:
+    texts = [step.text for step in turn.steps]
+    if turn.by_assistant:
+        return {"from": "gpt", "loss": turn.loss, "value": "".join(texts)}
+    return {"from": "human", "loss": None, "value": "\n\n".join(filter(None, texts))}

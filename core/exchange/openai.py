@@ -1,0 +1,144 @@
+"""OpenAI's rows for fine-tuning chat models: `{"messages": […], "tools": […]}`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from agentlm.exchange.turns import Turn, call_of, imported, imported_step, parse_row, turns
+from agentlm.grammar import FINAL_ANSWER, describe, observe, write
+from agentlm.messages import Message, ToolCall, ToolSpec
+from agentlm.trajectory import Step, Trajectory
+
+
+class _Part(BaseModel):
+    type: Literal["text"]
+    text: str
+
+
+class _Function(BaseModel):
+    name: str
+    arguments: str
+
+
+class _Call(BaseModel):
+    id: str
+    function: _Function
+
+
+class _Message(BaseModel):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[_Part] | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[_Call] = []
+    tool_call_id: str | None = None
+    weight: Literal[0, 1] = 1
+
+
+class _ToolFunction(BaseModel):
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = {"type": "object", "properties": {}}
+
+
+class _Tool(BaseModel):
+    function: _ToolFunction
+
+
+class _Row(BaseModel):
+    messages: list[_Message] = Field(min_length=1)
+    tools: list[_Tool] = []
+
+
+def to_openai(trajectory: Trajectory) -> dict[str, Any]:
+    """A row: calls and thoughts apart from content, and no description of tools in any text."""
+    messages: list[dict[str, Any]] = []
+    preamble = describe(trajectory.tools)
+    for turn in turns(trajectory):
+        if turn.by_assistant:
+            messages.append(_answer(turn))
+        else:
+            messages += _others(turn, preamble)
+    row: dict[str, Any] = {"messages": messages}
+    if trajectory.tools:
+        row["tools"] = [_tool(spec) for spec in trajectory.tools]
+    return row
+
+
+def from_openai(row: object) -> Trajectory:
+    """The trajectory of a row, its calls written in the canonical grammar."""
+    parsed = parse_row(_Row, row)
+    tools = tuple(ToolSpec(**tool.function.model_dump()) for tool in parsed.tools)
+    steps = [_step(message, in_form=bool(tools)) for message in parsed.messages]
+    loss = [
+        message.weight == 1 if message.role == "assistant" else None for message in parsed.messages
+    ]
+    return imported(steps, loss, task_id=None, tools=tools)
+
+
+def _answer(turn: Turn) -> dict[str, Any]:
+    said = turn.steps[-1] if len(turn.steps) == 1 else _sampled(turn)
+    message: dict[str, Any] = {"role": "assistant"}
+    call = call_of(turn)
+    if call is not None:
+        function = {"name": call.name, "arguments": call.arguments}
+        message["content"] = None
+        message["tool_calls"] = [{"id": call.id, "type": "function", "function": function}]
+    else:
+        text = "".join(step.text for step in turn.steps)
+        message["content"] = text if said.answer is None else said.answer
+    if said.thought is not None:
+        message["reasoning_content"] = said.thought
+    return message | {"weight": int(bool(turn.loss))}
+
+
+def _sampled(turn: Turn) -> Step:
+    """The step of a turn that was read by the grammar."""
+    read = (step for step in turn.steps if step.answer is not None or step.thought is not None)
+    return next(read, turn.steps[-1])
+
+
+def _others(turn: Turn, preamble: str) -> Iterator[dict[str, Any]]:
+    for step in turn.steps:
+        text = step.text.replace(preamble, "").strip("\n") if preamble else step.text
+        if step.role == "tool":
+            content = step.text.removeprefix(observe(""))
+            yield {"role": "tool", "tool_call_id": step.tool_call_id, "content": content}
+        elif text or step.role == "user":
+            yield {"role": step.role, "content": text}
+
+
+def _tool(spec: ToolSpec) -> dict[str, Any]:
+    return {"type": "function", "function": spec.model_dump(exclude={"owner"})}
+
+
+def _step(message: _Message, *, in_form: bool) -> Step:
+    text = _text(message.content)
+    if message.role == "tool":
+        return imported_step("tool", observe(text), tool_call_id=message.tool_call_id)
+    if message.role != "assistant":
+        return imported_step("system" if message.role == "developer" else message.role, text)
+    if len(message.tool_calls) > 1:
+        raise ValueError("messages: one call a turn is all that the grammar can write")
+    thought = message.reasoning_content
+    if message.tool_calls:
+        return _calling(message.tool_calls[0], thought or text)
+    if in_form:
+        lead = f"Thought: {thought}\n" if thought else ""
+        written = f"{lead}{FINAL_ANSWER} {text}"
+        return imported_step("assistant", written, thought=thought, answer=text)
+    return imported_step("assistant", text, thought=thought, answer=text)
+
+
+def _calling(told: _Call, thought: str) -> Step:
+    call = ToolCall(id=told.id, name=told.function.name, arguments=told.function.arguments)
+    text = write(Message(role="assistant", content=thought, tool_calls=(call,)))
+    return imported_step("assistant", text, thought=thought or None, call=call)
+
+
+def _text(content: str | list[_Part] | None) -> str:
+    if isinstance(content, list):
+        return "".join(part.text for part in content)
+    return content or ""
