@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from agentlm.environments.task import Environment, Split, Task
 
-EnvironmentName = Literal["db"]
+EnvironmentName = Literal["db", "os"]
 
 
-def find(name: EnvironmentName) -> Environment:
-    """One environment; what it needs is imported only then."""
-    from agentlm.environments.db.environment import DbEnvironment
+@asynccontextmanager
+async def opened(name: EnvironmentName, concurrency: int) -> AsyncIterator[Environment]:
+    """One environment for up to `concurrency` tasks at once. What it needs is imported only then.
 
-    return DbEnvironment()
+    Raises OperatorError if a package or program that it needs is missing.
+    """
+    match name:
+        case "db":
+            from agentlm.environments.db.environment import DbEnvironment
+
+            yield DbEnvironment()
+        case "os":
+            from agentlm.environments.os import environment as os_environment
+
+            async with os_environment.opened(concurrency) as shells:
+                yield shells
 
 
 def tasks_of(
     environment: Environment, split: Split, seed: int, limit: int, file: Path | None = None
 ) -> Iterable[Task]:
     """Up to `limit` tasks: AgentBench's from a file, else generated ones."""
-    return islice(
-        environment.load(file, split) if file else environment.generate(split, seed), limit
-    )
+    tasks = environment.load(file, split) if file else environment.generate(split, seed)
+    return islice(tasks, limit)

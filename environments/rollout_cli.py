@@ -13,7 +13,7 @@ from pydantic import Field
 from pydantic_settings import CliToggleFlag, SettingsConfigDict
 from rich.console import Console
 
-from agentlm.environments.catalogue import EnvironmentName, find, tasks_of
+from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of
 from agentlm.environments.demonstration import demonstration
 from agentlm.environments.display import Display
 from agentlm.environments.model_player import Decoding, connected
@@ -91,7 +91,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _run(settings: RolloutSettings) -> int:
-    environment = find(settings.env)
+    async with opened(settings.env, settings.concurrency) as environment:
+        return await _play(settings, environment)
+
+
+async def _play(settings: RolloutSettings, environment: Environment) -> int:
     tasks = tasks_of(environment, settings.split, settings.seed, settings.limit, settings.tasks)
     shown = await demonstration(environment, settings.seed) if settings.one_shot else ()
     display = Display(Console(stderr=True), settings.limit * settings.tries)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from random import Random
 
-from agentlm.environments.db.names import pool
 from agentlm.environments.db.templates import Identifier, TableKind, Value
+from agentlm.environments.names import pool
 from agentlm.environments.task import Split
 
 _TYPES = {"int": "INTEGER", "money": "REAL"}

@@ -16,7 +16,6 @@ from typing import Any
 from agentlm.environments.db import chinook
 from agentlm.environments.db.bindings import Table, bind, make_table
 from agentlm.environments.db.database import Database
-from agentlm.environments.db.names import pool
 from agentlm.environments.db.templates import (
     Skill,
     Template,
@@ -27,6 +26,7 @@ from agentlm.environments.db.templates import (
     table_kinds,
     templates,
 )
+from agentlm.environments.names import pool
 from agentlm.environments.splits import in_split, task_random
 from agentlm.environments.task import Action, Move, Split, Task
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import yaml
-
+from agentlm.environments.data_files import read_yaml
 from agentlm.environments.db.database import quoted
 from agentlm.environments.task import Split
 from agentlm.messages import Frozen
+
+_PACKAGE = "agentlm.environments.db"
 
 Value = str | int | float
 
@@ -86,14 +86,16 @@ def skills() -> dict[str, Skill]:
     """All skills by name."""
     named: dict[str, Skill] = {}
     for file in ("select.yaml", "write.yaml", "chinook.yaml"):
-        named |= {name: Skill.model_validate(it) for name, it in read_yaml(file).items()}
+        named |= {name: Skill.model_validate(it) for name, it in read_yaml(_PACKAGE, file).items()}
     return named
 
 
 @cache
 def table_kinds(split: Split) -> tuple[TableKind, ...]:
     """The kinds of table in a split."""
-    return tuple(TableKind.model_validate(fields) for fields in read_yaml("tables.yaml")[split])
+    return tuple(
+        TableKind.model_validate(fields) for fields in read_yaml(_PACKAGE, "tables.yaml")[split]
+    )
 
 
 def templates(split: Split) -> dict[str, list[Template]]:
@@ -128,10 +130,3 @@ def _sql(value: Value) -> str:
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
     return repr(value)
-
-
-def read_yaml(file: str) -> dict[str, Any]:
-    """One of this package's data files."""
-    text = (files(__package__) / file).read_text(encoding="utf-8")
-    loaded: dict[str, Any] = yaml.safe_load(text)
-    return loaded

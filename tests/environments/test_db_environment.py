@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from agentlm.environments.db.environment import DbEnvironment
-from agentlm.environments.names import pool
 from agentlm.environments.db.scoring import answers_match, parse_answer
 from agentlm.environments.db.templates import skills, table_kinds, templates
+from agentlm.environments.names import pool
 from agentlm.environments.play import play
 from agentlm.environments.players import EmptyPlayer, GoldPlayer, RandomPlayer
 from agentlm.environments.task import Split, Task

@@ -1,0 +1,1 @@
+"""The knowledge graph environment: questions of several hops over WordNet and GeoNames."""
