@@ -32,7 +32,14 @@ COMMANDS = {
     "models": Command("agentlm.models_cli:main", "cpu", "list, show, pull, add and remove models"),
     "finetune": Command("agentlm.finetune.main:main", "train", "train a successor from the log"),
     "rollout": Command(
-        "agentlm.environments.rollout_cli:main", "tools", "play tasks, leave scored trajectories"
+        "agentlm.environments.rollout_cli:main",
+        "environments",
+        "play tasks, leave scored trajectories",
+    ),
+    "eval": Command(
+        "agentlm.environments.eval_cli:main",
+        "environments",
+        "measure a model on tasks, beside the one it came from",
     ),
 }
 

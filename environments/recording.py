@@ -54,6 +54,24 @@ class ServerRecorder:
         return run.trajectory_id
 
 
+class OutcomeRecorder:
+    """Tells our server how a run ended and not how well: what has no reward is never trained on."""
+
+    def __init__(self, player: ModelPlayer) -> None:
+        self._player = player
+
+    async def keep(self, run: Play) -> str | None:
+        """Post the outcome."""
+        if run.trajectory_id is not None:
+            await self._player.score(
+                run.trajectory_id,
+                reward=None,
+                outcome=run.outcome,
+                error_classes=run.error_classes,
+            )
+        return run.trajectory_id
+
+
 class StoreRecorder:
     """Writes the run into the log as imported text."""
 

@@ -14,3 +14,9 @@ def agentbench() -> Path:
     if not _AGENTBENCH.is_dir():
         pytest.skip(f"AgentBench's task files are not at {_AGENTBENCH}")
     return _AGENTBENCH
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.0)
+    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.0)

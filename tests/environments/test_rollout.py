@@ -4,102 +4,36 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
-from werkzeug import Request, Response
 
 from agentlm.environments.db.environment import DbEnvironment
 from agentlm.environments.error_classes import Exchange, babbles, classify, complaint
 from agentlm.environments.model_player import Decoding, connected
 from agentlm.environments.play import play
 from agentlm.environments.rollout_cli import main
-from agentlm.environments.task import Task
 from agentlm.errors import OperatorError
 from agentlm.messages import ToolCall
 from agentlm.store import Selection, Store
 from agentlm.trajectory import Outcome, Trajectory
+from experts import StandIn, stand_in
 
 ENVIRONMENT = DbEnvironment()
 COUNT = 6
 
 
-@dataclass
-class StandIn:
-    """An OpenAI-compatible server whose model plays the experts' moves."""
-
-    tasks: dict[str, Task]
-    ours: bool = True
-    """Name trajectories, as our own server does."""
-    failures: int = 0
-    """Requests to answer with 500 first."""
-    reply: dict[str, Any] | None = None
-    """Say this instead, always."""
-    requests: list[dict[str, Any]] = field(default_factory=list)
-    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def complete(self, request: Request) -> Response:
-        if self.failures:
-            self.failures -= 1
-            return Response(json.dumps({"error": {"message": "down"}}), 500)
-        body = request.get_json()
-        self.requests.append(body)
-        task = self.tasks[body["metadata"]["task_id"]]
-        turn = sum(message["role"] == "assistant" for message in body["messages"])
-        message = self.reply or self._move(task, turn)
-        headers = {"x-trajectory-id": f"traj_{task.id}"} if self.ours else {}
-        reason = "tool_calls" if message.get("tool_calls") else "stop"
-        completion = {
-            "id": "chatcmpl-1",
-            "object": "chat.completion",
-            "created": 1,
-            "model": body["model"],
-            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
-            "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
-        }
-        return Response(json.dumps(completion), headers=headers, mimetype="application/json")
-
-    def _move(self, task: Task, turn: int) -> dict[str, Any]:
-        move = task.gold[turn]
-        message: dict[str, Any] = {"role": "assistant", "reasoning_content": move.thought}
-        if move.action is None:
-            return message | {"content": move.answer}
-        function = {"name": move.action.name, "arguments": json.dumps(move.action.arguments)}
-        call = {"id": f"call_{task.id}_{turn}", "type": "function", "function": function}
-        return message | {"content": None, "tool_calls": [call]}
-
-    def score(self, request: Request) -> Response:
-        self.scores[request.path.split("/")[-2]] = request.get_json()
-        return Response("{}", mimetype="application/json")
-
-
 @pytest.fixture
 def server(httpserver: HTTPServer) -> StandIn:
-    tasks = {task.id: task for task in islice(ENVIRONMENT.generate("train"), COUNT)}
-    stand_in = StandIn(tasks)
-    httpserver.expect_request("/v1/models").respond_with_json({"object": "list", "data": []})
-    httpserver.expect_request("/v1/chat/completions").respond_with_handler(stand_in.complete)
-    for task_id in tasks:
-        httpserver.expect_request(f"/v1/trajectories/traj_{task_id}/score").respond_with_handler(
-            stand_in.score
-        )
-    return stand_in
+    return stand_in(httpserver, "train", COUNT)
 
 
 @pytest.fixture
 def arguments(httpserver: HTTPServer, tmp_path: Path) -> list[str]:
     where = ["--url", httpserver.url_for(""), "--data-dir", str(tmp_path)]
     return ["--env", "db", "--model", "m", "-n", str(COUNT), *where]
-
-
-@pytest.fixture
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.0)
-    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.0)
 
 
 @asynccontextmanager

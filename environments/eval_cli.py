@@ -1,0 +1,234 @@
+"""`agentlm eval`: success on tasks that were never trained on, base beside candidate."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import CliToggleFlag, SettingsConfigDict
+from rich.console import Console
+
+from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of
+from agentlm.environments.demonstration import demonstration
+from agentlm.environments.display import Display
+from agentlm.environments.evaluation.report import Difference, Report, difference_of, row_of
+from agentlm.environments.evaluation.show import save, tables
+from agentlm.environments.model_player import Decoding, connected
+from agentlm.environments.progress import Progress, Result
+from agentlm.environments.recording import OutcomeRecorder
+from agentlm.environments.rollout import Rollout
+from agentlm.environments.task import Environment, Split, Task
+from agentlm.settings import Settings, parse
+
+_CONSTRAINED: dict[str, bool | None] = {
+    "unconstrained": False,
+    "constrained": True,
+    "default": None,
+}
+
+
+class EvalSettings(Settings):
+    """Measure a model on tasks that it was not trained on, and beside it the model it came from.
+
+    agentlm eval --env db,os --url http://localhost:8000 --model mine --base smollm2-135m -n 100
+
+    Runs are never rewarded in the log, so they can't be trained on. The same command goes on after
+    an interruption.
+    """
+
+    model_config = SettingsConfigDict(cli_shortcuts={"limit": "n"})
+
+    env: tuple[EnvironmentName, ...] = ("db", "os")
+    """Families of tasks."""
+    url: str = "http://127.0.0.1:8000"
+    """An OpenAI-compatible server."""
+    model: str
+    """The model to measure."""
+    base: str | None = None
+    """A second model of the same server, measured on the same tasks."""
+    api_key: str | None = None
+    """Key for the server."""
+    split: Split = "test"
+    """Which tasks."""
+    tasks: Path | None = None
+    """A task file of AgentBench, instead of generated tasks."""
+    limit: int = Field(100, ge=1)
+    """Tasks of each family."""
+    tries: int = Field(1, ge=1)
+    """Tries per task."""
+    decoding: Literal["both", "unconstrained", "constrained", "default"] = "both"
+    """Whether our server holds the model to the form of a call; `default` does not ask for either,
+    for servers that don't know the question."""
+    concurrency: int = Field(8, ge=1)
+    """Tries at a time."""
+    retries: int = Field(2, ge=0)
+    """How often a try is played again after a failure that is not the model's."""
+    seed: int = 0
+    """Of the tasks, the model's sampling and the bootstrap."""
+    temperature: float = Field(0.0, ge=0)
+    """0 always takes the likeliest token."""
+    max_tokens: int = Field(512, ge=1)
+    """Tokens that the model may write per turn."""
+    one_shot: CliToggleFlag[bool] = False
+    """Show a solved training task before each task."""
+    name: str | None = None
+    """Of this evaluation's directory; the default says what is measured."""
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """What one row of the report is made of."""
+
+    environment: EnvironmentName
+    decoding: str
+    model: str
+
+
+@dataclass(frozen=True)
+class _Measured:
+    results: list[Result]
+    asked: int
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    settings = parse(EvalSettings, argv or [], "agentlm eval")
+    settings.prepare_data_dir()
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: EvalSettings) -> int:
+    console = Console()
+    measured: dict[_Cell, _Measured] = {}
+    for name in settings.env:
+        async with opened(name, settings.concurrency) as environment:
+            tasks = list(
+                tasks_of(environment, settings.split, settings.seed, settings.limit, settings.tasks)
+            )
+            for decoding, model in product(_decodings(settings), _models(settings)):
+                cell = _Cell(name, decoding, model)
+                results = await _measure(settings, environment, tasks, cell)
+                measured[cell] = _Measured(results, asked=len(tasks) * settings.tries)
+    report = _report(settings, measured)
+    for table in tables(report):
+        console.print(table)
+    data, picture = save(report, _directory(settings))
+    console.print(f"{data}\n{picture}", soft_wrap=True)
+    if not report.complete:
+        console.print("incomplete: some tries failed; run the same command again to repeat them")
+    return 0 if report.complete else 1
+
+
+async def _measure(
+    settings: EvalSettings, environment: Environment, tasks: list[Task], cell: _Cell
+) -> list[Result]:
+    decoding = Decoding(
+        temperature=settings.temperature,
+        max_tokens=settings.max_tokens,
+        constrained=_CONSTRAINED[cell.decoding],
+        seed=settings.seed,
+    )
+    shown = await demonstration(environment, settings.seed) if settings.one_shot else ()
+    metadata = {"player": "model", "evaluation": _name(settings)}
+    display = Display(Console(stderr=True), len(tasks) * settings.tries)
+    path = (
+        _directory(settings) / f"{_safe(f'{cell.environment}-{cell.decoding}-{cell.model}')}.jsonl"
+    )
+    async with connected(
+        settings.url, cell.model, decoding, api_key=settings.api_key, metadata=metadata
+    ) as player:
+        with Progress(path, _plan(settings, cell)) as progress, display:
+            display.count(progress.results.values())
+            rollout = Rollout(
+                environment,
+                player,
+                OutcomeRecorder(player),
+                progress,
+                concurrency=settings.concurrency,
+                retries=settings.retries,
+                shown=shown,
+                on_result=display.add,
+            )
+            await rollout.run(tasks, settings.tries)
+            wanted = {task.id for task in tasks}
+            return [
+                result
+                for (task_id, attempt), result in sorted(progress.results.items())
+                if task_id in wanted and attempt < settings.tries
+            ]
+
+
+def _report(settings: EvalSettings, measured: dict[_Cell, _Measured]) -> Report:
+    return Report(
+        settings=settings.model_dump(mode="json", exclude={"api_key", "data_dir", "store_url"}),
+        rows=tuple(
+            row_of(
+                found.results,
+                environment=cell.environment,
+                model=cell.model,
+                decoding=cell.decoding,
+                asked=found.asked,
+            )
+            for cell, found in measured.items()
+        ),
+        differences=tuple(_differences(settings, measured)),
+    )
+
+
+def _differences(settings: EvalSettings, measured: dict[_Cell, _Measured]) -> Iterator[Difference]:
+    base = settings.base
+    if base is None:
+        return
+    for name, decoding in product(settings.env, _decodings(settings)):
+        yield difference_of(
+            measured[_Cell(name, decoding, base)].results,
+            measured[_Cell(name, decoding, settings.model)].results,
+            names=(base, settings.model),
+            environment=name,
+            decoding=decoding,
+            seed=settings.seed,
+        )
+
+
+def _decodings(settings: EvalSettings) -> list[str]:
+    """The headline comes first: unconstrained."""
+    if settings.decoding == "both":
+        return ["unconstrained", "constrained"]
+    return [settings.decoding]
+
+
+def _models(settings: EvalSettings) -> list[str]:
+    return [*([settings.base] if settings.base else []), settings.model]
+
+
+def _plan(settings: EvalSettings, cell: _Cell) -> dict[str, object]:
+    """What a continued evaluation must agree on; its size may change."""
+    return {
+        "evaluation": cell.environment,
+        "model": cell.model,
+        "decoding": cell.decoding,
+        "split": settings.split,
+        "tasks": str(settings.tasks) if settings.tasks else None,
+        "seed": settings.seed,
+        "temperature": settings.temperature,
+        "max_tokens": settings.max_tokens,
+        "one_shot": settings.one_shot,
+    }
+
+
+def _name(settings: EvalSettings) -> str:
+    return settings.name or _safe(f"{settings.model}-{settings.split}-{settings.seed}")
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text)
+
+
+def _directory(settings: EvalSettings) -> Path:
+    return settings.data_dir / "evaluations" / _name(settings)

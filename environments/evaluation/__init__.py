@@ -1,0 +1,1 @@
+"""How anyone knows that a model got better: success with intervals, and general ability beside."""

@@ -1,0 +1,153 @@
+"""What an evaluation says: a row per set, model and way of decoding, and base beside candidate.
+
+A try whose infrastructure failed is not in any rate. A row with such tries, or with fewer tries
+than were asked for, says that it is incomplete.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+from agentlm.environments.error_classes import ERROR_CLASSES
+from agentlm.environments.evaluation.statistics import Interval, paired_bootstrap, wilson
+from agentlm.environments.progress import Result
+from agentlm.messages import Frozen
+from agentlm.trajectory import Outcome
+
+
+class Row(Frozen):
+    """One model on one set of tasks, decoded one way."""
+
+    environment: str
+    model: str
+    decoding: str
+    asked: int
+    """Tries that were asked for."""
+    judged: int
+    """Tries that have a result."""
+    failed: int
+    """Tries that the infrastructure failed."""
+    success: float
+    """Share of solved tries."""
+    interval: Interval
+    """Wilson's 95% interval; the trials are the tasks, as tries at one task are not independent."""
+    reward: float
+    """Mean reward: for graded rewards (F1) more than the success."""
+    error_classes: dict[str, float]
+    """Share of the tries that show each class."""
+    outcomes: dict[str, int]
+    families: dict[str, tuple[int, int]]
+    """Kind of task → (solved, judged)."""
+    turns: float
+    prompt_tokens: float
+    completion_tokens: float
+    seconds: float
+    """Means per try."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every try that was asked for has a result."""
+        return self.judged == self.asked
+
+
+class Difference(Frozen):
+    """Candidate minus base on the same tasks."""
+
+    environment: str
+    decoding: str
+    base: str
+    candidate: str
+    tasks: int
+    """Tasks that both have a result for."""
+    difference: float
+    interval: Interval
+    """Paired bootstrap, 95%."""
+
+
+class Report(Frozen):
+    """All of one evaluation."""
+
+    settings: dict[str, object]
+    rows: tuple[Row, ...]
+    differences: tuple[Difference, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether no row lacks a try."""
+        return all(row.complete for row in self.rows)
+
+
+def row_of(
+    results: Iterable[Result], *, environment: str, model: str, decoding: str, asked: int
+) -> Row:
+    """Sum up the tries of one row."""
+    every = list(results)
+    judged = [result for result in every if result.outcome is not Outcome.ERROR]
+    success = _mean(result.success for result in judged)
+    tasks = len({result.task_id for result in judged})
+    return Row(
+        environment=environment,
+        model=model,
+        decoding=decoding,
+        asked=asked,
+        judged=len(judged),
+        failed=len(every) - len(judged),
+        success=success,
+        interval=wilson(success, tasks),
+        reward=_mean(result.reward or 0.0 for result in judged),
+        error_classes={
+            name: _mean(name in result.error_classes for result in judged) for name in ERROR_CLASSES
+        },
+        outcomes=dict(Counter(result.outcome.value for result in every)),
+        families=_families(judged),
+        turns=_mean(result.turns for result in judged),
+        prompt_tokens=_mean(result.prompt_tokens for result in judged),
+        completion_tokens=_mean(result.completion_tokens for result in judged),
+        seconds=_mean(result.seconds for result in judged),
+    )
+
+
+def difference_of(
+    base: Sequence[Result],
+    candidate: Sequence[Result],
+    *,
+    names: tuple[str, str],
+    environment: str,
+    decoding: str,
+    seed: int,
+) -> Difference:
+    """Compare on the tasks that both have a result for."""
+    before, after = _by_task(base), _by_task(candidate)
+    both = sorted(before.keys() & after.keys())
+    differences = [after[task] - before[task] for task in both]
+    return Difference(
+        environment=environment,
+        decoding=decoding,
+        base=names[0],
+        candidate=names[1],
+        tasks=len(both),
+        difference=_mean(differences),
+        interval=paired_bootstrap(differences, seed),
+    )
+
+
+def _families(judged: Iterable[Result]) -> dict[str, tuple[int, int]]:
+    grouped: dict[str, list[bool]] = defaultdict(list)
+    for result in judged:
+        grouped[result.family].append(result.success)
+    return {name: (sum(solved), len(solved)) for name, solved in sorted(grouped.items())}
+
+
+def _by_task(results: Iterable[Result]) -> Mapping[str, float]:
+    grouped: dict[str, list[float]] = defaultdict(list)
+    for result in results:
+        if result.outcome is not Outcome.ERROR:
+            grouped[result.task_id].append(result.success)
+    return {task: fmean(solved) for task, solved in grouped.items()}
+
+
+def _mean(values: Iterable[float]) -> float:
+    every = list(values)
+    return fmean(every) if every else 0.0

@@ -1,0 +1,80 @@
+"""A stand-in for a server whose model plays the experts' moves: for tests of rollouts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from agentlm.environments.db.environment import DbEnvironment
+from agentlm.environments.task import Split, Task
+
+
+@dataclass
+class StandIn:
+    """An OpenAI-compatible server whose model plays the experts' moves."""
+
+    tasks: dict[str, Task]
+    ours: bool = True
+    """Name trajectories, as our own server does."""
+    failures: int = 0
+    """Requests to answer with 500 first."""
+    weak_models: set[str] = field(default_factory=set)
+    """These answer nonsense."""
+    reply: dict[str, Any] | None = None
+    """Say this instead, always."""
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def complete(self, request: Request) -> Response:
+        if self.failures:
+            self.failures -= 1
+            return Response(json.dumps({"error": {"message": "down"}}), 500)
+        body = request.get_json()
+        self.requests.append(body)
+        task = self.tasks[body["metadata"]["task_id"]]
+        turn = sum(message["role"] == "assistant" for message in body["messages"])
+        message = self.reply or self._move(task, turn)
+        if body["model"] in self.weak_models:
+            message = {"role": "assistant", "content": "I don't know."}
+        headers = {"x-trajectory-id": f"traj_{task.id}"} if self.ours else {}
+        reason = "tool_calls" if message.get("tool_calls") else "stop"
+        completion = {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": body["model"],
+            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+            "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
+        }
+        return Response(json.dumps(completion), headers=headers, mimetype="application/json")
+
+    def _move(self, task: Task, turn: int) -> dict[str, Any]:
+        move = task.gold[turn]
+        message: dict[str, Any] = {"role": "assistant", "reasoning_content": move.thought}
+        if move.action is None:
+            return message | {"content": move.answer}
+        function = {"name": move.action.name, "arguments": json.dumps(move.action.arguments)}
+        call = {"id": f"call_{task.id}_{turn}", "type": "function", "function": function}
+        return message | {"content": None, "tool_calls": [call]}
+
+    def score(self, request: Request) -> Response:
+        self.scores[request.path.split("/")[-2]] = request.get_json()
+        return Response("{}", mimetype="application/json")
+
+
+def stand_in(httpserver: HTTPServer, split: Split, count: int) -> StandIn:
+    """Listen at `httpserver`, knowing the first tasks of the database environment."""
+    tasks = {task.id: task for task in islice(DbEnvironment().generate(split), count)}
+    server = StandIn(tasks)
+    httpserver.expect_request("/v1/models").respond_with_json({"object": "list", "data": []})
+    httpserver.expect_request("/v1/chat/completions").respond_with_handler(server.complete)
+    for task_id in tasks:
+        httpserver.expect_request(f"/v1/trajectories/traj_{task_id}/score").respond_with_handler(
+            server.score
+        )
+    return server
