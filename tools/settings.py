@@ -55,6 +55,25 @@ class ToolSettings(Settings):
     sql_trust_role: bool = False
     """The database role itself can only read: needed where AgentLM can't make sure of that."""
 
+    web_allow: tuple[str, ...] = ()
+    """If given, the only hosts (and what is below them) that pages are fetched from."""
+    web_deny: tuple[str, ...] = ()
+    """Hosts (and what is below them) that no page is fetched from."""
+    web_ports: tuple[int, ...] = (80, 443, 8000, 8080, 8443)
+    """Ports that pages are fetched from."""
+    web_private: tuple[str, ...] = ()
+    """Private networks that may be reached all the same, such as `10.1.0.0/16`: mind who asks."""
+    web_robots: bool = True
+    """Honour robots.txt."""
+    web_page_mb: int = Field(default=4, ge=1)
+    """What is read of one page, unpacked, in MiB."""
+    web_page_chars: int = Field(default=6_000, ge=200)
+    """Characters of a page's text in one observation; the model can ask for the next."""
+    web_cache_s: float = Field(default=900.0, ge=0)
+    """Seconds that a page's text is kept for further requests."""
+    web_search: str | None = None
+    """Where `web_search` looks: URL of a SearXNG server, or path of an offline index."""
+
     def sandboxes_dir(self) -> Path:
         """Where the work directories of trajectories are."""
         return self.data_dir / "sandboxes"

@@ -19,6 +19,7 @@ from agentlm.tools.settings import ToolSettings
 from agentlm.tools.shell.files import WorkspaceFiles
 from agentlm.tools.shell.pool import checked
 from agentlm.tools.sql.tools import open_sql
+from agentlm.tools.web.tools import open_web
 
 _GRACE_S = 5.0
 """Tools keep the deadline themselves; one that has not after this long is cancelled."""
@@ -29,7 +30,7 @@ async def _open_bash(settings: ToolSettings) -> tuple[Tool, ...]:
 
 
 Opener = Callable[[ToolSettings], Awaitable[tuple[Tool, ...]]]
-FAMILIES: Mapping[str, Opener] = {"bash": _open_bash, "sql": open_sql}
+FAMILIES: Mapping[str, Opener] = {"bash": _open_bash, "sql": open_sql, "web": open_web}
 """What `{"type": …}` can name in a request, and how its tools are opened."""
 
 

@@ -1,0 +1,272 @@
+import gzip
+import json
+import zlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from agentlm.agent import ToolContext, ToolError
+from agentlm.errors import OperatorError
+from agentlm.tools.settings import ToolSettings
+from agentlm.tools.web.build_index import main as build_index
+from agentlm.tools.web.network import Reach
+from agentlm.tools.web.page import split_pages
+from agentlm.tools.web.robots import allowed, parse_robots
+from agentlm.tools.web.tools import FetchArgs, SearchArgs, WebFetch, WebSearch, open_web
+
+MakeSettings = Callable[..., ToolSettings]
+CONTEXT = ToolContext("traj_1", "me")
+PARAGRAPH = "A paragraph of an article that is long enough to be taken for one. " * 5
+ARTICLE = f"""<html><head><title>On tools</title><script>alert("no")</script></head><body>
+<nav><a href="/a">Home</a></nav><article><h1>On tools</h1><p>{PARAGRAPH}</p>
+<p>See <a href="/more">more</a>. {PARAGRAPH}</p><table><tr><td>one</td><td>two</td></tr></table>
+</article></body></html>"""
+
+
+@pytest.fixture
+async def fetch(make_settings: MakeSettings, httpserver: HTTPServer) -> AsyncIterator[WebFetch]:
+    httpserver.expect_request("/robots.txt").respond_with_data("", status=404)
+    settings = make_settings(
+        web_private=("127.0.0.1/32",), web_ports=(httpserver.port,), web_page_mb=1
+    )
+    (tool,) = await open_web(settings)
+    assert isinstance(tool, WebFetch)
+    yield tool
+    await tool.close()
+
+
+async def get(tool: WebFetch, url: str, page: int = 1) -> str:
+    return await tool.run(FetchArgs(url=url, page=page), CONTEXT)
+
+
+async def test_html_becomes_readable_markdown(fetch: WebFetch, httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/page").respond_with_data(ARTICLE, content_type="text/html")
+    text = await get(fetch, httpserver.url_for("/page"))
+    assert "# On tools" in text
+    assert "A paragraph of an article" in text
+    assert "/more" in text
+    assert "alert" not in text
+
+
+async def test_json_and_plain_text_are_shown_as_they_are(
+    fetch: WebFetch, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/data").respond_with_json({"name": "café"})
+    httpserver.expect_request("/text").respond_with_data(b"caf\xe9\x07", content_type="text/plain")
+    assert '"name": "café"' in await get(fetch, httpserver.url_for("/data"))
+    assert "caf\ufffd" in await get(fetch, httpserver.url_for("/text"))
+
+
+async def test_a_long_document_comes_in_pages_and_is_fetched_once(
+    fetch: WebFetch, httpserver: HTTPServer
+) -> None:
+    words = " ".join(str(number) for number in range(4000))
+    httpserver.expect_oneshot_request("/long").respond_with_data(words, content_type="text/plain")
+    url = httpserver.url_for("/long")
+    first = await get(fetch, url)
+    assert "[page 1 of 4; the next one is page 2]" in first
+    assert " 3999" in await get(fetch, url, page=4)
+    with pytest.raises(ToolError, match="there is no page 5"):
+        await get(fetch, url, page=5)
+
+
+async def test_redirects_are_followed_but_not_for_ever(
+    fetch: WebFetch, httpserver: HTTPServer
+) -> None:
+    def redirect(to: str) -> Response:
+        return Response(status=302, headers={"location": to})
+
+    httpserver.expect_request("/from").respond_with_response(redirect("/to"))
+    httpserver.expect_request("/to").respond_with_data("arrived", content_type="text/plain")
+    httpserver.expect_request("/loop").respond_with_response(redirect("/loop"))
+    assert "arrived" in await get(fetch, httpserver.url_for("/from"))
+    with pytest.raises(ToolError, match="more than 5 redirects"):
+        await get(fetch, httpserver.url_for("/loop"))
+
+
+async def test_what_is_no_text_is_named(fetch: WebFetch, httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/x.pdf").respond_with_data(b"%PDF", content_type="application/pdf")
+    httpserver.expect_request("/gone").respond_with_data("", status=410)
+    with pytest.raises(ToolError, match=r"application/pdf \(4 bytes\)"):
+        await get(fetch, httpserver.url_for("/x.pdf"))
+    with pytest.raises(ToolError, match="410 GONE"):
+        await get(fetch, httpserver.url_for("/gone"))
+
+
+async def test_robots_txt_is_honoured_unless_told_otherwise(
+    fetch: WebFetch, httpserver: HTTPServer, make_settings: MakeSettings
+) -> None:
+    httpserver.clear()
+    httpserver.expect_request("/robots.txt").respond_with_data("User-agent: *\nDisallow: /private")
+    httpserver.expect_request("/private").respond_with_data("secret", content_type="text/plain")
+    url = httpserver.url_for("/private")
+    with pytest.raises(ToolError, match="does not want /private to be read by programs"):
+        await get(fetch, url)
+    port, private = (httpserver.port,), ("127.0.0.1/32",)
+    rude = WebFetch(make_settings(web_private=private, web_ports=port, web_robots=False))
+    assert "secret" in await get(rude, url)
+    await rude.close()
+
+
+def test_robots_rules_by_the_longest_match() -> None:
+    text = """
+    User-agent: other
+    Disallow: /
+    User-agent: agentlm
+    User-agent: third
+    Disallow: /a  # comment
+    Allow: /a/public
+    Disallow: /*.pdf$
+    """
+    rules = parse_robots(text, "AgentLM")
+    assert not allowed(rules, "/a/x")
+    assert allowed(rules, "/a/public/x")
+    assert not allowed(rules, "/b/c.pdf")
+    assert allowed(rules, "/b/c.pdf?x")
+    assert allowed(parse_robots("", "AgentLM"), "/")
+
+
+async def test_cookies_are_not_kept(fetch: WebFetch, httpserver: HTTPServer) -> None:
+    seen = []
+
+    def answer(request: Request) -> Response:
+        seen.append(dict(request.cookies))
+        return Response("x", content_type="text/plain", headers={"set-cookie": "id=1"})
+
+    httpserver.expect_request("/1").respond_with_handler(answer)
+    httpserver.expect_request("/2").respond_with_handler(answer)
+    await get(fetch, httpserver.url_for("/1"))
+    await get(fetch, httpserver.url_for("/2"))
+    assert seen == [{}, {}]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_decompression_bomb_is_read_up_to_the_limit(
+    fetch: WebFetch, httpserver: HTTPServer, encoding: str
+) -> None:
+    packed = (gzip if encoding == "gzip" else zlib).compress(b"bomb " * 20_000_000)
+    httpserver.expect_request("/bomb").respond_with_data(
+        packed, content_type="text/plain", headers={"content-encoding": encoding}
+    )
+    assert "bomb" in await get(fetch, httpserver.url_for("/bomb"))
+    last = await get(fetch, httpserver.url_for("/bomb"), page=175)
+    assert "longer than is read" in last
+
+
+async def test_layers_of_packing_are_refused(fetch: WebFetch, httpserver: HTTPServer) -> None:
+    for number, encoding in enumerate(("gzip, gzip", "br", "zstd")):
+        httpserver.expect_request(f"/{number}").respond_with_data(
+            b"x", content_type="text/plain", headers={"content-encoding": encoding}
+        )
+        with pytest.raises(ToolError, match="packed as"):
+            await get(fetch, httpserver.url_for(f"/{number}"))
+
+
+@pytest.mark.parametrize(
+    "html", ["<div>" * 150_000, "<a " + "x=1 " * 200_000, "<table><tr><td>" * 50_000]
+)
+async def test_html_bombs_do_not_stop_the_next_page(
+    fetch: WebFetch, httpserver: HTTPServer, html: str
+) -> None:
+    httpserver.expect_request("/bomb").respond_with_data(html, content_type="text/html")
+    httpserver.expect_request("/page").respond_with_data(ARTICLE, content_type="text/html")
+    with suppress(ToolError):
+        await get(fetch, httpserver.url_for("/bomb"))
+    assert "# On tools" in await get(fetch, httpserver.url_for("/page"))
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("file:///etc/passwd", "not an http or https address"),
+        ("gopher://example.org/", "not an http or https address"),
+        ("http://", "not an http"),
+        ("http://user:password@example.org/", "user name or password"),
+        ("http://example.org:22/", "port 22"),
+        ("http://exa mple.org/", "not an address|hosts that are fetched"),
+        ("https://sub.forbidden.example/", "list of hosts that are not fetched"),
+        ("https://elsewhere.example/", "not on the list of hosts that are fetched"),
+        ("https://" + "a" * 2000 + ".example/", "not an address|resolved|hosts that are fetched"),
+    ],
+)
+async def test_addresses_that_are_not_fetched(
+    make_settings: MakeSettings, url: str, why: str
+) -> None:
+    allow = ("example.org", "forbidden.example")
+    fetch = WebFetch(make_settings(web_allow=allow, web_deny=("forbidden.example",)))
+    with pytest.raises(ToolError, match=why):
+        await get(fetch, url)
+    await fetch.close()
+
+
+def test_only_public_addresses_are_in_reach() -> None:
+    reach = Reach(["10.1.0.0/16"])
+    for address in ("1.1.1.1", "2606:4700::1111", "10.1.2.3"):
+        assert reach.allows(address), address
+    for address in ("10.2.0.1", "64:ff9b::7f00:1", "::ffff:8.8.8.8", "2002:7f00:1::", "fe80::1%lo"):
+        assert not reach.allows(address), address
+
+
+def test_pages_break_between_paragraphs_and_lose_nothing() -> None:
+    text = "\n\n".join(f"Paragraph {number}. " + "word " * 30 for number in range(50))
+    pages = split_pages(text, 1000)
+    assert all(len(page) <= 1000 for page in pages)
+    assert " ".join(" ".join(pages).split()) == " ".join(text.split())
+    assert all(page.startswith("Paragraph") for page in pages)
+
+
+async def test_an_offline_index_is_searched_and_read(
+    make_settings: MakeSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "bees.md").write_text("# Bees\n\nHoney bees dance to tell of flowers.")
+    (tmp_path / "docs" / "ants.html").write_text(ARTICLE.replace("tools", "ants"))
+    build_in_thread(tmp_path)
+    assert "2 pages" in capsys.readouterr().out
+    fetch, search = await open_web(make_settings(web_search=str(tmp_path / "index.db")))
+    assert isinstance(search, WebSearch)
+    assert isinstance(fetch, WebFetch)
+    found = await search.run(SearchArgs(query='dancing "bees" OR ('), CONTEXT)
+    assert found.startswith("1. Bees\n   https://docs.example/bees.md\n   ")
+    assert "tell of flowers" in await get(fetch, "https://docs.example/bees.md")
+    assert await search.run(SearchArgs(query="zebra"), CONTEXT) == "(nothing found)"
+    await search.close()
+    await fetch.close()
+
+
+def build_in_thread(folder: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    arguments = [str(folder / "index.db"), str(folder / "docs"), "--url", "https://docs.example/"]
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(build_index, arguments).result() == 0
+
+
+async def test_searxng_answers_and_its_failure_is_told(
+    make_settings: MakeSettings, httpserver: HTTPServer
+) -> None:
+    hit = {"title": "Bees", "url": "https://bees.example/", "content": "All\nabout bees."}
+    httpserver.expect_oneshot_request(
+        "/search", query_string={"q": "bees", "format": "json"}
+    ).respond_with_json({"results": [hit]})
+    _, search = await open_web(make_settings(web_search=httpserver.url_for("/")))
+    assert isinstance(search, WebSearch)
+    found = await search.run(SearchArgs(query="bees"), CONTEXT)
+    assert found == "1. Bees\n   https://bees.example/\n   All about bees."
+    with pytest.raises(ToolError, match="the search service failed"):
+        await search.run(SearchArgs(query="ants"), CONTEXT)
+    httpserver.expect_request("/search").respond_with_data(json.dumps({"results": 3}))
+    with pytest.raises(ToolError, match="the search service failed"):
+        await search.run(SearchArgs(query="wasps"), CONTEXT)
+    await search.close()
+
+
+async def test_a_search_backend_that_is_none_is_the_operators_error(
+    make_settings: MakeSettings,
+) -> None:
+    with pytest.raises(OperatorError, match="neither a URL nor an existing index"):
+        await open_web(make_settings(web_search="/nowhere.db"))

@@ -1,0 +1,136 @@
+"""Fetching a page: where it may lead, what of it is read, and what robots.txt says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpcore
+import httpx
+
+from agentlm.agent import ToolError
+from agentlm.tools.settings import MEBIBYTE, ToolSettings
+from agentlm.tools.web.body import ACCEPTED, BodyRefused, read_body
+from agentlm.tools.web.network import AddressRefused, PublicTransport, Reach
+from agentlm.tools.web.robots import Robots
+
+AGENT = "AgentLM"
+_REDIRECTS = 5
+_URL_CHARS = 2048
+
+_ROBOTS_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What an address gave in the end."""
+
+    url: str
+    """After redirects."""
+    content_type: str
+    charset: str | None
+    body: bytes
+    cut: bool
+    """There was more than is read."""
+
+
+class Fetcher:
+    """Fetches public pages. Remembers no cookie and sends no credentials."""
+
+    def __init__(self, settings: ToolSettings) -> None:
+        self._settings = settings
+        self._reach = Reach(settings.web_private)
+        self._client = httpx.AsyncClient(
+            transport=PublicTransport(self._reach),
+            timeout=httpx.Timeout(settings.tool_timeout_s),
+            headers={"user-agent": AGENT, "accept-encoding": ACCEPTED},
+            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+            trust_env=False,
+        )
+        self._robots = Robots(AGENT, self._robots_file) if settings.web_robots else None
+
+    async def fetch(self, address: str) -> Fetched:
+        """Raises ToolError that says why the page can't be had."""
+        try:
+            return await self._follow(self._checked(address))
+        except AddressRefused as error:
+            raise ToolError(f"{error}: only public addresses can be reached") from error
+        except BodyRefused as error:
+            raise ToolError(f"the page can't be read: {error}") from error
+        except (httpx.HTTPError, httpx.InvalidURL, *_NETWORK_ERRORS) as error:
+            reason = str(error) or type(error).__name__
+            raise ToolError(f"the page can't be fetched: {reason}") from error
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    async def _follow(self, url: httpx.URL) -> Fetched:
+        for _ in range(_REDIRECTS + 1):
+            if self._robots and not await self._robots.allows(url):
+                raise ToolError(f"{url.host} does not want {url.path} to be read by programs")
+            async with self._client.stream("GET", url) as response:
+                location = response.headers.get("location")
+                if not (response.is_redirect and location):
+                    return await self._read(response)
+                url = self._checked(str(url.join(location)))
+        raise ToolError(f"more than {_REDIRECTS} redirects")
+
+    async def _read(self, response: httpx.Response) -> Fetched:
+        if not response.is_success:
+            status = f"{response.status_code} {response.reason_phrase}"
+            raise ToolError(f"{response.url} answered {status}")
+        body, cut = await read_body(
+            response.aiter_raw(),
+            response.headers.get("content-encoding", ""),
+            self._settings.web_page_mb * MEBIBYTE,
+        )
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return Fetched(str(response.url), kind, response.charset_encoding, body, cut)
+
+    async def _robots_file(self, url: httpx.URL) -> tuple[int, bytes]:
+        """Status and text. Redirects of it are not followed: then nothing is known."""
+        async with self._client.stream("GET", url) as response:
+            encoding = response.headers.get("content-encoding", "")
+            body, _ = await read_body(response.aiter_raw(), encoding, _ROBOTS_BYTES)
+            return response.status_code, body
+
+    def _checked(self, address: str) -> httpx.URL:
+        """The address, if it has a form that we fetch. Where it leads is checked on connecting."""
+        if len(address) > _URL_CHARS:
+            raise ToolError(f"the address is longer than {_URL_CHARS} characters")
+        try:
+            url = httpx.URL(address)
+        except (httpx.InvalidURL, UnicodeError, ValueError) as error:
+            raise ToolError(f"{address!r} is not an address: {error}") from error
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ToolError(f"{address!r} is not an http or https address")
+        if url.userinfo:
+            raise ToolError("an address with a user name or password is not fetched")
+        self._check_lists(url)
+        return url.copy_with(fragment=None)
+
+    def _check_lists(self, url: httpx.URL) -> None:
+        host = url.host.rstrip(".").lower()
+        if is_listed(host, self._settings.web_deny):
+            raise ToolError(f"{host} is on the list of hosts that are not fetched")
+        if self._settings.web_allow and not is_listed(host, self._settings.web_allow):
+            allowed = ", ".join(self._settings.web_allow)
+            raise ToolError(f"{host} is not on the list of hosts that are fetched: {allowed}")
+        port = url.port or (443 if url.scheme == "https" else 80)
+        if port not in self._settings.web_ports:
+            raise ToolError(f"port {port} is not one that pages are fetched from")
+
+
+_NETWORK_ERRORS = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+)
+
+
+def is_listed(host: str, names: Sequence[str]) -> bool:
+    """Whether a host is one of the names or below one of them."""
+    return any(host == name.lower() or host.endswith(f".{name.lower()}") for name in names)

@@ -1,0 +1,88 @@
+"""Search: a backend is anything that turns a query into hits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import httpx
+
+from agentlm.agent import ToolError
+from agentlm.errors import OperatorError
+from agentlm.tools.web.index import Index
+
+_SNIPPET_CHARS = 300
+_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One thing found."""
+
+    title: str
+    url: str
+    snippet: str
+
+
+class Search(Protocol):
+    """Finds pages."""
+
+    async def search(self, query: str, limit: int) -> list[Hit]:
+        """The best hits first. Raises ToolError if the backend does not answer."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections and files."""
+        ...
+
+
+class SearxngSearch:
+    """A SearXNG server that the operator runs or trusts, with its JSON format enabled."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._url = url.rstrip("/")
+        self._client = httpx.AsyncClient(timeout=timeout_s, trust_env=False)
+
+    async def search(self, query: str, limit: int) -> list[Hit]:
+        """Ask `/search?format=json`."""
+        try:
+            response = await self._client.get(
+                f"{self._url}/search", params={"q": query, "format": "json"}
+            )
+            response.raise_for_status()
+            results = response.json()["results"]
+            return [_hit(result) for result in results[:limit]]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ToolError(f"the search service failed: {type(error).__name__}") from error
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._client.aclose()
+
+
+class IndexSearch:
+    """An offline index (`index.build_index`)."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+
+    async def search(self, query: str, limit: int) -> list[Hit]:
+        """By BM25 over title and text."""
+        return [Hit(*row) for row in self._index.search(query, limit)]
+
+    async def close(self) -> None:
+        """The index is closed by who opened it."""
+
+
+def open_search(where: str, index: Index | None, timeout_s: float) -> Search:
+    """The backend that `web_search` names. Raises OperatorError if it names none."""
+    if index:
+        return IndexSearch(index)
+    if where.startswith(("http://", "https://")):
+        return SearxngSearch(where, timeout_s)
+    raise OperatorError(f"web_search: {where} is neither a URL nor an existing index")
+
+
+def _hit(result: dict[str, str]) -> Hit:
+    snippet = " ".join(str(result.get("content") or "").split())[:_SNIPPET_CHARS]
+    return Hit(str(result.get("title") or "(no title)"), str(result["url"]), snippet)
