@@ -1,6 +1,25 @@
 """Where trajectories are kept: SQLite or PostgreSQL, append-only, durable when a write returns."""
 
-from agentlm.store.contract import Continuation, Entry, Header, Selection, Source, Stats
+from agentlm.store.contract import (
+    EVERYTHING,
+    Continuation,
+    Entry,
+    Header,
+    Selection,
+    Source,
+    Stats,
+    Written,
+)
 from agentlm.store.store import Store
 
-__all__ = ["Continuation", "Entry", "Header", "Selection", "Source", "Stats", "Store"]
+__all__ = [
+    "EVERYTHING",
+    "Continuation",
+    "Entry",
+    "Header",
+    "Selection",
+    "Source",
+    "Stats",
+    "Store",
+    "Written",
+]

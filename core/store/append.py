@@ -116,7 +116,7 @@ def _copied_tokens(db: Connection, parent: int, count: int) -> tuple[int, int]:
 
 def _copy_steps(db: Connection, parent: int, child: int, count: int) -> None:
     """Copy inside the database: a long prefix never passes through this process."""
-    columns = [column for column in _s if column.name != "trajectory"]
+    columns = [column for column in _s if column.name not in ("key", "trajectory")]
     prefix = and_(_s.trajectory == parent, _s.number < count)
     source = select(literal(child), *columns).where(prefix)
     names = ["trajectory", *(column.name for column in columns)]

@@ -82,6 +82,21 @@ class Selection(Frozen):
     limit: int | None = None
 
 
+EVERYTHING = Selection(may_train_only=False)
+"""No condition at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A step as it came into the log."""
+
+    place: int
+    """Grows with every step."""
+    trajectory_id: str
+    number: int
+    step: Step
+
+
 class Stats(Frozen):
     """Counts over the log."""
 

@@ -8,8 +8,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, and_, select
+from sqlalchemy import Connection, RowMapping, Select, and_, func, select
 
+from agentlm.store.contract import Written
 from agentlm.store.headers import headers, owned_by
 from agentlm.store.rows import (
     parse_feedback,
@@ -123,6 +124,21 @@ def trained_on(db: Connection, trajectory_id: str) -> list[str]:
     """Names of the cards that were trained on a trajectory."""
     query = select(trainings.c.card).join(trajectories).where(trajectories.c.id == trajectory_id)
     return list(db.scalars(query.order_by(trainings.c.card)))
+
+
+def written(db: Connection, after: int, limit: int) -> list[Written]:
+    """Steps after a place, or the last `-after` of all; what forks copied is left out."""
+    s, t = steps.c, trajectories.c
+    own = s.number >= func.coalesce(t.parent_step, 0)
+    query = select(steps, t.id.label("trajectory_id")).join(trajectories).where(own)
+    if after < 0:
+        rows = db.execute(query.order_by(s.key.desc()).limit(-after)).mappings().all()[::-1]
+    else:
+        newer = query.where(s.key > after).order_by(s.key).limit(limit)
+        rows = db.execute(newer).mappings().all()
+    return [
+        Written(row["key"], row["trajectory_id"], row["number"], parse_step(row)) for row in rows
+    ]
 
 
 def _interactions() -> Select[Any]:

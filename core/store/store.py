@@ -17,7 +17,15 @@ from sqlalchemy import Connection, text
 
 from agentlm.store import changes, headers, queries
 from agentlm.store.append import append, call_key
-from agentlm.store.contract import Continuation, Entry, Header, Selection, Source, Stats
+from agentlm.store.contract import (
+    EVERYTHING,
+    Continuation,
+    Entry,
+    Header,
+    Selection,
+    Stats,
+    Written,
+)
 from agentlm.store.database import Database, available, open_database
 from agentlm.store.writer import Writer
 from agentlm.trajectory import Feedback, Interaction, Outcome, Trajectory
@@ -168,23 +176,26 @@ class Store:
         limit: int = 20,
         after: str | None = None,
         model: str | None = None,
-        source: Source | None = None,
-        environment: str | None = None,
-        outcomes: tuple[Outcome, ...] = (),
-        tags: Mapping[str, str] | None = None,
+        also: Selection | None = None,
     ) -> tuple[list[Header], bool]:
-        """Headers, newest first, and whether there are more. `after` is the last id seen."""
-        selection = Selection(
-            owner=owner,
-            model=model,
-            source=source,
-            environment=environment,
-            outcomes=outcomes,
-            tags=dict(tags or {}),
-            may_train_only=False,
-        )
+        """Headers, newest first, and whether there are more.
+
+        `after` is the last id seen; `also` are further conditions, its owner and limit not read.
+        """
+        wanted = (also or EVERYTHING).model_copy(update={"owner": owner})
+        if model is not None:
+            wanted = wanted.model_copy(update={"model": model})
         with self._reading() as db:
-            return headers.page(db, selection, after, limit)
+            return headers.page(db, wanted, after, limit)
+
+    def written(self, after: int, limit: int = 1000) -> list[Written]:
+        """Steps of all owners written after a place, oldest first, copied ones left out.
+
+        A negative place counts from the end: the last so many. On PostgreSQL a step of another
+        server's transaction can come to stand before a place that was read already.
+        """
+        with self._reading() as db:
+            return queries.written(db, after, limit)
 
     def select(self, selection: Selection) -> Iterator[Trajectory]:
         """Whole trajectories in the order they were begun, in constant memory.
@@ -207,7 +218,7 @@ class Store:
     def stats(self, selection: Selection | None = None) -> Stats:
         """Counts over a selection, by default the whole log."""
         with self._reading() as db:
-            return headers.stats(db, selection or Selection(may_train_only=False))
+            return headers.stats(db, selection or EVERYTHING)
 
     def _find_place(self, owner: str, conversations: Sequence[str]) -> queries.Place | None:
         with self._reading() as db:

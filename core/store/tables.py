@@ -66,8 +66,10 @@ class TrajectoryRow(Row, table=True):
 
     __tablename__ = "trajectory"
     __table_args__ = (
-        Index("trajectory_by_owner", "owner", "created", "id"),
         Index("trajectory_by_created", "created", "id"),
+        Index("trajectory_by_owner", "owner", "created", "id"),
+        Index("trajectory_by_model", "model", "created", "id"),
+        Index("trajectory_by_owner_and_model", "owner", "model", "created", "id"),
     )
 
     key: int | None = _key()
@@ -106,9 +108,12 @@ class StepRow(Row, table=True):
     """One step; its place is its number."""
 
     __tablename__ = "step"
+    __table_args__ = (UniqueConstraint("trajectory", "number"),)
 
-    trajectory: int = _trajectory(primary_key=True)
-    number: int = Field(primary_key=True)
+    key: int | None = _key()
+    """Grows as steps are written, so that new ones can be followed."""
+    trajectory: int = _trajectory()
+    number: int
     role: str = _text()
     origin: str = _text()
     started: float = _seconds()

@@ -1,6 +1,7 @@
 import asyncio
 import tracemalloc
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -43,20 +44,22 @@ async def test_a_page_is_filtered(store: Store) -> None:
     for entry in (wanted, chat(), chat(owner="bob", model="big")):
         await store.append(entry)
 
-    def ids(owner: str | None, **filters: object) -> list[str]:
-        return [header.id for header in store.page(owner, **filters)[0]]  # type: ignore[arg-type]
+    def ids(owner: str | None, **conditions: Any) -> list[str]:
+        also = Selection(may_train_only=False, **conditions)
+        return [header.id for header in store.page(owner, also=also)[0]]
 
     assert len(ids(None)) == 3
     assert len(ids(None, model="big")) == 2
-    for filters in (
+    for conditions in (
         {"model": "big"},
         {"source": "agent"},
         {"environment": "db"},
         {"tags": {"run": "7"}},
     ):
-        assert ids("ann", **filters) == [wanted.trajectory.id]
+        assert ids("ann", **conditions) == [wanted.trajectory.id]
     assert ids("ann", tags={"run": "8"}) == []
     assert ids("ann", outcomes=(Outcome.LIMIT,)) == []
+    assert [header.id for header in store.page("ann", model="big")[0]] == [wanted.trajectory.id]
 
 
 async def test_a_page_after_somebody_else_s_trajectory_is_not_found(store: Store) -> None:
@@ -234,3 +237,21 @@ async def test_stats_count_everything(store: Store) -> None:
     assert stats.models == {"a": 1, "b": 1, "tiny": 1}
     assert stats.error_classes == {"refusal": 1}
     assert store.stats(Selection(model="nobody")).mean_reward is None
+
+
+async def test_what_is_written_can_be_followed(store: Store) -> None:
+    parent = chat(ids=[1])
+    await store.append(parent)
+    seen = store.written(-1)
+    child = fork(parent, 2, ids=[2])
+    await store.append(child)
+
+    news = store.written(seen[-1].place)
+
+    assert [one.step for one in seen] == [parent.steps[1]]
+    assert [(one.trajectory_id, one.number, one.step) for one in news] == [
+        (child.trajectory.id, 2, child.steps[0]),
+        (child.trajectory.id, 3, child.steps[1]),
+    ]
+    assert store.written(news[-1].place) == []
+    assert len(store.written(-100)) == 4

@@ -73,13 +73,17 @@ def _create_trajectory() -> None:
         sa.Column("tools", sa.Text, nullable=False),
         sa.Column("metadata", sa.Text, nullable=False),
     )
-    op.create_index("trajectory_by_owner", "trajectory", ["owner", "created", "id"])
-    op.create_index("trajectory_by_created", "trajectory", ["created", "id"])
+    newest = ["created", "id"]
+    op.create_index("trajectory_by_created", "trajectory", newest)
+    op.create_index("trajectory_by_owner", "trajectory", ["owner", *newest])
+    op.create_index("trajectory_by_model", "trajectory", ["model", *newest])
+    op.create_index("trajectory_by_owner_and_model", "trajectory", ["owner", "model", *newest])
 
 
 def _create_step() -> None:
     op.create_table(
         "step",
+        _key(),
         _trajectory(),
         sa.Column("number", sa.Integer, nullable=False),
         sa.Column("role", sa.Text, nullable=False),
@@ -92,7 +96,7 @@ def _create_step() -> None:
         sa.Column("logprobs", sa.LargeBinary),
         sa.Column("single_choice", sa.LargeBinary),
         sa.Column("body", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("trajectory", "number"),
+        sa.UniqueConstraint("trajectory", "number"),
     )
 
 
