@@ -138,7 +138,9 @@ class Choice:
 
     def take_tokens(self) -> list[Token]:
         """The answer's tokens since the last time; for `logprobs`."""
-        taken, self.tokens = self.tokens, []
+        # The policy holds on to this very list.
+        taken = list(self.tokens)
+        self.tokens.clear()
         return taken
 
     def _policy(self) -> EnginePolicy:
