@@ -228,7 +228,8 @@ def server_families(tools: Sequence[WireTool] | None) -> tuple[str, ...]:
 # Fields of OpenAI's that change nothing about what a model here answers.
 _WITHOUT_EFFECT = {
     *("parallel_tool_calls", "reasoning_effort", "verbosity", "service_tier", "prediction"),
-    *("prompt_cache_key", "prompt_cache_retention", "safety_identifier", "stream"),
+    *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+    *("safety_identifier", "stream"),
 }
 _KNOWN = set(ChatRequest.model_fields) | _WITHOUT_EFFECT
 
