@@ -72,7 +72,7 @@ def _gguf_file(package: str) -> Path:
 def _convert_gguf(source: Path, target: Path) -> None:
     _tell(f"Converting {source.name}, once: loading torch and transformers")
     import torch
-    from safetensors.torch import save_model
+    from safetensors.torch import save_file
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     where = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
@@ -82,8 +82,11 @@ def _convert_gguf(source: Path, target: Path) -> None:
         **where, quantization_config=quantization, dtype=torch.float32
     )
     _tell("writing safetensors")
-    # Tied embeddings are one tensor; `save_model` writes it once.
-    save_model(model, str(target / "model.safetensors"), metadata={"format": "pt"})
+    tensors = model.state_dict()
+    if model.config.tie_word_embeddings:
+        # The same tensor as the embeddings; vLLM would take it for one of its own.
+        del tensors["lm_head.weight"]
+    save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
     (target / "model.safetensors").chmod(0o644)
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(target)
