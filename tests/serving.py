@@ -142,6 +142,8 @@ async def _listening(app: Callable[..., Any]) -> AsyncIterator[str]:
     server = Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     await up.wait()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    await task
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await task
