@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from agentlm.environments.agentinstruct import DbTexts, KgTexts, OsTexts, TextGrammar
 from agentlm.environments.task import Environment, Split, Task
 
 EnvironmentName = Literal["db", "os"]
@@ -29,6 +30,18 @@ async def opened(name: EnvironmentName, concurrency: int) -> AsyncIterator[Envir
 
             async with os_environment.opened(concurrency) as shells:
                 yield shells
+
+
+def text_grammar(environment: Environment) -> TextGrammar:
+    """AgentInstruct's way of writing this family's turns."""
+    match environment.name:
+        case "db":
+            return DbTexts()
+        case "os":
+            return OsTexts()
+    return KgTexts(
+        {tool.name: tuple(tool.parameters["properties"]) for tool in environment.tools()}
+    )
 
 
 def tasks_of(

@@ -14,16 +14,19 @@ from pydantic import Field
 from pydantic_settings import CliToggleFlag, SettingsConfigDict
 from rich.console import Console
 
-from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of
+from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of, text_grammar
 from agentlm.environments.demonstration import demonstration
 from agentlm.environments.display import Display
 from agentlm.environments.evaluation.report import Difference, Report, difference_of, row_of
 from agentlm.environments.evaluation.show import save, tables
-from agentlm.environments.model_player import Decoding, connected
+from agentlm.environments.model_player import Decoding, ModelPlayer, connected
+from agentlm.environments.players import Player
 from agentlm.environments.progress import Progress, Result
 from agentlm.environments.recording import OutcomeRecorder
 from agentlm.environments.rollout import Rollout
 from agentlm.environments.task import Environment, Split, Task
+from agentlm.environments.text_player import TextPlayer
+from agentlm.errors import OperatorError
 from agentlm.settings import Settings, parse
 
 _CONSTRAINED: dict[str, bool | None] = {
@@ -77,6 +80,8 @@ class EvalSettings(Settings):
     """Tokens that the model may write per turn."""
     one_shot: CliToggleFlag[bool] = False
     """Show a solved training task before each task."""
+    grammar: Literal["canonical", "agentinstruct"] = "canonical"
+    """How actions are written: as calls of declared tools, or in AgentInstruct's own texts."""
     name: str | None = None
     """Of this evaluation's directory; the default says what is measured."""
 
@@ -99,6 +104,8 @@ class _Measured:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     settings = parse(EvalSettings, argv or [], "agentlm eval")
+    if settings.one_shot and settings.grammar == "agentinstruct":
+        raise OperatorError("--one-shot is not offered with --grammar agentinstruct")
     settings.prepare_data_dir()
     return asyncio.run(_run(settings))
 
@@ -147,7 +154,7 @@ async def _measure(
             display.count(progress.results.values())
             rollout = Rollout(
                 environment,
-                player,
+                _seated(settings, environment, player),
                 OutcomeRecorder(player),
                 progress,
                 concurrency=settings.concurrency,
@@ -162,6 +169,12 @@ async def _measure(
                 for (task_id, attempt), result in sorted(progress.results.items())
                 if task_id in wanted and attempt < settings.tries
             ]
+
+
+def _seated(settings: EvalSettings, environment: Environment, player: ModelPlayer) -> Player:
+    if settings.grammar == "canonical":
+        return player
+    return TextPlayer(player, text_grammar(environment))
 
 
 def _report(settings: EvalSettings, measured: dict[_Cell, _Measured]) -> Report:
@@ -219,6 +232,7 @@ def _plan(settings: EvalSettings, cell: _Cell) -> dict[str, object]:
         "temperature": settings.temperature,
         "max_tokens": settings.max_tokens,
         "one_shot": settings.one_shot,
+        "grammar": settings.grammar,
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import openai
@@ -61,7 +62,8 @@ class ModelPlayer:
             if error.code == "context_length_exceeded":
                 raise ContextFullError(_words(error)) from error
             raise
-        return _read(raw.parse(), raw.headers.get("x-trajectory-id"))
+        reply = _read(raw.parse(), raw.headers.get("x-trajectory-id"))
+        return replace(reply, answer=_announced(reply.answer)) if tools else reply
 
     async def score(
         self,
@@ -91,7 +93,7 @@ class ModelPlayer:
         return {
             "model": self.name,
             "messages": [as_openai(message) for message in messages],
-            "tools": [_tool(tool) for tool in tools],
+            "tools": [_tool(tool) for tool in tools] or openai.omit,
             "temperature": self._decoding.temperature,
             "max_tokens": self._decoding.max_tokens,
             "seed": self._decoding.seed + attempt,
@@ -165,7 +167,7 @@ def _read(completion: ChatCompletion, trajectory_id: str | None) -> Reply:
     return Reply(
         thought=thought if call is None else thought or content,
         call=call,
-        answer=None if call or nothing else _answer(content),
+        answer=None if call or nothing else content.strip(),
         invalid="neither a call nor an answer" if nothing else None,
         cut=choice.finish_reason == "length",
         prompt_tokens=usage.prompt_tokens if usage else 0,
@@ -184,9 +186,9 @@ def _call(message: ChatCompletionMessage) -> ToolCall | None:
     return None
 
 
-def _answer(content: str) -> str:
-    """Other servers' models may have learnt to announce it."""
-    return content.rpartition(FINAL_ANSWER)[2].strip()
+def _announced(content: str | None) -> str | None:
+    """The answer alone: other servers' models may have learnt to announce it."""
+    return None if content is None else content.rpartition(FINAL_ANSWER)[2].strip()
 
 
 def _words(error: openai.APIStatusError) -> str:

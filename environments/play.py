@@ -114,5 +114,6 @@ def _outcome(reply: Reply) -> Outcome:
 def _told(reply: Reply, call: ToolCall, observation: Observation) -> Iterator[Message]:
     """What a client sends back. Our server knows the thought; another one is told it again."""
     thought = "" if reply.trajectory_id else reply.thought
-    yield Message(role="assistant", content=thought, tool_calls=(call,))
+    said = thought if reply.text is None else reply.text
+    yield Message(role="assistant", content=said, tool_calls=(call,))
     yield Message(role="tool", content=observation.text, tool_call_id=call.id)

@@ -26,6 +26,8 @@ class Reply:
     answer: str | None = None
     invalid: str | None = None
     """Why the turn is neither a call nor an answer."""
+    text: str | None = None
+    """The turn verbatim, from a player that writes its actions into plain text."""
     cut: bool = False
     """It ran out of tokens."""
     prompt_tokens: int = 0

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
+from agentlm.environments.agentinstruct import TextGrammar
 from agentlm.environments.error_classes import Exchange
 from agentlm.environments.model_player import ModelPlayer
 from agentlm.environments.play import Play
-from agentlm.environments.task import Environment
+from agentlm.environments.task import Action, Environment
 from agentlm.grammar import FINAL_ANSWER, observe, write
 from agentlm.messages import Message, Role
 from agentlm.store import Entry, Store
@@ -83,8 +84,10 @@ class StoreRecorder:
         model: str,
         owner: str,
         metadata: Mapping[str, str],
+        grammar: TextGrammar | None = None,
     ) -> None:
         self._store = store
+        self._grammar = grammar
         self._environment = environment
         self._model = model
         self._owner = owner
@@ -98,7 +101,7 @@ class StoreRecorder:
             model=self._model,
             environment=run.task.environment,
             task_id=run.task.id,
-            tools=self._environment.tools(),
+            tools=() if self._grammar else self._environment.tools(),
             outcome=run.outcome,
             metadata={
                 **self._metadata,
@@ -109,7 +112,7 @@ class StoreRecorder:
             },
             created=run.started,
         )
-        steps = tuple(steps_of(run))
+        steps = tuple(steps_of(run, self._grammar))
         await self._store.append(Entry(trajectory=trajectory, first_step=0, steps=steps))
         await self._store.score(
             trajectory.id,
@@ -134,26 +137,26 @@ class EitherRecorder:
         return await recorder.keep(run)
 
 
-def steps_of(run: Play) -> Iterator[Step]:
-    """The run as text in the canonical grammar."""
-    for message in run.opening:
+def steps_of(run: Play, grammar: TextGrammar | None = None) -> Iterator[Step]:
+    """The run as text: in the canonical grammar, or in one of AgentInstruct's."""
+    opening = grammar.opening(run.task.instruction) if grammar else run.opening
+    for message in opening:
         text = observe(message.content) if message.role == "tool" else write(message)
         yield _step(message.role, text, tool_call_id=message.tool_call_id)
     for exchange in run.exchanges:
-        yield _turn(exchange)
+        yield _turn(exchange, grammar)
         observation = exchange.observation
         if exchange.call is not None and observation is not None:
-            yield _step(
-                "tool",
-                observe(observation.text),
-                tool_call_id=exchange.call.id,
-                failed=observation.failed,
-            )
+            seen = grammar.observation(observation.text) if grammar else observe(observation.text)
+            yield _step("tool", seen, tool_call_id=exchange.call.id, failed=observation.failed)
 
 
-def _turn(exchange: Exchange) -> Step:
+def _turn(exchange: Exchange, grammar: TextGrammar | None) -> Step:
     thought, call, answer = exchange.thought, exchange.call, exchange.answer
-    if call is not None:
+    if grammar is not None:
+        action = Action(name=call.name, arguments=call.parsed()) if call else None
+        text = grammar.turn(thought, action, answer)
+    elif call is not None:
         text = write(Message(role="assistant", content=thought, tool_calls=(call,)))
     else:
         lines = [f"Thought: {thought}"] if thought else []

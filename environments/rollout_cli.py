@@ -13,7 +13,8 @@ from pydantic import Field
 from pydantic_settings import CliToggleFlag, SettingsConfigDict
 from rich.console import Console
 
-from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of
+from agentlm.environments.agentinstruct import TextGrammar
+from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of, text_grammar
 from agentlm.environments.demonstration import demonstration
 from agentlm.environments.display import Display
 from agentlm.environments.model_player import Decoding, connected
@@ -28,6 +29,7 @@ from agentlm.environments.recording import (
 )
 from agentlm.environments.rollout import Rollout
 from agentlm.environments.task import Environment, Split
+from agentlm.environments.text_player import TextPlayer
 from agentlm.errors import OperatorError
 from agentlm.settings import Settings, parse
 from agentlm.store import Store
@@ -79,6 +81,8 @@ class RolloutSettings(Settings):
     """Let our server's model write as it likes, instead of holding its calls to their form."""
     one_shot: CliToggleFlag[bool] = False
     """Show a solved training task before each task."""
+    grammar: Literal["canonical", "agentinstruct"] = "canonical"
+    """How actions are written: as calls of declared tools, or in AgentInstruct's own texts."""
     name: str | None = None
     """Of this rollout's file of results in the data directory; the default says what is played."""
 
@@ -86,6 +90,8 @@ class RolloutSettings(Settings):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     settings = parse(RolloutSettings, argv or [], "agentlm rollout")
+    if settings.one_shot and settings.grammar == "agentinstruct":
+        raise OperatorError("--one-shot is not offered with --grammar agentinstruct")
     settings.prepare_data_dir()
     return asyncio.run(_run(settings))
 
@@ -151,7 +157,9 @@ async def _seated(
                 ) as player,
                 _log(settings, environment, settings.model) as recorder,
             ):
-                yield player, EitherRecorder(ServerRecorder(player), recorder)
+                texts = _texts(settings, environment)
+                seated = TextPlayer(player, texts) if texts else player
+                yield seated, EitherRecorder(ServerRecorder(player), recorder)
 
 
 @asynccontextmanager
@@ -166,9 +174,14 @@ async def _log(
             model=model,
             owner=_LOCAL_OWNER,
             metadata={"player": settings.player, "rollout": _name(settings)},
+            grammar=_texts(settings, environment),
         )
     finally:
         store.close()
+
+
+def _texts(settings: RolloutSettings, environment: Environment) -> TextGrammar | None:
+    return text_grammar(environment) if settings.grammar == "agentinstruct" else None
 
 
 def _plan(settings: RolloutSettings) -> dict[str, object]:
@@ -183,12 +196,15 @@ def _plan(settings: RolloutSettings) -> dict[str, object]:
         "temperature": settings.temperature,
         "unconstrained": settings.unconstrained,
         "one_shot": settings.one_shot,
+        "grammar": settings.grammar,
     }
 
 
 def _name(settings: RolloutSettings) -> str:
     who = settings.model if settings.player == "model" else settings.player
     parts = [settings.env, settings.split, who or "model", str(settings.seed)]
+    if settings.grammar != "canonical":
+        parts.append(settings.grammar)
     return settings.name or re.sub(r"[^\w.-]+", "-", "-".join(parts))
 
 

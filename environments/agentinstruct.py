@@ -1,0 +1,220 @@
+"""The texts in which AgentInstruct's tasks are played: no tools are declared, all is conversation.
+
+Each family has its own way of writing a turn, described to the model in the first message. A model
+trained on AgentInstruct expects these; ours is trained on the canonical grammar. The forms are the
+data set's, the explanations are our own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from agentlm.environments.task import Action
+from agentlm.messages import Message
+
+_ACKNOWLEDGED = "Ok."
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a turn says. Of `action` and `answer` exactly one is set, unless `invalid` is."""
+
+    thought: str = ""
+    action: Action | None = None
+    answer: str | None = None
+    invalid: str | None = None
+
+
+class TextGrammar(Protocol):
+    """How one family writes its turns."""
+
+    def opening(self, instruction: str) -> tuple[Message, ...]:
+        """The messages before the player's first turn."""
+        ...
+
+    def turn(self, thought: str, action: Action | None, answer: str | None) -> str:
+        """A turn as the data set writes it."""
+        ...
+
+    def observation(self, text: str) -> str:
+        """What the world said, as the next user message."""
+        ...
+
+    def read(self, text: str) -> Reading:
+        """What a player's turn says."""
+        ...
+
+
+class DbTexts:
+    """`Action: Operation` with SQL in a code block, or `Action: Answer` with a list."""
+
+    _SQL = re.compile(r"Action:\s*Operation\s*```(?:sql)?\s*(.*?)```", re.S | re.I)
+    _ANSWER = re.compile(r"Action:\s*Answer\s*Final Answer:\s*(.*)", re.S | re.I)
+    _CHANGED = re.compile(r"\d+ rows? changed\.")
+
+    def opening(self, instruction: str) -> tuple[Message, ...]:
+        """Explanation, acknowledgement, task."""
+        return (_user(_DB), Message(role="assistant", content=_ACKNOWLEDGED), _user(instruction))
+
+    def turn(self, thought: str, action: Action | None, answer: str | None) -> str:
+        """See `TextGrammar.turn`; a statement stands on one line."""
+        if action is None:
+            return f"{thought}\nAction: Answer\nFinal Answer: {answer}"
+        statement = " ".join(str(action.arguments["query"]).split())
+        return f"{thought}\nAction: Operation\n```sql\n{statement}\n```"
+
+    def observation(self, text: str) -> str:
+        """The rows fetched; after a change there are none."""
+        return "[]" if self._CHANGED.fullmatch(text) else text
+
+    def read(self, text: str) -> Reading:
+        """See `TextGrammar.read`."""
+        thought = re.split(r"Action:", text, maxsplit=1)[0].strip()
+        if found := self._SQL.search(text):
+            return Reading(thought, Action(name="sql", arguments={"query": found[1].strip()}))
+        if found := self._ANSWER.search(text):
+            return Reading(thought, answer=found[1].strip())
+        return Reading(thought, invalid="neither Action: Operation nor Action: Answer")
+
+
+class OsTexts:
+    """`Act: bash` with a code block, `Act: finish`, or `Act: answer(…)`; the last one counts."""
+
+    _ACT = re.compile(
+        r"Act:\s*(?:(?P<bash>bash)\s*```(?:bash|sh)?\s*\n?(?P<command>.*?)```"
+        r"|(?P<finish>finish)|answer\((?P<answer>.*?)\)\s*(?=$|\n))",
+        re.S | re.I,
+    )
+
+    def opening(self, instruction: str) -> tuple[Message, ...]:
+        """Explanation, acknowledgement, task."""
+        return (_user(_OS), Message(role="assistant", content=_ACKNOWLEDGED), _user(instruction))
+
+    def turn(self, thought: str, action: Action | None, answer: str | None) -> str:
+        """See `TextGrammar.turn`."""
+        if action is not None:
+            return f"Think: {thought}\n\nAct: bash\n\n```bash\n{action.arguments['command']}\n```"
+        act = "finish" if answer == "done" else f"answer({answer})"
+        return f"Think: {thought}\n\nAct: {act}"
+
+    def observation(self, text: str) -> str:
+        """Output, or that there was none."""
+        if text == "(no output)":
+            return "The output of the OS is empty."
+        return f"The output of the OS:\n\n{text}"
+
+    def read(self, text: str) -> Reading:
+        """See `TextGrammar.read`."""
+        found = list(self._ACT.finditer(text))
+        thought = re.split(r"Act:", text, maxsplit=1)[0].removeprefix("Think:").strip()
+        if not found:
+            return Reading(thought, invalid="no Act: bash, finish or answer(…)")
+        act = found[-1]
+        if act["bash"]:
+            command = act["command"].strip()
+            return Reading(thought, Action(name="bash", arguments={"command": command}))
+        return Reading(thought, answer="done" if act["finish"] else act["answer"].strip())
+
+
+class KgTexts:
+    """`Action: function(arguments)`, or `Final Answer: #n`."""
+
+    _CALL = re.compile(r"Action:\s*(\w+)\((.*?)\)\s*(?:$|\n)", re.S)
+    _ANSWER = re.compile(r"Final Answer:\s*(.*)", re.S)
+
+    def __init__(self, arguments: dict[str, tuple[str, ...]]) -> None:
+        self._arguments = arguments
+        """Function → names of its arguments, in order."""
+
+    def opening(self, instruction: str) -> tuple[Message, ...]:
+        """Explanation and task in one message."""
+        return (_user(f"{_KG}\n\n{instruction}"),)
+
+    def turn(self, thought: str, action: Action | None, answer: str | None) -> str:
+        """See `TextGrammar.turn`."""
+        if action is None:
+            return f"Thought: {thought}\nFinal Answer: {answer}"
+        given = ", ".join(str(value) for value in action.arguments.values())
+        return f"Thought: {thought}\nAction: {action.name}({given})"
+
+    def observation(self, text: str) -> str:
+        """As it is."""
+        return text
+
+    def read(self, text: str) -> Reading:
+        """See `TextGrammar.read`; text that follows an invented observation is not read."""
+        said = re.split(r"\nObservation:", text, maxsplit=1)[0]
+        thought = re.split(r"Action:|Final Answer:", said, maxsplit=1)[0]
+        thought = thought.removeprefix("Thought:").strip()
+        if found := self._CALL.search(said):
+            names = self._arguments.get(found[1], ())
+            values = [value.strip().strip("\"'") for value in found[2].split(",", len(names) - 1)]
+            arguments = dict(zip(names, values, strict=False))
+            return Reading(thought, Action(name=found[1], arguments=arguments))
+        if found := self._ANSWER.search(said):
+            return Reading(thought, answer=found[1].strip())
+        return Reading(thought, invalid="neither an Action nor a Final Answer")
+
+
+def arguments_text(action: Action) -> str:
+    """An action's arguments as a call has them."""
+    return json.dumps(action.arguments, ensure_ascii=False)
+
+
+def _user(text: str) -> Message:
+    return Message(role="user", content=text)
+
+
+_DB = """\
+You will answer questions about a MySQL database, or change it, by running SQL. In every turn say \
+first what you think, then act in one of two ways.
+To run a statement, which must be on one line:
+Action: Operation
+```sql
+SELECT * FROM `a table` LIMIT 5
+```
+You then get the rows, or the error; long results are cut. One statement a turn.
+To give the final answer, as a list of strings with the values asked for:
+Action: Answer
+Final Answer: ["first value", "second value"]
+After a change of data any answer will do."""
+
+_OS = """\
+You will work in a Linux shell to answer questions or to change things. In every turn say first \
+what you think, then act in one of three ways.
+To run bash code and see what it prints:
+Think: why this is needed
+
+Act: bash
+
+```bash
+the code
+```
+When the task is done and no answer is asked for:
+Think: why it is done
+
+Act: finish
+When the task asks for an answer:
+Think: what the answer rests on
+
+Act: answer(the answer)
+One act a turn. Long output is cut."""
+
+_KG = """\
+You will answer a question with a knowledge graph. You see variables (#0, #1, …) that stand for \
+sets of entities, never the sets themselves. In every turn write a thought and one call:
+Thought: why this call is needed
+Action: function(arguments)
+The functions are:
+get_relations(entity or #n): the relations that lead on from it
+get_neighbors(entity or #n, relation): a variable for what the relation leads to
+intersection(#a, #b): a variable for what is in both, which must be of one type
+get_attributes(#n): the numeric attributes of its entities
+argmax(#n, attribute), argmin(#n, attribute): a variable for the entity with the extreme value
+count(#n): how many entities it holds
+When a variable holds the answer:
+Thought: what the answer rests on
+Final Answer: #n"""
