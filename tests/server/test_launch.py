@@ -1,0 +1,68 @@
+"""What vLLM's processes are started with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from agentlm.errors import OperatorError
+from agentlm.server.engine_flags import check_known, chosen
+from agentlm.server.launch import (
+    defaults,
+    has_native_bfloat16,
+    kv_cache_bytes,
+    prepare_environment,
+    process_environment,
+)
+
+
+def test_few_cores_all_compute_and_many_are_left_to_vllm() -> None:
+    assert defaults({1, 0})["VLLM_CPU_OMP_THREADS_BIND"] == "0,1"
+    assert "VLLM_CPU_OMP_THREADS_BIND" not in defaults(range(16))
+
+
+def test_what_the_user_set_wins() -> None:
+    environ = {"VLLM_LOGGING_LEVEL": "INFO"}
+
+    prepare_environment(environ)
+
+    assert environ["VLLM_LOGGING_LEVEL"] == "INFO"
+    assert environ["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_only_vllms_processes_get_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    monkeypatch.setenv("PYTHONWARNINGS", "default")
+    before = dict(os.environ)
+
+    with process_environment(cpu=True):
+        inside = dict(os.environ)
+
+    assert inside["PYTHONWARNINGS"] == "default"
+    assert inside["TORCH_CPP_LOG_LEVEL"] == "ERROR"
+    assert dict(os.environ) == before
+
+
+def test_bfloat16_is_a_flag_of_the_processor() -> None:
+    assert has_native_bfloat16("flags\t: fpu avx2 avx512_bf16")
+    assert not has_native_bfloat16("flags\t: fpu avx2 avx512f")
+
+
+def test_the_cache_leaves_room_on_a_small_machine() -> None:
+    assert kv_cache_bytes(8 << 30) == 2 << 30
+    assert kv_cache_bytes(256 << 30) == 4 << 30
+
+
+def test_a_gpu_gets_none_of_the_cpus_flags() -> None:
+    assert "--enforce-eager" in chosen(Path("m"), 0, None, cpu=True)
+    assert "--enforce-eager" not in chosen(Path("m"), 0, None, cpu=False)
+
+
+def test_an_unknown_flag_names_the_nearest() -> None:
+    known = ["--max-num-seqs", "--structured-outputs-config", "--dtype"]
+
+    check_known(["--max_num_seqs=3", "--structured-outputs-config.backend", "auto"], known)
+    with pytest.raises(OperatorError, match="did you mean --max-num-seqs"):
+        check_known(["--max-num-seq", "3"], known)
