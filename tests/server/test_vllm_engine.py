@@ -1,0 +1,382 @@
+"""The engine with real vLLM, on tiny random Llamas. One start serves most tests, in their order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import warnings
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer
+
+from agentlm.engine import Adapter, Constraint, Delta
+from agentlm.errors import ContextLengthError, OperatorError, RequestError, UnavailableError
+from agentlm.server.launch import prepare_environment
+from agentlm.trajectory import Sampling
+from tiny import WIDTH, tiny_llama
+
+if TYPE_CHECKING:
+    from agentlm.server.vllm_engine import VLLMEngine
+
+pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
+
+GREEDY = Sampling(temperature=0)
+ENDLESS = Sampling(temperature=0, logit_bias={2: -100})
+END = "<|im_end|>"
+MARK = "TEST_VLLM_ENGINE_BY"
+"""In the environment of every process that comes of this one."""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("engine")
+    tiny_llama(folder / "old", tied=True)
+    tiny_llama(folder / "new", tied=True, seed=1)
+    tiny_llama(folder / "untied")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer(models: Path) -> Tokenizer:
+    return Tokenizer.from_file(str(models / "old" / "tokenizer.json"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(models: Path, tokenizer: Tokenizer) -> AsyncIterator[VLLMEngine]:
+    prepare_environment()
+    os.environ[MARK] = str(os.getpid())
+    with warnings.catch_warnings(action="ignore"):
+        from agentlm.server.vllm_engine import VLLMEngine
+
+        engine = await VLLMEngine.start(
+            models / "old",
+            weights_version="old",
+            end_of_turn_ids=[tokenizer.token_to_id(END)],
+            arguments=["--dtype", "float32", "--kv-cache-memory-bytes", str(1 << 28)],
+        )
+    yield engine
+    await engine.close()
+    assert not children()
+
+
+@pytest.fixture
+def prompt(tokenizer: Tokenizer) -> list[int]:
+    ids: list[int] = tokenizer.encode("What is the capital of France? " * 20).ids
+    return ids
+
+
+async def say(
+    engine: VLLMEngine,
+    prompt: Sequence[int],
+    sampling: Sampling = GREEDY,
+    max_tokens: int = 24,
+    constraint: Constraint | None = None,
+    adapter: Adapter | None = None,
+) -> list[Delta]:
+    deltas = engine.generate(
+        prompt, sampling, max_tokens=max_tokens, constraint=constraint, adapter=adapter
+    )
+    return [delta async for delta in deltas]
+
+
+def ids(deltas: Sequence[Delta]) -> list[int]:
+    return [token for delta in deltas for token in delta.token_ids]
+
+
+def text(deltas: Sequence[Delta]) -> str:
+    return "".join(delta.text for delta in deltas)
+
+
+def children() -> list[int]:
+    """vLLM's processes that these tests started, the core before its worker."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            name = (process / "cmdline").read_text()
+            ours = f"{MARK}={os.getpid()}" in (process / "environ").read_text()
+            if ours and name.startswith("VLLM::"):
+                found.append((name, int(process.name)))
+    return [process for _, process in sorted(found)]
+
+
+async def test_deltas_carry_every_id_its_text_and_its_logprob(
+    engine: VLLMEngine, tokenizer: Tokenizer, prompt: list[int]
+) -> None:
+    deltas = await say(engine, prompt, Sampling(seed=3, top_logprobs=2))
+
+    assert len(ids(deltas)) == 24
+    whole = tokenizer.decode(prompt + ids(deltas))
+    assert whole == tokenizer.decode(prompt) + text(deltas)
+    assert deltas[-1].finish_reason == "length"
+    assert all(len(d.logprobs) == len(d.top_logprobs) == len(d.token_ids) for d in deltas)
+    assert all(logprob < 0 for delta in deltas for logprob in delta.logprobs)
+    first = deltas[0].top_logprobs[0]
+    assert len(first) == 2
+    assert first[0].logprob >= first[1].logprob
+
+
+async def test_a_slow_reader_gets_what_was_sampled_meanwhile_in_one_delta(
+    engine: VLLMEngine, prompt: list[int]
+) -> None:
+    quick = await say(engine, prompt, Sampling(seed=3, top_logprobs=2))
+    slow = engine.generate(prompt, Sampling(seed=3, top_logprobs=2), max_tokens=24)
+    first = await anext(slow)
+    await asyncio.sleep(0.5)
+    rest = [delta async for delta in slow]
+
+    assert ids([first, *rest]) == ids(quick)
+    assert len(rest) < 23
+    tops = [top for delta in [first, *rest] for top in delta.top_logprobs]
+    assert tops == [top for delta in quick for top in delta.top_logprobs]
+    assert {len(top) for top in tops} == {2}
+
+
+async def test_the_same_seed_says_the_same_alone_and_in_company(
+    engine: VLLMEngine, prompt: list[int]
+) -> None:
+    sampling = Sampling(seed=5)
+
+    alone = await say(engine, prompt, sampling)
+    company = await asyncio.gather(*(say(engine, prompt, sampling) for _ in range(4)))
+
+    assert {tuple(ids(deltas)) for deltas in company} == {tuple(ids(alone))}
+
+
+async def test_a_prompt_seen_before_comes_from_the_cache_of_its_salt(
+    engine: VLLMEngine, prompt: list[int]
+) -> None:
+    async def cached(salt: str) -> int:
+        deltas = engine.generate(prompt, GREEDY, max_tokens=1, salt=salt)
+        return sum([delta.cached_tokens async for delta in deltas])
+
+    assert [await cached(salt) for salt in ("alice", "alice", "bob")] == [0, 128, 0]
+
+
+async def test_a_structural_tag_holds_it_to_the_form_and_end_of_turn_is_sampled(
+    engine: VLLMEngine, tokenizer: Tokenizer, prompt: list[int]
+) -> None:
+    schema = {"type": "object", "properties": {"limit": {"enum": [5, 10]}}, "required": ["limit"]}
+    elements = [
+        {"type": "const_string", "value": "Thought: "},
+        {"type": "any_text", "excludes": ["\nAction:"], "max_chars": 30},
+        {"type": "const_string", "value": "\nAction: sql\nAction Input: "},
+        {"type": "json_schema", "json_schema": schema, "max_whitespace_cnt": 1},
+    ]
+    tag = {"type": "structural_tag", "format": {"type": "sequence", "elements": elements}}
+
+    deltas = await say(
+        engine, prompt, Sampling(seed=1), 200, Constraint(structural_tag=json.dumps(tag))
+    )
+
+    thought, _, call = text(deltas).partition("\nAction: sql\nAction Input: ")
+    assert thought.startswith("Thought: ")
+    assert json.loads(call)["limit"] in (5, 10)
+    assert ids(deltas)[-1] == tokenizer.token_to_id(END)
+    assert deltas[-1].finish_reason == "stop"
+
+
+async def test_a_json_schema_holds_the_whole_text(engine: VLLMEngine, prompt: list[int]) -> None:
+    constraint = Constraint.of_schema(
+        {"type": "array", "items": {"type": "boolean"}, "maxItems": 4}
+    )
+
+    deltas = await say(engine, prompt, Sampling(seed=1), 200, constraint)
+
+    assert isinstance(json.loads(text(deltas)), list)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "param", "words"),
+    [
+        (Constraint.of_schema({"type": "objekt"}), "response_format", "objekt"),
+        (Constraint.of_schema({"type": "integer", "multipleOf": 3}), "response_format", "multiple"),
+        (Constraint(json_schema="{"), "response_format", "no JSON"),
+        (
+            Constraint(
+                structural_tag='{"type": "structural_tag", "format": '
+                '{"type": "json_schema", "json_schema": {"enum": []}}}'
+            ),
+            "tools",
+            "enum array must not be empty",
+        ),
+    ],
+)
+async def test_a_schema_that_cannot_be_held_is_the_callers_error(
+    engine: VLLMEngine, prompt: list[int], constraint: Constraint, param: str, words: str
+) -> None:
+    with pytest.raises(RequestError, match=words) as caught:
+        await say(engine, prompt, constraint=constraint)
+
+    assert caught.value.param == param
+
+
+async def test_values_out_of_range_are_the_callers_error(
+    engine: VLLMEngine, prompt: list[int]
+) -> None:
+    with pytest.raises(RequestError, match="temperature") as caught:
+        await say(engine, prompt, Sampling(temperature=3))
+    with pytest.raises(ContextLengthError):
+        await say(engine, [5] * engine.max_model_len)
+    with pytest.raises(RequestError):
+        await say(engine, [10**6])
+
+    assert caught.value.param == "temperature"
+
+
+async def test_closing_the_iterator_aborts_the_request_in_the_engine(
+    engine: VLLMEngine, prompt: list[int]
+) -> None:
+    closed = engine.generate(prompt, ENDLESS, max_tokens=3000)
+    await anext(closed)
+    await closed.aclose()
+    cancelled = asyncio.create_task(say(engine, prompt, ENDLESS, 3000))
+    await asyncio.sleep(0.1)
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
+
+    # vLLM refuses this as long as a request holds any of the cache.
+    assert await engine._llm.reset_prefix_cache()  # type: ignore[union-attr]
+
+
+async def test_an_adapter_is_served_beside_its_base(
+    engine: VLLMEngine, prompt: list[int], tmp_path: Path
+) -> None:
+    adapter = Adapter(name="tuned", path=str(lora(tmp_path / "tuned")))
+    before = await say(engine, prompt)
+
+    await engine.load_adapter(adapter)
+    tuned, base = await asyncio.gather(say(engine, prompt, adapter=adapter), say(engine, prompt))
+    await engine.unload_adapter("tuned")
+
+    assert ids(tuned) != ids(before) == ids(base)
+    with pytest.raises(RequestError, match="not loaded"):
+        await say(engine, prompt, adapter=adapter)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (None, "adapter_config.json"),
+        ({"rank": 128}, "takes 1 to 64"),
+        ({"module": "model.layers.7.mlp.up_proj"}, "which what runs has not"),
+        ({"width": 32}, "fits no layer"),
+        ({"use_dora": True}, "DoRA"),
+    ],
+)
+async def test_an_adapter_that_does_not_fit_is_refused_and_the_engine_lives(
+    engine: VLLMEngine,
+    prompt: list[int],
+    tmp_path: Path,
+    change: dict[str, Any] | None,
+    words: str,
+) -> None:
+    path = tmp_path / "bad"
+    if change is not None:
+        lora(path, **change)
+
+    with pytest.raises(RequestError, match=words):
+        await engine.load_adapter(Adapter(name="bad", path=str(path)))
+
+    assert ids(await say(engine, prompt))
+
+
+async def test_weights_that_do_not_fit_leave_the_old_ones(
+    engine: VLLMEngine, models: Path, prompt: list[int], tmp_path: Path
+) -> None:
+    before = await say(engine, prompt)
+    cut = tiny_llama(tmp_path / "cut", tied=True, seed=1) / "model.safetensors"
+    cut.write_bytes(cut.read_bytes()[:-100])
+
+    for path in (tmp_path / "nowhere", models / "untied", cut.parent):
+        with pytest.raises(RequestError):
+            await engine.load_weights(str(path), "bad")
+
+    assert engine.weights_version == "old"
+    assert ids(await say(engine, prompt)) == ids(before)
+
+
+async def test_swapped_weights_answer_as_a_fresh_start_after_a_kill_does(
+    engine: VLLMEngine, models: Path, prompt: list[int]
+) -> None:
+    old = await say(engine, prompt)
+    await engine.load_weights(str(models / "new"), "new")
+    swapped = await say(engine, prompt)
+
+    _, worker = children()
+    await kill_while_it_generates(engine, worker, prompt)
+    healthy = await engine.healthy()
+    # All of them wait for one new start.
+    fresh = await asyncio.gather(*(say(engine, prompt) for _ in range(3)))
+
+    assert not healthy
+    assert engine.weights_version == "new"
+    assert ids(swapped) != ids(old)
+    assert all(ids(deltas) == ids(swapped) for deltas in fresh)
+    assert swapped[0].logprobs == pytest.approx(fresh[0][0].logprobs, abs=1e-4)
+    assert await engine.healthy()
+    assert len(children()) == 2
+
+
+async def test_a_killed_core_takes_its_worker_along(engine: VLLMEngine, prompt: list[int]) -> None:
+    core, _ = children()
+
+    await kill_while_it_generates(engine, core, prompt)
+
+    assert ids(await say(engine, prompt))
+    assert len(children()) == 2
+
+
+async def kill_while_it_generates(engine: VLLMEngine, process: int, prompt: list[int]) -> None:
+    endless = engine.generate(prompt, ENDLESS, max_tokens=3000)
+    await anext(endless)
+    os.kill(process, signal.SIGKILL)
+    with pytest.raises(UnavailableError):
+        [delta async for delta in endless]
+
+
+async def test_a_misspelt_flag_names_the_nearest(models: Path) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        from agentlm.server.vllm_engine import VLLMEngine
+
+        with pytest.raises(OperatorError, match="did you mean --max-num-seqs"):
+            await VLLMEngine.start(
+                models / "old", weights_version="", arguments=["--max-num-seq", "3"]
+            )
+        with pytest.raises(OperatorError, match="--max-num-seqs"):
+            await VLLMEngine.start(
+                models / "old", weights_version="", arguments=["--max-num-seqs", "many"]
+            )
+
+
+def lora(
+    directory: Path,
+    *,
+    rank: int = 8,
+    module: str = "model.layers.0.self_attn.q_proj",
+    width: int = WIDTH,
+    use_dora: bool = False,
+) -> Path:
+    """An adapter in PEFT's format, strong enough to change what is said."""
+    directory.mkdir()
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 8 * rank, "use_dora": use_dora}
+    config |= {"target_modules": [module.rpartition(".")[2]], "bias": "none"}
+    (directory / "adapter_config.json").write_text(json.dumps(config))
+    generator = np.random.default_rng(0)
+    shapes = {"A": (rank, width), "B": (WIDTH, rank)}
+    tensors = {
+        f"base_model.model.{module}.lora_{side}.weight": generator.standard_normal(
+            shape, np.float32
+        )
+        for side, shape in shapes.items()
+    }
+    save_file(tensors, directory / "adapter_model.safetensors")
+    return directory
