@@ -141,6 +141,15 @@ class Renderer:
         `system` is the client's system text, `preamble` the grammar's description of the tools.
         Raises ValueError if the last turn is not the user's.
         """
+        steps = self.transcript(turns, system=system, preamble=preamble)
+        if not steps or steps[-1].role not in ("user", "tool"):
+            raise ValueError("the last turn must be the user's")
+        return steps
+
+    def transcript(
+        self, turns: Iterable[Turn], *, system: str | None = None, preamble: str = ""
+    ) -> list[Step]:
+        """As `open`, of a conversation that is over: it may end with the assistant's turn."""
         merged = _merge(turns)
         if merged and merged[0].role == "assistant":
             merged.insert(0, Turn("user", ""))
@@ -155,8 +164,14 @@ class Renderer:
         return steps + self._turns(merged, lead, at_start=not steps)
 
     def extend(self, turns: Iterable[Turn]) -> list[Step]:
-        """What follows a finished assistant turn (its end-of-turn id included in the past)."""
-        return self._turns(_merge(turns), self.format.user_open, at_start=False)
+        """What follows a finished assistant turn (its end-of-turn id included in the past).
+
+        Raises ValueError if the last turn is not the user's.
+        """
+        merged = _merge(turns)
+        if not merged or merged[-1].role != "user":
+            raise ValueError("the last turn must be the user's")
+        return self._turns(merged, self.format.user_open, at_start=False)
 
     def end_turn(self) -> Step:
         """The end-of-turn of an answer that did not end itself."""
@@ -194,8 +209,6 @@ class Renderer:
         return self._step("system", Origin.PROMPT, shown, ids)
 
     def _turns(self, turns: Sequence[Turn], lead: str, *, at_start: bool) -> list[Step]:
-        if not turns or turns[-1].role != "user":
-            raise ValueError("the last turn must be the user's")
         steps = []
         for turn in turns:
             shown = self.escape(turn.text)
