@@ -117,7 +117,8 @@ def _convert_tokenizer(source: Path, target: Path) -> None:
     try:
         AutoTokenizer.from_pretrained(source).save_pretrained(target)
     except (OSError, ValueError) as error:
-        raise OperatorError(f"{source} has no tokenizer that can be read: {error}") from error
+        reason = str(error).splitlines()[0]
+        raise OperatorError(f"{source} has no tokenizer that can be read: {reason}") from error
     for file in source.iterdir():
         if not (target / file.name).exists():
             (target / file.name).symlink_to(file.resolve())
