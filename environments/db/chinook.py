@@ -31,16 +31,6 @@ def image() -> bytes:
         return database.image()
 
 
-@cache
-def schema() -> dict[str, list[str]]:
-    """Table → its columns."""
-    with closing(Database(image())) as database:
-        return {
-            table: [str(row[0]) for row in database.run(f"DESCRIBE {table}").rows]
-            for table in database.table_names()
-        }
-
-
 def _columns(source: sqlite3.Connection, table: str) -> list[tuple[str, str]]:
     query = "SELECT name, type FROM pragma_table_info(?)"
     return [(name, kind) for name, kind in source.execute(query, (table,))]

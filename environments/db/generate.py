@@ -33,11 +33,20 @@ from agentlm.environments.task import Action, Move, Split, Task
 _ATTEMPTS = 20
 _MAX_VALUES = 12
 
-_TABLE_WORDS = (
-    "The table is `{table}` with the columns {columns}.",
-    "Table: {table}. Columns: {columns}.",
-    "The data is in the table {table}, whose columns are {columns}.",
-)
+_TABLE_WORDS: dict[Split, tuple[str, ...]] = {
+    "train": (
+        "The table is `{table}` with the columns {columns}.",
+        "Table: {table}. Columns: {columns}.",
+    ),
+    "dev": ("{columns} are what {table} keeps.",),
+    "test": ("({table} – {columns})",),
+}
+_COLUMN_JOINTS: dict[Split, str] = {"train": ", ", "dev": " / ", "test": " | "}
+_CHINOOK_WORDS: dict[Split, str] = {
+    "train": "The database is Chinook, a music shop; the task needs {tables}.",
+    "dev": "(Chinook: {tables})",
+    "test": "Consult {tables} of Chinook.",
+}
 
 
 class _Unsuitable(Exception):
@@ -75,8 +84,8 @@ def _draw(phrasings: list[Template], split: Split, rng: Random, seen: set[str]) 
 def _table_task(template: Template, split: Split, rng: Random) -> Task:
     table = make_table(rng.choice(table_kinds(split)), split, rng)
     slots = bind(table, split, rng)
-    names = ", ".join(name for name, _ in table.columns)
-    described = rng.choice(_TABLE_WORDS).format(table=table.kind.table, columns=names)
+    names = _COLUMN_JOINTS[split].join(name for name, _ in table.columns)
+    described = rng.choice(_TABLE_WORDS[split]).format(table=table.kind.table, columns=names)
     parameters: dict[str, Any] = {
         "table": table.kind.table,
         "columns": [list(column) for column in table.columns],
@@ -95,9 +104,8 @@ def _chinook_task(template: Template, split: Split, rng: Random) -> Task:
         if not candidates:
             raise _Unsuitable
         slots[name] = rng.choice(candidates)
-    columns = chinook.schema()
-    listed = ", ".join(f"{table}({', '.join(columns[table])})" for table in template.skill.tables)
-    described = f"This is the Chinook music shop; of its tables you need {listed}."
+    tables = template.skill.tables
+    described = _CHINOOK_WORDS[split].format(tables=", ".join(tables))
     with closing(Database(chinook.image())) as database:
         parameters = {"database": "chinook"}
         return _play_expert(template, split, slots, database, described, parameters)
@@ -146,7 +154,7 @@ def _run_stages(
     skill: Skill, slots: dict[str, Value], database: Database
 ) -> tuple[list[Move], list[Any]]:
     """The expert's moves, and all values that the last of them returned."""
-    moves: list[Move] = []
+    moves = [_look_at(table) for table in skill.tables]
     values: list[Any] = []
     for number, stage in enumerate(skill.steps, 1):
         query = in_sql(stage.sql, slots)
@@ -156,6 +164,14 @@ def _run_stages(
         if values and values[0] is not None:
             slots[f"r{number}"] = values[0]
     return moves, values
+
+
+def _look_at(table: str) -> Move:
+    """Chinook's columns are not told: an expert asks for them first."""
+    return Move(
+        thought=f"The task needs {table}, whose columns I don't know yet.",
+        action=Action(name="sql", arguments={"query": f"DESCRIBE {table}"}),
+    )
 
 
 def _label(values: list[Any]) -> list[str]:

@@ -30,7 +30,8 @@ _WRITABLE = ("/home", "/root", "/var", "/opt", "/srv", "/assignment")
 _NOT_SET_UP = re.compile(r"Read-only file system|Permission denied|command not found")
 _EXIT_CODE = re.compile(r"\[exit code (\d+)\]$")
 _PROMPT = """\
-Work in a Linux shell with the bash tool, one command at a time, and do what is asked below.
+Work in a Linux shell with the bash tool, one command at a time, and do what is asked below; files \
+named there are in the current directory.
 When it is done, give the final answer: nothing but the number, name or text asked for. After a \
 change, answer done.
 

@@ -15,12 +15,6 @@ from agentlm.environments.splits import task_random
 from agentlm.environments.task import OBSERVED, Action, Move, Split, Task
 from agentlm.messages import Frozen
 
-_WHERE = (
-    "The work directory is the current one.",
-    "Work in the current directory.",
-    "Everything is in the current directory.",
-)
-
 
 class Stage(Frozen):
     """One command of the expert and its reason."""
@@ -93,7 +87,7 @@ def _make(name: str, split: Split, random: Random) -> Task:
         template=f"{name}/{split}/{number}",
         family=skill.family,
         split=split,
-        instruction=f"{filled(skill.phrasings(split)[number])}\n{random.choice(_WHERE)}",
+        instruction=filled(skill.phrasings(split)[number]),
         parameters=parameters,
         gold=(*moves, Move(thought=filled(skill.answer), answer=answer)),
     )
