@@ -76,6 +76,7 @@ def upgrade(db: Connection, revision: str = HEAD) -> None:
         return
     from alembic import command
     from alembic.config import Config
+    from alembic.script.revision import ResolutionError
     from alembic.util import CommandError
 
     config = Config()
@@ -84,6 +85,8 @@ def upgrade(db: Connection, revision: str = HEAD) -> None:
     try:
         command.upgrade(config, revision)
     except CommandError as error:
+        if not isinstance(error.__cause__, ResolutionError):
+            raise
         raise OperatorError(
             f"the log has schema {_schema(db)}, this program knows {HEAD}: upgrade agentlm"
         ) from error

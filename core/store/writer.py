@@ -16,13 +16,15 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlchemyError
 
 from agentlm.errors import ConflictError, RequestError, UnavailableError
 from agentlm.store.database import available, reason
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
+_DEADLOCK = "40P01"
+"""PostgreSQL's code for it; SQLite has one writer at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,17 @@ class _Result:
     value: Any = None
     error: Exception | None = None
 
+    @property
+    def deadlocked(self) -> bool:
+        """Whether the database chose this write to end a deadlock between two processes."""
+        cause = self.error.orig if isinstance(self.error, OperationalError) else None
+        return getattr(cause, "sqlstate", None) == _DEADLOCK
+
     def hand_to(self, future: asyncio.Future[Any]) -> None:
         if future.done():
             return
         if self.error is not None:
-            future.set_exception(self.error)
+            future.set_exception(_classified(self.error))
         else:
             future.set_result(self.value)
 
@@ -86,8 +94,8 @@ class Writer:
         more = True
         while more:
             batch, more = self._take()
-            if batch:
-                _deliver(batch, self._commit(batch))
+            while batch:
+                batch = self._commit(batch)
         self._disconnect()
 
     def _take(self) -> tuple[list[_Job], bool]:
@@ -102,17 +110,25 @@ class Writer:
                 return batch, True
         return batch, False
 
-    def _commit(self, batch: list[_Job]) -> list[_Result]:
+    def _commit(self, batch: list[_Job]) -> list[_Job]:
+        """Commit and answer a batch. Returns what has to be done again: it gave way to another
+        process that wanted the same rows, and that one has gone on."""
         try:
-            with available(self._engine.url):
-                if self._db is None:
-                    self._db = self._engine.connect()
-                with self._db.begin():
-                    results = [_attempt(self._db, job.work) for job in batch]
+            results = self._transact(batch)
         except UnavailableError as error:
             self.failing = True
             self._disconnect()
-            return [_Result(error=UnavailableError(str(error))) for _ in batch]
+            results = [_Result(error=UnavailableError(str(error))) for _ in batch]
+        answers = list(zip(batch, results, strict=True))
+        _deliver([(job, result) for job, result in answers if not result.deadlocked])
+        return [job for job, result in answers if result.deadlocked]
+
+    def _transact(self, batch: list[_Job]) -> list[_Result]:
+        with available(self._engine.url):
+            if self._db is None:
+                self._db = self._engine.connect()
+            with self._db.begin():
+                results = [_attempt(self._db, job.work) for job in batch]
         self.failing = False
         self.commits += 1
         return results
@@ -132,7 +148,7 @@ def _attempt(db: Connection, work: Work[Any]) -> _Result:
         db.exec_driver_sql("RELEASE SAVEPOINT entry")
     except Exception as error:  # noqa: BLE001 (handed to whoever asked for the write)
         db.exec_driver_sql("ROLLBACK TO SAVEPOINT entry")
-        return _Result(error=_classified(error))
+        return _Result(error=error)
     return _Result(value)
 
 
@@ -146,14 +162,14 @@ def _classified(error: Exception) -> Exception:
     return error
 
 
-def _deliver(batch: list[_Job], results: list[_Result]) -> None:
+def _deliver(answers: list[tuple[_Job, _Result]]) -> None:
     """Wake each event loop once, however many of its writes were committed."""
     waiting: dict[asyncio.AbstractEventLoop, list[tuple[_Job, _Result]]] = {}
-    for job, result in zip(batch, results, strict=True):
+    for job, result in answers:
         waiting.setdefault(job.future.get_loop(), []).append((job, result))
-    for loop, answers in waiting.items():
+    for loop, here in waiting.items():
         with suppress(RuntimeError):  # closed: nobody waits there any more
-            loop.call_soon_threadsafe(_hand_out, answers)
+            loop.call_soon_threadsafe(_hand_out, here)
 
 
 def _hand_out(answers: list[tuple[_Job, _Result]]) -> None:
