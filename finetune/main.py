@@ -78,7 +78,7 @@ def finetune(settings: FinetuneSettings) -> ModelCard | None:
 def describe(prepared: Prepared, tell: Callable[[str], None]) -> None:
     """Say what is about to be trained, and show one row with what is trained on marked."""
     run, base = prepared.run, prepared.base
-    [source] = prepared.sources()
+    source = prepared.sources()[0]
     tell(f"training {run.name} from {base.card.name}: {run.directory}")
     tell(
         f"{len(source.rows)} rows, {source.rows.lengths.sum():,} tokens, "

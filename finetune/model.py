@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from agentlm.errors import OperatorError
 from agentlm.finetune.attention import PACK_ATTENTION, register
 from agentlm.finetune.loss import PackLoss
 from agentlm.finetune.settings import Training
@@ -24,7 +23,9 @@ def load(directory: Path, adapter: Path | None, dtype: torch.dtype | None = None
     """A model as it is saved: transformers' own, or PEFT's if there is an adapter."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     register()
     model = AutoModelForCausalLM.from_pretrained(
         directory, attn_implementation=PACK_ATTENTION, dtype=dtype or training_dtype()
@@ -35,15 +36,11 @@ def load(directory: Path, adapter: Path | None, dtype: torch.dtype | None = None
 
 
 def load_for_training(directory: Path, adapter: Path | None, training: Training) -> Any:
-    """The model to train: a new adapter, the base's own adapter going on, or all weights.
-
-    Raises OperatorError if it can't hold rows as long as `training` allows.
-    """
+    """The model to train: a new adapter, the base's own adapter going on, or all weights."""
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(training.seed)
     model = load(directory, adapter)
-    _check_context(model.config, training.max_length)
     if training.full:
         model = model.merge_and_unload() if adapter else model
         model.requires_grad_(True)
@@ -63,14 +60,3 @@ def load_for_training(directory: Path, adapter: Path | None, training: Training)
 def pack_loss(model: Any) -> PackLoss:
     """The model as something that takes packs. Training it changes `model`."""
     return PackLoss(model.get_base_model() if hasattr(model, "peft_config") else model)
-
-
-def _check_context(config: Any, max_length: int) -> None:
-    context = config.max_position_embeddings
-    if max_length > context:
-        raise OperatorError(f"--max-length {max_length} is more than the model's {context} tokens")
-    window = getattr(config, "sliding_window", None)
-    if window is not None and max_length > window:
-        raise OperatorError(
-            f"the model attends to the last {window} tokens only; --max-length must not be more"
-        )

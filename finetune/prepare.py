@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -18,16 +18,14 @@ from pathlib import Path
 from agentlm.cards import ModelCard
 from agentlm.errors import OperatorError
 from agentlm.files import exclusive
-from agentlm.finetune.dataset import Row, Rows, RowWriter
-from agentlm.finetune.export import agentinstruct_row
 from agentlm.finetune.mixture import Batches, Plan, Source, make_plan
-from agentlm.finetune.rows import Refused, loss_steps, make_row
+from agentlm.finetune.rows import RowMaker
 from agentlm.finetune.run import Run
-from agentlm.finetune.selection import Drops, majority_model, narrow
+from agentlm.finetune.selection import LogRows, open_log
 from agentlm.finetune.settings import FinetuneSettings
-from agentlm.registry import ModelFiles, Registry
-from agentlm.store import Store
-from agentlm.trajectory import Trajectory
+from agentlm.finetune.sources import AGENT, open_sources, write_agent_rows, write_general_rows
+from agentlm.registry import NAME, ModelFiles, Registry, card_template
+from agentlm.render import Renderer
 
 DEFAULT_BASE = "smollm2-135m"
 """Trained if no base is named and the log's rows came from no model whose weights are here."""
@@ -42,7 +40,7 @@ class Prepared:
 
     def sources(self) -> list[Source]:
         """The token rows, memory-mapped."""
-        return [Source("agent", Rows.open(self.run.directory / "agent"), 1.0)]
+        return open_sources(self.run)
 
     def plan(self) -> Plan:
         """Which rows each step takes."""
@@ -57,21 +55,25 @@ def prepare(settings: FinetuneSettings) -> Prepared:
     data_dir = settings.prepare_data_dir()
     registry = Registry(data_dir)
     runs = data_dir / "runs"
-    with closing(Store.open(settings.log_url())) as store, exclusive(runs / ".lock"):
+    with exclusive(runs / ".lock"):
         if settings.name is not None:
             _check_free(settings.name, registry)
             if (runs / settings.name).is_dir():
                 return _go_on(Run(runs / settings.name), settings, registry)
-        selection, drops = narrow(store, settings)
-        base = registry.resolve(_base(settings, registry, majority_model(store, selection)))
-        run = Run(runs / (settings.name or _free_name(base.card, registry, runs)))
-        with _whole_or_absent(run.directory) as partial:
-            _select(partial, settings, base.card, store.select(selection), drops)
-            _plan(partial, settings, base)
+        with open_log(settings.log_url(), settings) as log:
+            if not settings.data and not log.drops.left:
+                log.drops.check()
+            base = registry.resolve(_base(settings, registry, log.majority_model()))
+            run = Run(runs / (settings.name or _free_name(base.card, registry, runs)))
+            with _whole_or_absent(run.directory) as partial:
+                _write_rows(partial, settings, base, log)
+                _write_plan(partial, settings, base)
     return Prepared(run, base)
 
 
 def _check_free(name: str, registry: Registry) -> None:
+    if not NAME.fullmatch(name):
+        raise OperatorError(f"--name {name!r}: letters, digits, '.', '_' and '-' make a name")
     if any(card.name == name for card in registry.list()):
         raise OperatorError(f"a model is already called {name}: choose another --name")
 
@@ -112,49 +114,32 @@ def _whole_or_absent(directory: Path) -> Iterator[Run]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _select(
-    run: Run,
-    settings: FinetuneSettings,
-    base: ModelCard,
-    trajectories: Iterable[Trajectory],
-    drops: Drops,
-) -> None:
-    """Filter the trajectories, export those that stay, and write their token rows."""
-    with (
-        RowWriter(run.directory / "agent") as rows,
-        (run.directory / "agentinstruct.jsonl").open("w") as exported,
-    ):
-        for trajectory in trajectories:
-            trained = loss_steps(trajectory, settings.min_reward)
-            row = _row(trajectory, trained, base, settings)
-            if isinstance(row, Refused):
-                drops.add(trajectory.id, row)
-                continue
-            drops.kept += 1
-            rows.add(row)
-            line = agentinstruct_row(trajectory, trained)
-            exported.write(json.dumps(line, ensure_ascii=False) + "\n")
-    drops.check()
-    run.write("selection.json", drops.to_json())
-    run.log(drops.summary())
+def _write_rows(run: Run, settings: FinetuneSettings, base: ModelFiles, log: LogRows) -> None:
+    """Write the rows of every source, what was left out of each, and how they are mixed."""
+    template = card_template(base.card, base.directory)
+    renderer = Renderer.load(
+        base.directory, template, system_prompt=base.card.system_prompt, system=base.card.system
+    )
+    maker = RowMaker(renderer, min(settings.max_length, context_length(base.directory)))
+    found = {AGENT: write_agent_rows(run, settings, maker, log)}
+    found |= write_general_rows(run, settings, maker, log)
+    run.write("selection.json", {name: drops.to_json() for name, drops in found.items()})
+    for name, drops in found.items():
+        run.log(f"{name}: {drops.summary()}")
 
 
-def _row(
-    trajectory: Trajectory, trained: list[bool], base: ModelCard, settings: FinetuneSettings
-) -> Row | Refused:
-    digests = {step.tokenizer_digest for step in trajectory.steps}
-    if digests != {base.tokenizer_digest}:
-        odd = ", ".join(sorted(str(digest) for digest in digests))
-        reason = f"recorded under {odd}, not {base.tokenizer_digest}"
-        return Refused("other_tokenizer", reason)
-    return make_row(trajectory, trained, settings.max_length)
+def context_length(directory: Path) -> int:
+    """Tokens that a model of transformers' format can attend to."""
+    config = json.loads((directory / "config.json").read_text())
+    # Llama's and its relatives' names; a sliding window would need another attention.
+    limits = (config.get("max_position_embeddings"), config.get("sliding_window"))
+    return min(int(limit) for limit in limits if limit)
 
 
-def _plan(run: Run, settings: FinetuneSettings, base: ModelFiles) -> None:
+def _write_plan(run: Run, settings: FinetuneSettings, base: ModelFiles) -> None:
     batches = Batches(
         settings.batch_size, settings.batch_tokens, settings.max_steps, settings.epochs
     )
-    sources = Prepared(run, base).sources()
-    plan = make_plan(sources, batches, unit="rows", seed=settings.seed)
+    plan = make_plan(open_sources(run), batches, unit=settings.mix_by, seed=settings.seed)
     plan.save(run.directory / "plan.npz")
     run.write("recipe.json", settings.recipe() | {"base": base.card.name})

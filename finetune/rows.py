@@ -1,36 +1,45 @@
-"""From a trajectory to a token row: the recorded ids, and which of them the model learns to say.
+"""From a trajectory to a token row: its ids, and which of them the model learns to say.
 
-The ids are those that the engine saw and said; nothing is tokenised again. **Loss** stands on what
-the model sampled, and where a reward vouches for it: feedback on one answer of a conversation
+Recorded ids are those that the engine saw and said; nothing is tokenised again. **Loss** stands on
+what the model sampled, and where a reward vouches for it: feedback on one answer of a conversation
 vouches for that answer only. A fork's copied beginning is trained on in its parent, so no sampled
-token counts twice.
+token counts twice. Imported text is trained on as its marks say, or else on every answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from agentlm.finetune.dataset import Row
-from agentlm.trajectory import Origin, Step, Trajectory, reward_of
+from agentlm.finetune.filters import Refused
+from agentlm.finetune.rewards import step_rewards
+from agentlm.finetune.text import rendered
+from agentlm.render import Renderer
+from agentlm.trajectory import Origin, Step, Trajectory
 
 
-class Refused(NamedTuple):
-    """Why no row could be made."""
+@dataclass(frozen=True)
+class RowMaker:
+    """Makes the rows of one model."""
 
-    filter: str
-    reason: str
+    renderer: Renderer
+    max_length: int
+
+    def row(self, trajectory: Trajectory, trained: Sequence[bool]) -> Row | Refused:
+        """The recorded ids if they are of this model's tokenizer and template, else its text's."""
+        if all(step.tokenizer_digest == self.renderer.digest for step in trajectory.steps):
+            return make_row(trajectory, trained, self.max_length)
+        return make_row(*rendered(trajectory, trained, self.renderer), self.max_length)
 
 
 def make_row(trajectory: Trajectory, trained: Sequence[bool], max_length: int) -> Row | Refused:
     """Ids and loss marks, up to the last trained token within `max_length`."""
     ids: list[int] = []
     loss: list[bool] = []
-    for index, (step, train) in enumerate(zip(trajectory.steps, trained, strict=True)):
-        if step.token_ids is None:
-            return Refused("no_token_ids", f"step {index} has none")
-        ids += step.token_ids
-        loss += [train] * len(step.token_ids)
+    for step, train in zip(trajectory.steps, trained, strict=True):
+        ids += step.token_ids or ()
+        loss += [train] * len(step.token_ids or ())
     if not any(loss):
         return Refused("nothing_to_train", "no well-formed sampled step has the reward")
     end = min(max_length, len(loss) - loss[::-1].index(True))
@@ -39,43 +48,40 @@ def make_row(trajectory: Trajectory, trained: Sequence[bool], max_length: int) -
     return Row(trajectory.id, ids[:end], loss[:end])
 
 
-def loss_steps(trajectory: Trajectory, min_reward: float) -> list[bool]:
-    """For each step, whether the model learns to say it."""
+def loss_steps(trajectory: Trajectory, min_reward: float | None) -> list[bool]:
+    """For each step, whether the model learns to say it; with `min_reward=None` unjudged too."""
     rewards = step_rewards(trajectory)
     copied = trajectory.parent_step or 0
+    following = [*trajectory.steps[1:], None]
+    said = _said(trajectory)
     return [
-        index >= copied
-        and learnable(step, following)
-        and reward is not None
-        and reward >= min_reward
-        for index, (step, following, reward) in enumerate(
-            zip(trajectory.steps, [*trajectory.steps[1:], None], rewards, strict=True)
+        index >= copied and own and well_formed(step, after) and _enough(reward, min_reward)
+        for index, (step, after, own, reward) in enumerate(
+            zip(trajectory.steps, following, said, rewards, strict=True)
         )
     ]
 
 
-def learnable(step: Step, following: Step | None) -> bool:
-    """Sampled, well formed, and not a call that the tool refused.
+def well_formed(step: Step, following: Step | None) -> bool:
+    """Whether the turn could be read, and its call was not refused by the tool.
 
     An erroneous turn stays as context: the model learns the correction, not the mistake.
     """
-    refused = following is not None and following.failed
-    return step.origin is Origin.SAMPLED and step.error is None and not refused
+    return step.error is None and not (following is not None and following.failed)
 
 
-def step_rewards(trajectory: Trajectory) -> list[float | None]:
-    """The reward of each step: of its own answer where that was judged, else of the whole."""
-    human = reward_of(trajectory.feedback)
-    if human is None or human != trajectory.reward:  # the environment's own score
-        return [trajectory.reward] * len(trajectory.steps)
-    whole = reward_of(tuple(f for f in trajectory.feedback if f.completion_id is None))
-    rewards = [whole] * len(trajectory.steps)
-    for interaction in trajectory.interactions:
-        own = reward_of(
-            tuple(f for f in trajectory.feedback if f.completion_id == interaction.completion_id)
-        )
-        if own is not None:
-            span = range(interaction.first_step, min(interaction.end_step, len(rewards)))
-            for index in span:
-                rewards[index] = own
-    return rewards
+def _said(trajectory: Trajectory) -> list[bool]:
+    """For each step whether it is the model's own, or a demonstration to learn from."""
+    if any(step.origin is Origin.SAMPLED for step in trajectory.steps):
+        return [step.origin is Origin.SAMPLED for step in trajectory.steps]
+    marks = trajectory.metadata.get("loss")
+    if not isinstance(marks, list) or len(marks) != len(trajectory.steps):
+        marks = [None] * len(trajectory.steps)
+    return [
+        step.role == "assistant" and step.origin is Origin.IMPORTED and mark is not False
+        for step, mark in zip(trajectory.steps, marks, strict=True)
+    ]
+
+
+def _enough(reward: float | None, min_reward: float | None) -> bool:
+    return min_reward is None or (reward is not None and reward >= min_reward)

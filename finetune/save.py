@@ -44,6 +44,7 @@ def _write(model: Any, weights: dict[str, torch.Tensor], base: Path, target: Pat
     partial.mkdir(parents=True)
     if hasattr(model, "peft_config"):
         model.save_pretrained(partial, state_dict=_peft_names(model, weights))
+        (partial / "README.md").unlink(missing_ok=True)  # PEFT's, with blanks to fill in
     else:
         model.save_pretrained(partial, state_dict=weights)
         for name in TOKENIZER_FILES:

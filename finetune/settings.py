@@ -7,11 +7,14 @@ one they need.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from agentlm.errors import OperatorError
+from agentlm.finetune.filters import SKIPPABLE
+from agentlm.finetune.scrub import Scrubbing
 from agentlm.settings import Settings
 from agentlm.store import Selection
 from agentlm.trajectory import Outcome
@@ -53,6 +56,35 @@ class Selecting(Settings):
         )
 
 
+class Filtering(Settings):
+    """What is left out of the selection, beyond what a reward says."""
+
+    skip_filters: tuple[str, ...] = ()
+    """Names of filters not to apply; the report says what each one left out."""
+    max_per_task: int | None = Field(default=4, ge=1)
+    """Rows of one task; more of the same make the model worse at the others."""
+    max_per_owner: int | None = Field(default=None, ge=1)
+    """Rows that one owner may contribute."""
+    leak_check: tuple[Path, ...] = ()
+    """Files of evaluation tasks (.jsonl, .json, or text by lines) that no row may give away."""
+    scrub: Scrubbing = "secrets"
+    """What is replaced by a word for its kind: keys and passwords, or personal data too."""
+
+
+class Mixing(Settings):
+    """What is trained on beside the agent rows."""
+
+    general: tuple[str, ...] = ()
+    """General data: FILE, hub data set or `log` (the log's plain chats), each with =WEIGHT if it is
+    not to be 1."""
+    eta: float = Field(default=0.2, gt=0, le=1)
+    """Share of agent rows in the mixture, if there is general data."""
+    mix_by: Literal["rows", "tokens"] = "rows"
+    """What shares are measured in."""
+    no_tool_share: float = Field(default=0.0, ge=0, le=1)
+    """Part of the general rows that are shown with tools that don't fit, and answered without."""
+
+
 class Training(Settings):
     """How the weights are changed. The defaults suit a small model on a laptop."""
 
@@ -75,7 +107,7 @@ class Training(Settings):
     batch_tokens: int | None = Field(default=None, ge=1)
     """Fill each step with rows up to this many tokens instead of counting rows."""
     max_length: int = Field(default=4096, ge=2)
-    """Tokens of the longest row; longer ones are cut."""
+    """Tokens of the longest row, if the model allows so many; longer ones are cut."""
     pack_tokens: int = Field(default=2048, ge=2)
     """Tokens computed at once, which decides how much memory is needed."""
     share_prefixes: bool = True
@@ -109,14 +141,16 @@ class Training(Settings):
         return self.lr or (5e-5 if self.full else 2e-4)
 
 
-class FinetuneSettings(Selecting, Training):
+class FinetuneSettings(Selecting, Filtering, Mixing, Training):
     """Train a model's successor: select from the log, filter, tokenise, train, register, publish.
 
     Example: agentlm finetune --from-logs --max-steps 4 --publish http://localhost:8000
     """
 
     from_logs: bool = False
-    """Train on the log."""
+    """Train on what the log holds."""
+    data: tuple[str, ...] = ()
+    """Agent rows from files or hub data sets, beside the log or instead of it."""
     base: str | None = None
     """The model to train; by default the one that most of the selected rows came from."""
     name: str | None = None
@@ -129,8 +163,14 @@ class FinetuneSettings(Selecting, Training):
 
     def check(self) -> None:
         """Raise OperatorError for what no single setting can see to be wrong."""
-        if not self.from_logs:
-            raise OperatorError("nothing to train on: give --from-logs")
+        if not self.from_logs and not self.data:
+            raise OperatorError("nothing to train on: give --from-logs or --data FILE")
+        unknown = set(self.skip_filters) - set(SKIPPABLE)
+        if unknown:
+            raise OperatorError(
+                f"--skip-filters: unknown {', '.join(sorted(unknown))}; "
+                f"known: {', '.join(SKIPPABLE)}"
+            )
 
     def recipe(self) -> dict[str, object]:
         """Everything that decides the weights, as it goes into the run's directory."""

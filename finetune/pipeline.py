@@ -1,0 +1,91 @@
+"""One trajectory's way into the data set: judged, scrubbed, tokenised, remembered, or left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from agentlm.finetune import filters
+from agentlm.finetune.dataset import Row
+from agentlm.finetune.dedupe import Cap, NearDuplicates, task_of
+from agentlm.finetune.drops import Drops
+from agentlm.finetune.files import Malformed
+from agentlm.finetune.filters import Filter, Refused, refuse
+from agentlm.finetune.leaks import Leaks, read_tasks
+from agentlm.finetune.rows import RowMaker, loss_steps
+from agentlm.finetune.scrub import Scrubbing, scrub
+from agentlm.finetune.settings import Filtering
+from agentlm.trajectory import Trajectory
+
+
+class Kept(NamedTuple):
+    """A trajectory that is trained on."""
+
+    trajectory: Trajectory
+    """Without its secrets."""
+    trained: list[bool]
+    """For each of its steps whether the model learns to say it."""
+    row: Row
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The stages, in order."""
+
+    judging: dict[str, Filter]
+    """Look at one trajectory alone."""
+    scrubbing: Scrubbing
+    min_reward: float | None
+    """None: what was not judged is trained on too."""
+    maker: RowMaker
+    remembering: dict[str, Filter]
+    """Compare it with what was kept before, so they come last."""
+
+    def run(self, trajectories: Iterable[Trajectory | Malformed], drops: Drops) -> Iterator[Kept]:
+        """What is kept of a stream; `drops` counts the rest."""
+        for trajectory in trajectories:
+            if isinstance(trajectory, Malformed):
+                drops.add(trajectory.place, Refused("malformed", trajectory.reason))
+                continue
+            kept = self._keep(trajectory, drops)
+            if isinstance(kept, Refused):
+                drops.add(trajectory.id, kept)
+            else:
+                drops.kept += 1
+                yield kept
+
+    def _keep(self, trajectory: Trajectory, drops: Drops) -> Kept | Refused:
+        if refused := refuse(trajectory, self.judging):
+            return refused
+        clean, secrets = scrub(trajectory, self.scrubbing)
+        drops.scrubbed.update(secrets)
+        trained = loss_steps(clean, self.min_reward)
+        row = self.maker.row(clean, trained)
+        if isinstance(row, Refused):
+            return row
+        return refuse(clean, self.remembering) or Kept(clean, trained, row)
+
+
+def judging_filters(min_reward: float, filtering: Filtering) -> dict[str, Filter]:
+    """Those for trajectories of the log, without the skipped ones."""
+    found = {
+        "low_reward": filters.low_reward(min_reward),
+        "evaluation_task": filters.evaluation_task,
+        **filters.CONTENT_FILTERS,
+    }
+    return {name: judge for name, judge in found.items() if name not in filtering.skip_filters}
+
+
+def remembering_filters(filtering: Filtering) -> dict[str, Filter]:
+    """The leak check, near duplicates and caps; one set for each source of the mixture."""
+    found: dict[str, Filter] = {}
+    if filtering.leak_check:
+        found["leak"] = Leaks(read_tasks(filtering.leak_check))
+    if "near_duplicate" not in filtering.skip_filters:
+        found["near_duplicate"] = NearDuplicates()
+    if filtering.max_per_task is not None:
+        found["task_cap"] = Cap(filtering.max_per_task, task_of)
+    if filtering.max_per_owner is not None:
+        found["owner_cap"] = Cap(filtering.max_per_owner, lambda trajectory: trajectory.owner)
+    return found

@@ -1,0 +1,113 @@
+"""Scrubbing: no secret of the log is taught to a model.
+
+detect-secrets' detectors name the secrets; personal data is found by its form. What is found is
+replaced by a word for its kind in every text of the trajectory. The recorded ids spell the secret,
+so they go too: the row is then rendered anew from its text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
+from typing import Any, Literal
+
+from agentlm.trajectory import Origin, Step, Trajectory
+
+Scrubbing = Literal["none", "secrets", "personal"]
+
+_PEM = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
+)
+_ASSIGNED = re.compile(
+    r"\b[A-Z0-9_]*(?:KEY|SECRET|TOKEN|PASSWORD|PASSWD)[A-Z0-9_]*=([^\s'\"$]{6,})"
+)
+_PERSONAL = {
+    "[EMAIL]": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    "[IBAN]": re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b"),
+    "[CARD]": re.compile(r"\b(?:\d[ -]?){13,16}\b"),
+    "[PHONE]": re.compile(r"(?<![\w.])\+\d{1,3}[ ./-]?(?:\(?\d{1,4}\)?[ ./-]?){2,5}\d{2,4}\b"),
+}
+# Without one of these words and shapes no detector finds anything.
+_SUSPICIOUS = re.compile(
+    r"[A-Za-z0-9_\-./+]{20}|://[^/\s]+@|key|secret|token|passw|pwd|auth", re.IGNORECASE
+)
+_SHORTEST = 6
+
+
+def scrub(trajectory: Trajectory, scrubbing: Scrubbing) -> tuple[Trajectory, list[str]]:
+    """The trajectory without secrets, and the kinds that were found; itself if there were none."""
+    found: list[str] = []
+    texts = [scrub_text(step.text, scrubbing, found.append) for step in trajectory.steps]
+    if not found:
+        return trajectory, found
+    steps = [_without_ids(step, text) for step, text in zip(trajectory.steps, texts, strict=True)]
+    return trajectory.model_copy(update={"steps": tuple(steps)}), found
+
+
+def scrub_text(text: str, scrubbing: Scrubbing, found: Callable[[str], None]) -> str:
+    """The text with a word for its kind in place of each secret; tells `found` the kinds."""
+    if scrubbing == "none":
+        return text
+    for kind, value in _secrets(text):
+        if value in text:
+            text = text.replace(value, "[SECRET]")
+            found(kind)
+    if scrubbing == "personal":
+        for word, pattern in _PERSONAL.items():
+            text, count = pattern.subn(word, text)
+            if count:
+                found(word.strip("[]").lower())
+    return text
+
+
+def _secrets(text: str) -> Iterator[tuple[str, str]]:
+    if "PRIVATE KEY" in text:
+        yield from (("private key", block) for block in _PEM.findall(text))
+    for line in text.splitlines():
+        if _SUSPICIOUS.search(line):
+            yield from _line_secrets(line)
+
+
+@lru_cache(maxsize=1 << 14)
+def _line_secrets(line: str) -> tuple[tuple[str, str], ...]:
+    """Kinds and values; cached, since preambles and listings come back in every row."""
+    found = [("assignment", value) for value in _ASSIGNED.findall(line)]
+    for detector in _detectors():
+        kind = str(detector.secret_type).lower()
+        if hasattr(detector, "denylist"):
+            matches = (m for pattern in detector.denylist for m in pattern.finditer(line))
+            found += [(kind, _value(match)) for match in matches]
+        else:
+            found += [(kind, value) for value in detector.analyze_string(line)]
+    return tuple(found)
+
+
+def _value(match: re.Match[str]) -> str:
+    """The secret within what a detector matched: its group, unless that is but a prefix of it."""
+    groups = [group for group in match.groups() if group and len(group) >= _SHORTEST]
+    return groups[0] if groups else match.group()
+
+
+@cache
+def _detectors() -> list[Any]:
+    """detect-secrets' own, without those that take any digest or address for a secret."""
+    from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
+
+    guessing = {"Base64 High Entropy String", "Hex High Entropy String", "Public IP (ipv4)"}
+    found = get_mapping_from_secret_type_to_class()
+    return [plugin() for kind, plugin in sorted(found.items()) if kind not in guessing]
+
+
+def _without_ids(step: Step, text: str) -> Step:
+    """The step as text alone. What was sampled is still the model's, forced words still not."""
+    origin = Origin.PROMPT if step.role != "assistant" else step.origin
+    return step.model_copy(
+        update={
+            "text": text,
+            "token_ids": None,
+            "tokenizer_digest": None,
+            "logprobs": None,
+            "origin": origin,
+        }
+    )

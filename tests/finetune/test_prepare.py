@@ -1,0 +1,177 @@
+"""What is selected from a log, what is left out and why, and what stands in a run's directory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agentlm.errors import OperatorError
+from agentlm.finetune.prepare import Prepared, prepare
+from agentlm.finetune.settings import FinetuneSettings
+from agentlm.render import Turn
+from agentlm.trajectory import Outcome
+from finetune_logs import (
+    ANSWER,
+    CALL,
+    conversation,
+    registered,
+    renderer,
+    sampled,
+    trajectory,
+    write_log,
+)
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, chatml_llama: Path) -> Path:
+    registered(tmp_path, chatml_llama)
+    return tmp_path
+
+
+def run(data_dir: Path, **settings: object) -> Prepared:
+    return prepare(FinetuneSettings(data_dir=data_dir, from_logs=True, **settings))
+
+
+def test_only_what_was_rewarded_ended_and_may_be_trained_on_is_selected(
+    data_dir: Path, chatml_llama: Path
+) -> None:
+    by = renderer(chatml_llama)
+    steps = conversation(by, "How many?", CALL, ANSWER)
+    good = trajectory(steps)
+    write_log(
+        data_dir,
+        [
+            good,
+            trajectory(steps, reward=None),
+            trajectory(steps, reward=0.0),
+            trajectory(steps, reward=0.5),
+            trajectory(steps, reward=None, outcome=Outcome.ERROR),
+            trajectory(steps, may_train=False),
+        ],
+    )
+
+    prepared = run(data_dir)
+
+    found = prepared.run.read("selection.json")["agent"]
+    assert found["rows"] == 6
+    assert found["dropped"] == {
+        "may_not_train": 1,
+        "outcome": 1,
+        "no_reward": 1,
+        "low_reward": 2,
+    }
+    [source] = prepared.sources()
+    assert list(source.rows.names()) == [good.id]
+    assert source.rows.row(0)[0].tolist() == list(good.token_ids())
+
+
+def test_the_selection_is_exported_as_agentinstruct(data_dir: Path, chatml_llama: Path) -> None:
+    steps = conversation(renderer(chatml_llama), "How many?", CALL, ANSWER)
+    write_log(data_dir, [trajectory(steps)])
+
+    exported = run(data_dir).run.directory / "agentinstruct.jsonl"
+
+    [row] = map(json.loads, exported.read_text().splitlines())
+    assert [turn["from"] for turn in row["conversations"]] == ["human", "gpt", "human", "gpt"]
+    assert [turn["loss"] for turn in row["conversations"]] == [None, True, None, True]
+    assert row["conversations"][1]["value"] == CALL
+    assert "How many?" in row["conversations"][0]["value"]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "said"),
+    [
+        ([], "nothing to train on: the log is empty"),
+        ([None, 0.0, 0.5], "3 rows; left out: no_reward 1, low_reward 2; kept 0"),
+    ],
+)
+def test_nothing_to_train_on_is_said_in_one_line_and_leaves_nothing_behind(
+    data_dir: Path, chatml_llama: Path, rewards: list[float | None], said: str
+) -> None:
+    steps = conversation(renderer(chatml_llama), "How many?", CALL, ANSWER)
+    write_log(data_dir, [trajectory(steps, reward=reward) for reward in rewards])
+
+    with pytest.raises(OperatorError, match=said):
+        run(data_dir)
+
+    assert [path.name for path in (data_dir / "runs").iterdir()] == [".lock"]
+
+
+def test_what_another_tokenizer_recorded_is_rendered_anew_from_its_text(
+    data_dir: Path, chatml_llama: Path
+) -> None:
+    by = renderer(chatml_llama)
+    steps = conversation(by, "How many?", CALL, ANSWER)
+    strange = [
+        step.model_copy(update={"tokenizer_digest": "0" * 16, "token_ids": (1, 2)})
+        for step in steps
+    ]
+    write_log(data_dir, [trajectory(strange)])
+
+    [source] = run(data_dir).sources()
+
+    ids, loss = source.rows.row(0)
+    recorded = [i for step in steps for i in step.token_ids or ()]
+    assert ids.tolist() == recorded
+    assert by.decode(ids[loss == 1].tolist()) == CALL + ANSWER
+
+
+def test_a_secret_goes_and_with_it_the_ids_that_spell_it(
+    data_dir: Path, chatml_llama: Path
+) -> None:
+    by = renderer(chatml_llama)
+    key = "sk-proj-abcdefghijklmnopqrstT3BlbkFJabcdefghijklmnopqrst"
+    write_log(data_dir, [trajectory(conversation(by, f"Use {key}.", CALL, ANSWER, observed=key))])
+
+    prepared = run(data_dir)
+
+    [source] = prepared.sources()
+    text = by.decode(source.rows.row(0)[0].tolist())
+    assert key not in text
+    assert "Use [SECRET]." in text
+    assert key not in (prepared.run.directory / "agentinstruct.jsonl").read_text()
+    assert prepared.run.read("selection.json")["agent"]["scrubbed"] == {"openai token": 2}
+
+
+def test_general_rows_get_their_share_of_the_mixture(data_dir: Path, chatml_llama: Path) -> None:
+    by = renderer(chatml_llama)
+    letters = ("apples", "berries", "cherries", "damsons")
+    agent = [trajectory(conversation(by, f"How many {word}?", CALL, ANSWER)) for word in letters]
+    chat = trajectory(
+        [*by.open([Turn("user", "Good morning!")]), sampled(by, "And to you.")],
+        source="chat",
+        reward=None,
+    )
+    write_log(data_dir, [*agent, chat])
+    rows = data_dir / "general.jsonl"
+    turns = [{"from": "human", "value": "Sing!"}, {"from": "gpt", "value": "La la la."}]
+    rows.write_text(json.dumps({"conversations": turns}) + "\n{broken\n")
+
+    prepared = run(data_dir, general=("log", f"{rows}=3"), eta=0.5)
+
+    names = {source.name: source.weight for source in prepared.sources()}
+    assert names == {"agent": 0.5, "general-0": 0.125, "general-1": 0.375}
+    found = prepared.run.read("selection.json")["general-1"]
+    assert (found["rows"], found["kept"], found["dropped"]) == (2, 1, {"malformed": 1})
+    assert found["examples"]["malformed"][0]["trajectory"] == "general.jsonl:2"
+    ids, loss = prepared.sources()[2].rows.row(0)
+    assert by.decode_verbatim(ids[loss == 1].tolist()) == "La la la.<|im_end|>"
+
+
+def test_names_count_on_from_those_that_exist(data_dir: Path, chatml_llama: Path) -> None:
+    write_log(data_dir, [trajectory(conversation(renderer(chatml_llama), "How many?", ANSWER))])
+
+    assert [run(data_dir).run.name for _ in range(2)] == ["tiny-ft1", "tiny-ft2"]
+
+
+def test_an_unfinished_run_goes_on_only_with_the_same_settings(
+    data_dir: Path, chatml_llama: Path
+) -> None:
+    write_log(data_dir, [trajectory(conversation(renderer(chatml_llama), "How many?", ANSWER))])
+    begun = run(data_dir, name="next")
+
+    assert run(data_dir, name="next").run == begun.run
+    with pytest.raises(OperatorError, match=r"begun with other settings \(lr was None\)"):
+        run(data_dir, name="next", lr=0.1)

@@ -1,0 +1,91 @@
+"""Loss stands where the model spoke, a reward vouches for it, and nobody else trains on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agentlm.finetune.dataset import Row
+from agentlm.finetune.rows import Refused, loss_steps, make_row, step_rewards
+from agentlm.render import Renderer, Turn
+from agentlm.trajectory import Feedback, Origin, Trajectory
+from finetune_logs import ANSWER, CALL, conversation, interaction, renderer, sampled, trajectory
+
+
+@pytest.fixture(scope="module")
+def by(chatml_llama: Path) -> Renderer:
+    return renderer(chatml_llama)
+
+
+def said(trajectory_: Trajectory, trained: list[bool]) -> list[str]:
+    return [s.text for s, train in zip(trajectory_.steps, trained, strict=True) if train]
+
+
+def test_the_row_is_the_recorded_sequence_and_marks_what_was_sampled(by: Renderer) -> None:
+    one = trajectory(conversation(by, "How many?", CALL, ANSWER))
+
+    row = make_row(one, loss_steps(one, 1.0), max_length=4096)
+
+    assert isinstance(row, Row)
+    assert list(row.ids) == list(one.token_ids())
+    marked = [token for token, train in zip(row.ids, row.loss, strict=True) if train]
+    sampled_ids = [i for s in one.steps if s.origin is Origin.SAMPLED for i in s.token_ids or ()]
+    assert marked == sampled_ids
+    assert marked[-1] == by.end_of_turn_id
+
+
+def test_a_forced_step_is_not_learned(by: Renderer) -> None:
+    steps = [*by.open([Turn("user", "How many?")]), by.force("Final Answer:"), sampled(by, "12")]
+    one = trajectory(steps)
+
+    assert said(one, loss_steps(one, 1.0)) == ["12"]
+
+
+def test_a_refused_call_stays_as_context_and_its_correction_is_learned(by: Renderer) -> None:
+    steps = list(conversation(by, "How many?", CALL, ANSWER))
+    observed = next(i for i, step in enumerate(steps) if step.tool_call_id)
+    steps[observed] = steps[observed].model_copy(update={"failed": True})
+    one = trajectory(steps)
+
+    assert said(one, loss_steps(one, 1.0)) == [ANSWER]
+
+
+def test_feedback_on_one_answer_vouches_for_that_answer_only(by: Renderer) -> None:
+    steps = [*by.open([Turn("user", "One?")]), sampled(by, "First.")]
+    first = len(steps)
+    steps += [*by.extend([Turn("user", "Two?")]), sampled(by, "Second.")]
+    plain = trajectory(steps)
+    judged = plain.model_copy(
+        update={
+            "interactions": (
+                interaction(plain, 0, first, "chatcmpl-1"),
+                interaction(plain, first, len(steps), "chatcmpl-2"),
+            ),
+            "feedback": (
+                Feedback(value=True, author="ann", completion_id="chatcmpl-2"),
+                Feedback(value=True, author="bob", completion_id="chatcmpl-2"),
+            ),
+        }
+    )
+
+    assert said(judged, loss_steps(judged, 1.0)) == ["Second."]
+    assert step_rewards(plain) == [1.0] * len(steps)
+
+
+def test_a_fork_trains_on_its_own_part_only(by: Renderer) -> None:
+    steps = conversation(by, "How many?", CALL, ANSWER)
+    fork = trajectory(steps, parent_id="traj_0", parent_step=len(steps) - 1)
+
+    assert said(fork, loss_steps(fork, 1.0)) == [ANSWER]
+
+
+def test_a_row_without_anything_to_learn_is_refused_with_the_reason(by: Renderer) -> None:
+    one = trajectory(conversation(by, "How many?", ANSWER))
+
+    nothing = make_row(one, [False] * len(one.steps), max_length=4096)
+    long = make_row(one, loss_steps(one, 1.0), max_length=10)
+
+    assert isinstance(nothing, Refused)
+    assert isinstance(long, Refused)
+    assert (nothing.filter, long.filter) == ("nothing_to_train", "too_long")
