@@ -15,8 +15,8 @@ MEBIBYTE = 1024 * 1024
 class ToolSettings(Settings):
     """Limits and sources of the server's own tools. A command's settings class can inherit it."""
 
-    tools: tuple[str, ...] = ("bash", "sql")
-    """Families of tools that the server offers."""
+    tools: tuple[str, ...] | None = None
+    """Families of tools to offer; then each has to work. By default, all that work here."""
     tool_timeout_s: float = Field(default=30.0, gt=0)
     """Seconds one tool call may take; then it is stopped with all of its processes."""
     tool_output_chars: int = Field(default=16_000, ge=200)
@@ -73,6 +73,18 @@ class ToolSettings(Settings):
     """Seconds that a page's text is kept for further requests."""
     web_search: str | None = None
     """Where `web_search` looks: URL of a SearXNG server, or path of an offline index."""
+
+    graph: Path | None = None
+    """Directory of the knowledge graph (`python -m agentlm.tools.graph.build`); the default is
+    one of WordNet and GeoNames in the data directory."""
+    graph_shown: int = Field(default=5, ge=0)
+    """How many entities of a variable its observation names; 0 shows types only, as AgentBench."""
+    graph_rows: int = Field(default=50, ge=1)
+    """Rows that a SPARQL query may return; more are cut, and that is said."""
+
+    def graph_dir(self) -> Path:
+        """Where the knowledge graph is."""
+        return self.graph or self.data_dir / "graph"
 
     def sandboxes_dir(self) -> Path:
         """Where the work directories of trajectories are."""

@@ -5,6 +5,7 @@ selection of them.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -13,6 +14,7 @@ from agentlm.errors import OperatorError, RequestError
 from agentlm.messages import ToolCall, ToolSpec
 from agentlm.tools.audit import Audit, AuditRecord, Verdict, digest, log_audit
 from agentlm.tools.bash import Bash
+from agentlm.tools.graph.tools import open_graph
 from agentlm.tools.observation import shorten
 from agentlm.tools.schema import arguments_of, spec_of
 from agentlm.tools.settings import ToolSettings
@@ -21,6 +23,7 @@ from agentlm.tools.shell.pool import checked
 from agentlm.tools.sql.tools import open_sql
 from agentlm.tools.web.tools import open_web
 
+_log = logging.getLogger(__name__)
 _GRACE_S = 5.0
 """Tools keep the deadline themselves; one that has not after this long is cancelled."""
 
@@ -30,7 +33,12 @@ async def _open_bash(settings: ToolSettings) -> tuple[Tool, ...]:
 
 
 Opener = Callable[[ToolSettings], Awaitable[tuple[Tool, ...]]]
-FAMILIES: Mapping[str, Opener] = {"bash": _open_bash, "sql": open_sql, "web": open_web}
+FAMILIES: Mapping[str, Opener] = {
+    "bash": _open_bash,
+    "sql": open_sql,
+    "web": open_web,
+    "knowledge_graph": open_graph,
+}
 """What `{"type": …}` can name in a request, and how its tools are opened."""
 
 
@@ -51,18 +59,29 @@ class Toolbox:
         families: Sequence[str] | None = None,
         audit: Audit = log_audit,
     ) -> Toolbox:
-        """Open `families`, or those of the settings. Raises OperatorError if one can't work."""
+        """Open `families`, or those of the settings. Raises OperatorError if one can't work.
+
+        If neither names any, those that work here are opened, and the log says what does not.
+        """
         wanted = settings.tools if families is None else families
-        if unknown := [name for name in wanted if name not in FAMILIES]:
+        if unknown := [name for name in wanted or () if name not in FAMILIES]:
             raise OperatorError(f"unknown tools {', '.join(unknown)}; known: {', '.join(FAMILIES)}")
         toolbox = cls({}, settings, audit)
         try:
-            for name in wanted:
-                toolbox._families[name] = await FAMILIES[name](settings)
+            for name in FAMILIES if wanted is None else wanted:
+                await toolbox._open(name, required=wanted is not None)
         except BaseException:
             await toolbox.close()
             raise
         return toolbox
+
+    async def _open(self, name: str, *, required: bool) -> None:
+        try:
+            self._families[name] = await FAMILIES[name](self._settings)
+        except OperatorError as error:
+            if required:
+                raise
+            _log.warning("tools of type %s are not offered: %s", name, error)
 
     def families(self) -> tuple[str, ...]:
         """Names that `for_request` knows."""

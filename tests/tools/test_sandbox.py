@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from agentlm.tools.seccomp import program
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.shell.bubblewrap import prepare_workspace, sandboxed
 from agentlm.tools.shell.cgroup import Cgroup, delegated
 from agentlm.tools.shell.sandbox import Sandbox
-from agentlm.tools.shell.seccomp import program
 
 MakeSettings = Callable[..., ToolSettings]
 

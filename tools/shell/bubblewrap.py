@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentlm.errors import OperatorError
+from agentlm.tools import seccomp
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
-from agentlm.tools.shell import seccomp
 
 _PROGRAMS = ("bwrap", "prlimit")
 _ROOT_PROGRAMS = ("unshare", "setpriv", "mount")

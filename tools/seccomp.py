@@ -1,4 +1,4 @@
-"""The system calls that a sandbox has no business making, as a seccomp program.
+"""The system calls that what we contain has no business making, as seccomp programs.
 
 Namespaces already take away what these could reach; this takes away the calls, because past escapes
 went through them. It also closes what no namespace does: keys of the server's session, sockets of
@@ -57,6 +57,20 @@ _FORBIDDEN = {
     "unshare": (272, 97),
     "userfaultfd": (323, 282),
 }
+_DOING = {
+    # What a process that only computes never needs again
+    "accept": (43, 202),
+    "connect": (42, 203),
+    "execve": (59, 221),
+    "execveat": (322, 281),
+    "kill": (62, 129),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "ptrace": (101, 117),
+    "sendto": (44, 206),
+    "socket": (41, 198),
+    "socketpair": (53, 199),
+}
 _SOCKET = (41, 198)
 _CLONE = (56, 220)
 _CLONE3 = 435
@@ -95,6 +109,19 @@ def program(machine: str) -> bytes | None:
     known = [line for family in _FAMILIES for line in _if(_JUMP_EQUAL, family, [allow])]
     lines += _if(_JUMP_EQUAL, _SOCKET[column], [argument, *known, *refuse])
     return b"".join([*lines, allow])
+
+
+def computing_program(machine: str) -> bytes | None:
+    """The same for a process that computes only: it opens no socket and starts no program."""
+    code = program(machine)
+    if code is None:
+        return None
+    _, column = _ARCHITECTURES[machine]
+    refuse = [_instruction(_RETURN, _ERRNO | errno.EPERM)]
+    lines = [_instruction(_LOAD, _NUMBER)]
+    for numbers in _DOING.values():
+        lines += _if(_JUMP_EQUAL, numbers[column], refuse)
+    return b"".join(lines) + code
 
 
 def _instruction(code: int, value: int, when_true: int = 0, when_false: int = 0) -> bytes:

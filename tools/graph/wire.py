@@ -1,0 +1,40 @@
+"""What the server and the graph's process say to each other, as JSON."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from agentlm.messages import Frozen
+
+Operation = Literal["get_neighbors", "intersection", "argmax", "argmin", "count"]
+
+
+class Step(Frozen):
+    """How one variable is made of earlier ones."""
+
+    operation: Operation
+    operands: tuple[str, ...]
+    """`#n`, or an entity's name."""
+    edge: str = ""
+    """Relation or attribute."""
+
+
+class Question(Frozen):
+    """One call of a tool."""
+
+    function: str
+    arguments: dict[str, str]
+    program: tuple[Step, ...] = ()
+    """How the conversation's variables were made, `#0` first."""
+    shown: int = 5
+    """Entities that a new variable's observation names."""
+    rows: int = 50
+
+
+class Answer(Frozen):
+    """What came of it: a text, or what was wrong."""
+
+    text: str = ""
+    error: str = ""
+    step: Step | None = None
+    """The variable that was made; its number is the length of the program before."""

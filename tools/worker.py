@@ -1,0 +1,68 @@
+"""A process that does one thing for the server and can be killed when it does not come back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+
+_START_TIMEOUT_S = 30.0
+
+
+class WorkerStopped(Exception):
+    """It took too long or ended, and will be started again for the next question."""
+
+
+class Worker:
+    """A module run as a process that answers frames (`confinement.answer_frames`), one at a time.
+
+    Its first answer, to an empty frame, says that it is ready.
+    """
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._command = [sys.executable, "-m", module, *arguments]
+        self._process: Process | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def ask(self, question: bytes, timeout_s: float) -> bytes:
+        """Its answer. Raises WorkerStopped; the caller's cancellation kills it too."""
+        async with self._one_at_a_time:
+            try:
+                process = self._process or await self._start()
+                async with asyncio.timeout(timeout_s):
+                    return await _exchange(process, question)
+            except (TimeoutError, EOFError, ConnectionError) as error:
+                await self.close()
+                raise WorkerStopped(str(error) or type(error).__name__) from error
+            except BaseException:
+                await self.close()
+                raise
+
+    async def close(self) -> None:
+        """End it; idempotent."""
+        process, self._process = self._process, None
+        if process:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    async def _start(self) -> Process:
+        self._process = process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=PIPE,
+            stdout=PIPE,
+            env={"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.defpath},
+        )
+        async with asyncio.timeout(_START_TIMEOUT_S):
+            await _exchange(process, b"")
+        return process
+
+
+async def _exchange(process: Process, question: bytes) -> bytes:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(len(question).to_bytes(4, "big") + question)
+    await process.stdin.drain()
+    length = int.from_bytes(await process.stdout.readexactly(4), "big")
+    return await process.stdout.readexactly(length)
