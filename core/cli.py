@@ -30,6 +30,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "serve": Command("agentlm.server.cli:main", "cpu", "serve a model over the OpenAI API"),
     "models": Command("agentlm.models_cli:main", "cpu", "list, show, pull, add and remove models"),
+    "logs": Command("agentlm.logs.cli:main", "cpu", "look at the log, export, import, delete"),
     "finetune": Command("agentlm.finetune.main:main", "train", "train a successor from the log"),
     "rollout": Command(
         "agentlm.environments.rollout_cli:main",

@@ -77,7 +77,7 @@ def _begin(db: Connection, entry: Entry, header: Trajectory) -> int:
         sampled, prompt = sampled + copied[0], prompt + copied[1]
     row = header_row(header) | {
         "lease_until": _lease(entry),
-        "scored": False,
+        "scored": header.reward is not None,
         "error_classes": "",
         "content": entry.content,
         "step_count": entry.first_step + len(entry.steps),

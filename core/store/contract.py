@@ -16,7 +16,8 @@ class Entry:
     """One durable addition to a trajectory: a step of a run, or a whole answered choice."""
 
     trajectory: Trajectory
-    """The header as it now is. Its `steps`, `interactions` and `feedback` are not read."""
+    """The header as it now is. Its `steps`, `interactions` and `feedback` are not read; its
+    `reward` is kept, as a score, when the trajectory begins, and not read later."""
     first_step: int
     """Index that the first of `steps` gets: the number of steps already stored."""
     steps: tuple[Step, ...]

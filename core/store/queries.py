@@ -84,6 +84,12 @@ def get(db: Connection, trajectory_id: str, owner: str | None) -> Trajectory | N
     return next(whole(db, db.execute(query).mappings().all()), None)
 
 
+def ids(db: Connection, beginning: str, limit: int) -> list[str]:
+    """Trajectories whose id begins so."""
+    begins = trajectories.c.id.startswith(beginning, autoescape=True)
+    return list(db.scalars(select(trajectories.c.id).where(begins).limit(limit)))
+
+
 def prefix(db: Connection, place: Place) -> Trajectory | None:
     """A trajectory up to a place, without interactions. None if it was deleted meanwhile."""
     row = db.execute(headers().where(trajectories.c.key == place.key)).mappings().one_or_none()

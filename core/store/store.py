@@ -159,6 +159,11 @@ class Store:
         with self._reading() as db:
             return queries.get(db, trajectory_id, owner)
 
+    def ids(self, beginning: str, limit: int = 2) -> list[str]:
+        """Trajectories of all owners whose id begins so; `limit` tells one from several."""
+        with self._reading() as db:
+            return queries.ids(db, beginning, limit)
+
     def by_completion(self, completion_id: str, owner: str | None) -> list[Interaction]:
         """The choices of a completion in order; empty if there is none or it is another's."""
         with self._reading() as db:

@@ -11,6 +11,7 @@ from agentlm.messages import Message, ToolCall, ToolSpec
 from agentlm.store import Entry
 from agentlm.trajectory import Interaction, Origin, Outcome, Sampling, Step, Trajectory
 
+CALL = ToolCall(id="call_1", name="bash", arguments='{"command": "ls"}')
 TOOL = ToolSpec(name="bash", description="Run it.", parameters={"type": "object"}, owner="server")
 
 
@@ -50,7 +51,7 @@ def full_step() -> Step:
         logprobs=(-0.5, float("-inf"), 0.0),
         single_choice=(True, False, True),
         thought="look",
-        call=ToolCall(id="call_1", name="bash", arguments='{"command": "ls"}'),
+        call=CALL,
         answer="none",
         tool_call_id="call_0",
         failed=True,

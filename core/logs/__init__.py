@@ -1,0 +1,1 @@
+"""`agentlm logs`: the log on the command line."""

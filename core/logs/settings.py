@@ -1,0 +1,161 @@
+"""The flags of `agentlm logs COMMAND`."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import CliPositionalArg, CliToggleFlag, SettingsConfigDict
+
+from agentlm.exchange import FormatName
+from agentlm.settings import Settings
+from agentlm.store import Selection, Source
+from agentlm.trajectory import Outcome
+
+_UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
+LOCAL_OWNER = "local"
+"""The owner of everything on a server without keys."""
+
+
+def parse_time(value: Any) -> Any:
+    """Unix seconds of `2026-11-22`, `2026-11-22T10:00`, or an age: `90m`, `3h`, `7d`, `2w`."""
+    if not isinstance(value, str):
+        return value
+    if age := re.fullmatch(r"(\d+)([mhdw])", value):
+        return time.time() - int(age[1]) * _UNITS[age[2]]
+    try:
+        return datetime.datetime.fromisoformat(value).timestamp()
+    except ValueError:
+        raise ValueError("must be a date (2026-11-22) or an age (7d, 3h)") from None
+
+
+Moment = Annotated[float, BeforeValidator(parse_time)]
+FilePath = Annotated[Path, AfterValidator(Path.expanduser)]
+
+
+class Filter(Settings):
+    """Which trajectories."""
+
+    owner: str | None = None
+    """Only those of this API key's owner."""
+    model: str | None = None
+    """Only those that this model made."""
+    source: Source | None = None
+    """Only those that came into the log this way."""
+    environment: str | None = None
+    """Only those of this environment."""
+    outcomes: tuple[Outcome, ...] = ()
+    """Only those that ended so."""
+    min_reward: float | None = Field(default=None, ge=0, le=1)
+    """Only those with at least this reward."""
+    since: Moment | None = None
+    """Only those begun since a date (2026-11-22) or within an age (7d, 3h, 90m)."""
+    until: Moment | None = None
+    """Only those begun before a date or longer ago than an age."""
+    tags: dict[str, str] = {}
+    """Only those whose metadata has these entries (--tags key=value)."""
+
+    def selection(self, *, may_train_only: bool = False, limit: int | None = None) -> Selection:
+        """The same as the store is asked."""
+        names = set(Selection.model_fields) & set(Filter.model_fields)
+        asked = self.model_dump(include=names)
+        return Selection(**asked, may_train_only=may_train_only, limit=limit)
+
+
+class ListLogs(Filter):
+    """List trajectories, newest first."""
+
+    model_config = SettingsConfigDict(cli_shortcuts={"print-json": "json", "limit": "n"})
+
+    limit: int = Field(default=20, ge=1)
+    """How many."""
+    after: str | None = None
+    """Go on after this id."""
+    print_json: CliToggleFlag[bool] = False
+    """Print one JSON object a line instead of a table."""
+
+
+class ShowLog(Settings):
+    """Show a trajectory as a timeline of thoughts, calls, observations, tokens and seconds.
+
+    agentlm logs show traj_0123
+    agentlm logs show chatcmpl-0123 --full
+    """
+
+    model_config = SettingsConfigDict(cli_shortcuts={"print-json": "json"})
+
+    id: CliPositionalArg[str]
+    """A trajectory, or a completion that is a part of one; its beginning is enough."""
+    full: CliToggleFlag[bool] = False
+    """Print long texts whole."""
+    print_json: CliToggleFlag[bool] = False
+    """Print the whole record as JSON."""
+
+
+class TailLogs(Settings):
+    """Print the newest steps of all trajectories, one a line."""
+
+    model_config = SettingsConfigDict(cli_shortcuts={"lines": "n", "follow": "f"})
+
+    lines: int = Field(default=20, ge=1)
+    """How many steps to begin with."""
+    follow: CliToggleFlag[bool] = False
+    """Go on as steps are written, until interrupted."""
+
+
+class LogStats(Filter):
+    """Count trajectories, tokens, outcomes and rewards."""
+
+    model_config = SettingsConfigDict(cli_shortcuts={"print-json": "json"})
+
+    print_json: CliToggleFlag[bool] = False
+    """Print JSON instead of a table."""
+
+
+class ExportLogs(Filter):
+    """Write trajectories for other programs, one JSON object a line, oldest first.
+
+    agentlm logs export --min-reward 1 --format agentinstruct --output good.jsonl
+
+    jsonl is the record itself with token ids; the other formats are text.
+    """
+
+    format: FormatName = "jsonl"
+    """How a trajectory is written."""
+    output: FilePath | None = None
+    """A file, there whole or not at all; the default is standard output."""
+    limit: int | None = Field(default=None, ge=1)
+    """At most this many."""
+    may_train_only: bool = True
+    """Leave out what its owner's key does not allow to be trained on."""
+
+
+class ImportLogs(Settings):
+    """Read trajectories that other programs wrote; reading a file again adds nothing.
+
+    agentlm logs import agentinstruct.jsonl --format agentinstruct --reward 1
+    """
+
+    files: CliPositionalArg[list[FilePath]]
+    """Files of one JSON object a line."""
+    format: FormatName = "jsonl"
+    """How they are written."""
+    owner: str | None = None
+    """Whose they are; by default the record's own owner (jsonl), else the local one."""
+    model: str | None = None
+    """The model that said it, if the format does not tell."""
+    environment: str | None = None
+    """The environment that they are of."""
+    reward: float | None = Field(default=None, ge=0, le=1)
+    """Reward of every trajectory: without one nothing trains an agent."""
+
+
+class DeleteLogs(Settings):
+    """Delete trajectories with all that hangs on them. Forks of them stay."""
+
+    ids: CliPositionalArg[list[str]]
+    """Whole ids, as the list shows them."""
