@@ -58,7 +58,7 @@ def describe(tools: Sequence[ToolSpec]) -> str:
         return ""
     listed = "\n".join(
         f"- {tool.name}: {tool.description.strip()}\n"
-        f"  input: {json.dumps(tool.parameters, ensure_ascii=False, separators=(',', ':'))}"
+        f"  input: {_describe_input(tool.parameters)}"
         for tool in tools
     )
     return (
@@ -72,6 +72,31 @@ def describe(tools: Sequence[ToolSpec]) -> str:
         "Thought: what the answer rests on\n"
         f"{FINAL_ANSWER} your answer to the user"
     )
+
+
+_SCALARS = ("string", "integer", "number", "boolean")
+
+
+def _describe_input(schema: dict[str, Any]) -> str:
+    """Each argument with what it means, where all are plain values; else the whole JSON schema."""
+    arguments: dict[str, Any] = schema.get("properties", {})
+    if any(argument.get("type") not in _SCALARS for argument in arguments.values()):
+        return json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+    required = schema.get("required", ())
+    shown = {
+        name: ", ".join(
+            part
+            for part in (
+                argument["type"],
+                "" if name in required else "optional",
+                f"one of {argument['enum']}" if "enum" in argument else "",
+                argument.get("description", ""),
+            )
+            if part
+        )
+        for name, argument in arguments.items()
+    }
+    return json.dumps(shown, ensure_ascii=False)
 
 
 def observe(text: str) -> str:
@@ -97,7 +122,7 @@ def structural_tag(
     answer: bool = True,
     answer_schema: dict[str, Any] | None = None,
     control: Sequence[str] = (),
-    max_thought_chars: int = 600,
+    max_thought_chars: int = 300,
 ) -> str:
     """The form as xgrammar's structural tag (JSON text): a thought, then one call or the answer.
 
@@ -112,8 +137,9 @@ def structural_tag(
         raise ValueError("a form needs a tool or an answer")
     thought = {
         "type": "any_text",
-        # Without these a thought could swallow the markers that end it.
-        "excludes": ["\nAction:", f"\n{FINAL_ANSWER}", "\nObservation:", *control],
+        # One line: so a thought can't swallow the markers that end it, and a small model that
+        # begins to repeat itself is led on to act.
+        "excludes": ["\n", *control],
         "max_chars": max_thought_chars,
     }
     end = ends[0] if len(ends) == 1 else {"type": "or", "elements": ends}

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from agentlm.finetune.rewards import step_rewards
+from agentlm.finetune.rewards import approved_by_person, step_rewards
 from agentlm.trajectory import Outcome, Step, Trajectory
 
 Filter = Callable[[Trajectory], str | None]
@@ -108,6 +108,11 @@ def raw_escapes(trajectory: Trajectory) -> str | None:
         if step.role != "assistant" and (found := _ESCAPE.search(step.text)):
             return f"{found.group()!r} in an observation"
     return None
+
+
+def unless_approved(judge: Filter) -> Filter:
+    """`judge` for what a program rewarded; what a person approved of, a rule does not overrule."""
+    return lambda trajectory: None if approved_by_person(trajectory) else judge(trajectory)
 
 
 CONTENT_FILTERS: dict[str, Filter] = {

@@ -72,7 +72,7 @@ def judging_filters(min_reward: float, filtering: Filtering) -> dict[str, Filter
     found = {
         "low_reward": filters.low_reward(min_reward),
         "evaluation_task": filters.evaluation_task,
-        **filters.CONTENT_FILTERS,
+        **{name: filters.unless_approved(it) for name, it in filters.CONTENT_FILTERS.items()},
     }
     return {name: judge for name, judge in found.items() if name not in filtering.skip_filters}
 

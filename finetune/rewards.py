@@ -5,10 +5,15 @@ from __future__ import annotations
 from agentlm.trajectory import Trajectory, reward_of
 
 
+def approved_by_person(trajectory: Trajectory) -> bool:
+    """Whether its reward is what people said of it, not an environment's score."""
+    human = reward_of(trajectory.feedback)
+    return human is not None and human == trajectory.reward
+
+
 def step_rewards(trajectory: Trajectory) -> list[float | None]:
     """The reward of each step: of its own answer where that was judged, else of the whole."""
-    human = reward_of(trajectory.feedback)
-    if human is None or human != trajectory.reward:  # the environment's own score
+    if not approved_by_person(trajectory):
         return [trajectory.reward] * len(trajectory.steps)
     whole = reward_of(tuple(f for f in trajectory.feedback if f.completion_id is None))
     rewards = [whole] * len(trajectory.steps)

@@ -53,8 +53,9 @@ async def _serve(
     settings: ServeSettings, engine_arguments: Sequence[str], listener: socket.socket
 ) -> None:
     # Takes seconds to import, so `--help` and wrong flags must not wait for it.
-    from agentlm.server.vllm_engine import VLLMEngine
+    from agentlm.server.vllm_engine import VLLMEngine, parse_arguments
 
+    parse_arguments([], engine_arguments)  # a misspelt flag is told before anything is loaded
     registry = Registry(settings.data_dir)
     console.print(f"[bold]1/3[/] model {settings.model}")
     files = await asyncio.to_thread(registry.resolve, registry.get(settings.model))
