@@ -1,0 +1,122 @@
+"""The loop turns once, for real: serve → act → record → train → serve, on a tiny random Llama."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from openai import OpenAI
+
+from agentlm.render import Renderer
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+
+QUESTION: Any = [{"role": "user", "content": "How many programs in /usr/bin start with z?"}]
+BASH: Any = [{"type": "bash"}]
+
+
+def agentlm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "agentlm.cli", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@contextmanager
+def serving(data_dir: Path, model: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`agentlm serve` on a free port, until it answers."""
+    command = [sys.executable, "-m", "agentlm.cli", "serve", "--model", model, "--port", "0"]
+    command += ["--data-dir", str(data_dir), "--max-turns", "3", "--max-turn-tokens", "200"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        url = ""
+        for line in server.stdout:
+            if "is served at" in line:
+                url = line.split("is served at ")[1].split(" ")[0]
+                break
+        assert url, "the server ended before it answered"
+        try:
+            yield server, url
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(timeout=60)
+
+
+def test_the_loop(tmp_path: Path, chatml_llama: Path) -> None:
+    data = ["--data-dir", str(tmp_path)]
+    agentlm("models", "add", "tiny", "--path", str(chatml_llama), *data)
+    with serving(tmp_path, "tiny") as (server, url):
+        client = OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120)
+        trajectory_id, answer = acts_with_a_tool(client)
+        told = httpx.get(f"{url}/v1/trajectories/{trajectory_id}").json()
+        assert_recorded(told, chatml_llama)
+
+        follow_up: Any = [*QUESTION, {"role": "assistant", "content": answer}]
+        follow_up.append({"role": "user", "content": "Thanks."})
+        second = client.chat.completions.create(
+            model="tiny", messages=follow_up, tools=BASH, max_tokens=120
+        )
+        continued = httpx.get(f"{url}/v1/trajectories/{second.id}").json()
+        assert continued["id"] == trajectory_id
+        assert len(continued["interactions"]) == 2
+
+        # Killed right after an answer: it is in the log of the next server.
+        os.kill(server.pid, signal.SIGKILL)
+        server.wait()
+
+    with serving(tmp_path, "tiny") as (_, url):
+        assert httpx.get(f"{url}/v1/trajectories/{trajectory_id}").json() == continued
+        path = f"{url}/v1/trajectories/{second.id}/feedback"
+        assert httpx.post(path, json={"value": 1.0}).json()["reward"] == 1.0
+
+        trained = ["--from-logs", "--base", "tiny", "--name", "tiny-next", "--max-steps", "4"]
+        agentlm("finetune", *trained, "--publish", url, *data)
+        client = OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120)
+        assert {model.id for model in client.models.list()} >= {"tiny", "tiny-next"}
+        told = client.chat.completions.create(
+            model="tiny-next", messages=QUESTION, max_tokens=8, logprobs=True
+        )
+        assert told.usage is not None
+        assert 0 < told.usage.completion_tokens <= 8
+
+
+def acts_with_a_tool(client: OpenAI) -> tuple[str, str]:
+    """Stream an agent run; returns its trajectory's id and its final answer."""
+    raw = client.chat.completions.with_raw_response.create(
+        model="tiny", messages=QUESTION, tools=BASH, stream=True, tool_choice="required", seed=1
+    )
+    steps: list[Any] = []
+    content = ""
+    finish = None
+    for chunk in raw.parse():
+        delta: Any = chunk.choices[0].delta
+        steps += getattr(delta, "agent_steps", None) or []
+        content += delta.content or ""
+        finish = chunk.choices[0].finish_reason or finish
+    assert steps, "no tool ran"
+    assert finish in ("stop", "length")
+    return raw.headers["x-trajectory-id"], content
+
+
+def assert_recorded(trajectory: dict[str, Any], directory: Path) -> None:
+    """Every step has its ids, and they decode to what was said."""
+    template = (directory / "chat_template.jinja").read_text()
+    renderer = Renderer.load(directory, template)
+    origins = [step["origin"] for step in trajectory["steps"]]
+    assert origins.count("sampled") >= 2
+    for step in trajectory["steps"]:
+        assert step["token_ids"]
+        assert step["text"].strip() in renderer.decode(step["token_ids"])
+        if step["origin"] == "sampled":
+            assert len(step["logprobs"]) == len(step["token_ids"])
+    called = [step for step in trajectory["steps"] if step["call"]]
+    assert called
+    assert any(step["role"] == "tool" for step in trajectory["steps"])
