@@ -57,8 +57,7 @@ def describe(tools: Sequence[ToolSpec]) -> str:
     if not tools:
         return ""
     listed = "\n".join(
-        f"- {tool.name}: {tool.description.strip()}\n"
-        f"  input: {_describe_input(tool.parameters)}"
+        f"- {tool.name}: {tool.description.strip()}\n  input: {_describe_input(tool.parameters)}"
         for tool in tools
     )
     return (
@@ -123,14 +122,16 @@ def structural_tag(
     answer_schema: dict[str, Any] | None = None,
     control: Sequence[str] = (),
     max_thought_chars: int = 300,
+    max_string_chars: int = 1500,
 ) -> str:
     """The form as xgrammar's structural tag (JSON text): a thought, then one call or the answer.
 
     `tools` are the calls allowed, `answer` whether a final answer is. `answer_schema` holds the
-    answer to a JSON schema. `control` are spellings of control tokens that no text may hold. The
-    form ends itself, so the end-of-turn is sampled. Raises ValueError if nothing is allowed.
+    answer to a JSON schema. `control` are spellings of control tokens that no text may hold.
+    `max_string_chars` bounds each string of a call: a small model may never close one. The form
+    ends itself, so the end-of-turn is sampled. Raises ValueError if nothing is allowed.
     """
-    ends = [_call_form(tool) for tool in tools]
+    ends = [_call_form(tool, max_string_chars) for tool in tools]
     if answer:
         ends.append(_sequence(_literal(f"{FINAL_ANSWER} "), *_answer_form(answer_schema, control)))
     if not ends:
@@ -156,9 +157,26 @@ def _answer_form(schema: dict[str, Any] | None, control: Sequence[str]) -> list[
     return [_json_form(schema)]
 
 
-def _call_form(tool: ToolSpec) -> dict[str, Any]:
+def _call_form(tool: ToolSpec, max_string_chars: int) -> dict[str, Any]:
     lead = _literal(f"Action: {tool.name}\nAction Input: ")
-    return _sequence(lead, _json_form(tool.parameters))
+    return _sequence(lead, _json_form(_bounded(tool.parameters, max_string_chars)))
+
+
+def _bounded(schema: Any, limit: int) -> Any:
+    """A JSON schema whose free strings have at most `limit` characters."""
+    if isinstance(schema, list):
+        return [_bounded(item, limit) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    bounded = {key: _bounded(value, limit) for key, value in schema.items()}
+    if schema.get("type") == "string" and not schema.keys() & {
+        "enum",
+        "const",
+        "pattern",
+        "format",
+    }:
+        bounded["maxLength"] = min(schema.get("maxLength", limit), limit)
+    return bounded
 
 
 def _json_form(schema: dict[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class Ask:
     """JSON schema that the answer is held to."""
     constrained: bool = True
     """Hold decoding to the grammar's form. Off, a turn can be malformed: outcome `invalid`."""
+    max_string_chars: int = 1500
+    """Bound of each string of a call while decoding is constrained."""
     logprobs: bool = False
     """Report the answer's tokens through `on_tokens`."""
 
@@ -131,6 +133,7 @@ class EnginePolicy:
             answer=choice == "auto",
             answer_schema=self.ask.answer_schema,
             control=self.renderer.control_spellings,
+            max_string_chars=self.ask.max_string_chars,
         )
         return Constraint(structural_tag=tag)
 

@@ -96,6 +96,8 @@ class Chat:
             choice=choice,
             answer_schema=schema,
             constrained=body.constrained,
+            # The rest of a turn's tokens is for its thought, even at a character a token.
+            max_string_chars=self.settings.max_turn_tokens * 3 // 4,
             logprobs=bool(body.logprobs),
         )
 

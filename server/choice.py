@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentlm.agent import CallEnded, Event, Limits, ToolContext, Tools, Transcript, run
@@ -150,7 +150,7 @@ class Choice:
         if seed is not None and self.index:
             # Choices of one request differ, and are the same ones each time.
             sampling = ask.sampling.model_copy(update={"seed": seed + self.index})
-            ask = Ask(sampling, ask.tools, ask.choice, ask.answer_schema, ask.constrained)
+            ask = replace(ask, sampling=sampling)
         return EnginePolicy(
             engine=self.engine,
             renderer=served.renderer,

@@ -31,8 +31,9 @@ class ServeSettings(ToolSettings):
     """Seed of the engine."""
     max_turns: int = Field(default=10, ge=1)
     """Turns of one agent run; the last one is made an answer."""
-    max_turn_tokens: int = Field(default=1024, ge=16)
-    """Tokens that one turn of an agent run may sample."""
+    max_turn_tokens: int = Field(default=2048, ge=64)
+    """Tokens that one turn of an agent run may sample; strings in calls have 3/4 as many
+    characters at most."""
     observation_tokens: int = Field(default=1024, ge=32)
     """Tokens of one tool's result that the model is shown."""
     drain_s: int = Field(default=30, ge=0)

@@ -34,7 +34,7 @@ def agentlm(*arguments: str) -> subprocess.CompletedProcess[str]:
 def serving(data_dir: Path, model: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`agentlm serve` on a free port, until it answers."""
     command = [sys.executable, "-m", "agentlm.cli", "serve", "--model", model, "--port", "0"]
-    command += ["--data-dir", str(data_dir), "--max-turns", "3", "--max-turn-tokens", "200"]
+    command += ["--data-dir", str(data_dir), "--max-turns", "3", "--max-turn-tokens", "600"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         url = ""
