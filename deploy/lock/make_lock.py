@@ -13,18 +13,16 @@ import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
-EXTRAS = {
-    "cpu": ["server", "cpu", "train", "langchain", "tools", "data", "postgres", "dev"],
-    "gpu": ["server", "gpu", "train", "langchain", "tools", "data", "postgres", "dev"],
-}
+KINDS = {"cpu", "gpu"}
 
 
 def requirements(kind: str) -> list[str]:
-    """The project's own requirements and those of the kind's extras, as pip takes them."""
+    """The project's own requirements and those of all extras but the other kind's."""
     project = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["project"]
     chosen = list(project["dependencies"])
-    for extra in EXTRAS[kind]:
-        chosen += project["optional-dependencies"][extra]
+    for extra, packages in project["optional-dependencies"].items():
+        if extra not in KINDS - {kind}:
+            chosen += packages
     return [line for line in chosen if not line.startswith("agentlm[")]
 
 

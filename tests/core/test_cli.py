@@ -1,5 +1,6 @@
 """The command line: what it shows, and how it ends."""
 
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -63,6 +64,7 @@ def test_help_names_every_command_and_no_arguments_are_not_a_success(
     assert cli.main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert all(f"  {name} " in shown for name in cli.COMMANDS)
+    assert set(re.findall(r"^  agentlm (\w+)", shown, re.M)) <= cli.COMMANDS.keys()
     assert cli.main([]) == 2
     assert cli.main(["--version"]) == 0
 
