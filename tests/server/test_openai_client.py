@@ -147,6 +147,17 @@ async def test_an_answer_cut_short_is_not_parsed(serve: Serve) -> None:
         assert caught.value.completion.choices[0].finish_reason == "length"
 
 
+async def test_several_answers_stream_side_by_side(serve: Serve) -> None:
+    async with serve("One.", "Two.") as running:
+        asked = running.client.chat.completions.stream(model="tiny", messages=HI, n=2)
+        async with asked as stream:
+            [event async for event in stream]
+        whole = await stream.get_final_completion()
+
+        assert sorted(choice.message.content or "" for choice in whole.choices) == ["One.", "Two."]
+        assert [choice.finish_reason for choice in whole.choices] == ["stop", "stop"]
+
+
 async def test_models_are_listed_and_got(serve: Serve) -> None:
     async with serve() as running:
         listed = [model async for model in running.client.models.list()]
