@@ -322,8 +322,8 @@ class Parser:
             return Parsed(thought=thought, answer=said.get("answer", ""))
         if name is None:
             return Parsed(thought=thought, error="neither an Action nor a Final Answer")
-        arguments = said.get("arguments", "")
-        return Parsed(thought=thought, name=name, arguments=arguments, error=_complaint(arguments))
+        arguments, complaint = _read_arguments(said.get("arguments", ""))
+        return Parsed(thought=thought, name=name, arguments=arguments, error=complaint)
 
 
 def parse(text: str) -> Parsed:
@@ -333,12 +333,24 @@ def parse(text: str) -> Parsed:
     return parser.finish()[1]
 
 
-def _complaint(arguments: str) -> str | None:
-    """What is wrong with a call's arguments, if anything."""
+def _read_arguments(text: str) -> tuple[str, str | None]:
+    """A call's arguments as JSON, and what is wrong with them, if anything.
+
+    Verbatim where they are JSON. Decoding that bounds a string's length lets control characters
+    through unescaped (xgrammar 0.2.8): those are escaped here.
+    """
     try:
-        value = json.loads(arguments)
+        value = json.loads(text, strict=False)
     except ValueError as error:
-        return f"the Action Input is not JSON: {error}"
+        return text, f"the Action Input is not JSON: {error}"
     if not isinstance(value, dict):
-        return f"the Action Input must be a JSON object, got {type(value).__name__}"
-    return None
+        return text, f"the Action Input must be a JSON object, got {type(value).__name__}"
+    return (text if _is_strict(text) else json.dumps(value, ensure_ascii=False)), None
+
+
+def _is_strict(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

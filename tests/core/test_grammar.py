@@ -60,6 +60,13 @@ def test_arguments_that_are_no_json_object_are_an_error(arguments: str) -> None:
     assert "Action Input" in (parse(f"Action: bash\nAction Input: {arguments}").error or "")
 
 
+def test_control_characters_in_arguments_are_escaped() -> None:
+    parsed = parse('Action: bash\nAction Input: {"command": "a\x1b\tb"}')
+
+    assert parsed.error is None
+    assert json.loads(parsed.arguments or "") == {"command": "a\x1b\tb"}
+
+
 def test_an_invented_observation_cuts_the_turn_where_it_begins() -> None:
     text = CALL + "\nObservation: 42\nThought: done\nFinal Answer: 42"
     said, parsed, cut = read([text])
