@@ -89,6 +89,9 @@ def parse_known(settings: type[S], argv: Sequence[str], prog: str) -> tuple[S, l
     """As `parse`, and return the arguments that are none of the command's beside the settings."""
     source = CliSettingsSource[Any](settings, cli_prog_name=prog, add_argument_method=_add_argument)
     parser = source.root_parser
+    names = [name.upper() for name in settings.model_fields if _is_positional(settings, name)]
+    # Spelt out, the flags of a server fill half a page before the first word of what it does.
+    parser.usage = " ".join([prog, *names, "[OPTIONS]"])
     parser.description = inspect.cleandoc(settings.__doc__ or "")
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings")
     try:

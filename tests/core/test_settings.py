@@ -89,7 +89,7 @@ def test_help_speaks_the_words_of_the_docstrings(capsys: pytest.CaptureFixture[s
         parse(Play, ["--help"], "agentlm play")
     shown = capsys.readouterr().out
     assert ended.value.code == 0
-    assert "usage: agentlm play" in shown
+    assert "usage: agentlm play NAME [OPTIONS]\n" in shown
     assert "Play a game.\n\nWith an example.\n" in shown
     assert "--tools A,B" in shown
     assert "None" not in shown
