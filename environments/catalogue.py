@@ -11,12 +11,16 @@ from typing import Literal
 from agentlm.environments.agentinstruct import DbTexts, KgTexts, OsTexts, TextGrammar
 from agentlm.environments.task import Environment, Split, Task
 
-EnvironmentName = Literal["db", "os"]
+EnvironmentName = Literal["db", "os", "kg"]
 
 
 @asynccontextmanager
-async def opened(name: EnvironmentName, concurrency: int) -> AsyncIterator[Environment]:
+async def opened(
+    name: EnvironmentName, *, concurrency: int, data_dir: Path
+) -> AsyncIterator[Environment]:
     """One environment for up to `concurrency` tasks at once. What it needs is imported only then.
+
+    The knowledge graph is built once, in the data directory.
 
     Raises OperatorError if a package or program that it needs is missing.
     """
@@ -30,6 +34,11 @@ async def opened(name: EnvironmentName, concurrency: int) -> AsyncIterator[Envir
 
             async with os_environment.opened(concurrency) as shells:
                 yield shells
+        case "kg":
+            from agentlm.environments.kg import environment as kg_environment
+
+            async with kg_environment.opened(data_dir / "graph") as graph:
+                yield graph
 
 
 def text_grammar(environment: Environment) -> TextGrammar:

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Literal
 
 from agentlm.agent import Observation
@@ -114,14 +115,13 @@ def babbles(text: str) -> bool:
     return max(phrases.values(), default=0) > _PHRASE_LIMIT
 
 
+def repeated_calls(exchanges: Sequence[Exchange]) -> int:
+    """How many times running the last call was made."""
+    calls = [(e.call.name, e.call.arguments) if e.call else None for e in exchanges]
+    same = takewhile(lambda call: call is not None and call == calls[-1], reversed(calls))
+    return sum(1 for _ in same)
+
+
 def _repeats_calls(exchanges: Sequence[Exchange]) -> bool:
-    run = 0
-    last: tuple[str, str] | None = None
-    for exchange in exchanges:
-        call = exchange.call
-        same = call is not None and (call.name, call.arguments) == last
-        run = run + 1 if same else 1
-        last = (call.name, call.arguments) if call else None
-        if same and run >= _SAME_CALLS:
-            return True
-    return False
+    ends = range(1, len(exchanges) + 1)
+    return any(repeated_calls(exchanges[:end]) >= _SAME_CALLS for end in ends)

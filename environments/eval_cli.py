@@ -47,7 +47,7 @@ class EvalSettings(Settings):
 
     model_config = SettingsConfigDict(cli_shortcuts={"limit": "n"})
 
-    env: tuple[EnvironmentName, ...] = ("db", "os")
+    env: tuple[EnvironmentName, ...] = ("db", "os", "kg")
     """Families of tasks."""
     url: str = "http://127.0.0.1:8000"
     """An OpenAI-compatible server."""
@@ -114,7 +114,9 @@ async def _run(settings: EvalSettings) -> int:
     console = Console()
     measured: dict[_Cell, _Measured] = {}
     for name in settings.env:
-        async with opened(name, settings.concurrency) as environment:
+        async with opened(
+            name, concurrency=settings.concurrency, data_dir=settings.data_dir
+        ) as environment:
             tasks = list(
                 tasks_of(environment, settings.split, settings.seed, settings.limit, settings.tasks)
             )

@@ -23,6 +23,7 @@ from agentlm.messages import Frozen, Message, ToolCall, ToolSpec
 from agentlm.trajectory import Outcome
 
 _TIMEOUT_S = 600.0
+_TURNS = 1000
 _HOPELESS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 
 
@@ -35,7 +36,7 @@ class Decoding(Frozen):
     constrained: bool | None = None
     """Our server holds calls to their form unless this is False; None: not asked for."""
     seed: int = 0
-    """A try adds its number, so that tries differ and can be repeated."""
+    """Each try and each turn has a seed of its own: they differ, and can be repeated."""
 
 
 class ModelPlayer:
@@ -96,7 +97,7 @@ class ModelPlayer:
             "tools": [_tool(tool) for tool in tools] or openai.omit,
             "temperature": self._decoding.temperature,
             "max_tokens": self._decoding.max_tokens,
-            "seed": self._decoding.seed + attempt,
+            "seed": _TURNS * (self._decoding.seed + attempt) + len(messages),
             "metadata": {**self._metadata, **named},
             "extra_body": None if constrained is None else {"constrained": constrained},
         }

@@ -7,13 +7,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from agentlm.agent import Observation
-from agentlm.environments.error_classes import ErrorClass, Exchange, classify, complaint
+from agentlm.environments.error_classes import (
+    ErrorClass,
+    Exchange,
+    classify,
+    complaint,
+    repeated_calls,
+)
 from agentlm.environments.players import ContextFullError, Player, Reply
 from agentlm.environments.task import Action, Environment, OpenTask, Task
 from agentlm.errors import OperatorError
 from agentlm.messages import Message, ToolCall
 from agentlm.trajectory import Outcome
 
+_SAME_CALLS = 5
+"""So many equal calls running end a try: a model that got there does not leave by itself."""
 _MAX_CHARS = 20_000
 """Characters of one turn that are kept; a server may ignore the bound on tokens."""
 
@@ -102,6 +110,8 @@ async def _until_end(environment: Environment, world: OpenTask, player: Player, 
         else:
             observation = Observation(f"error: {invalid}", failed=True)
         run.note(reply, observation, invalid)
+        if repeated_calls(run.exchanges) >= _SAME_CALLS:
+            return
         messages += _told(reply, reply.call, observation)
 
 

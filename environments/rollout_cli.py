@@ -97,7 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _run(settings: RolloutSettings) -> int:
-    async with opened(settings.env, settings.concurrency) as environment:
+    async with opened(
+        settings.env, concurrency=settings.concurrency, data_dir=settings.data_dir
+    ) as environment:
         return await _play(settings, environment)
 
 

@@ -1,0 +1,143 @@
+"""The knowledge graph environment: AgentBench's seven functions, answers scored by F1."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Set
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agentlm.agent import Observation
+from agentlm.environments.kg.explore import PLAYED, Explorer, Trail
+from agentlm.environments.kg.generate import tasks
+from agentlm.environments.task import Action, Split, Task
+from agentlm.errors import OperatorError
+from agentlm.messages import ToolSpec
+from agentlm.tools.graph.build import build, default_sources
+from agentlm.tools.graph.graph import Graph, GraphError
+from agentlm.tools.graph.tools import FUNCTIONS
+from agentlm.tools.schema import compact
+
+T = TypeVar("T")
+
+_MAX_OBSERVATION_CHARS = 800
+_VARIABLE = re.compile(r"#\d+")
+_PROMPT = """\
+Answer the question below with a knowledge graph of places (geo:) and words (wn:), one call at a \
+time. Calls make variables (#0, #1, …) that stand for sets of entities; you see how many they are \
+and of what type, not which.
+When a variable holds the answer, give its name as the final answer, for example #2.
+
+{instruction}"""
+
+
+class KgEnvironment:
+    """Questions of several hops over one graph. Made by `opened`."""
+
+    name = "kg"
+    max_turns = 15
+
+    def __init__(self, explorer: Explorer, maker: Explorer, thread: ThreadPoolExecutor) -> None:
+        self._explorer = explorer
+        self._maker = maker
+        """Makes tasks on the event loop's thread, while the other answers on its own."""
+        self._thread = thread
+
+    def tools(self) -> tuple[ToolSpec, ...]:
+        """The seven functions, as our server offers them, but the player's to call."""
+        return tuple(_spec(name) for name in PLAYED)
+
+    def prompt(self, task: Task) -> str:
+        """How to work and to answer, then the question."""
+        return _PROMPT.format(instruction=task.instruction)
+
+    def generate(self, split: Split, seed: int = 0) -> Iterator[Task]:
+        """See `generate.tasks`."""
+        return tasks(self._maker, split, seed)
+
+    def load(self, path: Path, split: Split) -> list[Task]:
+        """AgentBench's questions are about Freebase, which no machine here has."""
+        raise OperatorError("the kg environment has no task files: it plays generated tasks")
+
+    def open(self, task: Task) -> AbstractAsyncContextManager[OpenQuestion]:
+        """A conversation with the graph."""
+        return _opened(self._explorer, self._thread, task.parameters)
+
+
+class OpenQuestion:
+    """One try at a question."""
+
+    def __init__(
+        self, trail: Trail, thread: ThreadPoolExecutor, parameters: dict[str, Any]
+    ) -> None:
+        self._trail = trail
+        self._thread = thread
+        self._right = frozenset(parameters["answer"])
+
+    async def act(self, action: Action) -> Observation:
+        """Evaluate one call."""
+        observation = await self._run(lambda: self._trail.call(action))
+        text = observation.text
+        if len(text) > _MAX_OBSERVATION_CHARS:
+            text = f"{text[:_MAX_OBSERVATION_CHARS]}… (cut)"
+        return Observation(text, failed=observation.failed)
+
+    async def score(self, answer: str) -> float:
+        """F1 of the variable's entities and the right ones; 0 without a variable."""
+        named = _VARIABLE.findall(answer)
+        if not named:
+            return 0.0
+        return f1(await self._run(lambda: self._values(named[-1])), self._right)
+
+    def _values(self, variable: str) -> frozenset[str]:
+        try:
+            return self._trail.values(variable)
+        except GraphError:
+            return frozenset()
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def f1(given: Set[str], right: Set[str]) -> float:
+    """Harmonic mean of precision and recall."""
+    common = len(given & right)
+    return 2 * common / (len(given) + len(right)) if common else 0.0
+
+
+@asynccontextmanager
+async def opened(directory: Path) -> AsyncIterator[KgEnvironment]:
+    """The environment on the graph in `directory`, which is built there if it is missing.
+
+    Raises OperatorError if there is nothing to build it from.
+    """
+    # One thread: the graph's caches are not for concurrent use.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        explorer = await asyncio.get_running_loop().run_in_executor(thread, _explorer, directory)
+        yield KgEnvironment(explorer, Explorer(Graph(directory)), thread)
+
+
+def _explorer(directory: Path) -> Explorer:
+    if not (directory / "graph.json").is_file():
+        build(directory, default_sources())
+    try:
+        return Explorer(Graph(directory))
+    except OSError as error:
+        raise OperatorError(f"the knowledge graph in {directory} can't be read: {error}") from error
+
+
+@asynccontextmanager
+async def _opened(
+    explorer: Explorer, thread: ThreadPoolExecutor, parameters: dict[str, Any]
+) -> AsyncIterator[OpenQuestion]:
+    yield OpenQuestion(explorer.trail(), thread, parameters)
+
+
+def _spec(name: str) -> ToolSpec:
+    arguments, description = FUNCTIONS[name]
+    schema = compact(arguments.model_json_schema())
+    schema.pop("description", None)
+    return ToolSpec(name=name, description=description, parameters=schema)
