@@ -15,25 +15,29 @@ from rich.console import Console
 
 from agentlm.cards import ModelCard
 from agentlm.finetune.card import successor_card
+from agentlm.finetune.gate import Verdict, judge, measure
 from agentlm.finetune.prepare import Prepared, prepare
 from agentlm.finetune.progress import TrainingProgress
 from agentlm.finetune.publish import check_server, publish
+from agentlm.finetune.recipes import with_shipped_recipe
 from agentlm.finetune.report import write_report
+from agentlm.finetune.run import Run
 from agentlm.finetune.sample import marked
 from agentlm.finetune.settings import FinetuneSettings
-from agentlm.registry import Registry, card_template
-from agentlm.render import Renderer
+from agentlm.registry import Registry
 from agentlm.settings import parse
 from agentlm.store import Store
 
 
 def main(argv: Sequence[str]) -> int:
     """Entry point of `agentlm finetune`."""
-    settings = parse(FinetuneSettings, argv, "agentlm finetune")
+    settings = parse(FinetuneSettings, with_shipped_recipe(argv), "agentlm finetune")
     settings.check()
     if settings.publish:
         check_server(settings.publish, settings.api_key)
-    finetune(settings)
+    card = finetune(settings)
+    if settings.gate and card is not None:
+        return 0 if gate(settings, card).passed else 1
     return 0
 
 
@@ -65,7 +69,7 @@ def finetune(settings: FinetuneSettings) -> ModelCard | None:
     difference = save.verify_saved(run.model, base.directory, probe, expected)
     run.log(f"saved and read back: the largest difference of a logit is {difference:.2g}")
 
-    write_report(run, sources, plan)
+    write_report(run, sources, plan, prepared.renderer().decode_verbatim)
     card = register(settings, prepared)
     shutil.rmtree(run.checkpoints, ignore_errors=True)
     tell(f"{card.name} is registered: {run.directory}")
@@ -77,16 +81,16 @@ def finetune(settings: FinetuneSettings) -> ModelCard | None:
 
 def describe(prepared: Prepared, tell: Callable[[str], None]) -> None:
     """Say what is about to be trained, and show one row with what is trained on marked."""
-    run, base = prepared.run, prepared.base
-    source = prepared.sources()[0]
-    tell(f"training {run.name} from {base.card.name}: {run.directory}")
-    tell(
-        f"{len(source.rows)} rows, {source.rows.lengths.sum():,} tokens, "
-        f"{source.rows.trained.sum():,} of them trained on; {prepared.plan().steps} steps"
-    )
-    template = card_template(base.card, base.directory)
-    decode = Renderer.load(base.directory, template).decode_verbatim
-    run.log(f"row 0, trained on where marked:\n{marked(source.rows.row(0), decode)}")
+    run, sources = prepared.run, prepared.sources()
+    tell(f"training {run.name} from {prepared.base.card.name}: {run.directory}")
+    for source in sources:
+        rows = source.rows
+        tell(
+            f"{source.name}: {len(rows)} rows, {rows.lengths.sum():,} tokens, "
+            f"{rows.trained.sum():,} of them trained on"
+        )
+    row = marked(sources[0].rows.row(0), prepared.renderer().decode_verbatim)
+    run.log(f"the first row, trained on where marked:\n{row}")
 
 
 def register(settings: FinetuneSettings, prepared: Prepared) -> ModelCard:
@@ -95,3 +99,18 @@ def register(settings: FinetuneSettings, prepared: Prepared) -> ModelCard:
     with closing(Store.open(settings.log_url())) as store:
         asyncio.run(store.mark_trained(card.name, prepared.sources()[0].rows.names()))
     return card
+
+
+def gate(settings: FinetuneSettings, card: ModelCard) -> Verdict:
+    """Evaluate the published model beside its parent, and hold the result against the rule."""
+    name = f"gate-{card.name}"
+    names = {"candidate": card.name, "incumbent": card.parent or "", "name": name}
+    measure(settings, url=settings.publish or "", api_key=settings.api_key, **names)
+    report = settings.data_dir / "evaluations" / name / "report.json"
+    verdict = judge(report, card.name, card.parent or "", settings)
+    Run(settings.data_dir / "runs" / card.name).write("gate.json", verdict.model_dump(mode="json"))
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"gate {'passed' if verdict.passed else 'failed'}: gain {verdict.gain:+.1%}")
+    for reason in verdict.reasons:
+        console.print(f"  {reason}")
+    return verdict

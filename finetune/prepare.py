@@ -46,6 +46,10 @@ class Prepared:
         """Which rows each step takes."""
         return Plan.load(self.run.directory / "plan.npz")
 
+    def renderer(self) -> Renderer:
+        """The base's, which is the successor's too."""
+        return load_renderer(self.base)
+
 
 def prepare(settings: FinetuneSettings) -> Prepared:
     """Find or make the run that the settings mean.
@@ -116,16 +120,21 @@ def _whole_or_absent(directory: Path) -> Iterator[Run]:
 
 def _write_rows(run: Run, settings: FinetuneSettings, base: ModelFiles, log: LogRows) -> None:
     """Write the rows of every source, what was left out of each, and how they are mixed."""
-    template = card_template(base.card, base.directory)
-    renderer = Renderer.load(
-        base.directory, template, system_prompt=base.card.system_prompt, system=base.card.system
-    )
-    maker = RowMaker(renderer, min(settings.max_length, context_length(base.directory)))
+    maker = RowMaker(load_renderer(base), min(settings.max_length, context_length(base.directory)))
     found = {AGENT: write_agent_rows(run, settings, maker, log)}
     found |= write_general_rows(run, settings, maker, log)
     run.write("selection.json", {name: drops.to_json() for name, drops in found.items()})
     for name, drops in found.items():
         run.log(f"{name}: {drops.summary()}")
+
+
+def load_renderer(model: ModelFiles) -> Renderer:
+    """The renderer that serves the model."""
+    card = model.card
+    template = card_template(card, model.directory)
+    return Renderer.load(
+        model.directory, template, system_prompt=card.system_prompt, system=card.system
+    )
 
 
 def context_length(directory: Path) -> int:

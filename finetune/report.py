@@ -1,16 +1,25 @@
-"""The report of a run: every number in one file."""
+"""The report of a run: every number in report.json, what to look at in report.html, TensorBoard."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from agentlm.files import write_text
+from agentlm.finetune.html import render_html
 from agentlm.finetune.mixture import Plan, Source
+from agentlm.finetune.plots import draw_plots
 from agentlm.finetune.run import Run
+from agentlm.finetune.sample import spans
+
+SAMPLES = 3
+"""Rows of each source that the report shows."""
 
 
-def write_report(run: Run, sources: Sequence[Source], plan: Plan) -> dict[str, Any]:
-    """Write report.json; returns what it says."""
+def write_report(
+    run: Run, sources: Sequence[Source], plan: Plan, decode: Callable[[Sequence[int]], str]
+) -> dict[str, Any]:
+    """Write report.json, report.html with its plots, and TensorBoard's events."""
     metrics = run.metrics()
     report = {
         "name": run.name,
@@ -18,16 +27,19 @@ def write_report(run: Run, sources: Sequence[Source], plan: Plan) -> dict[str, A
         "selection": run.read("selection.json"),
         "sources": {source.name: _counts(source) for source in sources},
         "steps": plan.steps,
-        "drawn": {
-            "rows": sum(line["rows"] for line in metrics),
-            "tokens": sum(line["tokens"] for line in metrics),
-            "computed_tokens": sum(line["computed_tokens"] for line in metrics),
-            "trained_tokens": sum(line["trained_tokens"] for line in metrics),
-            "seconds": sum(line["seconds"] for line in metrics),
-        },
+        "drawn": _totals(metrics),
         "loss": [line["loss"] for line in metrics],
     }
     run.write("report.json", report)
+    plots = draw_plots(run.directory, metrics, sources, plan, report["selection"])
+    samples = {
+        source.name: [
+            spans(source.rows.row(index), decode) for index in range(min(SAMPLES, len(source.rows)))
+        ]
+        for source in sources
+    }
+    write_text(run.directory / "report.html", render_html(report, plots, samples))
+    _write_events(run, metrics)
     return report
 
 
@@ -39,3 +51,17 @@ def _counts(source: Source) -> dict[str, float]:
         "longest": int(source.rows.lengths.max()),
         "weight": source.weight,
     }
+
+
+def _totals(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
+    names = ("rows", "tokens", "computed_tokens", "trained_tokens", "seconds")
+    return {name: sum(line[name] for line in metrics) for name in names}
+
+
+def _write_events(run: Run, metrics: Sequence[dict[str, float]]) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(run.directory / "tensorboard")) as writer:
+        for line in metrics:
+            for name in ("loss", "lr", "tokens", "seconds"):
+                writer.add_scalar(name, line[name], int(line["step"]))

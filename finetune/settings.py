@@ -1,8 +1,8 @@
 """The settings of a fine-tuning run: flags, environment variables, and the keys of a recipe.
 
-A **recipe** is a YAML file of these keys (`--config recipes/agentlm-7b.yaml`); what is given on the
-command line wins over it. `Selecting`, `Mixing` and `Training` are the concerns; functions take the
-one they need.
+A **recipe** is a YAML file of these keys (`--config FILE`, or the name of one in `recipes/`); what
+is given on the command line wins over it. `Selecting`, `Filtering`, `Mixing`, `Training` and
+`GateRule` are the concerns; functions take the one they need.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from agentlm.errors import OperatorError
 from agentlm.finetune.filters import SKIPPABLE
+from agentlm.finetune.gate import GateRule
 from agentlm.finetune.scrub import Scrubbing
 from agentlm.settings import Settings
 from agentlm.store import Selection
@@ -141,7 +142,7 @@ class Training(Settings):
         return self.lr or (5e-5 if self.full else 2e-4)
 
 
-class FinetuneSettings(Selecting, Filtering, Mixing, Training):
+class FinetuneSettings(Selecting, Filtering, Mixing, Training, GateRule):
     """Train a model's successor: select from the log, filter, tokenise, train, register, publish.
 
     Example: agentlm finetune --from-logs --max-steps 4 --publish http://localhost:8000
@@ -160,11 +161,16 @@ class FinetuneSettings(Selecting, Filtering, Mixing, Training):
     """URL of a running server that is to serve the new model at once."""
     api_key: str | None = None
     """Key for the server given by --publish."""
+    gate: bool = False
+    """After publishing, measure the new model beside the one it came from; exit code 1 if the
+    gate's rule does not hold."""
 
     def check(self) -> None:
         """Raise OperatorError for what no single setting can see to be wrong."""
         if not self.from_logs and not self.data:
             raise OperatorError("nothing to train on: give --from-logs or --data FILE")
+        if self.gate and not self.publish:
+            raise OperatorError("--gate needs --publish URL: the server that both models run on")
         unknown = set(self.skip_filters) - set(SKIPPABLE)
         if unknown:
             raise OperatorError(
@@ -174,5 +180,5 @@ class FinetuneSettings(Selecting, Filtering, Mixing, Training):
 
     def recipe(self) -> dict[str, object]:
         """Everything that decides the weights, as it goes into the run's directory."""
-        run_only = {"data_dir", "store_url", "publish", "api_key", "name"}
-        return self.model_dump(mode="json", exclude=run_only)
+        others = {"data_dir", "store_url", "publish", "api_key", "name", "gate"}
+        return self.model_dump(mode="json", exclude=others | set(GateRule.model_fields))

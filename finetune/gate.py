@@ -1,0 +1,144 @@
+"""The gate: a candidate is fit to be promoted only if the recipe's rule holds of its evaluation.
+
+`agentlm eval --model CANDIDATE --base INCUMBENT` measures both on the same tasks and leaves
+report.json; this reads it. The rule asks two things: on no family of tasks may the candidate be
+plausibly worse than allowed, and over all of them it must be better. Plausibly means by the 95%
+interval of the paired difference, so too few tasks fail the gate rather than pass it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+from pydantic import BaseModel, Field, ValidationError
+
+from agentlm.errors import OperatorError
+from agentlm.messages import Frozen
+from agentlm.settings import Settings
+
+
+class GateRule(Settings):
+    """When a candidate may replace the incumbent."""
+
+    gate_env: tuple[str, ...] = ("db", "os", "kg")
+    """Families of tasks that are measured."""
+    gate_tasks: int = Field(default=100, ge=1)
+    """Tasks of each family; fewer that both models have a result for fail the gate."""
+    gate_max_loss: float = Field(default=0.1, ge=0, le=1)
+    """On each family the lower end of the difference's interval must be above minus this."""
+    gate_min_gain: float = Field(default=0.0, ge=-1, le=1)
+    """The mean difference over all families must be above this."""
+    gate_decoding: str = "unconstrained"
+    """How the answers that count were decoded."""
+
+
+class Verdict(Frozen):
+    """Whether a candidate passed, and why not."""
+
+    candidate: str
+    incumbent: str
+    passed: bool
+    gain: float
+    """Mean difference of success over the families."""
+    reasons: tuple[str, ...]
+    """What failed; empty if it passed."""
+
+
+def measure(
+    rule: GateRule, *, url: str, api_key: str | None, candidate: str, incumbent: str, name: str
+) -> None:
+    """Run `agentlm eval` on a server that has both models; goes on if it was interrupted.
+
+    Raises OperatorError if the evaluation could not be completed.
+    """
+    flags = {
+        "--env": ",".join(rule.gate_env),
+        "--limit": str(rule.gate_tasks),
+        "--decoding": rule.gate_decoding,
+        "--url": url,
+        "--model": candidate,
+        "--base": incumbent,
+        "--name": name,
+        "--data-dir": str(rule.data_dir),
+    }
+    program = "import sys; from agentlm.cli import main; sys.exit(main())"
+    words = [word for pair in flags.items() for word in pair]
+    # The evaluation is another part of the system: it is run, not imported. No key on a command
+    # line, where every user of the machine could read it.
+    environment = os.environ | ({"AGENTLM_API_KEY": api_key} if api_key else {})
+    done = subprocess.run(
+        [sys.executable, "-c", program, "eval", *words], env=environment, check=False
+    )
+    if done.returncode != 0:
+        raise OperatorError("the evaluation for the gate is not complete; run agentlm eval again")
+
+
+class _Difference(BaseModel):
+    environment: str
+    decoding: str
+    base: str
+    candidate: str
+    tasks: int
+    difference: float
+    interval: tuple[float, float]
+
+
+class _Report(BaseModel):
+    differences: list[_Difference]
+
+
+class Judged(NamedTuple):
+    """One family by one rule."""
+
+    difference: float
+    complaint: str | None
+
+
+def judge(report: Path, candidate: str, incumbent: str, rule: GateRule) -> Verdict:
+    """Hold an evaluation's report.json against the rule.
+
+    Raises OperatorError if it is no such report.
+    """
+    found = {
+        one.environment: one
+        for one in _read(report).differences
+        if (one.candidate, one.base, one.decoding) == (candidate, incumbent, rule.gate_decoding)
+    }
+    families = [_family(name, found.get(name), rule) for name in rule.gate_env]
+    gain = fmean(family.difference for family in families)
+    reasons = [family.complaint for family in families if family.complaint]
+    if not gain > rule.gate_min_gain:
+        reasons.append(f"over all, the gain is {gain:+.1%}, not above {rule.gate_min_gain:+.1%}")
+    return Verdict(
+        candidate=candidate,
+        incumbent=incumbent,
+        passed=not reasons,
+        gain=gain,
+        reasons=tuple(reasons),
+    )
+
+
+def _family(name: str, found: _Difference | None, rule: GateRule) -> Judged:
+    if found is None:
+        return Judged(0.0, f"{name} was not measured with {rule.gate_decoding} decoding")
+    low, high = found.interval
+    if found.tasks < rule.gate_tasks:
+        return Judged(found.difference, f"{name}: only {found.tasks} tasks have both results")
+    if not low > -rule.gate_max_loss:
+        said = f"{name}: {found.difference:+.1%}, plausibly from {low:+.1%} to {high:+.1%}"
+        return Judged(found.difference, f"{said}; down to -{rule.gate_max_loss:.1%} is allowed")
+    return Judged(found.difference, None)
+
+
+def _read(path: Path) -> _Report:
+    try:
+        return _Report.model_validate(json.loads(path.read_text()))
+    except (OSError, ValueError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise OperatorError(f"{path} is no report of agentlm eval: {reason}") from error

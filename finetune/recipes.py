@@ -1,0 +1,22 @@
+"""The recipes that come with AgentLM: `--config agentlm-7b` means the shipped file of that name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Their files by name."""
+    directory = Path(str(files("agentlm.finetune").joinpath("recipes")))
+    return {path.stem: path for path in sorted(directory.glob("*.yaml"))}
+
+
+def with_shipped_recipe(argv: Sequence[str]) -> list[str]:
+    """The arguments, with the file of a shipped recipe where `--config` names one."""
+    words = list(argv)
+    for index, word in enumerate(words[1:], 1):
+        if words[index - 1] == "--config" and not Path(word).exists():
+            words[index] = str(shipped_recipes().get(word, word))
+    return words
