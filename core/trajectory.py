@@ -157,6 +157,10 @@ class Interaction(Frozen):
     """One past its last step."""
     delivered: int | None = None
     """On a cancelled stream: characters of content and reasoning that had been sent."""
+    stored: bool = False
+    """The client asked for it to be listed among its stored completions (`store: true`)."""
+    metadata: dict[str, str] = {}
+    """The request's own, by which stored completions are found."""
 
 
 class Feedback(Frozen):

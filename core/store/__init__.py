@@ -1,5 +1,6 @@
 """Where trajectories are kept: SQLite or PostgreSQL, append-only, durable when a write returns."""
 
+from agentlm.store.completions import Completion
 from agentlm.store.contract import (
     EVERYTHING,
     Continuation,
@@ -10,10 +11,15 @@ from agentlm.store.contract import (
     Stats,
     Written,
 )
+from agentlm.store.idempotency import Answer
+from agentlm.store.keys import ApiKey
 from agentlm.store.store import Store
 
 __all__ = [
     "EVERYTHING",
+    "Answer",
+    "ApiKey",
+    "Completion",
     "Continuation",
     "Entry",
     "Header",

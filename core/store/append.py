@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import Connection, and_, bindparam, case, func, insert, literal, select, update
+from sqlalchemy import Connection, and_, bindparam, insert, literal, select, update
 
 from agentlm.errors import ConflictError, NotFoundError
 from agentlm.store.contract import Entry
@@ -18,9 +18,16 @@ from agentlm.store.rows import (
     step_row,
     token_count,
 )
-from agentlm.store.stored import Stored, find, insert_tags, merge_metadata
+from agentlm.store.stored import (
+    Stored,
+    count_tokens,
+    find,
+    insert_completion_tags,
+    insert_tags,
+    merge_metadata,
+)
 from agentlm.store.tables import continuations, interactions, steps, trajectories
-from agentlm.trajectory import Interaction, Origin, Outcome, Trajectory
+from agentlm.trajectory import Interaction, Outcome, Trajectory
 
 _t, _i, _s = trajectories.c, interactions.c, steps.c
 _BEGIN = prepared_insert(trajectories, returning=_t.key)
@@ -45,7 +52,7 @@ _ANSWER = Prepared(
     .values(end_step=bindparam("until"), response=bindparam("answer"))
 )
 _INSERT_STEPS = prepared_insert(steps)
-_INSERT_INTERACTION = prepared_insert(interactions)
+_INSERT_INTERACTION = prepared_insert(interactions, returning=_i.key)
 _INSERT_CONTINUATIONS = prepared_insert(continuations)
 
 
@@ -73,7 +80,7 @@ def _begin(db: Connection, entry: Entry, header: Trajectory) -> int:
     _check_place(entry, (header.parent_step or 0) if parent is not None else 0)
     sampled, prompt = sampled_and_prompt(entry.steps)
     if parent is not None:
-        copied = _copied_tokens(db, parent, entry.first_step)
+        copied = count_tokens(db, parent, entry.first_step)
         sampled, prompt = sampled + copied[0], prompt + copied[1]
     row = header_row(header) | {
         "lease_until": _lease(entry),
@@ -104,14 +111,6 @@ def _parent(db: Connection, entry: Entry, parent_id: str) -> int:
         )
     _check_content(entry, parent)
     return int(parent.key)
-
-
-def _copied_tokens(db: Connection, parent: int, count: int) -> tuple[int, int]:
-    """How many sampled and other tokens the first `count` steps have."""
-    sampled = case((_s.origin == Origin.SAMPLED.value, _s.token_count), else_=0)
-    totals = select(func.sum(sampled), func.sum(_s.token_count))
-    row = db.execute(totals.where(_s.trajectory == parent, _s.number < count)).one()
-    return int(row[0]), int(row[1] - row[0])
 
 
 def _copy_steps(db: Connection, parent: int, child: int, count: int) -> None:
@@ -183,7 +182,9 @@ def _put_interaction(db: Connection, told: Interaction, key: int, *, content: bo
         "answer": response_json(interaction),
     }
     if _ANSWER(db, answer).rowcount == 0:
-        _INSERT_INTERACTION(db, interaction_row(key, interaction))
+        inserted = _INSERT_INTERACTION(db, interaction_row(key, interaction)).scalar_one()
+        if interaction.stored:
+            insert_completion_tags(db, inserted, interaction.metadata)
 
 
 def _continuation_rows(entry: Entry, key: int) -> list[dict[str, object]]:

@@ -31,10 +31,30 @@ def add_feedback(db: Connection, trajectory_id: str, feedback: Feedback, owner: 
         _check_completion(db, stored, feedback.completion_id)
     body = feedback.model_dump_json()
     db.execute(insert(feedbacks), {"trajectory": stored.key, "body": body})
-    if not stored.scored and stored.outcome != Outcome.ERROR:
-        given = select(feedbacks.c.body).where(feedbacks.c.trajectory == stored.key)
-        judgements = tuple(map(Feedback.model_validate_json, db.scalars(given)))
-        _set(db, stored, reward=reward_of(judgements))
+    judge(db, stored)
+
+
+def judge(db: Connection, stored: Stored) -> None:
+    """Make the reward what all feedback says, unless the environment scored."""
+    if stored.scored or stored.outcome == Outcome.ERROR:
+        return
+    given = select(feedbacks.c.body).where(feedbacks.c.trajectory == stored.key)
+    judgements = tuple(map(Feedback.model_validate_json, db.scalars(given)))
+    _set(db, stored, reward=reward_of(judgements))
+
+
+def forget_feedback(db: Connection, stored: Stored, completion_id: str) -> None:
+    """Delete the judgements of one completion."""
+    f = feedbacks.c
+    given = db.execute(select(f.key, f.body).where(f.trajectory == stored.key)).all()
+    of_it = [
+        row.key
+        for row in given
+        if Feedback.model_validate_json(row.body).completion_id == completion_id
+    ]
+    if of_it:
+        db.execute(delete(feedbacks).where(f.key.in_(of_it)))
+        judge(db, stored)
 
 
 def check_value(value: float | None, param: str) -> None:

@@ -54,18 +54,26 @@ def open_database(address: str) -> Database:
     Raises OperatorError, in one line, for an address that can't be understood, reached or written,
     or a log whose schema is newer than this program.
     """
-    url = _parse(address)
+    database = connect(address)
     try:
-        database = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgres(url)
         with database.writer.begin() as db:
             upgrade(db)
+    except SQLAlchemyError as error:
+        raise OperatorError(
+            f"the log at {_shown(database.url)} can't be opened: {reason(error)}"
+        ) from error
+    return database
+
+
+def connect(address: str) -> Database:
+    """What `open_database` opens, as it is; connections are made when they are used."""
+    url = _parse(address)
+    try:
+        return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgres(url)
     except ImportError as error:
         raise OperatorError(
             f"the log at {_shown(url)} needs PostgreSQL's driver: pip install 'agentlm[postgres]'"
         ) from error
-    except SQLAlchemyError as error:
-        raise OperatorError(f"the log at {_shown(url)} can't be opened: {reason(error)}") from error
-    return database
 
 
 def upgrade(db: Connection, revision: str = HEAD) -> None:

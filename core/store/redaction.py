@@ -40,6 +40,8 @@ def audit_interaction(interaction: Interaction) -> Interaction:
             "messages": (),
             "response": Message(role=interaction.response.role, tool_calls=calls),
             "sampling": _audit_sampling(interaction.sampling),
+            "stored": False,
+            "metadata": {},
         }
     )
 

@@ -62,10 +62,10 @@ def metadata_json(metadata: Mapping[str, Any]) -> str:
     return to_json(metadata).decode()
 
 
-def tag_rows(key: int, metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The entries of a trajectory's metadata that can be filtered by."""
+def tag_rows(parent: str, key: int, metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The entries of metadata that can be filtered by; `parent` names the column of whose."""
     return [
-        {"trajectory": key, "name": name, "value": value}
+        {parent: key, "name": name, "value": value}
         for name, value in metadata.items()
         if isinstance(value, str) and len(value) <= MAX_TAG and len(name) <= MAX_TAG
     ]
@@ -143,6 +143,8 @@ def interaction_row(trajectory: int, interaction: Interaction) -> dict[str, Any]
         "request": interaction.model_dump_json(include=_REQUEST),
         "end_step": interaction.end_step,
         "response": response_json(interaction),
+        "stored": interaction.stored,
+        "metadata": metadata_json(interaction.metadata),
     }
 
 
@@ -156,6 +158,7 @@ def parse_interaction(row: RowMapping) -> Interaction:
     plain = ("completion_id", "choice", "owner", "created", "first_step", "end_step")
     fields = from_json(row["request"]) | from_json(row["response"])
     fields |= {name: row[name] for name in plain}
+    fields |= {"stored": row["stored"], "metadata": from_json(row["metadata"])}
     return Interaction.model_validate(fields | {"trajectory_id": row["id"]})
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 
 from agentlm.store import changes, headers, queries
 from agentlm.store.append import append, call_key
+from agentlm.store.completions import Completions
 from agentlm.store.contract import (
     EVERYTHING,
     Continuation,
@@ -27,6 +28,8 @@ from agentlm.store.contract import (
     Written,
 )
 from agentlm.store.database import Database, available, open_database
+from agentlm.store.idempotency import Requests
+from agentlm.store.keys import Keys
 from agentlm.store.writer import Writer
 from agentlm.trajectory import Feedback, Interaction, Outcome, Trajectory
 
@@ -39,6 +42,9 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._writer = Writer(database.writer)
+        self.completions = Completions(self._writer, self._reading)
+        self.keys = Keys(self._writer, self._reading)
+        self.requests = Requests(self._writer)
 
     @classmethod
     def open(cls, url: str) -> Self:

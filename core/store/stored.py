@@ -1,4 +1,4 @@
-"""What every write needs: finding a trajectory that is there, and its metadata."""
+"""What several writes need: finding a trajectory that is there, its metadata, its tokens."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic_core import from_json
-from sqlalchemy import Connection, Row, bindparam, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, func, select, update
 
 from agentlm.store.prepared import Prepared, prepared_insert
 from agentlm.store.rows import metadata_json, tag_rows
-from agentlm.store.tables import tags, trajectories
+from agentlm.store.tables import completion_tags, steps, tags, trajectories
+from agentlm.trajectory import Origin
 
 Stored = Row[*tuple[Any, ...]]
 """A trajectory's `key, owner, outcome, step_count, content, scored, metadata`."""
@@ -22,6 +23,7 @@ _FIND = Prepared(
     .with_for_update()
 )
 _INSERT_TAGS = prepared_insert(tags)
+_INSERT_COMPLETION_TAGS = prepared_insert(completion_tags)
 
 
 def find(db: Connection, trajectory_id: str) -> Stored | None:
@@ -42,5 +44,20 @@ def merge_metadata(db: Connection, stored: Stored, added: Mapping[str, Any]) -> 
 
 def insert_tags(db: Connection, key: int, metadata: Mapping[str, Any]) -> None:
     """Make metadata something to filter by."""
-    if rows := tag_rows(key, metadata):
+    if rows := tag_rows("trajectory", key, metadata):
         _INSERT_TAGS(db, rows)
+
+
+def insert_completion_tags(db: Connection, key: int, metadata: Mapping[str, str]) -> None:
+    """The same for a stored completion's metadata; `key` is its interaction's."""
+    if rows := tag_rows("interaction", key, metadata):
+        _INSERT_COMPLETION_TAGS(db, rows)
+
+
+def count_tokens(db: Connection, trajectory: int, until: int) -> tuple[int, int]:
+    """How many sampled and other tokens the first `until` steps have."""
+    s = steps.c
+    sampled = case((s.origin == Origin.SAMPLED.value, s.token_count), else_=0)
+    sums = (func.coalesce(func.sum(column), 0) for column in (sampled, s.token_count))
+    row = db.execute(select(*sums).where(s.trajectory == trajectory, s.number < until)).one()
+    return int(row[0]), int(row[1] - row[0])

@@ -2,10 +2,13 @@
 
     trajectory ─┬─ step            one row per step; ids and logprobs are packed arrays
                 ├─ interaction     one row per choice of a request
+                │    └─ completion_tag   metadata of stored completions, to filter by
                 ├─ continuation    key of a conversation → the step where it goes on
                 ├─ feedback
                 ├─ tag             metadata that is text, to filter by
                 └─ trained         cards that were trained on it
+
+    api_key, idempotency           who may ask, and what was answered already
 
 `key` is an internal integer: children refer to it, so the random public ids stand in one index.
 JSON stands in text columns, where a NUL character is an escape: PostgreSQL has no NUL in text.
@@ -17,6 +20,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -27,6 +31,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlmodel import Field, SQLModel
 
@@ -137,6 +142,7 @@ class InteractionRow(Row, table=True):
     __table_args__ = (
         UniqueConstraint("completion_id", "choice"),
         Index("interaction_by_trajectory", "trajectory"),
+        Index("interaction_by_owner", "owner", "stored", "created", "completion_id"),
     )
 
     key: int | None = _key()
@@ -151,6 +157,22 @@ class InteractionRow(Row, table=True):
     """`messages` and `sampling`: what does not change once it is there."""
     response: str = _text()
     """`response`, `finish_reason`, `usage` and `delivered`: replaced as a run goes on."""
+    stored: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=false()))
+    metadata_: str = _text("metadata", server_default="{}")
+    """JSON."""
+
+
+class CompletionTagRow(Row, table=True):
+    """A metadata entry of a stored completion."""
+
+    __tablename__ = "completion_tag"
+    __table_args__ = (Index("completion_tag_by_value", "name", "value"),)
+
+    interaction: int = Field(
+        sa_column=Column(Key, ForeignKey("interaction.key", ondelete="CASCADE"), primary_key=True)
+    )
+    name: str = _text(primary_key=True)
+    value: str = _text()
 
 
 class ContinuationRow(Row, table=True):
@@ -202,10 +224,47 @@ class TrainedRow(Row, table=True):
     card: str = _text(primary_key=True)
 
 
+class ApiKeyRow(Row, table=True):
+    """A key that may ask; its secret is not kept."""
+
+    __tablename__ = "api_key"
+
+    name: str = _text(primary_key=True)
+    """The owner of what is done with it; never used twice."""
+    digest: str = _text(unique=True)
+    """SHA-256 of the secret."""
+    created: float = _seconds()
+    revoked: float | None = _seconds(nullable=True)
+    body: str = _text()
+    """What it may do."""
+
+
+class IdempotencyRow(Row, table=True):
+    """A request that must have one effect however often it is sent."""
+
+    __tablename__ = "idempotency"
+    __table_args__ = (Index("idempotency_by_created", "created"),)
+
+    owner: str = _text(primary_key=True)
+    request_key: str = _text(primary_key=True)
+    """The client's `Idempotency-Key`."""
+    digest: str = _text()
+    """Of the request: the same key with another request is a mistake."""
+    created: float = _seconds()
+    lease_until: float = _seconds()
+    """While it is being answered: until when that is believed."""
+    status: int | None = None
+    """HTTP status of the answer; None while it is being answered."""
+    body: str | None = _text(nullable=True)
+
+
 trajectories: Table = METADATA.tables["trajectory"]
 steps: Table = METADATA.tables["step"]
 interactions: Table = METADATA.tables["interaction"]
+completion_tags: Table = METADATA.tables["completion_tag"]
 continuations: Table = METADATA.tables["continuation"]
 feedbacks: Table = METADATA.tables["feedback"]
 tags: Table = METADATA.tables["tag"]
 trainings: Table = METADATA.tables["trained"]
+api_keys: Table = METADATA.tables["api_key"]
+idempotency: Table = METADATA.tables["idempotency"]

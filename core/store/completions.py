@@ -1,0 +1,181 @@
+"""Stored completions: what a client asked to be listed, to change its metadata, to delete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    exists,
+    func,
+    select,
+    tuple_,
+    update,
+)
+
+from agentlm.errors import NotFoundError
+from agentlm.store.changes import forget_feedback
+from agentlm.store.keys import Reading
+from agentlm.store.rows import metadata_json, parse_interaction
+from agentlm.store.stored import Stored, count_tokens, find, insert_completion_tags
+from agentlm.store.tables import (
+    completion_tags,
+    continuations,
+    interactions,
+    steps,
+    trajectories,
+)
+from agentlm.store.writer import Writer
+from agentlm.trajectory import Interaction
+
+_i, _t, _s = interactions.c, trajectories.c, steps.c
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answered request."""
+
+    id: str
+    model: str
+    choices: tuple[Interaction, ...]
+    """In order; all have the same messages and metadata."""
+
+
+class Completions:
+    """The stored completions of a store."""
+
+    def __init__(self, writer: Writer, reading: Reading) -> None:
+        self._writer = writer
+        self._reading = reading
+
+    def page(
+        self,
+        owner: str | None,
+        *,
+        limit: int = 20,
+        after: str | None = None,
+        model: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        newest_first: bool = False,
+    ) -> tuple[list[Completion], bool]:
+        """Completions in the order of their creation, and whether there are more.
+
+        `after` is the last id seen; `metadata` entries must all be there.
+        """
+        where = [*_listed(owner), *(_tagged(*entry) for entry in (metadata or {}).items())]
+        if model is not None:
+            where.append(_t.model == model)
+        with self._reading() as db:
+            if after is not None:
+                where.append(_beyond(db, after, owner, newest_first=newest_first))
+            return _page(db, where, limit, newest_first=newest_first)
+
+    def get(self, completion_id: str, owner: str | None) -> Completion | None:
+        """One stored completion."""
+        with self._reading() as db:
+            found = _whole(db, [completion_id], owner)
+        return found[0] if found else None
+
+    async def update(
+        self, completion_id: str, owner: str | None, metadata: Mapping[str, str]
+    ) -> Completion:
+        """Replace its metadata. Raises NotFoundError."""
+        return await self._writer.run(lambda db: _update(db, completion_id, owner, metadata))
+
+    async def delete(self, completion_id: str, owner: str | None) -> bool:
+        """Delete it with every step that no other completion of its trajectory needs.
+
+        A later completion's sequence begins with what was said before, and its client sent that
+        again: so what is deleted is the end of a trajectory, or all of it. False if there is none.
+        """
+        return await self._writer.run(lambda db: _delete(db, completion_id, owner))
+
+
+def _listed(owner: str | None) -> list[ColumnElement[bool]]:
+    mine = [] if owner is None else [_i.owner == owner]
+    return [_i.stored, *mine]
+
+
+def _tagged(name: str, value: str) -> ColumnElement[bool]:
+    tag = completion_tags.c
+    return exists().where(tag.interaction == _i.key, tag.name == name, tag.value == value)
+
+
+def _beyond(
+    db: Connection, completion_id: str, owner: str | None, *, newest_first: bool
+) -> ColumnElement[bool]:
+    last = select(_i.created).where(*_listed(owner), _i.completion_id == completion_id)
+    created = db.scalar(last.limit(1))
+    if created is None:
+        raise NotFoundError(f"there is no stored completion {completion_id}", param="after")
+    place, reached = tuple_(_i.created, _i.completion_id), tuple_(created, completion_id)
+    return place < reached if newest_first else place > reached
+
+
+def _page(
+    db: Connection, where: Sequence[ColumnElement[bool]], limit: int, *, newest_first: bool
+) -> tuple[list[Completion], bool]:
+    order = [_i.created, _i.completion_id]
+    query = select(_i.completion_id).join(trajectories).where(_i.choice == 0, *where)
+    ordered = query.order_by(*(column.desc() if newest_first else column for column in order))
+    ids = list(db.scalars(ordered.limit(limit + 1)))
+    found = {completion.id: completion for completion in _whole(db, ids[:limit], None)}
+    return [found[one] for one in ids[:limit]], len(ids) > limit
+
+
+def _whole(db: Connection, ids: Sequence[str], owner: str | None) -> list[Completion]:
+    query = select(interactions, _t.id, _t.model).join(trajectories)
+    mine = query.where(*_listed(owner), _i.completion_id.in_(ids))
+    rows = db.execute(mine.order_by(_i.completion_id, _i.choice)).mappings()
+    groups = [list(group) for _, group in groupby(rows, key=itemgetter("completion_id"))]
+    return [
+        Completion(rows[0]["completion_id"], rows[0]["model"], tuple(map(parse_interaction, rows)))
+        for rows in groups
+    ]
+
+
+def _update(
+    db: Connection, completion_id: str, owner: str | None, metadata: Mapping[str, str]
+) -> Completion:
+    mine = [*_listed(owner), _i.completion_id == completion_id]
+    keys = list(db.scalars(select(_i.key).where(*mine)))
+    if not keys:
+        raise NotFoundError(f"there is no stored completion {completion_id}")
+    changed = update(interactions).where(_i.key.in_(keys))
+    db.execute(changed.values(metadata=metadata_json(metadata)))
+    db.execute(delete(completion_tags).where(completion_tags.c.interaction.in_(keys)))
+    for key in keys:
+        insert_completion_tags(db, key, metadata)
+    return _whole(db, [completion_id], owner)[0]
+
+
+def _delete(db: Connection, completion_id: str, owner: str | None) -> bool:
+    mine = and_(*_listed(owner), _i.completion_id == completion_id)
+    ids = list(db.scalars(select(_t.id).join(interactions).where(mine).distinct()))
+    db.execute(delete(interactions).where(mine))
+    for one in ids:
+        if (stored := find(db, one)) is not None:
+            forget_feedback(db, stored, completion_id)
+            _cut(db, stored)
+    return bool(ids)
+
+
+def _cut(db: Connection, stored: Stored) -> None:
+    """Drop the steps of a trajectory that come after its last interaction."""
+    this = _t.key == stored.key
+    end = db.scalar(select(func.max(_i.end_step)).where(_i.trajectory == stored.key))
+    if end is None:
+        db.execute(delete(trajectories).where(this))
+        return
+    c = continuations.c
+    db.execute(delete(steps).where(_s.trajectory == stored.key, _s.number >= end))
+    db.execute(delete(continuations).where(c.trajectory == stored.key, c.step > end))
+    sampled, prompt = count_tokens(db, stored.key, end)
+    kept = {"step_count": end, "sampled_tokens": sampled, "prompt_tokens": prompt}
+    db.execute(update(trajectories).where(this).values(kept))

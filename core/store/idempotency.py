@@ -1,0 +1,81 @@
+"""Requests that must have one effect, however often they are sent."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+
+from agentlm.errors import ConflictError
+from agentlm.store.tables import idempotency as table
+from agentlm.store.writer import Writer
+
+KEPT_S = 24 * 3600.0
+"""How long an answer can be asked for again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered."""
+
+    status: int
+    """HTTP status."""
+    body: str
+
+
+class Requests:
+    """The requests of a store that came with an `Idempotency-Key`."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def begin(
+        self, owner: str, key: str, digest: str, *, lease_s: float = 900.0
+    ) -> Answer | None:
+        """None: answer it, then `end` or `abandon`. Else the answer that was given already.
+
+        Of concurrent requests one is told to go on. Raises ConflictError while that one is being
+        answered (until its lease ends: the server may have died), and for a key that was used
+        with another request.
+        """
+        row = {"owner": owner, "request_key": key, "digest": digest}
+        return await self._writer.run(lambda db: _begin(db, row, lease_s))
+
+    async def end(self, owner: str, key: str, answer: Answer) -> None:
+        """Keep the answer for a day."""
+        given = {"status": answer.status, "body": answer.body}
+        change = update(table).where(_asked(owner, key)).values(given)
+        await self._writer.run(lambda db: db.execute(change))
+
+    async def abandon(self, owner: str, key: str) -> None:
+        """It could not be answered: let it be tried again."""
+        change = delete(table).where(_asked(owner, key))
+        await self._writer.run(lambda db: db.execute(change))
+
+
+def _asked(owner: str, key: str) -> ColumnElement[bool]:
+    return and_(table.c.owner == owner, table.c.request_key == key)
+
+
+def _begin(db: Connection, row: dict[str, str], lease_s: float) -> Answer | None:
+    now = time.time()
+    db.execute(delete(table).where(table.c.created < now - KEPT_S))
+    asked = _asked(row["owner"], row["request_key"])
+    known = db.execute(select(table).where(asked).with_for_update()).one_or_none()
+    if known is None:
+        new = {"created": now, "lease_until": now + lease_s, "status": None, "body": None}
+        db.execute(insert(table), row | new)
+        return None
+    if known.digest != row["digest"]:
+        raise ConflictError(
+            "this Idempotency-Key was used with another request", code="idempotency_key_reused"
+        )
+    if known.status is not None:
+        return Answer(known.status, known.body)
+    if known.lease_until > now:
+        raise ConflictError(
+            "the request with this Idempotency-Key is being answered", code="request_in_progress"
+        )
+    db.execute(update(table).where(asked).values(lease_until=now + lease_s))
+    return None

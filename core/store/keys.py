@@ -1,0 +1,102 @@
+"""API keys: who may ask, and what they may do."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Literal
+
+from pydantic import Field
+from pydantic_core import from_json
+from sqlalchemy import Connection, Row, insert, select, update
+
+from agentlm.errors import ConflictError
+from agentlm.messages import Frozen
+from agentlm.store.tables import api_keys
+from agentlm.store.writer import Writer
+
+Reading = Callable[[], AbstractContextManager[Connection]]
+
+
+class ApiKey(Frozen):
+    """What is known of a key; its secret is told once and not kept."""
+
+    name: str = Field(min_length=1, max_length=200)
+    """The owner of everything that is done with it."""
+    created: float = Field(default_factory=time.time)
+    """Unix seconds."""
+    revoked: float | None = None
+    """When it stopped being valid."""
+    admin: bool = False
+    """May read and change what others own."""
+    log: Literal["full", "metadata"] = "full"
+    """`metadata`: counts and audit only, as if every request said `store: false`."""
+    may_train: bool = True
+    """Whether what it does may be trained on; stamped on each trajectory."""
+    tools: tuple[str, ...] | None = None
+    """The server's tools that it may use; None: all of them."""
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """None: no limit."""
+
+
+class Keys:
+    """The keys of a store."""
+
+    def __init__(self, writer: Writer, reading: Reading) -> None:
+        self._writer = writer
+        self._reading = reading
+
+    async def create(self, key: ApiKey) -> str:
+        """Keep a key and return its secret.
+
+        Raises ConflictError if there is or was a key of this name: its rows must stay its own.
+        """
+        secret = f"sk-agentlm-{secrets.token_urlsafe(32)}"
+        row = {
+            "name": key.name,
+            "digest": _digest(secret),
+            "created": key.created,
+            "revoked": key.revoked,
+            "body": key.model_dump_json(exclude={"name", "created", "revoked"}),
+        }
+        await self._writer.run(lambda db: _insert(db, row))
+        return secret
+
+    def find(self, secret: str) -> ApiKey | None:
+        """The valid key with this secret."""
+        with self._reading() as db:
+            query = select(api_keys).where(api_keys.c.digest == _digest(secret))
+            row = db.execute(query.where(api_keys.c.revoked.is_(None))).one_or_none()
+        return None if row is None else _parse(row)
+
+    def list(self) -> list[ApiKey]:
+        """All keys, revoked ones included, oldest first."""
+        with self._reading() as db:
+            rows = db.execute(select(api_keys).order_by(api_keys.c.created, api_keys.c.name))
+            return [_parse(row) for row in rows]
+
+    async def revoke(self, name: str) -> bool:
+        """Make a key invalid for good. False if no valid key has this name."""
+        valid = (api_keys.c.name == name) & api_keys.c.revoked.is_(None)
+        change = update(api_keys).where(valid).values(revoked=time.time())
+        return await self._writer.run(lambda db: db.execute(change).rowcount == 1)
+
+
+def _digest(secret: str) -> str:
+    # A secret of 256 random bits needs neither salt nor a slow hash.
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _insert(db: Connection, row: dict[str, object]) -> None:
+    taken = select(api_keys.c.name).where(api_keys.c.name == row["name"])
+    if db.execute(taken).first() is not None:
+        raise ConflictError(f"there is or was a key named {row['name']!r}", param="name")
+    db.execute(insert(api_keys), row)
+
+
+def _parse(row: Row[*tuple[Any, ...]]) -> ApiKey:
+    told = from_json(row.body)
+    return ApiKey(name=row.name, created=row.created, revoked=row.revoked, **told)
