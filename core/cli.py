@@ -31,6 +31,7 @@ COMMANDS = {
     "serve": Command("agentlm.server.cli:main", "cpu", "serve a model over the OpenAI API"),
     "models": Command("agentlm.models_cli:main", "cpu", "list, show, pull, add and remove models"),
     "logs": Command("agentlm.logs.cli:main", "cpu", "look at the log, export, import, delete"),
+    "keys": Command("agentlm.keys_cli:main", "cpu", "create, list and revoke API keys"),
     "finetune": Command("agentlm.finetune.main:main", "train", "train a successor from the log"),
     "rollout": Command(
         "agentlm.environments.rollout_cli:main",

@@ -1,0 +1,71 @@
+"""`agentlm keys` as a user types it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agentlm.cli import main
+from agentlm.store import Store
+
+Keys = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Keys:
+    def run(*argv: str) -> tuple[int, str, str]:
+        code = main(["keys", *argv, "--data-dir", str(tmp_path)])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def test_a_key_is_created_with_what_it_may_do(keys: Keys, tmp_path: Path) -> None:
+    code, secret, _ = keys(
+        *("create", "guests", "--log", "metadata", "--no-may-train"),
+        *("--tools", "sql,web", "--requests-per-minute", "60"),
+    )
+
+    assert code == 0
+    store = Store.open(f"sqlite:///{tmp_path / 'agentlm.db'}")
+    key = store.keys.find(secret.strip())
+    store.close()
+    assert key is not None
+    assert (key.name, key.log, key.may_train, key.admin) == ("guests", "metadata", False, False)
+    assert (key.tools, key.requests_per_minute) == (("sql", "web"), 60)
+
+
+def test_keys_are_listed_without_their_secrets(keys: Keys) -> None:
+    _, secret, _ = keys("create", "ann", "--admin")
+
+    _, table, _ = keys("list")
+    listed = [json.loads(line) for line in keys("list", "--json")[1].splitlines()]
+
+    assert "ann" in table
+    assert "admin" in table
+    assert secret.strip() not in table
+    assert [(key["name"], key["tools"]) for key in listed] == [("ann", None)]
+
+
+def test_a_revoked_key_stays_revoked(keys: Keys) -> None:
+    keys("create", "ann")
+
+    assert keys("revoke", "ann") == (0, "ann is revoked\n", "")
+    assert "revoked" in keys("list")[1]
+    assert keys("revoke", "ann") == (2, "", "agentlm: there is no valid key named ann\n")
+    code, _, said = keys("create", "ann")
+    assert code == 2
+    assert said == "agentlm: there is or was a key named 'ann'\n"
+
+
+@pytest.mark.parametrize("argv", [["create", ""], ["create", "a", "--requests-per-minute", "0"]])
+def test_what_makes_no_key_is_one_line(keys: Keys, argv: list[str]) -> None:
+    code, said, why = keys(*argv)
+
+    assert code == 2
+    assert said == ""
+    assert len(why.splitlines()) == 1
