@@ -74,7 +74,7 @@ def test_the_loop(tmp_path: Path, chatml_llama: Path) -> None:
 
     with serving(tmp_path, "tiny") as (_, url):
         assert httpx.get(f"{url}/v1/trajectories/{trajectory_id}").json() == continued
-        path = f"{url}/v1/trajectories/{second.id}/feedback"
+        path = f"{url}/v1/trajectories/{trajectory_id}/feedback"
         assert httpx.post(path, json={"value": 1.0}).json()["reward"] == 1.0
 
         trained = ["--from-logs", "--base", "tiny", "--name", "tiny-next", "--max-steps", "4"]
