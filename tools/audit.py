@@ -14,7 +14,7 @@ from agentlm.messages import Frozen
 
 _log = logging.getLogger("agentlm.audit")
 
-Verdict = Literal["ok", "failed", "timeout", "cancelled", "error"]
+Ending = Literal["ok", "failed", "denied", "timeout", "cancelled", "error"]
 
 
 class AuditRecord(Frozen):
@@ -24,8 +24,9 @@ class AuditRecord(Frozen):
     trajectory_id: str
     owner: str
     call_id: str
-    verdict: Verdict
-    """`failed`: the model was told what was wrong; `error`: the tool itself broke."""
+    verdict: Ending
+    """`failed`: the model was told what was wrong; `denied`: policy, a person or the run's budget
+    kept it from running; `error`: the tool itself broke."""
     arguments_digest: str
     """SHA-256 of the arguments as written: equal calls can be told without keeping the text."""
     output_chars: int = 0

@@ -22,6 +22,17 @@ class ToolSettings(Settings):
     tool_output_chars: int = Field(default=16_000, ge=200)
     """Characters of one observation; the middle of a longer one is left out, and that is said."""
 
+    run_tool_s: float = Field(default=600.0, gt=0)
+    """Seconds that the tools of one agent run may take together."""
+    tool_policy: Path | None = None
+    """YAML file that allows, denies or asks for approval, by tool and by key."""
+    approval_wait_s: float = Field(default=600.0, gt=0)
+    """Seconds that a call waits for approval; then it is denied."""
+    tool_files: tuple[Path, ...] = ()
+    """Python files of own tools: each public function with a docstring is one."""
+    mcp_config: Path | None = None
+    """JSON file with `mcpServers`, whose tools are offered as `server__tool`."""
+
     bash_sandbox: Literal["bubblewrap", "unsafe"] = "bubblewrap"
     """`unsafe` runs commands without a sandbox, as the server's own user: never for strangers."""
     bash_uid: int = Field(default=65533, gt=0)

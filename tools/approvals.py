@@ -1,0 +1,93 @@
+"""Calls that wait for somebody to approve or deny them.
+
+A run that makes such a call pauses inside it: its stream stays open, its deadline and its budget
+stand still. The item says what is about to be done. A decision resumes the run, at once; no
+decision within the time allowed is a denial.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from agentlm.agent import ToolContext
+from agentlm.errors import NotFoundError
+from agentlm.messages import Frozen, ToolCall
+
+
+class ApprovalItem(Frozen):
+    """A call that waits."""
+
+    id: str = Field(default_factory=lambda: f"appr_{uuid.uuid4().hex}")
+    owner: str
+    trajectory_id: str
+    call: ToolCall
+    created: float = Field(default_factory=time.time)
+    """Unix seconds."""
+    expires: float
+    """Unix seconds, when no decision becomes a denial."""
+
+
+class Decision(Frozen):
+    """What was decided."""
+
+    approve: bool
+    reason: str | None = None
+    """Told to the model if the call was denied."""
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    item: ApprovalItem
+    decision: asyncio.Future[Decision]
+
+
+OnPending = Callable[[ApprovalItem], None]
+
+
+class Approvals:
+    """The calls that wait now. They are lost with the process, and the runs with them."""
+
+    def __init__(self, wait_s: float) -> None:
+        self._wait_s = wait_s
+        self._waiting: dict[str, _Waiting] = {}
+
+    async def ask(
+        self, call: ToolCall, context: ToolContext, on_pending: OnPending | None = None
+    ) -> Decision:
+        """Wait for a decision. `on_pending` is given the item as soon as it can be decided."""
+        item = ApprovalItem(
+            owner=context.owner,
+            trajectory_id=context.trajectory_id,
+            call=call,
+            expires=time.time() + self._wait_s,
+        )
+        waiting = _Waiting(item, asyncio.get_running_loop().create_future())
+        self._waiting[item.id] = waiting
+        try:
+            if on_pending:
+                on_pending(item)
+            async with asyncio.timeout(self._wait_s):
+                return await waiting.decision
+        except TimeoutError:
+            return Decision(approve=False, reason="nobody approved it in time")
+        finally:
+            del self._waiting[item.id]
+
+    def pending(self, owner: str | None = None) -> list[ApprovalItem]:
+        """What waits, the oldest first; `owner` None: everybody's."""
+        items = [waiting.item for waiting in self._waiting.values()]
+        return [item for item in items if owner in (None, item.owner)]
+
+    def decide(self, item_id: str, decision: Decision, owner: str | None = None) -> ApprovalItem:
+        """Resume the run. Raises NotFoundError if it does not wait (any more), or is another's."""
+        waiting = self._waiting.get(item_id)
+        if waiting is None or owner not in (None, waiting.item.owner) or waiting.decision.done():
+            raise NotFoundError(f"no call waits for approval under {item_id!r}", param="id")
+        waiting.decision.set_result(decision)
+        return waiting.item

@@ -1,0 +1,164 @@
+"""A connection to one MCP server that is made again, less and less eagerly, when it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import anyio
+import httpx2
+import mcp_types
+from mcp import Client, MCPError
+
+from agentlm.agent import ToolError
+from agentlm.tools.mcp.config import McpServer
+from agentlm.tools.mcp.http import TooLong, http_streams
+from agentlm.tools.mcp.process import McpProcess
+
+_log = logging.getLogger(__name__)
+_START_TIMEOUT_S = 30.0
+_PROBE_TIMEOUT_S = 2.0
+_CLOSE_TIMEOUT_S = 10.0
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 60.0
+_PAGES = 20
+_COMPLAINT_CHARS = 500
+_REASON_CHARS = 500
+_BROKEN = (
+    MCPError,
+    ExceptionGroup,
+    OSError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    TooLong,
+    httpx2.HTTPError,
+    anyio.ClosedResourceError,
+    anyio.BrokenResourceError,
+)
+"""What the SDK raises when the other side does not do as it should."""
+
+
+class ConnectionFailed(Exception):
+    """The server can't be reached; the text says why."""
+
+
+class Connection:
+    """One server. The SDK's client lives in a task of its own, which calls borrow."""
+
+    def __init__(self, name: str, server: McpServer, timeout_s: float) -> None:
+        self.name = name
+        self._server = server
+        self._timeout_s = timeout_s
+        self._client: Client | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._connecting = asyncio.Lock()
+        self._pause_s = _FIRST_PAUSE_S
+        self._retry_at = 0.0
+
+    async def tools(self) -> list[mcp_types.Tool]:
+        """What it offers. Raises ConnectionFailed."""
+        client = await self._connected()
+        found: list[mcp_types.Tool] = []
+        cursor = None
+        try:
+            for _ in range(_PAGES):
+                page = await client.list_tools(cursor=cursor)
+                found += page.tools
+                cursor = page.next_cursor
+                if not cursor:
+                    break
+        except _BROKEN as error:
+            await self.close()
+            raise ConnectionFailed(f"{self.name}: {_reason(error)}") from error
+        return found
+
+    async def call(self, tool: str, arguments: dict[str, Any]) -> mcp_types.CallToolResult:
+        """Call a tool. Raises ToolError if it fails, or the server with it."""
+        try:
+            client = await self._connected()
+        except ConnectionFailed as error:
+            raise ToolError(f"the server {self.name} is not available: {error}") from error
+        try:
+            result = await client.call_tool(tool, arguments, read_timeout_seconds=self._timeout_s)
+        except MCPError as error:
+            await self._check(client, error)
+            raise ToolError(_reason(error)) from error
+        except _BROKEN as error:
+            await self._broke(client)
+            raise ToolError(f"the server {self.name} failed: {_reason(error)}") from error
+        self._pause_s = _FIRST_PAUSE_S
+        return result
+
+    async def close(self) -> None:
+        """End the connection, and the server if we started it. Idempotent."""
+        keeper, self._keeper, self._client = self._keeper, None, None
+        if keeper:
+            keeper.cancel()
+            await asyncio.wait({keeper}, timeout=_CLOSE_TIMEOUT_S)
+
+    async def _connected(self) -> Client:
+        async with self._connecting:
+            if self._client and self._keeper and not self._keeper.done():
+                return self._client
+            loop = asyncio.get_running_loop()
+            if loop.time() < self._retry_at:
+                wait_s = self._retry_at - loop.time()
+                raise ConnectionFailed(f"it broke; it is tried again in {wait_s:.0f} s")
+            self._retry_at = loop.time() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+            await self.close()
+            self._client = await self._connect()
+            return self._client
+
+    async def _connect(self) -> Client:
+        ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+        process = McpProcess(self._server) if self._server.command else None
+        self._keeper = keeper = asyncio.create_task(self._keep(process, ready))
+        keeper.add_done_callback(self._ended)
+        first: set[asyncio.Future[Any]] = {ready, keeper}
+        await asyncio.wait(first, timeout=_START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        if ready.done():
+            return ready.result()
+        reason = _reason(keeper.exception()) if keeper.done() else "it did not answer in time"
+        await self.close()
+        complaints = process.complaints()[-_COMPLAINT_CHARS:] if process else ""
+        raise ConnectionFailed(f"{self.name}: {reason} {complaints}".strip())
+
+    async def _keep(self, process: McpProcess | None, ready: asyncio.Future[Client]) -> None:
+        """Hold the client open until cancelled: it has to end in the task that it began in."""
+        streams: AbstractAsyncContextManager[Any] = (
+            process.streams() if process else http_streams(self._server, self._timeout_s)
+        )
+        async with Client(streams, cache=None) as client:
+            ready.set_result(client)
+            await asyncio.get_running_loop().create_future()
+
+    def _ended(self, keeper: asyncio.Task[None]) -> None:
+        error = None if keeper.cancelled() else keeper.exception()
+        if error:
+            _log.warning("the MCP server %s broke: %s", self.name, _reason(error))
+
+    async def _check(self, client: Client, error: MCPError) -> None:
+        """After an error that may be the connection's: whether the server is still there."""
+        if error.code == mcp_types.REQUEST_TIMEOUT:
+            try:
+                async with asyncio.timeout(_PROBE_TIMEOUT_S):
+                    await client.list_tools()
+            except _BROKEN:
+                await self._broke(client)
+        elif error.code == mcp_types.CONNECTION_CLOSED:
+            await self._broke(client)
+
+    async def _broke(self, client: Client) -> None:
+        if self._client is client:
+            await self.close()
+
+
+def _reason(error: BaseException | None) -> str:
+    """The innermost words of a group of errors, on one line."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return " ".join(str(error).split())[:_REASON_CHARS] or type(error).__name__

@@ -1,0 +1,63 @@
+"""Which tools may run: allow, deny or ask, for each tool and each key.
+
+    default: allow
+    tools:
+      bash: ask
+      github__*: deny
+    keys:
+      alice:
+        bash: allow
+
+A key's own lines come before those for everybody; a name before a pattern, a longer pattern before
+a shorter one. Of a denied tool the model is not told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import ValidationError
+
+from agentlm.errors import OperatorError
+from agentlm.messages import Frozen
+
+Verdict = Literal["allow", "deny", "ask"]
+
+
+class ToolPolicy(Frozen):
+    """What an operator lets tools do."""
+
+    default: Verdict = "allow"
+    tools: dict[str, Verdict] = {}
+    """By name of the tool, or pattern with `*`."""
+    keys: dict[str, dict[str, Verdict]] = {}
+    """The same, by owner of the API key."""
+
+    def verdict(self, tool: str, owner: str) -> Verdict:
+        """Whether `owner`'s runs may use `tool`."""
+        own = _matching(self.keys.get(owner, {}), tool)
+        return own or _matching(self.tools, tool) or self.default
+
+
+def load_policy(path: Path | None) -> ToolPolicy:
+    """The policy of a YAML file; without one, everything is allowed. Raises OperatorError."""
+    if path is None:
+        return ToolPolicy()
+    try:
+        return ToolPolicy.model_validate(yaml.safe_load(path.read_text()) or {})
+    except OSError as error:
+        raise OperatorError(f"tool_policy: {path}: {error.strerror}") from error
+    except (yaml.YAMLError, ValidationError) as error:
+        reason = "; ".join(str(error).split("\n")[:3])
+        raise OperatorError(f"tool_policy: {path} is not a policy: {reason}") from error
+
+
+def _matching(rules: Mapping[str, Verdict], tool: str) -> Verdict | None:
+    if tool in rules:
+        return rules[tool]
+    patterns = [pattern for pattern in rules if fnmatchcase(tool, pattern)]
+    return rules[max(patterns, key=len)] if patterns else None
