@@ -19,7 +19,7 @@ SOURCES := core server finetune tools environments clients
 # A folder's time changes when a file is added to it: then the package is installed again.
 FOLDERS := $(shell find $(SOURCES) -type d -not -name __pycache__)
 
-.PHONY: help install serve check test test-slow lock clean
+.PHONY: help install serve check test test-slow bench-env lock clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ test: install $(VENV)/.debian-test  ## every test but the slow ones, with real v
 test-slow: install $(VENV)/.debian-test  ## the slow tests
 	@rm -rf build && $(MAKE) build/.installed
 	$(VENV)/bin/pytest -m slow $(ARGS)
+
+bench-env: install  ## what the environments cost without a model
+	$(VENV)/bin/python -m agentlm.environments.bench $(ARGS)
 
 lock: $(VENV)/bin/python  ## resolve pyproject.toml anew into deploy/lock/cpu.txt and gpu.txt
 	@for kind in cpu gpu; do \

@@ -7,7 +7,6 @@ line is dropped; tries that failed for want of infrastructure are played again.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -85,10 +84,9 @@ class Progress:
         self.add_all(kept)
 
     def add(self, result: Result) -> None:
-        """Keep one result; on disk on return."""
+        """Keep one result: once this returns, killing the process does not lose it."""
         self._file.write(result.model_dump_json() + "\n")
         self._file.flush()
-        os.fsync(self._file.fileno())
         self.add_all([result])
 
     def add_all(self, results: Iterable[Result]) -> None:

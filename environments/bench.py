@@ -1,0 +1,176 @@
+"""What the environments cost without a model: `make bench-env`.
+
+For each family, with the expert as player: environment steps per second, one task at a time and
+many at once, and the peak memory of all processes at 64 tasks at once. Then what a rollout adds to
+a turn beside the bare chat call, against a server that answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from openai import AsyncOpenAI
+
+from agentlm.environments.catalogue import EnvironmentName, opened
+from agentlm.environments.db.environment import DbEnvironment
+from agentlm.environments.model_player import Decoding, connected
+from agentlm.environments.play import play
+from agentlm.environments.players import GoldPlayer
+from agentlm.environments.progress import Progress
+from agentlm.environments.recording import NoRecorder
+from agentlm.environments.rollout import Rollout
+from agentlm.environments.task import Environment, Task
+from agentlm.settings import Settings
+from agentlm.tools.shell.process_tree import tree_usage
+
+_MANY = 64
+_TASKS = 256
+_SAMPLE_S = 0.05
+
+
+class Cost(NamedTuple):
+    """What one family costs."""
+
+    steps_alone: float
+    """Environment steps per second, one task at a time."""
+    steps_many: float
+    """The same with 64 tasks at once."""
+    peak_mb: float
+    """Memory of all processes, at 64 tasks at once."""
+
+
+async def measure(name: EnvironmentName, data_dir: Path, count: int = _TASKS) -> Cost:
+    """Play `count` generated tasks twice."""
+    async with opened(name, concurrency=_MANY, data_dir=data_dir) as environment:
+        tasks = list(islice(environment.generate("train"), count))
+        alone = await _steps_a_second(environment, tasks[: count // 4], 1)
+        peak = asyncio.create_task(_watch_memory())
+        many = await _steps_a_second(environment, tasks, _MANY)
+        peak.cancel()
+        return Cost(alone, many, await peak)
+
+
+async def overhead(turns: int = 400) -> tuple[float, float]:
+    """Milliseconds of a rollout's turn, and of the bare call to the same server."""
+    tasks = list(islice(DbEnvironment().generate("train"), turns // 2))
+    async with _answering() as url:
+        begun = time.perf_counter()
+        await _rollout(url, tasks)
+        rolled = time.perf_counter() - begun
+        begun = time.perf_counter()
+        async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
+            for _ in range(turns):
+                await client.chat.completions.create(
+                    model="m", messages=[{"role": "user", "content": "Hi"}]
+                )
+        bare = time.perf_counter() - begun
+    return 1000 * rolled / turns, 1000 * bare / turns
+
+
+async def _rollout(url: str, tasks: Sequence[Task]) -> None:
+    with TemporaryDirectory() as directory:
+        file = Path(directory) / "results.jsonl"
+        with Progress(file, {"bench": "env"}) as progress:
+            async with connected(url, "m", Decoding()) as player:
+                rollout = Rollout(DbEnvironment(), player, NoRecorder(), progress, concurrency=1)
+                await rollout.run(tasks)
+
+
+async def _steps_a_second(environment: Environment, tasks: Sequence[Task], at_once: int) -> float:
+    slots = asyncio.Semaphore(at_once)
+
+    async def one(task: Task) -> int:
+        async with slots:
+            run = await play(environment, task, GoldPlayer())
+        assert run.reward == 1.0, run.broken or task.template
+        return len(run.exchanges)
+
+    begun = time.perf_counter()
+    steps = sum(await asyncio.gather(*map(one, tasks)))
+    return steps / (time.perf_counter() - begun)
+
+
+async def _watch_memory() -> float:
+    """Peak memory in MB until cancelled."""
+    peak = 0
+    try:
+        while True:
+            peak = max(peak, tree_usage(os.getpid()).memory_bytes)
+            await asyncio.sleep(_SAMPLE_S)
+    except asyncio.CancelledError:
+        return peak / 1e6
+
+
+@asynccontextmanager
+async def _answering() -> AsyncIterator[str]:
+    """A server that calls sql once and then answers, at once."""
+
+    connections: list[asyncio.Task[None]] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(asyncio.create_task(serve(reader, writer)))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await _head(reader):
+            length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
+            body = json.loads(await reader.readexactly(length)) if length else {}
+            content = json.dumps(_completion(body)).encode()
+            writer.write(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+                b"content-length: %d\r\n\r\n%s" % (len(content), content)
+            )
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    await asyncio.gather(*connections)  # the clients have left
+
+
+async def _head(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return (await reader.readuntil(b"\r\n\r\n")).lower()
+    except asyncio.IncompleteReadError:
+        return b""
+
+
+def _completion(request: dict[str, Any]) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": '["1"]'}
+    if request.get("tools") and request["messages"][-1]["role"] == "user":
+        function = {"name": "sql", "arguments": '{"query": "SELECT 1"}'}
+        call = {"id": f"call_{time.monotonic_ns()}", "type": "function", "function": function}
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "m",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+    }
+
+
+async def _main(data_dir: Path) -> None:
+    print(f"{'family':<8}{'steps/s':>10}{'at 64':>10}{'peak MB':>10}")
+    names: tuple[EnvironmentName, ...] = ("db", "os", "kg")
+    for name in names:
+        cost = await measure(name, data_dir)
+        print(f"{name:<8}{cost.steps_alone:>10.0f}{cost.steps_many:>10.0f}{cost.peak_mb:>10.0f}")
+    rolled, bare = await overhead()
+    print(f"a turn of a rollout {rolled:.2f} ms, the bare chat call {bare:.2f} ms")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Measure the environments without a model.")
+    parser.add_argument("--data-dir", type=Path, default=Settings().data_dir)
+    asyncio.run(_main(parser.parse_args().data_dir))
