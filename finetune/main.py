@@ -6,9 +6,10 @@ This module is the whole story; each stage is a function elsewhere.
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from functools import partial
 
 from rich.console import Console
@@ -16,8 +17,9 @@ from rich.console import Console
 from agentlm.cards import ModelCard
 from agentlm.finetune.card import successor_card
 from agentlm.finetune.gate import Verdict, judge, measure
+from agentlm.finetune.mixture import Plan
 from agentlm.finetune.prepare import Prepared, prepare
-from agentlm.finetune.progress import TrainingProgress
+from agentlm.finetune.progress import Progress, TrainingProgress
 from agentlm.finetune.publish import check_server, publish
 from agentlm.finetune.recipes import with_shipped_recipe
 from agentlm.finetune.report import write_report
@@ -28,6 +30,9 @@ from agentlm.registry import Registry
 from agentlm.settings import parse
 from agentlm.store import Store
 
+Watch = Callable[[Prepared, Plan], AbstractContextManager[Progress]]
+"""Makes what watches the training of a run."""
+
 
 def main(argv: Sequence[str]) -> int:
     """Entry point of `agentlm finetune`."""
@@ -35,13 +40,13 @@ def main(argv: Sequence[str]) -> int:
     settings.check()
     if settings.publish:
         check_server(settings.publish, settings.api_key)
-    card = finetune(settings)
+    card = finetune(settings, show)
     if settings.gate and card is not None:
         return 0 if gate(settings, card).passed else 1
     return 0
 
 
-def finetune(settings: FinetuneSettings) -> ModelCard | None:
+def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
     """Train, register and publish a successor; its card, in the first process."""
     # torch and DeepSpeed take seconds to import: not for --help or a misspelt flag.
     from agentlm.finetune import model, processes, save, train, zero
@@ -57,7 +62,7 @@ def finetune(settings: FinetuneSettings) -> ModelCard | None:
 
     network = model.load_for_training(base.directory, base.adapter, settings)
     engine = zero.open_engine(model.pack_loss(network), settings, these)
-    with TrainingProgress(run, plan, sources, quiet=not these.first) as progress:
+    with watch(prepared, plan) as progress:
         train.train(engine, sources, plan, settings, run, these, progress)
 
     probe = train.probe_pack(sources, plan)
@@ -77,6 +82,12 @@ def finetune(settings: FinetuneSettings) -> ModelCard | None:
         answer = publish(settings.publish, settings.api_key, card.name)
         tell(f"{settings.publish} serves {card.name}; it says: {answer!r}")
     return card
+
+
+def show(prepared: Prepared, plan: Plan) -> TrainingProgress:
+    """Progress on the terminal of the first process."""
+    quiet = os.environ.get("RANK", "0") != "0"
+    return TrainingProgress(prepared.run, plan, prepared.sources(), quiet=quiet)
 
 
 def describe(prepared: Prepared, tell: Callable[[str], None]) -> None:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from agentlm.finetune.mixture import Plan, Source
 from agentlm.finetune.run import Run
+
+
+class Progress(Protocol):
+    """What watches the training."""
+
+    def skip(self, tokens: float) -> None:
+        """Tokens that an earlier process trained on."""
+        ...
+
+    def report(self, metrics: dict[str, float]) -> None:
+        """One step is done."""
+        ...
 
 
 class TrainingProgress:
@@ -19,7 +32,7 @@ class TrainingProgress:
         self._run = run
         self._steps = plan.steps
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
-        self._bar = Progress(
+        self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[told]}"),

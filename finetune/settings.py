@@ -121,7 +121,7 @@ class Training(Settings):
     """AdamW's decay of matrices."""
     clip: float = Field(default=1.0, gt=0)
     """Bound on the norm of the gradient."""
-    zero_stage: Literal[0, 1, 2, 3] | None = None
+    zero_stage: int | None = Field(default=None, ge=0, le=3)
     """DeepSpeed ZeRO: what is split among processes; by default 0 for one process, 2 for more."""
     offload: Literal["none", "optimizer", "all"] = "none"
     """What ZeRO keeps in the CPU's memory: the optimizer's state, or the parameters too."""

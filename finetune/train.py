@@ -5,26 +5,15 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from agentlm.finetune import zero
 from agentlm.finetune.mixture import Plan, Source
 from agentlm.finetune.packing import Pack, pack
 from agentlm.finetune.processes import Processes
+from agentlm.finetune.progress import Progress
 from agentlm.finetune.run import Run
 from agentlm.finetune.settings import Training
-
-
-class Progress(Protocol):
-    """What watches the training."""
-
-    def skip(self, tokens: float) -> None:
-        """Tokens that an earlier process trained on."""
-        ...
-
-    def report(self, metrics: dict[str, float]) -> None:
-        """One step is done."""
-        ...
 
 
 def train(

@@ -53,7 +53,10 @@ def alone(data_dir: Path) -> list[float]:
     return train(data_dir, "alone", "--full")
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@pytest.mark.parametrize(
+    "stage",
+    [pytest.param(0, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.slow), 2, 3],
+)
 def test_two_processes_give_the_losses_of_one(
     data_dir: Path, alone: list[float], stage: int
 ) -> None:

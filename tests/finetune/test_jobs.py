@@ -1,0 +1,85 @@
+"""A job's request means settings, its files say what became of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai.types.fine_tuning import FineTuningJobEvent
+from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
+
+from agentlm.errors import OperatorError
+from agentlm.finetune.jobs import Job, JobRequest, parse_query, unfinished
+
+
+def job(data_dir: Path, name: str = "ftjob-1", **fields: Any) -> Job:
+    directory = data_dir / "jobs" / name
+    directory.mkdir(parents=True)
+    plain = {"created_at": 1, "owner": "ann", "model": "tiny", "training": "log:"}
+    request = JobRequest(id=name, fine_tuned_model="tiny-x", **(plain | fields))
+    (directory / "request.json").write_text(request.model_dump_json())
+    return Job(directory)
+
+
+def test_a_query_of_the_log_selects_the_owners_rows(tmp_path: Path) -> None:
+    asked = job(tmp_path, training="log:environment=db&min_reward=0.5&tags.project=x", n_epochs=2)
+
+    settings = asked.settings()
+
+    assert settings.from_logs
+    assert (settings.owner, settings.environment, settings.min_reward) == ("ann", "db", 0.5)
+    assert settings.tags == {"project": "x"}
+    assert settings.epochs == 2
+    assert (settings.base, settings.name, settings.data_dir) == ("tiny", "tiny-x", tmp_path)
+
+
+def test_a_file_and_a_learning_rate_multiplier_are_understood(tmp_path: Path) -> None:
+    settings = job(tmp_path, training="/x.jsonl", learning_rate_multiplier=0.5).settings()
+
+    assert settings.data == ("/x.jsonl",)
+    assert not settings.from_logs
+    assert settings.lr == pytest.approx(1e-4)
+
+
+def test_nobody_selects_another_owners_rows(tmp_path: Path) -> None:
+    assert job(tmp_path, training="log:owner=bob").settings().owner == "ann"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"training": "log:enviroment=db"}, "unknown 'enviroment'; known: environment, "),
+        ({"options": {"lora_rank": 0}}, "lora_rank: input should be greater"),
+    ],
+)
+def test_what_can_not_be_meant_is_said(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(OperatorError, match=said):
+        job(tmp_path, **fields).settings()
+
+
+def test_events_and_checkpoints_are_openais(tmp_path: Path) -> None:
+    one = job(tmp_path)
+    one.tell("Fine-tuning job started")
+    one.tell("Step 1/2", step=1, train_loss=0.5)
+    one.add_checkpoint("tiny-x", {"step": 1, "loss": 0.5})
+
+    lines = (one.directory / "events.jsonl").read_text().splitlines()
+    events = [FineTuningJobEvent.model_validate(json.loads(line)) for line in lines]
+    assert [event.type for event in events] == ["message", "metrics"]
+    saved = json.loads((one.directory / "checkpoints.jsonl").read_text())
+    assert FineTuningJobCheckpoint.model_validate(saved).step_number == 2
+
+
+def test_unfinished_jobs_are_found_oldest_first(tmp_path: Path) -> None:
+    job(tmp_path, "ftjob-b", created_at=2)
+    job(tmp_path, "ftjob-a", created_at=1)
+    job(tmp_path, "ftjob-c", created_at=3).update(status="succeeded")
+    job(tmp_path, "ftjob-d", created_at=4).update(status="paused")
+
+    assert [one.request.id for one in unfinished(tmp_path)] == ["ftjob-a", "ftjob-b"]
+
+
+def test_an_empty_query_selects_everything() -> None:
+    assert parse_query("") == {}
