@@ -121,7 +121,7 @@ async def running(
     )
     store = Store.open(settings.log_url())
     bash = Bash()
-    toolbox = Toolbox({"bash": (bash,)}, settings, _no_audit)
+    toolbox = Toolbox(settings, _no_audit, {"bash": (bash,)})
     app = create_app(settings, engine, served, store=store, toolbox=toolbox)
     async with _listening(app) as url:
         key = options.get("api_key") or "none"

@@ -66,10 +66,15 @@ FAMILIES: Mapping[str, Opener] = {
 class Toolbox:
     """The server's tools, opened. `for_request` gives a run those it named."""
 
-    def __init__(self, settings: ToolSettings, audit: Audit) -> None:
+    def __init__(
+        self,
+        settings: ToolSettings,
+        audit: Audit,
+        families: Mapping[str, tuple[Tool, ...]] | None = None,
+    ) -> None:
         self.approvals = Approvals(settings.approval_wait_s)
         """Calls that wait for a decision."""
-        self._families: dict[str, tuple[Tool, ...]] = {}
+        self._families = dict(families or {})
         self._settings = settings
         self._policy = load_policy(settings.tool_policy)
         self._bounds = Bounds(
