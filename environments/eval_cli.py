@@ -8,82 +8,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field
-from pydantic_settings import CliToggleFlag, SettingsConfigDict
 from rich.console import Console
 
 from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of, text_grammar
 from agentlm.environments.demonstration import demonstration
 from agentlm.environments.display import Display
+from agentlm.environments.evaluation.general import Ability, Probe, check_measures
 from agentlm.environments.evaluation.report import Difference, Report, difference_of, row_of
+from agentlm.environments.evaluation.settings import EvalSettings
 from agentlm.environments.evaluation.show import save, tables
-from agentlm.environments.model_player import Decoding, ModelPlayer, connected
+from agentlm.environments.model_player import Decoding, ModelPlayer, client_of, connected
 from agentlm.environments.players import Player
 from agentlm.environments.progress import Progress, Result
 from agentlm.environments.recording import OutcomeRecorder
 from agentlm.environments.rollout import Rollout
-from agentlm.environments.task import Environment, Split, Task
+from agentlm.environments.task import Environment, Task
 from agentlm.environments.text_player import TextPlayer
 from agentlm.errors import OperatorError
-from agentlm.settings import Settings, parse
+from agentlm.settings import parse
 
 _CONSTRAINED: dict[str, bool | None] = {
     "unconstrained": False,
     "constrained": True,
     "default": None,
 }
-
-
-class EvalSettings(Settings):
-    """Measure a model on tasks that it was not trained on, and beside it the model it came from.
-
-    agentlm eval --env db,os --url http://localhost:8000 --model mine --base smollm2-135m -n 100
-
-    Runs are never rewarded in the log, so they can't be trained on. The same command goes on after
-    an interruption.
-    """
-
-    model_config = SettingsConfigDict(cli_shortcuts={"limit": "n"})
-
-    env: tuple[EnvironmentName, ...] = ("db", "os", "kg")
-    """Families of tasks."""
-    url: str = "http://127.0.0.1:8000"
-    """An OpenAI-compatible server."""
-    model: str
-    """The model to measure."""
-    base: str | None = None
-    """A second model of the same server, measured on the same tasks."""
-    api_key: str | None = None
-    """Key for the server."""
-    split: Split = "test"
-    """Which tasks."""
-    tasks: Path | None = None
-    """A task file of AgentBench, instead of generated tasks."""
-    limit: int = Field(100, ge=1)
-    """Tasks of each family."""
-    tries: int = Field(1, ge=1)
-    """Tries per task."""
-    decoding: Literal["both", "unconstrained", "constrained", "default"] = "both"
-    """Whether our server holds the model to the form of a call; `default` does not ask for either,
-    for servers that don't know the question."""
-    concurrency: int = Field(8, ge=1)
-    """Tries at a time."""
-    retries: int = Field(2, ge=0)
-    """How often a try is played again after a failure that is not the model's."""
-    seed: int = 0
-    """Of the tasks, the model's sampling and the bootstrap."""
-    temperature: float = Field(0.0, ge=0)
-    """0 always takes the likeliest token."""
-    max_tokens: int = Field(512, ge=1)
-    """Tokens that the model may write per turn."""
-    one_shot: CliToggleFlag[bool] = False
-    """Show a solved training task before each task."""
-    grammar: Literal["canonical", "agentinstruct"] = "canonical"
-    """How actions are written: as calls of declared tools, or in AgentInstruct's own texts."""
-    name: str | None = None
-    """Of this evaluation's directory; the default says what is measured."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = parse(EvalSettings, argv or [], "agentlm eval")
     if settings.one_shot and settings.grammar == "agentinstruct":
         raise OperatorError("--one-shot is not offered with --grammar agentinstruct")
+    check_measures(settings.general)
     settings.prepare_data_dir()
     return asyncio.run(_run(settings))
 
@@ -124,7 +74,7 @@ async def _run(settings: EvalSettings) -> int:
                 cell = _Cell(name, decoding, model)
                 results = await _measure(settings, environment, tasks, cell)
                 measured[cell] = _Measured(results, asked=len(tasks) * settings.tries)
-    report = _report(settings, measured)
+    report = _report(settings, measured, await _abilities(settings))
     for table in tables(report):
         console.print(table)
     data, picture = save(report, _directory(settings))
@@ -179,7 +129,25 @@ def _seated(settings: EvalSettings, environment: Environment, player: ModelPlaye
     return TextPlayer(player, text_grammar(environment))
 
 
-def _report(settings: EvalSettings, measured: dict[_Cell, _Measured]) -> Report:
+async def _abilities(settings: EvalSettings) -> list[Ability]:
+    if not settings.general:
+        return []
+    async with client_of(settings.url, settings.api_key) as client:
+        return [
+            await Probe(
+                client,
+                model,
+                limit=settings.limit,
+                seed=settings.seed,
+                concurrency=settings.concurrency,
+            ).measure(name)
+            for name, model in product(settings.general, _models(settings))
+        ]
+
+
+def _report(
+    settings: EvalSettings, measured: dict[_Cell, _Measured], abilities: Sequence[Ability]
+) -> Report:
     return Report(
         settings=settings.model_dump(mode="json", exclude={"api_key", "data_dir", "store_url"}),
         rows=tuple(
@@ -193,6 +161,7 @@ def _report(settings: EvalSettings, measured: dict[_Cell, _Measured]) -> Report:
             for cell, found in measured.items()
         ),
         differences=tuple(_differences(settings, measured)),
+        abilities=tuple(abilities),
     )
 
 

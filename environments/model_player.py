@@ -113,13 +113,20 @@ async def connected(
     metadata: Mapping[str, str] | None = None,
 ) -> AsyncIterator[ModelPlayer]:
     """A player on an open connection. Raises OperatorError if nobody answers at the URL."""
+    async with client_of(url, api_key) as client:
+        yield ModelPlayer(client, model, decoding, metadata or {})
+
+
+@asynccontextmanager
+async def client_of(url: str, api_key: str | None) -> AsyncIterator[AsyncOpenAI]:
+    """An open connection. Raises OperatorError if nobody answers at the URL."""
     base = url.rstrip("/")
     base = base if base.endswith("/v1") else f"{base}/v1"
     async with AsyncOpenAI(
         base_url=base, api_key=api_key or "none", timeout=_TIMEOUT_S, max_retries=2
     ) as client:
         await _greet(client, base)
-        yield ModelPlayer(client, model, decoding, metadata or {})
+        yield client
 
 
 async def _greet(client: AsyncOpenAI, base: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from agentlm.environments.error_classes import ERROR_CLASSES
+from agentlm.environments.evaluation.general import Ability
 from agentlm.environments.evaluation.statistics import Interval, paired_bootstrap, wilson
 from agentlm.environments.progress import Result
 from agentlm.messages import Frozen
@@ -72,6 +73,7 @@ class Report(Frozen):
     settings: dict[str, object]
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
+    abilities: tuple[Ability, ...] = ()
 
     @property
     def complete(self) -> bool:

