@@ -3,7 +3,9 @@
     AgentLMError
     ├── RequestError            the caller of the API: answered as 4xx with `param`
     │   ├── NotFoundError       404: unknown model, trajectory, completion (or somebody else's)
+    │   ├── ForbiddenError      403: the API key does not allow it
     │   ├── ConflictError       409: the thing is not in a state that allows this
+    │   ├── RateLimitError      429: too many requests with this key
     │   └── ContextLengthError  400 `context_length_exceeded`
     ├── OperatorError           whoever runs the program: one line on stderr, exit code 2
     └── UnavailableError        nobody, for now: 503, try again (store or engine is down)
@@ -36,6 +38,24 @@ class NotFoundError(RequestError):
     """No such thing, or it belongs to another owner: the two are not told apart on purpose."""
 
     status = 404
+
+
+class ForbiddenError(RequestError):
+    """The key is valid, but does not allow this."""
+
+    status = 403
+    type = "permission_error"
+
+
+class RateLimitError(RequestError):
+    """The key has spent its requests; `retry_after_s` is when the next one will be taken."""
+
+    status = 429
+    type = "rate_limit_error"
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message, code="rate_limit_exceeded")
+        self.retry_after_s = retry_after_s
 
 
 class ConflictError(RequestError):

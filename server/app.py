@@ -11,6 +11,7 @@ from agentlm import __version__
 from agentlm.engine import Engine
 from agentlm.registry import Registry
 from agentlm.server import errors
+from agentlm.server.callers import Callers
 from agentlm.server.chat import Chat
 from agentlm.server.guard import Guard
 from agentlm.server.metrics import Metrics
@@ -53,7 +54,8 @@ def create_app(
         redoc_url=None,
     )
     app.state.server = state
-    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    callers = Callers(settings, store)
+    app.add_middleware(Guard, settings=settings, callers=callers, metrics=metrics)
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)

@@ -19,6 +19,7 @@ from agentlm.errors import RequestError
 from agentlm.grammar import Fragment
 from agentlm.policy import Ask, ToolChoice
 from agentlm.server import openai_format as wire
+from agentlm.server.callers import allowed_families
 from agentlm.server.choice import Choice, Request
 from agentlm.server.conversation import begin
 from agentlm.server.errors import error_body
@@ -26,7 +27,7 @@ from agentlm.server.metrics import Metrics
 from agentlm.server.served import ServedModels
 from agentlm.server.settings import ServeSettings
 from agentlm.server.wire import ChatRequest, NamedToolChoice, client_tools, server_families
-from agentlm.store import Store
+from agentlm.store import ApiKey, Store
 from agentlm.tools.toolbox import Toolbox
 from agentlm.trajectory import Outcome
 
@@ -43,16 +44,16 @@ class Chat:
     background: set[asyncio.Task[None]] = field(default_factory=set)
     """Commits of cancelled runs that are still under way; shutdown waits for them."""
 
-    async def prepare(self, body: ChatRequest, owner: str) -> list[Choice]:
+    async def prepare(self, body: ChatRequest, caller: ApiKey) -> list[Choice]:
         """Read a request and find where its choices begin. Raises RequestError."""
-        request = self._read(body, owner)
+        request = self._read(body, caller)
         engine = self.models.engine
         choices = []
         for index in range(body.n):
             beginning = await begin(
                 self.store,
                 request.served,
-                owner,
+                request.owner,
                 request.messages,
                 request.tools,
                 engine.max_model_len,
@@ -60,11 +61,12 @@ class Chat:
             choices.append(Choice(request, index, engine, self.store, self.metrics, beginning))
         return choices
 
-    def _read(self, body: ChatRequest, owner: str) -> Request:
+    def _read(self, body: ChatRequest, caller: ApiKey) -> Request:
         served, agent = self.models.find(body.model)
-        families = self.toolbox.families() if agent else server_families(body.tools)
-        _check_families(body, self.toolbox.families())
-        own = self.toolbox.for_request(families) if families else None
+        offered = allowed_families(caller, self.toolbox.families())
+        families = offered if agent else server_families(body.tools)
+        _check_families(body, offered)
+        own = self.toolbox.for_request(families, owner=caller.name) if families else None
         client = client_tools(body.tools)
         _check_names(body, own)
         tools = (*(own.specs() if own else ()), *client)
@@ -75,7 +77,7 @@ class Chat:
         metadata = {**(body.metadata or {}), **({"user": body.user} if body.user else {})}
         return Request(
             completion_id=f"chatcmpl-{uuid.uuid4().hex}",
-            owner=owner,
+            owner=caller.name,
             created=time.time(),
             served=served,
             messages=body.read_messages(),
@@ -84,7 +86,9 @@ class Chat:
             ask=self._ask(body, tools),
             limits=self._limits(body),
             metadata=metadata,
-            keep=body.store is not False,
+            stored=body.store is True,
+            keep=body.store is not False and caller.log == "full",
+            may_train=caller.may_train,
         )
 
     def _ask(self, body: ChatRequest, tools: Sequence[Any]) -> Ask:

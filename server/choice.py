@@ -37,6 +37,8 @@ class Request:
     ask: Ask
     limits: Limits
     metadata: dict[str, Any]
+    stored: bool = False
+    """List it among the caller's stored completions."""
     keep: bool = True
     """False: counts and audit only, no text, ids or arguments in the log."""
     may_train: bool = True
@@ -195,6 +197,8 @@ class Choice:
             finish_reason=self.transcript.finish_reason,
             sampling=self.request.ask.sampling,
             usage=self.transcript.usage(),
+            stored=self.request.stored,
+            metadata=self.request.metadata,
             trajectory_id=self.trajectory.id,
             first_step=self.beginning.recorded,
             end_step=len(self.transcript.steps),

@@ -13,6 +13,7 @@ from rich.console import Console
 from agentlm.errors import OperatorError
 from agentlm.registry import Registry
 from agentlm.server.app import create_app
+from agentlm.server.callers import check_strangers_need_a_key
 from agentlm.server.launch import prepare_environment
 from agentlm.server.publish import served_from
 from agentlm.server.settings import ServeSettings
@@ -55,12 +56,13 @@ async def _serve(
     # Takes seconds to import, so `--help` and wrong flags must not wait for it.
     from agentlm.server.vllm_engine import VLLMEngine, parse_arguments
 
-    parse_arguments([], engine_arguments)  # a misspelt flag is told before anything is loaded
+    parse_arguments({}, engine_arguments)  # a misspelt flag is told before anything is loaded
     registry = Registry(settings.data_dir)
     console.print(f"[bold]1/3[/] model {settings.model}")
     files = await asyncio.to_thread(registry.resolve, registry.get(settings.model))
     base = served_from(files, settings.served_model_name)
     store = await asyncio.to_thread(Store.open, settings.log_url())
+    check_strangers_need_a_key(settings, store)
     toolbox = await Toolbox.open(settings)
     console.print(f"[bold]2/3[/] tools {', '.join(toolbox.families())}; log {settings.log_url()}")
     console.print("[bold]3/3[/] engine; the first start takes about a minute")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from agentlm.errors import AgentLMError, RequestError, UnavailableError
+from agentlm.errors import AgentLMError, RateLimitError, RequestError, UnavailableError
 
 log = logging.getLogger("agentlm.server")
 
@@ -37,7 +38,9 @@ def _body(
 def error_response(error: Exception) -> JSONResponse:
     """The whole answer to a request that failed."""
     if isinstance(error, RequestError):
-        return JSONResponse(error_body(error), error.status)
+        retry = error.retry_after_s if isinstance(error, RateLimitError) else None
+        headers = {} if retry is None else {"retry-after": str(math.ceil(retry))}
+        return JSONResponse(error_body(error), error.status, headers)
     if isinstance(error, UnavailableError):
         return JSONResponse(error_body(error), 503, {"retry-after": "1"})
     return JSONResponse(error_body(error), 500)

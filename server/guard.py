@@ -7,7 +7,6 @@ which a page can't send elsewhere without asking first.
 
 from __future__ import annotations
 
-import hmac
 import uuid
 from collections.abc import Mapping
 
@@ -15,13 +14,11 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agentlm.errors import RateLimitError
+from agentlm.server.callers import Callers
+from agentlm.server.errors import error_response
 from agentlm.server.metrics import Metrics
 from agentlm.server.settings import ServeSettings
-
-LOCAL_OWNER = "local"
-"""Owner of everything when the server runs without keys."""
-KEY_OWNER = "default"
-"""Owner of what is done with `--api-key`."""
 
 _OPEN = {"/health"}
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -29,13 +26,17 @@ _WITH_BODY = {"POST", "PUT", "PATCH"}
 
 
 class Guard:
-    """Answers 401, 403, 413 and 415 itself; otherwise notes the owner and a request id."""
+    """Answers 401, 403, 413, 415 and 429 itself; otherwise notes the caller and a request id."""
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: ServeSettings, callers: Callers, metrics: Metrics
+    ) -> None:
         self._requests = metrics.requests
+        self._callers = callers
         self._app = app
-        self._key = settings.api_key
-        self._hosts = {"localhost", "127.0.0.1", "[::1]", settings.host} if not self._key else None
+        # A key that no web page has protects better than a name; and then the name may be any.
+        local = {"localhost", "127.0.0.1", "[::1]", settings.host}
+        self._hosts = None if callers.needs_key else local
         self._max_bytes = settings.max_request_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,17 +53,14 @@ class Guard:
                 self._requests.labels(method, message["status"]).inc()
             await send(message)
 
-        refusal = self._refuse(scope, headers)
+        refusal = self._refuse(scope, headers) or await self._identify(scope, headers)
         if refusal is not None:
             return await refusal(scope, receive, send_named)
-        scope["owner"] = KEY_OWNER if self._key else LOCAL_OWNER
         return await self._app(scope, receive, send_named)
 
     def _refuse(self, scope: Scope, headers: Mapping[str, str]) -> JSONResponse | None:
         if self._hosts is not None and _host(headers.get("host", "")) not in self._hosts:
             return _refusal(403, "this server only answers to requests for this machine's own name")
-        if scope["path"] not in _OPEN and not self._knows(headers.get("authorization", "")):
-            return _refusal(401, "a valid API key is needed", code="invalid_api_key")
         if scope["method"] not in _WITH_BODY:
             return None
         kind = headers.get("content-type", "").split(";")[0].strip().lower()
@@ -72,13 +70,20 @@ class Guard:
             return _refusal(413, f"the body may have at most {self._max_bytes} bytes")
         return None
 
-    def _knows(self, authorization: str) -> bool:
-        if self._key is None:
-            return True
-        scheme, _, given = authorization.partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(
-            given.strip().encode(), self._key.encode()
-        )
+    async def _identify(self, scope: Scope, headers: Mapping[str, str]) -> JSONResponse | None:
+        """Note who calls; what to answer if nobody may."""
+        if scope["path"] in _OPEN:
+            return None
+        scheme, _, secret = headers.get("authorization", "").partition(" ")
+        caller = await self._callers.find(secret.strip() if scheme.lower() == "bearer" else "")
+        if caller is None:
+            return _refusal(401, "a valid API key is needed", code="invalid_api_key")
+        scope["caller"] = caller
+        try:
+            self._callers.spend(caller)
+        except RateLimitError as error:
+            return error_response(error)
+        return None
 
 
 def _host(header: str) -> str:

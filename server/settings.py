@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from agentlm.tools.settings import ToolSettings
 
@@ -42,15 +42,6 @@ class ServeSettings(ToolSettings):
     """Seconds of silence after which a stream gets a comment, so that no proxy closes it."""
     max_request_mb: int = Field(default=16, ge=1)
     """Size of one request, in MiB."""
-
-    @model_validator(mode="after")
-    def _strangers_need_a_key(self) -> ServeSettings:
-        if not self.is_local and not self.api_key:
-            raise ValueError(
-                f"--host {self.host} is reachable from other machines, and models here run "
-                "commands: give --api-key too"
-            )
-        return self
 
     @property
     def max_request_bytes(self) -> int:

@@ -8,11 +8,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from agentlm.registry import Registry
+from agentlm.server.callers import require_admin
 from agentlm.server.chat import Chat
 from agentlm.server.metrics import Metrics
 from agentlm.server.served import ServedModels
 from agentlm.server.settings import ServeSettings
-from agentlm.store import Store
+from agentlm.store import ApiKey, Store
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,26 @@ def _state(request: Request) -> ServerState:
     return state
 
 
-def _owner(request: Request) -> str:
-    owner: str = request.scope["owner"]
-    return owner
+def _caller(request: Request) -> ApiKey:
+    caller: ApiKey = request.scope["caller"]
+    return caller
+
+
+def _scope(request: Request) -> str | None:
+    caller = _caller(request)
+    return None if caller.admin else caller.name
+
+
+def _admin(request: Request) -> ApiKey:
+    caller = _caller(request)
+    require_admin(caller)
+    return caller
 
 
 State = Annotated[ServerState, Depends(_state)]
-Owner = Annotated[str, Depends(_owner)]
-"""The API key's name; rows of other owners do not exist for it."""
+Caller = Annotated[ApiKey, Depends(_caller)]
+"""The API key that asks."""
+Admin = Annotated[ApiKey, Depends(_admin)]
+"""The same, and refused unless it is an administrator's."""
+OwnerScope = Annotated[str | None, Depends(_scope)]
+"""Whose rows exist for the caller; None, an administrator's: everybody's."""

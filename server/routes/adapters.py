@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from agentlm.errors import ConflictError
 from agentlm.server.body import read_model
 from agentlm.server.publish import adapter_of
-from agentlm.server.state import Owner, State
+from agentlm.server.state import Admin, State
 
 router = APIRouter(prefix="/v1")
 
@@ -36,7 +36,7 @@ class UnloadAdapterRequest(BaseModel):
 
 
 @router.post("/load_lora_adapter")
-async def load_adapter(request: Request, state: State, _owner: Owner) -> PlainTextResponse:
+async def load_adapter(request: Request, state: State, _admin: Admin) -> PlainTextResponse:
     """Serve an adapter under a name that is not taken."""
     body = await read_model(LoadAdapterRequest, request, 64 * 1024)
     if body.lora_name in {served.name for served in state.models.all()}:
@@ -48,7 +48,7 @@ async def load_adapter(request: Request, state: State, _owner: Owner) -> PlainTe
 
 
 @router.post("/unload_lora_adapter")
-async def unload_adapter(request: Request, state: State, _owner: Owner) -> PlainTextResponse:
+async def unload_adapter(request: Request, state: State, _admin: Admin) -> PlainTextResponse:
     """Stop serving an adapter."""
     body = await read_model(UnloadAdapterRequest, request, 64 * 1024)
     await state.models.remove(body.lora_name)

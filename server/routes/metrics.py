@@ -6,12 +6,12 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from agentlm.server.state import Owner, State
+from agentlm.server.state import Caller, State
 
 router = APIRouter()
 
 
 @router.get("/metrics")
-def metrics(state: State, _owner: Owner) -> Response:
+def metrics(state: State, _caller: Caller) -> Response:
     """The server's and the engine's metrics."""
     return Response(state.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

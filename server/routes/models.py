@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from agentlm.server.body import read_model
 from agentlm.server.publish import publish
 from agentlm.server.served import Served
-from agentlm.server.state import Owner, ServerState, State
+from agentlm.server.state import Admin, Caller, ServerState, State
 
 router = APIRouter(prefix="/v1")
 
@@ -25,7 +25,7 @@ class PublishRequest(BaseModel):
 
 
 @router.get("/models")
-async def list_models(state: State, _owner: Owner) -> dict[str, Any]:
+async def list_models(state: State, _caller: Caller) -> dict[str, Any]:
     """Every served model, the base first."""
     return {
         "object": "list",
@@ -34,20 +34,20 @@ async def list_models(state: State, _owner: Owner) -> dict[str, Any]:
 
 
 @router.get("/models/{name:path}")
-async def get_model(name: str, state: State, _owner: Owner) -> dict[str, Any]:
+async def get_model(name: str, state: State, _caller: Caller) -> dict[str, Any]:
     """One served model."""
     return model_object(state.models.find(name)[0], state)
 
 
 @router.post("/models")
-async def publish_model(request: Request, state: State, _owner: Owner) -> dict[str, Any]:
+async def publish_model(request: Request, state: State, _admin: Admin) -> dict[str, Any]:
     """Serve a registered card without a restart; publishing what is served changes nothing."""
     body = await read_model(PublishRequest, request, 64 * 1024)
     return model_object(await publish(body.name, state), state)
 
 
 @router.delete("/models/{name:path}")
-async def unpublish_model(name: str, state: State, _owner: Owner) -> dict[str, Any]:
+async def unpublish_model(name: str, state: State, _admin: Admin) -> dict[str, Any]:
     """Stop serving an adapter; its card stays."""
     await state.models.remove(name)
     return {"id": name, "object": "model", "deleted": True}

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from agentlm.errors import RequestError
 from agentlm.server.body import read_model
 from agentlm.server.conversation import render
-from agentlm.server.state import Owner, State
+from agentlm.server.state import Caller, State
 from agentlm.server.wire import WireMessage, WireTool, client_tools, server_families
 
 router = APIRouter()
@@ -38,7 +38,7 @@ class DetokenizeRequest(BaseModel):
 
 
 @router.post("/tokenize")
-async def tokenize(request: Request, state: State, _owner: Owner) -> dict[str, Any]:
+async def tokenize(request: Request, state: State, _caller: Caller) -> dict[str, Any]:
     """Ids of a raw prompt (markers in it count as control tokens), or of a conversation."""
     body = await read_model(TokenizeRequest, request, state.settings.max_request_bytes)
     served, _ = state.models.find(body.model or state.models.base.name)
@@ -61,7 +61,7 @@ async def tokenize(request: Request, state: State, _owner: Owner) -> dict[str, A
 
 
 @router.post("/detokenize")
-async def detokenize(request: Request, state: State, _owner: Owner) -> dict[str, str]:
+async def detokenize(request: Request, state: State, _caller: Caller) -> dict[str, str]:
     """The text of ids, control tokens spelt out."""
     body = await read_model(DetokenizeRequest, request, state.settings.max_request_bytes)
     served, _ = state.models.find(body.model or state.models.base.name)

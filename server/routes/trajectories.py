@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import NotFoundError, RequestError
 from agentlm.server.body import read_model
-from agentlm.server.state import Owner, ServerState, State
+from agentlm.server.state import Caller, OwnerScope, ServerState, State
 from agentlm.trajectory import Feedback, Outcome, Trajectory
 
 router = APIRouter(prefix="/v1/trajectories")
@@ -42,7 +42,7 @@ class ScoreRequest(BaseModel):
 @router.get("")
 async def list_trajectories(
     state: State,
-    owner: Owner,
+    owner: OwnerScope,
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
     after: str | None = None,
     model: str | None = None,
@@ -56,14 +56,14 @@ async def list_trajectories(
 
 
 @router.get("/{trajectory_id}")
-async def get_trajectory(trajectory_id: str, state: State, owner: Owner) -> dict[str, Any]:
+async def get_trajectory(trajectory_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
     """One whole trajectory, by its own id or by that of a completion in it."""
     return (await _find(trajectory_id, state, owner)).model_dump(mode="json")
 
 
 @router.post("/{trajectory_id}/feedback")
 async def add_feedback(
-    trajectory_id: str, request: Request, state: State, owner: Owner
+    trajectory_id: str, request: Request, state: State, caller: Caller, owner: OwnerScope
 ) -> dict[str, Any]:
     """Judge a trajectory, or one interaction of it by its completion id."""
     body = await read_model(FeedbackRequest, request, _MAX_BYTES)
@@ -81,16 +81,18 @@ async def add_feedback(
         name=body.name,
         value=body.value,
         comment=body.comment,
-        author=owner,
+        author=caller.name,
         completion_id=completion_id,
     )
-    header = await state.store.add_feedback(feedback, trajectory_id=trajectory.id)
+    header = await state.store.add_feedback(
+        feedback, trajectory_id=trajectory.id, admin=caller.admin
+    )
     return {"id": trajectory.id, "object": "feedback", "reward": header.reward}
 
 
 @router.post("/{trajectory_id}/score")
 async def score_trajectory(
-    trajectory_id: str, request: Request, state: State, owner: Owner
+    trajectory_id: str, request: Request, state: State, owner: OwnerScope
 ) -> dict[str, Any]:
     """Keep an environment's reward, outcome and error classes; they outrank feedback."""
     body = await read_model(ScoreRequest, request, _MAX_BYTES)
@@ -109,7 +111,7 @@ async def score_trajectory(
     }
 
 
-async def _find(identity: str, state: ServerState, owner: str) -> Trajectory:
+async def _find(identity: str, state: ServerState, owner: str | None) -> Trajectory:
     store = state.store
     if identity.startswith("chatcmpl-"):
         interactions = await asyncio.to_thread(store.by_completion, identity, owner)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from agentlm.errors import UnavailableError
+from agentlm.errors import OperatorError, UnavailableError
+from agentlm.server.callers import check_strangers_need_a_key
+from agentlm.server.settings import ServeSettings
+from agentlm.store import Store
 from agentlm.trajectory import Outcome
 from serving import Running, Serve
 
@@ -122,13 +127,13 @@ async def test_without_the_key_only_health_answers(serve: Serve) -> None:
         await running.client.chat.completions.create(model="tiny", messages=HI)  # type: ignore[arg-type]
 
 
-def test_other_machines_need_a_key() -> None:
-    from pydantic import ValidationError
-
-    from agentlm.server.settings import ServeSettings
-
-    with pytest.raises(ValidationError, match="--api-key"):
-        ServeSettings(host="0.0.0.0")
+def test_other_machines_need_a_key(tmp_path: Path) -> None:
+    settings = ServeSettings(host="0.0.0.0", data_dir=tmp_path)
+    with (
+        closing(Store.open(settings.log_url())) as store,
+        pytest.raises(OperatorError, match="--api-key"),
+    ):
+        check_strangers_need_a_key(settings, store)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from agentlm.cards import ModelCard
 from agentlm.engine import ScriptedEngine
 from agentlm.registry import ModelFiles
+from agentlm.server.callers import LOCAL
 from agentlm.server.chat import Chat
 from agentlm.server.metrics import Metrics
 from agentlm.server.served import Served, ServedModels
@@ -86,7 +87,7 @@ class World:
         self.store = Store.open(conf.log_url())
         files = ModelFiles(ModelCard(name="tiny", source="local", location="-"), Path(directory))
         models = ServedModels(self.engine, Served("tiny", files, renderer))
-        toolbox = Toolbox({"bash": (Bash(),)}, conf, _no_audit)
+        toolbox = Toolbox(conf, _no_audit, {"bash": (Bash(),)})
         self.chat = Chat(conf, models, self.store, toolbox, Metrics(self.store))
         self.conversations: list[list[dict[str, Any]]] = []
 
@@ -107,7 +108,7 @@ class World:
         body: dict[str, Any] = {"model": "tiny", "messages": messages}
         if move.tools:
             body["tools"] = [{"type": "bash"}, LOOKUP]
-        choices = await self.chat.prepare(read_chat_request(body), "me")
+        choices = await self.chat.prepare(read_chat_request(body), LOCAL)
         answer = await self.chat.answer(choices)
         message = answer["choices"][0]["message"]
         kept = {key: message[key] for key in ("role", "content", "tool_calls") if key in message}

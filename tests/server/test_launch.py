@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentlm.errors import OperatorError
-from agentlm.server.engine_flags import check_known, chosen
+from agentlm.server.engine_flags import check_known, chosen, command_line
 from agentlm.server.launch import (
     defaults,
     has_native_bfloat16,
@@ -58,6 +58,15 @@ def test_the_cache_leaves_room_on_a_small_machine() -> None:
 def test_a_gpu_gets_none_of_the_cpus_flags() -> None:
     assert "--enforce-eager" in chosen(Path("m"), 0, None, cpu=True)
     assert "--enforce-eager" not in chosen(Path("m"), 0, None, cpu=False)
+
+
+def test_a_given_flag_takes_the_place_of_the_chosen_one() -> None:
+    flags = {"--dtype": "float32", "--seed": "0", "--enforce-eager": ""}
+
+    assert command_line(flags, ["--dtype=auto", "--max_num_seqs", "3"]) == [
+        *("--seed", "0", "--enforce-eager"),
+        *("--dtype=auto", "--max_num_seqs", "3"),
+    ]
 
 
 def test_an_unknown_flag_names_the_nearest() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -27,13 +28,16 @@ from tiny import WIDTH, tiny_llama
 if TYPE_CHECKING:
     from agentlm.server.vllm_engine import VLLMEngine
 
-pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.asyncio(loop_scope="module"),
+    # vLLM leaves its sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
 
 GREEDY = Sampling(temperature=0)
 ENDLESS = Sampling(temperature=0, logit_bias={2: -100})
 END = "<|im_end|>"
-MARK = "TEST_VLLM_ENGINE_BY"
-"""In the environment of every process that comes of this one."""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +57,6 @@ def tokenizer(models: Path) -> Tokenizer:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(models: Path, tokenizer: Tokenizer) -> AsyncIterator[VLLMEngine]:
     prepare_environment()
-    os.environ[MARK] = str(os.getpid())
     with warnings.catch_warnings(action="ignore"):
         from agentlm.server.vllm_engine import VLLMEngine
 
@@ -64,8 +67,13 @@ async def engine(models: Path, tokenizer: Tokenizer) -> AsyncIterator[VLLMEngine
             arguments=["--dtype", "float32", "--kv-cache-memory-bytes", str(1 << 28)],
         )
     yield engine
+    processes = children()
     await engine.close()
-    assert not children()
+    assert len(processes) == 2
+    assert not alive(*processes)
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        del engine
+        gc.collect()
 
 
 @pytest.fixture
@@ -97,15 +105,20 @@ def text(deltas: Sequence[Delta]) -> str:
 
 
 def children() -> list[int]:
-    """vLLM's processes that these tests started, the core before its worker."""
-    found = []
+    """vLLM's core, then its worker."""
+    parents = {}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            name = (process / "cmdline").read_text()
-            ours = f"{MARK}={os.getpid()}" in (process / "environ").read_text()
-            if ours and name.startswith("VLLM::"):
-                found.append((name, int(process.name)))
-    return [process for _, process in sorted(found)]
+            status = (process / "stat").read_text()
+            name, _, fields = status.partition("(")[2].rpartition(")")
+            if name.startswith("VLLM::"):
+                parents[int(process.name)] = int(fields.split()[1])
+    cores = [process for process, parent in parents.items() if parent == os.getpid()]
+    return [*cores, *(process for process, parent in parents.items() if parent in cores)]
+
+
+def alive(*processes: int) -> bool:
+    return any(Path("/proc", str(process)).exists() for process in processes)
 
 
 async def test_deltas_carry_every_id_its_text_and_its_logprob(
@@ -327,12 +340,13 @@ async def test_swapped_weights_answer_as_a_fresh_start_after_a_kill_does(
 
 
 async def test_a_killed_core_takes_its_worker_along(engine: VLLMEngine, prompt: list[int]) -> None:
-    core, _ = children()
+    core, worker = children()
 
     await kill_while_it_generates(engine, core, prompt)
 
     assert ids(await say(engine, prompt))
     assert len(children()) == 2
+    assert not alive(worker)
 
 
 async def kill_while_it_generates(engine: VLLMEngine, process: int, prompt: list[int]) -> None:
