@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -57,7 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise OperatorError("--one-shot is not offered with --grammar agentinstruct")
     check_measures(settings.general)
     settings.prepare_data_dir()
-    return asyncio.run(_run(settings))
+    try:
+        return asyncio.run(_run(settings))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        raise
 
 
 async def _run(settings: EvalSettings) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -93,7 +94,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings.one_shot and settings.grammar == "agentinstruct":
         raise OperatorError("--one-shot is not offered with --grammar agentinstruct")
     settings.prepare_data_dir()
-    return asyncio.run(_run(settings))
+    try:
+        return asyncio.run(_run(settings))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        raise
 
 
 async def _run(settings: RolloutSettings) -> int:

@@ -13,7 +13,9 @@ def read_text(path: Path) -> str:
     """The whole file. Raises OperatorError if it can't be read."""
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise OperatorError(f"the task file {path} can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise OperatorError(f"the task file {path} can't be read: {error}") from error
 
 

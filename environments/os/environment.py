@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from shlex import quote
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from agentlm.agent import Observation, ToolContext, ToolError
@@ -27,6 +29,7 @@ COMMAND_SECONDS = 10.0
 
 _WRITABLE = ("/home", "/root", "/var", "/opt", "/srv", "/assignment")
 """Where AgentBench's tasks put files beside the home directory."""
+_PREFIX = "agentlm-os-"
 _NOT_SET_UP = re.compile(r"Read-only file system|Permission denied|command not found")
 _EXIT_CODE = re.compile(r"\[exit code (\d+)\]$")
 _PROMPT = """\
@@ -139,7 +142,8 @@ async def opened(shells: int) -> AsyncIterator[OsEnvironment]:
 
     Raises OperatorError if this machine can't sandbox a shell.
     """
-    with TemporaryDirectory(prefix="agentlm-os-") as directory:
+    _remove_leftovers()
+    with TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-") as directory:
         settings = ToolSettings(
             data_dir=Path(directory),
             tool_timeout_s=COMMAND_SECONDS,
@@ -153,6 +157,13 @@ async def opened(shells: int) -> AsyncIterator[OsEnvironment]:
             yield OsEnvironment(bash)
         finally:
             await bash.close()
+
+
+def _remove_leftovers() -> None:
+    """Files of rollouts that were killed."""
+    for path in Path(gettempdir()).glob(f"{_PREFIX}*"):
+        if not Path("/proc", path.name.split("-")[2]).exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @asynccontextmanager
