@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from agentlm.agent import CallEnded
-from agentlm.messages import ToolCall
+from agentlm.messages import Message, ToolCall
 from agentlm.policy import Token
 from agentlm.render import Renderer
 from agentlm.server.choice import Choice, Request
-from agentlm.trajectory import Usage
+from agentlm.trajectory import FinishReason, Usage
 
 
 def completion(request: Request, choices: Sequence[Choice]) -> dict[str, Any]:
@@ -31,7 +31,20 @@ def completion(request: Request, choices: Sequence[Choice]) -> dict[str, Any]:
 
 
 def _choice(request: Request, choice: Choice) -> dict[str, Any]:
-    response = choice.response()
+    shown = finished_choice(choice.index, choice.response(), choice.transcript.finish_reason)
+    if request.tools:
+        shown["message"]["reasoning_content"] = _reasoning(choice)
+        shown["message"]["agent_steps"] = _agent_steps(choice)
+    if request.ask.logprobs:
+        tokens = logprobs(choice.take_tokens(), request.served.renderer)
+        shown["logprobs"] = {"content": tokens, "refusal": None}
+    return shown
+
+
+def finished_choice(
+    index: int, response: Message, finish_reason: FinishReason | None
+) -> dict[str, Any]:
+    """A choice of a whole completion."""
     message: dict[str, Any] = {
         "role": "assistant",
         "content": None if response.tool_calls and not response.content else response.content,
@@ -39,17 +52,7 @@ def _choice(request: Request, choice: Choice) -> dict[str, Any]:
     }
     if response.tool_calls:
         message["tool_calls"] = [tool_call(call) for call in response.tool_calls]
-    if request.tools:
-        message["reasoning_content"] = _reasoning(choice)
-        message["agent_steps"] = _agent_steps(choice)
-    tokens = choice.take_tokens()
-    shown = {"content": logprobs(tokens, request.served.renderer), "refusal": None}
-    return {
-        "index": choice.index,
-        "message": message,
-        "finish_reason": choice.transcript.finish_reason,
-        "logprobs": shown if request.ask.logprobs else None,
-    }
+    return {"index": index, "message": message, "finish_reason": finish_reason, "logprobs": None}
 
 
 def tool_call(call: ToolCall) -> dict[str, Any]:

@@ -1,9 +1,19 @@
 """The HTTP routes, one file for each thing they are about. Thin: what they do is elsewhere."""
 
-from agentlm.server.routes import adapters, chat, health, metrics, models, tokens, trajectories
+from agentlm.server.routes import (
+    adapters,
+    chat,
+    health,
+    metrics,
+    models,
+    stored,
+    tokens,
+    trajectories,
+)
 
 ROUTERS = (
     chat.router,
+    stored.router,
     models.router,
     adapters.router,
     trajectories.router,

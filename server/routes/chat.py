@@ -2,30 +2,80 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import Response
 
 from agentlm.server.body import read_json
+from agentlm.server.choice import Choice
 from agentlm.server.event_stream import ClientGone, EventStream, while_connected
-from agentlm.server.state import Caller, State
-from agentlm.server.wire import read_chat_request
+from agentlm.server.once import Once
+from agentlm.server.state import Caller, ServerState, State
+from agentlm.server.wire import ChatRequest, read_chat_request
 
 router = APIRouter(prefix="/v1")
 
+_JSON = "application/json"
+
 
 @router.post("/chat/completions")
-async def create_chat_completion(request: Request, state: State, caller: Caller) -> Response:
+async def create_chat_completion(
+    request: Request,
+    state: State,
+    caller: Caller,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Response:
     """Answer a conversation, running the server's tools on the way."""
-    settings = state.settings
-    body = read_chat_request(await read_json(request, settings.max_request_bytes))
-    choices = await state.chat.prepare(body, caller)
+    raw = await read_json(request, state.settings.max_request_bytes)
+    body = read_chat_request(raw)
+    once = Once.of(state.store, caller.name, idempotency_key, raw)
+    if once is not None and (known := await once.known()) is not None:
+        kind = "text/event-stream" if body.stream else _JSON
+        headers = {"idempotent-replayed": "true"}
+        return Response(known.body, known.status, headers, media_type=kind)
+    try:
+        choices = await state.chat.prepare(body, caller)
+    except BaseException:
+        if once is not None:
+            await once.abandon()
+        raise
     headers = {"x-trajectory-id": ",".join(choice.trajectory.id for choice in choices)}
     if body.stream:
-        usage = body.stream_options is not None and body.stream_options.include_usage
-        events = state.chat.stream(choices, include_usage=usage)
-        return EventStream(events, headers=headers, keep_alive_s=settings.keep_alive_s)
-    try:
+        return _stream(body, state, choices, once, headers)
+    return await _whole(request, state, choices, once, headers)
+
+
+def _stream(
+    body: ChatRequest,
+    state: ServerState,
+    choices: list[Choice],
+    once: Once | None,
+    headers: dict[str, str],
+) -> Response:
+    usage = body.stream_options is not None and body.stream_options.include_usage
+    events = state.chat.stream(choices, include_usage=usage)
+    return EventStream(
+        events if once is None else once.stream(events),
+        headers=headers,
+        keep_alive_s=state.settings.keep_alive_s,
+    )
+
+
+async def _whole(
+    request: Request,
+    state: ServerState,
+    choices: list[Choice],
+    once: Once | None,
+    headers: dict[str, str],
+) -> Response:
+    async def work() -> str:
         answer = await while_connected(request.receive, state.chat.answer(choices))
+        return json.dumps(answer, ensure_ascii=False)
+
+    try:
+        text = await (work() if once is None else once.answer(work))
     except ClientGone:
         return Response(status_code=499)
-    return JSONResponse(answer, headers=headers)
+    return Response(text, headers=headers, media_type=_JSON)

@@ -1,0 +1,156 @@
+"""Stored completions: what was asked for with `store: true`, listed, tagged and deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from agentlm.errors import NotFoundError
+from agentlm.messages import Message
+from agentlm.server.body import read_model
+from agentlm.server.openai_format import finished_choice, tool_call, usage
+from agentlm.server.state import OwnerScope, State
+from agentlm.store import Completion
+
+router = APIRouter(prefix="/v1/chat/completions")
+
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=16),
+]
+
+
+class UpdateRequest(BaseModel):
+    """What can be changed of a stored completion."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    metadata: Metadata
+
+
+@router.get("")
+async def list_completions(
+    request: Request,
+    state: State,
+    owner: OwnerScope,
+    model: str | None = None,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "asc",
+) -> dict[str, Any]:
+    """Stored completions in the order of creation; `metadata[name]=value` filters them."""
+    found, has_more = await asyncio.to_thread(
+        state.store.completions.page,
+        owner,
+        limit=limit,
+        after=after,
+        model=model,
+        metadata=_metadata_filter(request),
+        newest_first=order == "desc",
+    )
+    return _page([_completion(each) for each in found], has_more)
+
+
+@router.get("/{completion_id}")
+async def get_completion(completion_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
+    """One stored completion."""
+    return _completion(await _find(completion_id, state, owner))
+
+
+@router.get("/{completion_id}/messages")
+async def list_messages(
+    completion_id: str,
+    state: State,
+    owner: OwnerScope,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "asc",
+) -> dict[str, Any]:
+    """What was asked: the messages of a stored completion."""
+    found = await _find(completion_id, state, owner)
+    messages = [
+        _message(message, f"{completion_id}-{index}")
+        for index, message in enumerate(found.choices[0].messages)
+    ]
+    if order == "desc":
+        messages.reverse()
+    ids = [message["id"] for message in messages]
+    if after is not None and after not in ids:
+        raise NotFoundError(f"there is no message {after!r}", param="after")
+    start = 0 if after is None else ids.index(after) + 1
+    return _page(messages[start : start + limit], start + limit < len(messages))
+
+
+@router.post("/{completion_id}")
+async def update_completion(
+    completion_id: str, request: Request, state: State, owner: OwnerScope
+) -> dict[str, Any]:
+    """Replace a stored completion's metadata."""
+    body = await read_model(UpdateRequest, request, 64 * 1024)
+    return _completion(await state.store.completions.update(completion_id, owner, body.metadata))
+
+
+@router.delete("/{completion_id}")
+async def delete_completion(completion_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
+    """Delete a stored completion, and with it what no later one needs."""
+    if not await state.store.completions.delete(completion_id, owner):
+        raise _missing(completion_id)
+    return {"id": completion_id, "object": "chat.completion.deleted", "deleted": True}
+
+
+async def _find(completion_id: str, state: State, owner: str | None) -> Completion:
+    found = await asyncio.to_thread(state.store.completions.get, completion_id, owner)
+    if found is None:
+        raise _missing(completion_id)
+    return found
+
+
+def _missing(completion_id: str) -> NotFoundError:
+    return NotFoundError(f"no stored completion {completion_id!r}", param="completion_id")
+
+
+def _metadata_filter(request: Request) -> dict[str, str]:
+    prefix = "metadata["
+    return {
+        name.removeprefix(prefix).removesuffix("]"): value
+        for name, value in request.query_params.items()
+        if name.startswith(prefix) and name.endswith("]")
+    }
+
+
+def _page(data: list[dict[str, Any]], has_more: bool) -> dict[str, Any]:
+    return {
+        "object": "list",
+        "data": data,
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
+        "has_more": has_more,
+    }
+
+
+def _completion(found: Completion) -> dict[str, Any]:
+    first = found.choices[0]
+    return {
+        "id": found.id,
+        "object": "chat.completion",
+        "created": int(first.created),
+        "model": found.model,
+        "metadata": first.metadata,
+        "choices": [
+            finished_choice(choice.choice, choice.response, choice.finish_reason)
+            for choice in found.choices
+        ],
+        "usage": usage([choice.usage for choice in found.choices]),
+    }
+
+
+def _message(message: Message, identity: str) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": identity, "role": message.role, "content": message.content}
+    if message.tool_calls:
+        shown["tool_calls"] = [tool_call(call) for call in message.tool_calls]
+    if message.tool_call_id:
+        shown["tool_call_id"] = message.tool_call_id
+    return shown
