@@ -56,7 +56,7 @@ class TrainedTexts:
             return False
         # No run goes from one text into the next.
         whole = self._ends_before[:places] == self._ends_within[len(run) - 1 :]
-        matches = np.where(whole, 0, -len(run))
+        matches = np.where(whole, np.int8(0), np.int8(-len(run)))
         for offset, token in enumerate(run):
             if token >= 0:
                 matches += self._tokens[offset : offset + places] == token

@@ -16,10 +16,9 @@ Generate = Callable[[Split], Iterator[Task]]
 
 
 @pytest.mark.parametrize("generate", [db_tasks, os_tasks])
-@pytest.mark.parametrize("split", ["dev", "test"])
-def test_held_out_tasks_share_no_text_with_training(generate: Generate, split: Split) -> None:
-    trained = TrainedTexts(task.instruction for task in islice(generate("train"), 400))
-    held_out = islice(generate(split), 100)
+def test_held_out_tasks_share_no_text_with_training(generate: Generate) -> None:
+    trained = TrainedTexts(task.instruction for task in islice(generate("train"), 250))
+    held_out = [*islice(generate("dev"), 82), *islice(generate("test"), 82)]
     assert [t.template for t in held_out if trained.is_dirty(t.instruction)] == []
 
 
