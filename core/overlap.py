@@ -29,7 +29,8 @@ class TrainedTexts:
             tokens.append(-1)
         self._tokens: NDArray[np.int32] = np.asarray(tokens, dtype=np.int32)
         ends = self._tokens < 0
-        self._ends_within, self._ends_before = np.cumsum(ends), np.cumsum(ends) - ends
+        self._ends_within: NDArray[np.int64] = np.cumsum(ends)
+        self._ends_before: NDArray[np.int64] = self._ends_within - ends
 
     def dirty_share(self, sample: str) -> float:
         """Share of the sample's tokens that were trained on."""
@@ -55,7 +56,7 @@ class TrainedTexts:
         if places < 1:
             return False
         # No run goes from one text into the next.
-        whole = self._ends_before[:places] == self._ends_within[len(run) - 1 :]
+        whole: NDArray[np.bool_] = self._ends_before[:places] == self._ends_within[len(run) - 1 :]
         matches = np.where(whole, np.int8(0), np.int8(-len(run)))
         for offset, token in enumerate(run):
             if token >= 0:
