@@ -99,6 +99,21 @@ class Engine(Protocol):
         """
         ...
 
+    async def score(
+        self,
+        prompt_ids: Sequence[int],
+        *,
+        top_logprobs: int = 0,
+        adapter: Adapter | None = None,
+        salt: str = "",
+    ) -> Sequence[Sequence[TokenLogprob]]:
+        """How likely each token of a prompt is after those before it.
+
+        One list per id, the prompt's own token first, then the `top_logprobs` likeliest; the first
+        id has nothing before it and gets an empty list. Natural log, temperature 1.
+        """
+        ...
+
     async def load_adapter(self, adapter: Adapter) -> None:
         """Make an adapter usable. Raises RequestError if its files don't fit the base."""
         ...
@@ -184,6 +199,18 @@ class ScriptedEngine:
                 reason = "stop" if ended else "length"
             yield Delta([token], shown[len(text) :], [-0.5], (), reason)
             text = shown
+
+    async def score(
+        self,
+        prompt_ids: Sequence[int],
+        *,
+        top_logprobs: int = 0,
+        adapter: Adapter | None = None,
+        salt: str = "",
+    ) -> Sequence[Sequence[TokenLogprob]]:
+        """See `Engine.score`; every token is as likely as those that it says."""
+        scored = [[TokenLogprob(token, -0.5)] * (1 + min(1, top_logprobs)) for token in prompt_ids]
+        return [[], *scored[1:]]
 
     async def load_adapter(self, adapter: Adapter) -> None:
         """Remember it, so that a test can look."""

@@ -221,12 +221,18 @@ class Parser:
     """Reads one turn, in pieces or whole.
 
     `start="answer"` reads all of it as the answer: for turns without tools, and for what follows
-    a forced `Final Answer:`. `stop` are strings that end the answer.
+    a forced `Final Answer:`. `stop` are strings that end the answer. `verbatim` keeps the white
+    space around it.
     """
 
     def __init__(
-        self, start: Literal["thought", "answer"] = "thought", stop: Sequence[str] = ()
+        self,
+        start: Literal["thought", "answer"] = "thought",
+        stop: Sequence[str] = (),
+        *,
+        verbatim: bool = False,
     ) -> None:
+        self._verbatim = verbatim
         self.cut: int | None = None
         """Set once something ends the turn before the model does (a stop string, an invented
         observation): the offset in the turn's text where it begins. The rest is ignored."""
@@ -254,7 +260,7 @@ class Parser:
 
     def _read(self, *, final: bool) -> Iterator[Fragment]:
         while (found := self._section_end()) is not None:
-            yield from self._say(self._buffer[: found.start()].rstrip(), whole=True)
+            yield from self._say(self._trimmed(self._buffer[: found.start()]), whole=True)
             following = _AFTER[self._section].get(found[0].strip())
             if following is None:
                 self.cut = max(0, self._consumed + found.start())
@@ -262,7 +268,7 @@ class Parser:
                 return
             self._drop(found.end())
             self._section = following
-        settled = len(self._buffer.rstrip()) if final else self._settled()
+        settled = len(self._trimmed(self._buffer)) if final else self._settled()
         yield from self._say(self._buffer[:settled], whole=final)
         self._drop(settled)
 
@@ -283,13 +289,16 @@ class Parser:
         """Note and yield a part of the section. A tool's name is only said whole."""
         section = self._section
         first = section not in self._said
-        shown = text.lstrip() if first else text
+        shown = text.lstrip() if first and not self._verbatim else text
         if not shown or (section == "name" and not whole):
             return
         if section == "answer" and first:
             self.answer_offset = self._consumed + len(text) - len(shown)
         self._said.setdefault(section, []).append(shown)
         yield Fragment("call" if section == "name" else section, shown)
+
+    def _trimmed(self, text: str) -> str:
+        return text if self._verbatim else text.rstrip()
 
     def _drop(self, length: int) -> None:
         self._consumed += length
@@ -300,7 +309,7 @@ class Parser:
         if self._section == "name":
             return 0
         if self._section == "answer":
-            return len(self._buffer[: len(self._buffer) - self._stop_prefix()].rstrip())
+            return len(self._trimmed(self._buffer[: len(self._buffer) - self._stop_prefix()]))
         line = self._buffer.rfind("\n")
         begun = self._buffer[line + 1 :].lstrip(" \t")
         if line >= 0 and any(label.startswith(begun) for label in _AFTER[self._section]):

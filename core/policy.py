@@ -43,6 +43,8 @@ class Ask:
     """Hold decoding to the grammar's form. Off, a turn can be malformed: outcome `invalid`."""
     max_string_chars: int = 1500
     """Bound of each string of a call while decoding is constrained."""
+    verbatim: bool = False
+    """The answer is all of the text, white space included: raw completions."""
     logprobs: bool = False
     """Report the answer's tokens through `on_tokens`."""
 
@@ -93,7 +95,11 @@ class EnginePolicy:
         """See `Policy.next`."""
         answering = not self.ask.tools or transcript.steps[-1].origin is Origin.FORCED
         constraint = self._constraint(answering, first)
-        parser = Parser("answer" if answering else "thought", self.ask.sampling.stop)
+        parser = Parser(
+            "answer" if answering else "thought",
+            self.ask.sampling.stop,
+            verbatim=self.ask.verbatim,
+        )
         turn = _Turn(constraint, time.time())
         stream = self.engine.generate(
             transcript.ids,

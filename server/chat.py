@@ -113,8 +113,8 @@ class Chat:
             observation_tokens=self.settings.observation_tokens,
         )
 
-    async def answer(self, choices: Sequence[Choice]) -> dict[str, Any]:
-        """Run all choices and return the whole completion."""
+    async def run(self, choices: Sequence[Choice]) -> None:
+        """Run all choices to their end; however they end, they are in the log then."""
         tasks = [asyncio.ensure_future(_exhaust(choice)) for choice in choices]
         try:
             await asyncio.gather(*tasks)
@@ -125,13 +125,11 @@ class Chat:
             await _cancel(tasks)
             await self._keep(choices)
             raise
-        return wire.completion(choices[0].request, choices)
 
     async def stream(
-        self, choices: Sequence[Choice], *, include_usage: bool
+        self, choices: Sequence[Choice], chunks: wire.Chunks, *, include_usage: bool
     ) -> AsyncGenerator[bytes, None]:
-        """Run all choices and yield server-sent events; closing the generator cancels them."""
-        chunks = wire.Chunks(choices[0].request)
+        """Run all choices and yield them as `chunks`; closing the generator cancels them."""
         try:
             events = _merged(choices, chunks) if len(choices) > 1 else _chunks(choices[0], chunks)
             async with aclosing(events):

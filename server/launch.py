@@ -8,54 +8,33 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterator, MutableMapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from ctypes.util import find_library
 from pathlib import Path
 
 FEW_CORES = 4
 
+LASTING = {
+    # At INFO a start prints 60 lines, at WARNING one line for every tensor that is converted.
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+    "VLLM_NO_USAGE_STATS": "1",
+    # Fork would copy the server's threads and sockets into the engine.
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
 
 def prepare_environment(environ: MutableMapping[str, str] = os.environ) -> None:
     """Set what vLLM reads when it is imported, so before it is."""
-    for name, value in defaults(os.sched_getaffinity(0)).items():
+    for name, value in LASTING.items():
         environ.setdefault(name, value)
 
 
-def defaults(cores: Collection[int]) -> dict[str, str]:
-    """The variables for a machine on which this process may use `cores`."""
-    variables = {
-        # At INFO a start prints 60 lines, at WARNING one line for every tensor that is converted.
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
-        "VLLM_NO_USAGE_STATS": "1",
-        # Fork would copy the server's threads and sockets into the engine.
-        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    if len(cores) <= FEW_CORES:
-        # vLLM would keep one of them back for its own process: half of a machine with two.
-        variables["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, sorted(cores)))
-    return variables
-
-
-def fast_libraries(prefix: Path = Path(sys.prefix)) -> list[str]:
-    """Allocator and OpenMP that speed up a CPU engine by a third, as far as they are installed."""
-    allocator = find_library("tcmalloc_minimal")
-    openmp = prefix / "lib" / "libiomp5.so"
-    return [*([allocator] if allocator else []), *([str(openmp)] if openmp.exists() else [])]
-
-
 @contextmanager
-def process_environment(*, cpu: bool) -> Iterator[None]:
+def starting(variables: Mapping[str, str]) -> Iterator[None]:
     """Variables for the processes that vLLM starts meanwhile, and for no other program's."""
-    libraries = fast_libraries() if cpu else []
-    variables = {
-        # Libraries that vLLM imports warn of each other by the dozen.
-        "PYTHONWARNINGS": "ignore",
-        "TORCH_CPP_LOG_LEVEL": "ERROR",
-        **({"LD_PRELOAD": ":".join(libraries)} if libraries else {}),
-    }
     added = variables.keys() - os.environ.keys()
     os.environ |= {name: variables[name] for name in added}
     try:
@@ -63,6 +42,44 @@ def process_environment(*, cpu: bool) -> Iterator[None]:
     finally:
         for name in added:
             del os.environ[name]
+
+
+def process_variables(*, cpu: bool, eager: bool, workers: int) -> dict[str, str]:
+    """What vLLM's processes get: `workers` is their number, `eager` that nothing is compiled."""
+    # The libraries that vLLM imports warn of each other by the dozen.
+    variables = {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    if eager:
+        # Some of vLLM's helpers compile themselves even so: seconds at the first request.
+        variables["TORCH_COMPILE_DISABLE"] = "1"
+    if cpu and (libraries := fast_libraries()):
+        variables["LD_PRELOAD"] = ":".join(libraries)
+    cores = os.sched_getaffinity(0)
+    if cpu and workers == 1 and len(cores) <= FEW_CORES:
+        variables |= one_process(cores)
+    return variables
+
+
+def one_process(cores: Collection[int]) -> dict[str, str]:
+    """Let the engine's core compute by itself, on all of a few `cores`.
+
+    Else vLLM keeps one of them back for its core, which spins on it until the worker has computed.
+    OpenMP is told what vLLM would tell a worker's.
+    """
+    listed = ",".join(map(str, sorted(cores)))
+    return {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "OMP_NUM_THREADS": str(len(cores)),
+        "KMP_AFFINITY": f"granularity=fine,explicit,proclist=[{listed}]",
+        "KMP_BLOCKTIME": "5",
+        "KMP_TPAUSE": "0",
+    }
+
+
+def fast_libraries(prefix: Path = Path(sys.prefix)) -> list[str]:
+    """Allocator and OpenMP that speed up a CPU engine by a third, as far as they are installed."""
+    allocator = find_library("tcmalloc_minimal")
+    openmp = prefix / "lib" / "libiomp5.so"
+    return [*([allocator] if allocator else []), *([str(openmp)] if openmp.exists() else [])]
 
 
 def kv_cache_bytes(memory: int) -> int:

@@ -13,7 +13,7 @@ import itertools
 import logging
 import os
 import uuid
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -26,11 +26,17 @@ from vllm.platforms import current_platform
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.engine.async_llm import AsyncLLM
 
-from agentlm.engine import Adapter, Constraint, Delta
+from agentlm.engine import Adapter, Constraint, Delta, TokenLogprob
 from agentlm.errors import ContextLengthError, OperatorError, RequestError, UnavailableError
-from agentlm.server.engine_flags import check_known, chosen
-from agentlm.server.launch import process_environment
-from agentlm.server.vllm_request import delta, refusal, sampling_params
+from agentlm.server.engine_flags import check_known, chosen, command_line
+from agentlm.server.launch import process_variables, starting
+from agentlm.server.vllm_request import (
+    delta,
+    prompt_logprobs,
+    refusal,
+    sampling_params,
+    scoring_params,
+)
 from agentlm.server.weights_fit import check_adapter_fit, check_weights_fit
 from agentlm.trajectory import Sampling
 
@@ -120,6 +126,33 @@ class VLLMEngine:
             raise refusal(error, constraint) from error
         except VLLMServerError as error:
             raise UnavailableError("the engine stopped while it generated; try again") from error
+
+    async def score(
+        self,
+        prompt_ids: Sequence[int],
+        *,
+        top_logprobs: int = 0,
+        adapter: Adapter | None = None,
+        salt: str = "",
+    ) -> Sequence[Sequence[TokenLogprob]]:
+        """See `Engine.score`."""
+        llm = await self._running()
+        try:
+            outputs = llm.generate(
+                tokens_input(list(prompt_ids), cache_salt=salt or None),
+                scoring_params(top_logprobs),
+                uuid.uuid4().hex,
+                lora_request=self._loaded(adapter) if adapter else None,
+            )
+            async with aclosing(outputs):
+                async for output in outputs:
+                    if output.finished:
+                        return prompt_logprobs(output)
+        except VLLMClientError as error:
+            raise refusal(error, None) from error
+        except VLLMServerError as error:
+            raise UnavailableError("the engine stopped while it scored; try again") from error
+        raise UnavailableError("the engine gave the request up; try again")
 
     async def load_adapter(self, adapter: Adapter) -> None:
         """See `Engine.load_adapter`. Loading what is loaded changes nothing."""
@@ -226,14 +259,14 @@ class VLLMEngine:
             logger.exception("the engine can't be started again")
 
 
-def parse_arguments(flags: Sequence[str], given: Sequence[str]) -> AsyncEngineArgs:
+def parse_arguments(flags: Mapping[str, str], given: Sequence[str]) -> AsyncEngineArgs:
     """vLLM's arguments from flags chosen here and those a user gave, which win.
 
     Raises OperatorError for a flag that vLLM has not, naming the nearest, and for a wrong value.
     """
     parser = AsyncEngineArgs.add_cli_args(_Parser(allow_abbrev=False))
     check_known(given, parser._option_string_actions)
-    return AsyncEngineArgs.from_cli_args(parser.parse_args([*flags, *given]))
+    return AsyncEngineArgs.from_cli_args(parser.parse_args(command_line(flags, given)))
 
 
 class _Parser(FlexibleArgumentParser):  # type: ignore[misc]
@@ -258,7 +291,12 @@ async def _launch(args: AsyncEngineArgs) -> AsyncLLM:
 
 
 def _start_processes(args: AsyncEngineArgs) -> AsyncLLM:
-    with process_environment(cpu=current_platform.is_cpu()):
+    variables = process_variables(
+        cpu=current_platform.is_cpu(),
+        eager=args.enforce_eager,
+        workers=args.tensor_parallel_size * args.pipeline_parallel_size * args.data_parallel_size,
+    )
+    with starting(variables):
         return AsyncLLM.from_engine_args(args)
 
 

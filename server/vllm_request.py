@@ -49,6 +49,29 @@ def sampling_params(
     )
 
 
+def scoring_params(top_logprobs: int) -> SamplingParams:
+    """To learn how likely a prompt is; vLLM generates at least one token."""
+    return SamplingParams(
+        max_tokens=1,
+        temperature=0.0,
+        prompt_logprobs=top_logprobs,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        detokenize=False,
+    )
+
+
+def prompt_logprobs(output: RequestOutput) -> list[list[TokenLogprob]]:
+    """Per prompt token: itself first, then the likeliest; nothing for the first one."""
+    ids, positions = output.prompt_token_ids or [], output.prompt_logprobs or []
+    scored = []
+    for token, position in zip(ids, positions, strict=True):
+        known = {each: logprob.logprob for each, logprob in (position or {}).items()}
+        ranked = sorted(position or {}, key=lambda each: position[each].rank or 0)
+        likeliest = [TokenLogprob(each, known[each]) for each in ranked]
+        scored.append([TokenLogprob(token, known[token]), *likeliest] if position else [])
+    return scored
+
+
 def _structured(constraint: Constraint) -> StructuredOutputsParams:
     if constraint.json_schema is None:
         return StructuredOutputsParams(structural_tag=constraint.structural_tag)

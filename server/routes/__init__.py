@@ -3,6 +3,7 @@
 from agentlm.server.routes import (
     adapters,
     chat,
+    completions,
     health,
     metrics,
     models,
@@ -14,6 +15,7 @@ from agentlm.server.routes import (
 ROUTERS = (
     chat.router,
     stored.router,
+    completions.router,
     models.router,
     adapters.router,
     trajectories.router,

@@ -12,6 +12,7 @@ from agentlm.server.body import read_json
 from agentlm.server.choice import Choice
 from agentlm.server.event_stream import ClientGone, EventStream, while_connected
 from agentlm.server.once import Once
+from agentlm.server.openai_format import Chunks, completion
 from agentlm.server.state import Caller, ServerState, State
 from agentlm.server.wire import ChatRequest, read_chat_request
 
@@ -55,7 +56,8 @@ def _stream(
     headers: dict[str, str],
 ) -> Response:
     usage = body.stream_options is not None and body.stream_options.include_usage
-    events = state.chat.stream(choices, include_usage=usage)
+    chunks = Chunks(choices[0].request)
+    events = state.chat.stream(choices, chunks, include_usage=usage)
     return EventStream(
         events if once is None else once.stream(events),
         headers=headers,
@@ -71,8 +73,8 @@ async def _whole(
     headers: dict[str, str],
 ) -> Response:
     async def work() -> str:
-        answer = await while_connected(request.receive, state.chat.answer(choices))
-        return json.dumps(answer, ensure_ascii=False)
+        await while_connected(request.receive, state.chat.run(choices))
+        return json.dumps(completion(choices[0].request, choices), ensure_ascii=False)
 
     try:
         text = await (work() if once is None else once.answer(work))

@@ -113,7 +113,7 @@ async def score_trajectory(
 
 async def _find(identity: str, state: ServerState, owner: str | None) -> Trajectory:
     store = state.store
-    if identity.startswith("chatcmpl-"):
+    if identity.startswith(("chatcmpl-", "cmpl-")):
         interactions = await asyncio.to_thread(store.by_completion, identity, owner)
         if interactions:
             identity = interactions[0].trajectory_id

@@ -19,6 +19,7 @@ from agentlm.registry import ModelFiles
 from agentlm.server.callers import LOCAL
 from agentlm.server.chat import Chat
 from agentlm.server.metrics import Metrics
+from agentlm.server.openai_format import completion
 from agentlm.server.served import Served, ServedModels
 from agentlm.server.settings import ServeSettings
 from agentlm.server.wire import read_chat_request
@@ -109,8 +110,8 @@ class World:
         if move.tools:
             body["tools"] = [{"type": "bash"}, LOOKUP]
         choices = await self.chat.prepare(read_chat_request(body), LOCAL)
-        answer = await self.chat.answer(choices)
-        message = answer["choices"][0]["message"]
+        await self.chat.run(choices)
+        message = completion(choices[0].request, choices)["choices"][0]["message"]
         kept = {key: message[key] for key in ("role", "content", "tool_calls") if key in message}
         self.conversations.append([*messages, kept])
 

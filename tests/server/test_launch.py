@@ -10,39 +10,51 @@ import pytest
 from agentlm.errors import OperatorError
 from agentlm.server.engine_flags import check_known, chosen, command_line
 from agentlm.server.launch import (
-    defaults,
     has_native_bfloat16,
     kv_cache_bytes,
+    one_process,
     prepare_environment,
-    process_environment,
+    process_variables,
+    starting,
 )
 
 
-def test_few_cores_all_compute_and_many_are_left_to_vllm() -> None:
-    assert defaults({1, 0})["VLLM_CPU_OMP_THREADS_BIND"] == "0,1"
-    assert "VLLM_CPU_OMP_THREADS_BIND" not in defaults(range(16))
-
-
-def test_what_the_user_set_wins() -> None:
+def test_what_the_user_set_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     environ = {"VLLM_LOGGING_LEVEL": "INFO"}
+    monkeypatch.setenv("LD_PRELOAD", "mine.so")
 
     prepare_environment(environ)
+    with starting({"LD_PRELOAD": "ours.so"}):
+        preloaded = os.environ["LD_PRELOAD"]
 
     assert environ["VLLM_LOGGING_LEVEL"] == "INFO"
     assert environ["VLLM_NO_USAGE_STATS"] == "1"
+    assert preloaded == "mine.so"
 
 
-def test_only_vllms_processes_get_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LD_PRELOAD", raising=False)
-    monkeypatch.setenv("PYTHONWARNINGS", "default")
+def test_only_vllms_processes_get_its_variables() -> None:
     before = dict(os.environ)
 
-    with process_environment(cpu=True):
+    with starting({"TEST_OF_STARTING": "1"}):
         inside = dict(os.environ)
 
-    assert inside["PYTHONWARNINGS"] == "default"
-    assert inside["TORCH_CPP_LOG_LEVEL"] == "ERROR"
+    assert inside == before | {"TEST_OF_STARTING": "1"}
     assert dict(os.environ) == before
+
+
+def test_a_few_cores_all_compute_in_one_process() -> None:
+    variables = one_process({1, 0})
+
+    assert variables["OMP_NUM_THREADS"] == "2"
+    assert variables["KMP_AFFINITY"].endswith("proclist=[0,1]")
+
+
+def test_a_gpu_and_several_workers_are_left_to_vllm() -> None:
+    several = process_variables(cpu=True, eager=True, workers=2)
+    gpu = process_variables(cpu=False, eager=False, workers=1)
+
+    assert "OMP_NUM_THREADS" not in several
+    assert gpu.keys() == {"PYTHONWARNINGS", "TORCH_CPP_LOG_LEVEL"}
 
 
 def test_bfloat16_is_a_flag_of_the_processor() -> None:

@@ -1,0 +1,33 @@
+"""`POST /v1/completions`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from agentlm.server.body import read_model
+from agentlm.server.completions import CompletionRequest, TextChunks, prepare, text_completion
+from agentlm.server.event_stream import ClientGone, EventStream, while_connected
+from agentlm.server.state import Caller, State
+
+router = APIRouter(prefix="/v1")
+
+
+@router.post("/completions")
+async def create_completion(request: Request, state: State, caller: Caller) -> Response:
+    """Continue raw prompts; with `echo` and `logprobs`, say how likely they are."""
+    body = await read_model(CompletionRequest, request, state.settings.max_request_bytes)
+    continuations = await prepare(state.chat, body, caller)
+    choices = [each.choice for each in continuations if each.choice is not None]
+    headers = {"x-trajectory-id": ",".join(choice.trajectory.id for choice in choices)}
+    if body.stream:
+        wanted = body.stream_options is not None and body.stream_options.include_usage
+        chunks = TextChunks(choices[0].request)
+        events = state.chat.stream(choices, chunks, include_usage=wanted)
+        return EventStream(events, headers=headers, keep_alive_s=state.settings.keep_alive_s)
+    try:
+        await while_connected(request.receive, state.chat.run(choices))
+    except ClientGone:
+        return Response(status_code=499)
+    served, _ = state.models.find(body.model)
+    return JSONResponse(text_completion(body, served, continuations), headers=headers)

@@ -1,0 +1,84 @@
+"""Raw completions: the prompt as it is, its continuation verbatim, and how likely both are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openai
+import pytest
+from openai.types import Completion
+
+from agentlm.trajectory import Origin
+from serving import Serve
+
+
+async def test_a_prompt_is_continued_verbatim(serve: Serve) -> None:
+    async with serve(" world \n") as running:
+        answer = await running.client.completions.create(model="tiny", prompt="Hello")
+        [trajectory] = running.trajectories()
+
+        assert answer.choices[0].text == " world \n"
+        assert running.engine.requests[0]["prompt_ids"] == running.served.renderer.encode_raw(
+            "Hello"
+        )
+        assert [step.origin for step in trajectory.steps] == [Origin.PROMPT, Origin.SAMPLED]
+        assert trajectory.interactions[0].completion_id == answer.id
+        Completion.model_validate(answer.model_dump(), strict=True)
+
+
+async def test_prompts_come_as_texts_or_ids_and_each_has_its_choices(serve: Serve) -> None:
+    async with serve("a", "b", "c", "d") as running:
+        answer = await running.client.completions.create(model="tiny", prompt=["x", "y"], n=2)
+        by_ids = await running.client.completions.create(
+            model="tiny", prompt=[5, 6], echo=True, max_tokens=0
+        )
+
+        assert [choice.index for choice in answer.choices] == [0, 1, 2, 3]
+        assert len(running.trajectories()) == 4
+        assert by_ids.choices[0].text == running.served.renderer.decode_verbatim([5, 6])
+
+
+async def test_a_streamed_completion_is_the_whole_one(serve: Serve) -> None:
+    async with serve(" one two", " one two") as running:
+        whole = await running.client.completions.create(model="tiny", prompt="Hi")
+        stream = await running.client.completions.create(model="tiny", prompt="Hi", stream=True)
+        chunks = [chunk async for chunk in stream]
+
+        assert "".join(chunk.choices[0].text for chunk in chunks) == whole.choices[0].text
+        assert chunks[-1].choices[0].finish_reason == "stop"
+        assert {chunk.object for chunk in chunks} == {"text_completion"}
+
+
+async def test_echo_and_logprobs_tell_how_likely_a_prompt_is(serve: Serve) -> None:
+    async with serve() as running:
+        answer = await running.client.completions.create(
+            model="tiny", prompt="Hello world", echo=True, logprobs=1, max_tokens=0
+        )
+        shown: Any = answer.choices[0].logprobs
+
+        assert "".join(shown.tokens) == answer.choices[0].text == "Hello world"
+        assert shown.token_logprobs[0] is None
+        assert all(logprob == -0.5 for logprob in shown.token_logprobs[1:])
+        assert shown.text_offset[0] == 0
+        assert len(shown.tokens) == len(shown.top_logprobs) == len(shown.text_offset)
+        assert running.trajectories() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"prompt": []}, "prompt"),
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": [-1]}, "prompt"),
+        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"echo": True, "stream": True}, "echo"),
+        ({"stop": ""}, "stop"),
+    ],
+)
+async def test_a_wrong_field_is_named(serve: Serve, change: Any, param: str) -> None:
+    async with serve() as running:
+        with pytest.raises(openai.BadRequestError) as caught:
+            await running.client.completions.create(**{"model": "tiny", "prompt": "Hi"} | change)
+
+        assert caught.value.param == param

@@ -1,0 +1,34 @@
+"""How likely a prompt is by vLLM, beside transformers on the same weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.real
+
+
+async def test_a_prompt_is_as_likely_as_transformers_says(chatml_llama: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from agentlm.server.vllm_engine import VLLMEngine
+
+    ids = list(range(10, 60))
+    engine = await VLLMEngine.start(chatml_llama, weights_version="w0")
+    try:
+        scored = await engine.score(ids, top_logprobs=2)
+    finally:
+        await engine.close()
+    network = AutoModelForCausalLM.from_pretrained(chatml_llama, dtype=torch.float32)
+    with torch.no_grad():
+        expected = network(torch.tensor([ids])).logits[0].log_softmax(-1)
+
+    assert scored[0] == []
+    assert [each[0].token_id for each in scored[1:]] == ids[1:]
+    for position, each in enumerate(scored[1:]):
+        assert each[0].logprob == pytest.approx(
+            expected[position, ids[position + 1]].item(), abs=1e-3
+        )
+        assert each[1].token_id == expected[position].argmax().item()
