@@ -39,14 +39,14 @@ def answer_frames(answer: Callable[[bytes], bytes]) -> None:
         sink.flush()
 
 
-def confine(memory_bytes: int) -> None:
+def confine(memory_bytes: int, *, keep_user: bool = False) -> None:
     """Give up root, network, programs and memory beyond the limit. Raises OSError if it can't.
 
-    Imports and files are to be done before.
+    Imports and files are to be done before. `keep_user`: files of this user are still to be opened.
     """
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and not keep_user:
         os.setgroups([])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)

@@ -59,6 +59,29 @@ class Worker:
         return process
 
 
+class WorkerPool:
+    """Workers of one kind; as few of them run as questions are asked at once."""
+
+    def __init__(self, count: int, module: str, *arguments: str) -> None:
+        self._workers = [Worker(module, *arguments) for _ in range(count)]
+        self._free: asyncio.LifoQueue[Worker] = asyncio.LifoQueue()
+        for worker in self._workers:
+            self._free.put_nowait(worker)
+
+    async def ask(self, question: bytes, timeout_s: float) -> bytes:
+        """The answer of the first that is free; the one that was last, if it is. See `Worker`."""
+        worker = await self._free.get()
+        try:
+            return await worker.ask(question, timeout_s)
+        finally:
+            self._free.put_nowait(worker)
+
+    async def close(self) -> None:
+        """End them all."""
+        for worker in self._workers:
+            await worker.close()
+
+
 async def _exchange(process: Process, question: bytes) -> bytes:
     assert process.stdin is not None
     assert process.stdout is not None

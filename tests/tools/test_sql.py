@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from agentlm.agent import ToolContext, ToolError
 from agentlm.errors import OperatorError
@@ -18,13 +19,20 @@ from agentlm.tools.sql.tools import (
     open_sql,
 )
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 MakeSettings = Callable[..., ToolSettings]
 FOREVER = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
 
 
-@pytest.fixture
-async def sql(make_settings: MakeSettings) -> AsyncIterator[Sql]:
-    *_, tool = await open_sql(make_settings(tool_timeout_s=0.5, sql_rows=5))
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sql(chinook: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sql]:
+    settings = ToolSettings(
+        data_dir=tmp_path_factory.mktemp("sql"),
+        sql_url=f"sqlite:///{chinook}",
+        tool_timeout_s=0.5,
+        sql_rows=5,
+    )
+    *_, tool = await open_sql(settings)
     assert isinstance(tool, Sql)
     yield tool
     await tool.close()
@@ -79,17 +87,22 @@ async def test_a_long_statement_is_really_stopped(sql: Sql) -> None:
 
 
 async def test_sorting_without_end_is_stopped_before_it_fills_the_disk(
-    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+    make_settings: MakeSettings,
 ) -> None:
-    monkeypatch.setattr("agentlm.tools.sql.sqlite._SPILL_BYTES", 20_000_000)
-    *_, tool = await open_sql(make_settings(tool_timeout_s=600))
+    *_, tool = await open_sql(make_settings(tool_timeout_s=60))
     assert isinstance(tool, Sql)
-    rows = (
-        "WITH RECURSIVE c(x) AS (SELECT randomblob(9999) UNION ALL SELECT randomblob(9999) FROM c)"
-    )
-    with pytest.raises(ToolError, match="too much space"):
+    blob = "SELECT randomblob(99999)"
+    rows = f"WITH RECURSIVE c(x) AS ({blob} UNION ALL {blob} FROM c)"
+    with pytest.raises(ToolError, match="disk"):
         await run(tool, f"{rows} SELECT length(x) FROM c ORDER BY x")
     await tool.close()
+
+
+async def test_one_long_function_call_is_stopped_too(sql: Sql) -> None:
+    long, half = (f"replace(hex(zeroblob({size})), '0', 'a')" for size in (10**7, 5 * 10**6))
+    with pytest.raises(ToolError, match="took too long"):
+        await run(sql, f"SELECT instr({long}, {half} || 'b')")
+    assert "(1 row)" in await run(sql, "SELECT 1")
 
 
 async def test_cancelling_the_call_cancels_the_statement(make_settings: MakeSettings) -> None:

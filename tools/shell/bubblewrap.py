@@ -37,7 +37,7 @@ _ISOLATION = [
     *("--chdir", "/workspace", "--remount-ro", "/", "--hostname", "sandbox"),
     *("--unshare-all", "--unshare-user", "--uid", "1000", "--gid", "1000", "--disable-userns"),
     *("--die-with-parent", "--new-session", "--clearenv"),
-    *("--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin"),
+    *("--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
     *("--setenv", "HOME", "/workspace", "--setenv", "USER", "agent"),
     *("--setenv", "LANG", "C.UTF-8", "--setenv", "TERM", "dumb"),
 ]

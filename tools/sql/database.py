@@ -1,101 +1,62 @@
-"""Databases that a model may read: read-only is the database's own doing, never a reading of SQL.
-
-A `Guard` says how one kind of database is held to that: SQLite by opening the file read-only and an
-authorizer that lets nothing pass but reading; Postgres by a read-only transaction, one statement by
-the extended protocol, and a role that can't run programs. Other databases are read only if the
-operator says that the role can do no more.
-"""
+"""A database server, asked from threads: the server itself stops what takes too long."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from agentlm.agent import ToolError
 from agentlm.errors import OperatorError
+from agentlm.tools.sql.guard import Guard
+from agentlm.tools.sql.question import Question, answer, reason
 
 T = TypeVar("T")
 _WORKERS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A statement's rows as they come; iterate once, inside the read."""
-
-    columns: list[str]
-    rows: Iterator[tuple[Any, ...]]
-
-
-class Guard(Protocol):
-    """How one kind of database is read and never written."""
-
-    errors: tuple[type[Exception], ...]
-    """What its driver raises."""
-
-    def engine(self, url: URL) -> Engine:
-        """Connections that can't write."""
-        ...
-
-    def check(self, connection: Connection) -> None:
-        """Raises OperatorError if this connection could do more than read."""
-        ...
-
-    def reading(self, connection: Connection, timeout_s: float) -> AbstractContextManager[None]:
-        """Inside, statements are cancelled when the time is over; whatever they did is undone."""
-        ...
-
-    def execute(self, connection: Connection, statement: str) -> Result:
-        """Run exactly one statement as it is written."""
-        ...
-
-    def interrupt(self, connection: Connection) -> None:
-        """Cancel what runs on the connection; called from another thread."""
-        ...
+_CHECK_TIMEOUT_S = 10.0
 
 
 class Database:
-    """One database, read by any number of conversations at once."""
+    """One database, asked by any number of conversations at once; a `Reader`."""
 
-    def __init__(self, engine: Engine, guard: Guard, timeout_s: float) -> None:
-        self.guard = guard
-        self._errors: tuple[type[Exception], ...] = (SQLAlchemyError, *guard.errors)
+    def __init__(self, engine: Engine, guard: Guard) -> None:
         self._engine = engine
-        self._timeout_s = timeout_s
+        self._guard = guard
+        self._errors: tuple[type[Exception], ...] = (SQLAlchemyError, *guard.errors)
         self._running: set[Connection] = set()
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="sql")
 
     @classmethod
-    async def open(cls, url_text: str, guards: dict[str, Guard], timeout_s: float) -> Database:
+    async def open(cls, url: URL, guard: Guard) -> Database:
         """Connect once. Raises OperatorError, with the password masked, if that is not possible."""
+        database = cls(guard.engine(url), guard)
         try:
-            url = make_url(url_text)
-            guard = guards.get(url.get_backend_name()) or guards["*"]
-            database = cls(guard.engine(url), guard, timeout_s)
-        except (ArgumentError, NoSuchModuleError, ImportError) as error:
-            raise OperatorError(f"sql_url can't be used: {error}") from error
-        try:
-            await database.read(guard.check)
-        except ToolError as error:
+            await database._read(guard.check, _CHECK_TIMEOUT_S)
+        except BaseException as error:
             await database.close()
+            if not isinstance(error, ToolError):
+                raise
             shown = url.render_as_string(hide_password=True)
             raise OperatorError(f"the database {shown} can't be read: {error}") from error
-        except OperatorError:
-            await database.close()
-            raise
         return database
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` on a guarded connection in a thread; cancelling the caller cancels it.
+    async def ask(self, question: Question) -> str:
+        """Ask on a connection of its own; cancelling the caller cancels the statement."""
+        return await self._read(
+            lambda connection: answer(question, connection, self._guard), question.timeout_s
+        )
 
-        What the database has against it is raised as ToolError.
-        """
+    async def close(self) -> None:
+        """Stop what runs and close every connection."""
+        await asyncio.to_thread(self._interrupt, self._running)
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        self._engine.dispose()
+
+    async def _read(self, work: Callable[[Connection], T], timeout_s: float) -> T:
         mine: list[Connection] = []
 
         def guarded() -> T:
@@ -103,7 +64,7 @@ class Database:
                 mine.append(connection)
                 self._running.add(connection)
                 try:
-                    with self.guard.reading(connection, self._timeout_s):
+                    with self._guard.reading(connection, timeout_s):
                         return work(connection)
                 finally:
                     mine.clear()
@@ -113,30 +74,12 @@ class Database:
         try:
             return await asyncio.shield(future)
         except self._errors as error:
-            raise ToolError(_reason(error)) from error
+            raise ToolError(reason(error)) from error
         except asyncio.CancelledError:
             future.cancel()
             await asyncio.to_thread(self._interrupt, mine)
             raise
 
-    async def close(self) -> None:
-        """Stop what runs and close every connection."""
-        await asyncio.to_thread(self._interrupt, self._running)
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
-        self._engine.dispose()
-
     def _interrupt(self, connections: Collection[Connection]) -> None:
         for connection in list(connections):
-            self.guard.interrupt(connection)
-
-
-_REASONS = {
-    "not authorized": "not authorized: this database can only be read",
-    "interrupted": "the statement took too long, or too much space to sort, and was stopped",
-}
-
-
-def _reason(error: Exception) -> str:
-    """The driver's own words on one line, plainer where they are terse."""
-    text = " ".join(str(getattr(error, "orig", None) or error).split())
-    return _REASONS.get(text, text or type(error).__name__)
+            self._guard.interrupt(connection)

@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from agentlm.errors import OperatorError
-from agentlm.tools.sql.database import Result
+from agentlm.tools.sql.guard import Result
 
 _CONNECT_TIMEOUT_S = 5
 _POWERFUL = """

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Inspector, inspect
 
 from agentlm.agent import ToolError
-from agentlm.tools.sql.database import Result
+from agentlm.tools.sql.guard import Result
 
 _CELL_CHARS = 500
 _TABLES_SHOWN = 200

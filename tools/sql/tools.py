@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from agentlm.agent import Tool, ToolContext
+from agentlm.errors import OperatorError
 from agentlm.messages import Frozen
 from agentlm.tools.sample_database import sample_database
 from agentlm.tools.settings import ToolSettings
-from agentlm.tools.sql.database import Database, Guard
+from agentlm.tools.sql.database import Database
 from agentlm.tools.sql.postgres import PostgresGuard
-from agentlm.tools.sql.sqlite import SqliteGuard
-from agentlm.tools.sql.text import describe_table, list_tables, result_text
+from agentlm.tools.sql.question import Kind, Question, Reader
+from agentlm.tools.sql.sqlite_reader import SqliteReader
 from agentlm.tools.sql.trusted import TrustedGuard
-
-_SAMPLE_ROWS = 3
 
 
 class TablesArgs(Frozen):
@@ -40,21 +39,33 @@ class SqlArgs(Frozen):
 
 
 @dataclass(frozen=True)
-class _Reading:
+class _Asking:
     """What the three tools share. Nothing is kept for a trajectory."""
 
-    database: Database
+    reader: Reader
     settings: ToolSettings
+
+    async def ask(self, kind: Kind, about: str = "") -> str:
+        """Ask within the settings' limits."""
+        settings = self.settings
+        question = Question(
+            kind=kind,
+            about=about,
+            rows=settings.sql_rows,
+            chars=settings.tool_output_chars,
+            timeout_s=settings.tool_timeout_s,
+        )
+        return await self.reader.ask(question)
 
     async def release(self, trajectory_id: str) -> None:
         """Nothing to drop."""
 
     async def close(self) -> None:
         """Close every connection; idempotent."""
-        await self.database.close()
+        await self.reader.close()
 
 
-class SqlTables(_Reading):
+class SqlTables(_Asking):
     """List the tables and views of the database, with their columns."""
 
     name = "sql_tables"
@@ -62,10 +73,10 @@ class SqlTables(_Reading):
 
     async def run(self, args: TablesArgs, context: ToolContext) -> str:
         """One line for each."""
-        return await self.database.read(list_tables)
+        return await self.ask("tables")
 
 
-class SqlSchema(_Reading):
+class SqlSchema(_Asking):
     """Describe one table or view: columns, types, keys, and a few sample rows."""
 
     name = "sql_schema"
@@ -73,17 +84,10 @@ class SqlSchema(_Reading):
 
     async def run(self, args: SchemaArgs, context: ToolContext) -> str:
         """Columns and keys as the database reports them, then the first rows."""
-
-        def describe(connection: Connection) -> str:
-            name, description = describe_table(connection, args.table)
-            quoted = connection.dialect.identifier_preparer.quote(name)
-            sample = _rows(self, f"SELECT * FROM {quoted}", _SAMPLE_ROWS)(connection)
-            return f"{description}\n\nThe first rows:\n{sample}"
-
-        return await self.database.read(describe)
+        return await self.ask("schema", args.table)
 
 
-class Sql(_Reading):
+class Sql(_Asking):
     """Run one SQL statement on the database and get its rows. The database can only be read."""
 
     name = "sql"
@@ -91,24 +95,25 @@ class Sql(_Reading):
 
     async def run(self, args: SqlArgs, context: ToolContext) -> str:
         """Rows within the limits; the database's own words if it refuses."""
-        return await self.database.read(_rows(self, args.statement, self.settings.sql_rows))
+        return await self.ask("rows", args.statement)
 
 
 async def open_sql(settings: ToolSettings) -> tuple[Tool, ...]:
-    """The three tools on the operator's database, or on the sample one."""
+    """The three tools on the operator's database, or on the sample one. Raises OperatorError."""
     url = settings.sql_url or f"sqlite:///{sample_database(settings.data_dir)}"
-    guards: dict[str, Guard] = {
-        "sqlite": SqliteGuard(),
-        "postgresql": PostgresGuard(),
-        "*": TrustedGuard(trusted=settings.sql_trust_role),
-    }
-    database = await Database.open(url, guards, settings.tool_timeout_s)
-    return SqlTables(database, settings), SqlSchema(database, settings), Sql(database, settings)
+    try:
+        reader = await open_reader(make_url(url), trusted=settings.sql_trust_role)
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise OperatorError(f"sql_url can't be used: {error}") from error
+    return SqlTables(reader, settings), SqlSchema(reader, settings), Sql(reader, settings)
 
 
-def _rows(tool: _Reading, statement: str, limit_rows: int) -> Callable[[Connection], str]:
-    def select(connection: Connection) -> str:
-        result = tool.database.guard.execute(connection, statement)
-        return result_text(result, limit_rows, tool.settings.tool_output_chars)
-
-    return select
+async def open_reader(url: URL, *, trusted: bool) -> Reader:
+    """What asks this kind of database."""
+    match url.get_backend_name():
+        case "sqlite":
+            return await SqliteReader.open(url)
+        case "postgresql":
+            return await Database.open(url, PostgresGuard())
+        case _:
+            return await Database.open(url, TrustedGuard(trusted=trusted))

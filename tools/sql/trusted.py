@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from sqlalchemy import URL, Connection, Engine, create_engine
 
 from agentlm.errors import OperatorError
-from agentlm.tools.sql.database import Result
+from agentlm.tools.sql.guard import Result
 
 
 class TrustedGuard:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from pydantic import BaseModel, Field
 
-from agentlm.agent import Tool, ToolContext
+from agentlm.agent import Tool, ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.messages import Frozen
 from agentlm.tools.settings import ToolSettings
@@ -54,7 +54,12 @@ class WebFetch:
 
     async def run(self, args: FetchArgs, context: ToolContext) -> str:
         """One page of the document's text, from the cache while it is fresh."""
-        found = self._cached(args.url) or await self._document(args.url)
+        limit_s = self._settings.tool_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                found = self._cached(args.url) or await self._document(args.url)
+        except TimeoutError as error:
+            raise ToolError(f"the page did not arrive within {limit_s:g} s") from error
         return found.page(args.page, self._settings.web_page_chars)
 
     async def release(self, trajectory_id: str) -> None:
