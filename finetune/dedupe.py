@@ -6,7 +6,7 @@ Their memory is fixed or grows only with what is counted (tasks, owners), never 
 from __future__ import annotations
 
 import hashlib
-import re
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -19,7 +19,9 @@ from agentlm.trajectory import Trajectory
 _PERMUTATIONS = 64
 _BANDS = 8
 """With rows of 8: two texts meet in a band at even odds where 3 of 4 shingles are shared."""
-_SHINGLE_WORDS = 3
+_SHINGLE_BYTES = 16
+_SAMPLED = 8
+"""One shingle of so many is looked at: the same ones in every text, as their hashes decide."""
 _BITS = 1 << 29
 _PROBES = 4
 """64 MB tell 8 million bands apart with one error in 90,000."""
@@ -32,29 +34,33 @@ class NearDuplicates:
     """
 
     def __init__(self) -> None:
-        self._seen = np.zeros(_BITS // 8, np.uint8)
-        self._first = MinHash(num_perm=_PERMUTATIONS, hashfunc=int)
+        self._seen = bytearray(_BITS // 8)
+        self._signature = MinHash(num_perm=_PERMUTATIONS, hashfunc=int)
 
     def __call__(self, trajectory: Trajectory) -> str | None:
         """See `Filter`; what is kept is remembered."""
-        positions = [self._positions(band) for band in self._bands(trajectory)]
-        known = any(self._has(at) for at in positions)
-        for at in positions:
-            np.bitwise_or.at(self._seen, at >> 3, (1 << (at & 7)).astype(np.uint8))
+        known = False
+        for band in self._bands(own_text(trajectory)):
+            known |= self._remember(band)
         return "nearly the same was kept before" if known else None
 
-    def _bands(self, trajectory: Trajectory) -> Iterator[bytes]:
-        signature = self._first.copy()
-        signature.update_batch(_shingles(own_text(trajectory)))
-        for index, band in enumerate(np.split(signature.hashvalues, _BANDS)):
-            yield bytes([index]) + band.tobytes()
+    def _bands(self, text: str) -> Iterator[bytes]:
+        self._signature.clear()
+        self._signature.update_batch(shingles(text))
+        values = self._signature.hashvalues.tobytes()
+        width = len(values) // _BANDS
+        for band in range(_BANDS):
+            yield bytes([band]) + values[band * width : (band + 1) * width]
 
-    def _has(self, at: np.ndarray[tuple[int], np.dtype[np.int64]]) -> bool:
-        return bool(np.all(self._seen[at >> 3] >> (at & 7) & 1))
-
-    def _positions(self, band: bytes) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _remember(self, band: bytes) -> bool:
+        """Whether the band was there already."""
+        there = True
         digest = hashlib.blake2b(band, digest_size=4 * _PROBES).digest()
-        return np.frombuffer(digest, np.uint32).astype(np.int64) % _BITS
+        for (number,) in struct.iter_unpack("<I", digest):
+            place, bit = number % _BITS >> 3, 1 << (number & 7)
+            there = there and bool(self._seen[place] & bit)
+            self._seen[place] |= bit
+        return there
 
 
 class Cap:
@@ -90,16 +96,19 @@ def own_text(trajectory: Trajectory) -> str:
     return text.replace(preamble, "") if preamble else text
 
 
-def _shingles(text: str) -> list[int]:
-    """Hashes of each few consecutive words."""
-    words = re.findall(r"\w+", text.lower()) or [text]
-    hashes = np.array([_hash(word) for word in words], np.uint64)
-    width = min(_SHINGLE_WORDS, len(hashes))
-    mixed = np.zeros(len(hashes) - width + 1, np.uint64)
-    for offset in range(width):
-        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + hashes[offset : offset + len(mixed)]
-    return (mixed >> np.uint64(32)).tolist()  # type: ignore[no-any-return]
+def shingles(text: str) -> list[int]:
+    """Hashes of some of the text's runs of 16 bytes, whatever its language calls a word."""
+    plain = " ".join(text.lower().split()).encode().ljust(_SHINGLE_BYTES)
+    hashes = np.frombuffer(plain, np.uint8).astype(np.uint64)
+    width = 1
+    while width < _SHINGLE_BYTES:  # two neighbouring runs make one of twice the width
+        hashes = hashes[:-width] * _PRIME + hashes[width:]
+        hashes ^= hashes >> np.uint64(31)
+        width *= 2
+    sampled = hashes[hashes >> np.uint64(32) & np.uint64(_SAMPLED - 1) == 0]
+    found: list[int] = ((sampled if len(sampled) else hashes) & _LOW).tolist()
+    return found
 
 
-def _hash(word: str) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
+_PRIME = np.uint64(0x9E3779B97F4A7C15)
+_LOW = np.uint64(0xFFFFFFFF)

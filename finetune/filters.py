@@ -95,18 +95,18 @@ def claimed_change(trajectory: Trajectory) -> str | None:
 def unrelated_thought(trajectory: Trajectory) -> str | None:
     """Its thoughts share no word with the task or with anything observed."""
     thoughts = " ".join(step.thought for step in trajectory.steps if step.thought)
-    asked = _words(" ".join(step.text for step in trajectory.steps if _asks(step)))
-    thought = _words(thoughts)
-    if len(asked) < _FEWEST_WORDS or len(thought) < _FEWEST_WORDS or asked & thought:
+    words = _words(thoughts)
+    shown = " ".join(step.text.lower() for step in trajectory.steps if step.role in _SHOWN)
+    if len(words) < _FEWEST_WORDS or shown.count(" ") < _FEWEST_WORDS:
         return None
-    return f"thinks {thoughts[:60]!r}"
+    return None if any(word in shown for word in words) else f"thinks {thoughts[:60]!r}"
 
 
 def raw_escapes(trajectory: Trajectory) -> str | None:
     """An observation holds a terminal's control sequences."""
     for step in trajectory.steps:
-        if step.role != "assistant" and (found := _ESCAPE.search(step.text)):
-            return f"{found.group()!r} in an observation"
+        if step.role != "assistant" and "\x1b[" in step.text:
+            return "a control sequence in an observation"
     return None
 
 
@@ -129,8 +129,8 @@ SKIPPABLE = (*CONTENT_FILTERS, "evaluation_task", "near_duplicate")
 """Filters that a setting can turn off; the others are turned off by their own."""
 
 _REPEATS = 3
+_SHOWN = ("user", "tool")
 _FEWEST_WORDS = 3
-_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _WORD = re.compile(r"[^\W\d_]{4,}")
 _CLAIM = re.compile(
     r"\b(?:I(?:'ve| have)?|(?:has|have) been|(?:was|were|is|are) now|successfully)\s+"
@@ -150,10 +150,6 @@ tool user using want what when which will with would your
 def _last_said(trajectory: Trajectory) -> Step | None:
     said: Iterator[Step] = (s for s in reversed(trajectory.steps) if s.role == "assistant")
     return next(said, None)
-
-
-def _asks(step: Step) -> bool:
-    return step.role in ("user", "tool")
 
 
 def _words(text: str) -> set[str]:

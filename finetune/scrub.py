@@ -28,10 +28,9 @@ _PERSONAL = {
     "[CARD]": re.compile(r"\b(?:\d[ -]?){13,16}\b"),
     "[PHONE]": re.compile(r"(?<![\w.])\+\d{1,3}[ ./-]?(?:\(?\d{1,4}\)?[ ./-]?){2,5}\d{2,4}\b"),
 }
-# Without one of these words and shapes no detector finds anything.
-_SUSPICIOUS = re.compile(
-    r"[A-Za-z0-9_\-./+]{20}|://[^/\s]+@|key|secret|token|passw|pwd|auth", re.IGNORECASE
-)
+_WORDS = ("key", "secret", "token", "passw", "pwd", "contrase")
+_LONG = 20
+"""A line with none of these words and no word this long holds nothing that a detector finds."""
 _SHORTEST = 6
 
 
@@ -64,9 +63,17 @@ def scrub_text(text: str, scrubbing: Scrubbing, found: Callable[[str], None]) ->
 def _secrets(text: str) -> Iterator[tuple[str, str]]:
     if "PRIVATE KEY" in text:
         yield from (("private key", block) for block in _PEM.findall(text))
+    if not _suspicious(text):
+        return
     for line in text.splitlines():
-        if _SUSPICIOUS.search(line):
+        if _suspicious(line):
             yield from _line_secrets(line)
+
+
+def _suspicious(text: str) -> bool:
+    lower = text.lower()
+    named = ("=" in text or ":" in text) and any(word in lower for word in _WORDS)
+    return named or "://" in text or max(map(len, text.split()), default=0) >= _LONG
 
 
 @lru_cache(maxsize=1 << 14)
