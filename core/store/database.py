@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from agentlm.errors import OperatorError, UnavailableError
+from agentlm.store.checkpoint import PAGES_AT_MOST, Checkpointer
 from agentlm.store.migrations import HEAD
 
 BUSY_TIMEOUT_S = 15.0
@@ -41,9 +42,18 @@ class Database:
     """For one thread. On SQLite a transaction takes the write lock when it begins."""
     reader: Engine
     """For any number of threads; each transaction sees one moment."""
+    checkpointer: Checkpointer | None = None
+    """On SQLite."""
+
+    def committed(self, writes: int) -> None:
+        """To be told of each commit."""
+        if self.checkpointer is not None:
+            self.checkpointer.note(writes)
 
     def close(self) -> None:
-        """Close idle connections."""
+        """Close idle connections and end what runs beside them."""
+        if self.checkpointer is not None:
+            self.checkpointer.close()
         self.writer.dispose()
         self.reader.dispose()
 
@@ -59,6 +69,7 @@ def open_database(address: str) -> Database:
         with database.writer.begin() as db:
             upgrade(db)
     except SQLAlchemyError as error:
+        database.close()
         raise OperatorError(
             f"the log at {_shown(database.url)} can't be opened: {reason(error)}"
         ) from error
@@ -149,9 +160,10 @@ def _sqlite(url: URL) -> Database:
     options = {"timeout": BUSY_TIMEOUT_S}
     writer = create_engine(url, paramstyle="named", poolclass=NullPool, connect_args=options)
     reader = create_engine(url, connect_args=options)
-    _set_up_sqlite(writer, "BEGIN IMMEDIATE", "journal_mode = WAL", "synchronous = FULL")
+    durable = ("journal_mode = WAL", "synchronous = FULL")
+    _set_up_sqlite(writer, "BEGIN IMMEDIATE", *durable, f"wal_autocheckpoint = {PAGES_AT_MOST}")
     _set_up_sqlite(reader, "BEGIN", "query_only = ON")
-    return Database(url, writer, reader)
+    return Database(url, writer, reader, Checkpointer(writer))
 
 
 def _set_up_sqlite(engine: Engine, begin: str, *pragmas: str) -> None:

@@ -41,7 +41,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._writer = Writer(database.writer)
+        self._writer = Writer(database.writer, database.committed)
         self.completions = Completions(self._writer, self._reading)
         self.keys = Keys(self._writer, self._reading)
         self.requests = Requests(self._writer)

@@ -32,6 +32,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlmodel import Field, SQLModel
 
@@ -142,7 +143,14 @@ class InteractionRow(Row, table=True):
     __table_args__ = (
         UniqueConstraint("completion_id", "choice"),
         Index("interaction_by_trajectory", "trajectory"),
-        Index("interaction_by_owner", "owner", "stored", "created", "completion_id"),
+        Index(
+            "stored_completion",
+            "owner",
+            "created",
+            "completion_id",
+            sqlite_where=text("stored = 1"),
+            postgresql_where=text("stored"),
+        ),
     )
 
     key: int | None = _key()

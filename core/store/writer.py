@@ -54,10 +54,14 @@ class _Result:
 
 
 class Writer:
-    """Runs writes in order, in its own thread, and answers when they are durable."""
+    """Runs writes in order, in its own thread, and answers when they are durable.
 
-    def __init__(self, engine: Engine) -> None:
+    `committed` is told how many writes each transaction had.
+    """
+
+    def __init__(self, engine: Engine, committed: Callable[[int], None] | None = None) -> None:
         self._engine = engine
+        self._committed = committed
         self._db: Connection | None = None
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._open = True
@@ -115,7 +119,7 @@ class Writer:
         process that wanted the same rows, and that one has gone on."""
         try:
             results = self._transact(batch)
-        except UnavailableError as error:
+        except Exception as error:  # noqa: BLE001 (told to everyone who waits)
             self.failing = True
             self._disconnect()
             results = [_Result(error=UnavailableError(str(error))) for _ in batch]
@@ -131,6 +135,8 @@ class Writer:
                 results = [_attempt(self._db, job.work) for job in batch]
         self.failing = False
         self.commits += 1
+        if self._committed is not None:
+            self._committed(len(batch))
         return results
 
     def _disconnect(self) -> None:

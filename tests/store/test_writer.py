@@ -38,7 +38,7 @@ async def test_a_write_that_ends_a_deadlock_is_done_again(postgres: Postgres) ->
         writers[1].run(lambda db: crossing(db, second, first)),
     )
 
-    assert len(tries) == 3
+    assert len(tries) > 2
     assert [header.reward for header in store.page(None)[0]] == [1.0, 1.0]
     for writer in writers:
         writer.close()
