@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.real
+pytestmark = [
+    pytest.mark.real,
+    # vLLM leaves its sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 async def test_a_prompt_is_as_likely_as_transformers_says(chatml_llama: Path) -> None:
@@ -16,7 +21,9 @@ async def test_a_prompt_is_as_likely_as_transformers_says(chatml_llama: Path) ->
     from agentlm.server.vllm_engine import VLLMEngine
 
     ids = list(range(10, 60))
-    engine = await VLLMEngine.start(chatml_llama, weights_version="w0")
+    engine = await VLLMEngine.start(
+        chatml_llama, weights_version="w0", arguments=["--dtype", "float32"]
+    )
     try:
         scored = await engine.score(ids, top_logprobs=2)
     finally:
