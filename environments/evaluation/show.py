@@ -12,18 +12,19 @@ from agentlm.environments.evaluation.statistics import Interval
 
 
 def tables(report: Report) -> list[Table]:
-    """Success of every row, and the differences and general abilities if there are any."""
-    rows = Table("set", "model", "decoding", "success", "95%", "reward", *_CLASSES, *_COSTS)
+    """Success, how tries went, base beside candidate, general ability: what there is of them."""
+    success = Table("set", "model", "decoding", "success", "95%", "reward", "tries")
+    conduct = Table("set", "model", "decoding", *_CLASSES, *_COSTS)
     for row in report.rows:
-        rows.add_row(*_cells(row))
+        success.add_row(*_succeeded(row))
+        conduct.add_row(*_went(row))
     differences = Table("set", "decoding", "candidate − base", "95%", "tasks")
     for difference in report.differences:
         differences.add_row(*_compared(difference))
     abilities = Table("general ability", "model", "value", "95%", "cases")
     for ability in report.abilities:
         abilities.add_row(*_measured(ability))
-    shown = (rows, report.rows), (differences, report.differences), (abilities, report.abilities)
-    return [table for table, content in shown if content]
+    return [table for table in (success, conduct, differences, abilities) if table.row_count]
 
 
 def save(report: Report, directory: Path) -> tuple[Path, Path]:
@@ -35,11 +36,11 @@ def save(report: Report, directory: Path) -> tuple[Path, Path]:
     return data, picture
 
 
-_CLASSES = ("refusal", "invalid", "repetition", "call error")
-_COSTS = ("turns", "tokens", "seconds", "tries")
+_CLASSES = ("refusal", "invalid", "repeat", "call err")
+_COSTS = ("turns", "tokens", "s")
 
 
-def _cells(row: Row) -> list[str]:
+def _succeeded(row: Row) -> list[str]:
     tried = f"{row.judged}" if row.complete else f"{row.judged} of {row.asked}: incomplete"
     return [
         row.environment,
@@ -48,11 +49,20 @@ def _cells(row: Row) -> list[str]:
         f"{row.success:.1%}",
         _spelled(row.interval),
         f"{row.reward:.3f}",
+        tried,
+    ]
+
+
+def _went(row: Row) -> list[str]:
+    """Shares of tries with each error class, and means per try."""
+    return [
+        row.environment,
+        row.model,
+        row.decoding,
         *(f"{share:.0%}" for share in row.error_classes.values()),
         f"{row.turns:.1f}",
         f"{row.completion_tokens:.0f}",
         f"{row.seconds:.1f}",
-        tried,
     ]
 
 
