@@ -94,7 +94,8 @@ class Toolbox:
     ) -> Toolbox:
         """Open `families`, or those of the settings. Raises OperatorError if one can't work.
 
-        If neither names any, those that work here are opened, and the log says what does not.
+        If neither names any, those that work here are opened, and the log says what does not; a
+        database that the settings name must work.
         """
         wanted = settings.tools if families is None else families
         openers: dict[str, Opening] = {
@@ -106,7 +107,8 @@ class Toolbox:
         toolbox = cls(settings, audit)
         try:
             for name in openers if wanted is None else wanted:
-                await toolbox._open(name, openers[name], required=wanted is not None)
+                required = wanted is not None or (name == "sql" and settings.sql_url is not None)
+                await toolbox._open(name, openers[name], required=required)
         except BaseException:
             await toolbox.close()
             raise

@@ -1,5 +1,6 @@
 import json
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,3 +119,12 @@ async def test_an_unknown_type_is_the_callers_error(toolbox: Toolbox) -> None:
 async def test_an_unknown_family_is_the_operators_error(make_settings: MakeSettings) -> None:
     with pytest.raises(OperatorError, match="unknown tools teleport; known: bash, sql"):
         await Toolbox.open(make_settings(tools=("teleport",)))
+
+
+async def test_a_database_that_was_named_must_be_reached(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://ann:secret@127.0.0.1:1/x"
+    with pytest.raises(OperatorError) as caught:
+        await Toolbox.open(ToolSettings(data_dir=tmp_path, sql_url=url))
+
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
