@@ -73,10 +73,10 @@ def pack_attention(
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Transformers' attention interface: (1, heads, tokens, width) to (1, tokens, heads, width)."""
-    groups = query.shape[1] // key.shape[1]
+    key, value = (_for_heads(it, query.shape[1], layout) for it in (key, value))
     queries = torch.split(query, layout.sizes, dim=2)
-    keys = torch.split(key.repeat_interleave(groups, dim=1), layout.sizes, dim=2)
-    values = torch.split(value.repeat_interleave(groups, dim=1), layout.sizes, dim=2)
+    keys = torch.split(key, layout.sizes, dim=2)
+    values = torch.split(value, layout.sizes, dim=2)
     outputs = [
         scaled_dot_product_attention(
             queries[path[-1]],
@@ -86,10 +86,18 @@ def pack_attention(
             dropout_p=dropout,
             is_causal=mask is None,
             scale=scaling,
+            enable_gqa=key.shape[1] != query.shape[1],
         )
         for path, mask in zip(layout.paths, layout.masks, strict=True)
     ]
     return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+def _for_heads(states: Tensor, heads: int, layout: PackLayout) -> Tensor:
+    """Keys or values for the kernel: on GPUs, grouped heads with a mask would take the slow one."""
+    if layout.device.type == "cpu":
+        return states
+    return states.repeat_interleave(heads // states.shape[1], dim=1)
 
 
 def _along(path: Sequence[int], parts: Sequence[Tensor]) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from agentlm.finetune import filters
+from agentlm.finetune.ask import Asker, Judge
 from agentlm.finetune.dataset import Row
 from agentlm.finetune.dedupe import Cap, NearDuplicates, task_of
 from agentlm.finetune.drops import Drops
@@ -67,13 +68,18 @@ class Pipeline:
         return refuse(clean, self.remembering) or Kept(clean, trained, row)
 
 
-def judging_filters(min_reward: float, filtering: Filtering) -> dict[str, Filter]:
-    """Those for trajectories of the log, without the skipped ones."""
+def judging_filters(
+    min_reward: float, filtering: Filtering, api_key: str | None
+) -> dict[str, Filter]:
+    """Those for trajectories of the log, without the skipped ones; the dearest comes last."""
     found = {
         "low_reward": filters.low_reward(min_reward),
         "evaluation_task": filters.evaluation_task,
         **{name: filters.unless_approved(it) for name, it in filters.CONTENT_FILTERS.items()},
     }
+    if filtering.judge_url and filtering.judge_model:
+        asker = Asker(filtering.judge_url, filtering.judge_model, api_key)
+        found["judge"] = Judge(asker, filtering.judge_least)
     return {name: judge for name, judge in found.items() if name not in filtering.skip_filters}
 
 

@@ -19,11 +19,18 @@ from agentlm.cards import ModelCard
 from agentlm.errors import OperatorError
 from agentlm.files import exclusive
 from agentlm.finetune.mixture import Batches, Plan, Source, make_plan
+from agentlm.finetune.negatives import ToolSets
 from agentlm.finetune.rows import RowMaker
 from agentlm.finetune.run import Run
 from agentlm.finetune.selection import LogRows, open_log
 from agentlm.finetune.settings import FinetuneSettings
-from agentlm.finetune.sources import AGENT, open_sources, write_agent_rows, write_general_rows
+from agentlm.finetune.sources import (
+    AGENT,
+    general_rows,
+    open_sources,
+    write_agent_rows,
+    write_general_rows,
+)
 from agentlm.registry import NAME, ModelFiles, Registry, card_template
 from agentlm.render import Renderer
 
@@ -121,8 +128,14 @@ def _whole_or_absent(directory: Path) -> Iterator[Run]:
 def _write_rows(run: Run, settings: FinetuneSettings, base: ModelFiles, log: LogRows) -> None:
     """Write the rows of every source, what was left out of each, and how they are mixed."""
     maker = RowMaker(load_renderer(base), min(settings.max_length, context_length(base.directory)))
-    found = {AGENT: write_agent_rows(run, settings, maker, log)}
-    found |= write_general_rows(run, settings, maker, log)
+    tools = ToolSets()
+    found = {AGENT: write_agent_rows(run, settings, maker, log, tools)}
+    found |= write_general_rows(
+        run,
+        settings,
+        maker,
+        lambda location: general_rows(location, settings, log, base.card.name, tools),
+    )
     run.write("selection.json", {name: drops.to_json() for name, drops in found.items()})
     for name, drops in found.items():
         run.log(f"{name}: {drops.summary()}")

@@ -70,14 +70,20 @@ class Filtering(Settings):
     """Files of evaluation tasks (.jsonl, .json, or text by lines) that no row may give away."""
     scrub: Scrubbing = "secrets"
     """What is replaced by a word for its kind: keys and passwords, or personal data too."""
+    judge_url: str | None = None
+    """OpenAI-compatible server of a model that marks each selected trajectory."""
+    judge_model: str | None = None
+    """The judge's name there."""
+    judge_least: float = Field(default=0.5, ge=0, le=1)
+    """The mark below which a trajectory is left out."""
 
 
 class Mixing(Settings):
     """What is trained on beside the agent rows."""
 
     general: tuple[str, ...] = ()
-    """General data: FILE, hub data set or `log` (the log's plain chats), each with =WEIGHT if it is
-    not to be 1."""
+    """General data: FILE, hub data set or `log` (the log's plain chats); after `rehearse:` its
+    questions are answered by the base model on the --publish server. Each can have a =WEIGHT."""
     eta: float = Field(default=0.2, gt=0, le=1)
     """Share of agent rows in the mixture, if there is general data."""
     mix_by: Literal["rows", "tokens"] = "rows"
@@ -169,6 +175,12 @@ class FinetuneSettings(Selecting, Filtering, Mixing, Training, GateRule):
         """Raise OperatorError for what no single setting can see to be wrong."""
         if not self.from_logs and not self.data:
             raise OperatorError("nothing to train on: give --from-logs or --data FILE")
+        if (self.judge_url is None) != (self.judge_model is None):
+            raise OperatorError("--judge-url and --judge-model go together")
+        if any(text.startswith("rehearse:") for text in self.general) and not self.publish:
+            raise OperatorError(
+                "--general rehearse:… needs --publish URL: where the base model runs"
+            )
         if self.gate and not self.publish:
             raise OperatorError("--gate needs --publish URL: the server that both models run on")
         unknown = set(self.skip_filters) - set(SKIPPABLE)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
 from agentlm.errors import OperatorError
 from agentlm.exchange import to_agentinstruct
+from agentlm.finetune.ask import Asker, rehearsed
 from agentlm.finetune.dataset import Rows, RowWriter
 from agentlm.finetune.drops import Drops
 from agentlm.finetune.files import Malformed, read_rows
 from agentlm.finetune.mixture import Source
+from agentlm.finetune.negatives import ToolSets, with_negatives
 from agentlm.finetune.pipeline import Kept, Pipeline, judging_filters, remembering_filters
 from agentlm.finetune.rows import RowMaker
 from agentlm.finetune.run import Run
@@ -21,6 +23,7 @@ from agentlm.finetune.settings import FinetuneSettings
 from agentlm.trajectory import Trajectory
 
 AGENT = "agent"
+REHEARSE = "rehearse:"
 
 
 class General(NamedTuple):
@@ -43,22 +46,24 @@ def parse_general(text: str) -> General:
     return parsed
 
 
-def write_agent_rows(run: Run, settings: FinetuneSettings, maker: RowMaker, log: LogRows) -> Drops:
-    """Write the agent rows, and export them as AgentInstruct.
+def write_agent_rows(
+    run: Run, settings: FinetuneSettings, maker: RowMaker, log: LogRows, tools: ToolSets
+) -> Drops:
+    """Write the agent rows, export them as AgentInstruct, and remember their tools.
 
     Raises OperatorError if there are none.
     """
     drops = log.drops if settings.from_logs else Drops()
     remembering = remembering_filters(settings)
-    judging = judging_filters(settings.min_reward, settings)
+    judging = judging_filters(settings.min_reward, settings, settings.api_key)
     of_log = Pipeline(judging, settings.scrub, settings.min_reward, maker, remembering)
     of_files = Pipeline({}, settings.scrub, None, maker, remembering)
     files = _counted(chain.from_iterable(map(read_rows, settings.data)), drops)
     logged = log.rewarded() if settings.from_logs else iter(())
+    all_kept = chain(of_log.run(logged, drops), of_files.run(files, drops))
     with (run.directory / "agentinstruct.jsonl").open("w") as exported:
-        for kept in _write(
-            run, AGENT, chain(of_log.run(logged, drops), of_files.run(files, drops))
-        ):
+        for kept in _write(run, AGENT, all_kept):
+            tools.add(kept.trajectory.tools)
             row = to_agentinstruct(kept.trajectory, kept.trained)
             exported.write(json.dumps(row, ensure_ascii=False) + "\n")
     drops.check()
@@ -66,7 +71,10 @@ def write_agent_rows(run: Run, settings: FinetuneSettings, maker: RowMaker, log:
 
 
 def write_general_rows(
-    run: Run, settings: FinetuneSettings, maker: RowMaker, log: LogRows
+    run: Run,
+    settings: FinetuneSettings,
+    maker: RowMaker,
+    rows_of: Callable[[str], Iterable[Trajectory | Malformed]],
 ) -> dict[str, Drops]:
     """Write the rows of each general source, and the weights of all sources of the mixture.
 
@@ -79,15 +87,26 @@ def write_general_rows(
     uncapped = settings.model_copy(update={"max_per_task": None})
     for index, source in enumerate(sources):
         name = f"general-{index}"
-        rows = log.chats() if source.location == "log" else read_rows(source.location)
         pipeline = Pipeline({}, settings.scrub, None, maker, remembering_filters(uncapped))
         drops = found[name] = Drops()
-        for _ in _write(run, name, pipeline.run(_counted(rows, drops), drops)):
+        rows = _counted(rows_of(source.location), drops)
+        for _ in _write(run, name, pipeline.run(rows, drops)):
             pass
         if drops.kept:
             mixture[name] = (1 - settings.eta) * source.weight / total
     run.write("mixture.json", mixture)
     return found
+
+
+def general_rows(
+    location: str, settings: FinetuneSettings, log: LogRows, base: str, tools: ToolSets
+) -> Iterator[Trajectory | Malformed]:
+    """What a general source holds; rehearsed, and some shown with tools, if that is asked for."""
+    plain = location.removeprefix(REHEARSE)
+    rows = log.chats() if plain == "log" else read_rows(plain)
+    if plain != location and settings.publish:
+        rows = rehearsed(rows, Asker(settings.publish, base, settings.api_key))
+    return with_negatives(rows, tools.all(), settings.no_tool_share, settings.seed)
 
 
 def _write(run: Run, name: str, kept: Iterable[Kept]) -> Iterator[Kept]:
