@@ -32,6 +32,10 @@ COMMANDS = {
     "models": Command("agentlm.models_cli:main", "cpu", "list, show, pull, add and remove models"),
     "logs": Command("agentlm.logs.cli:main", "cpu", "look at the log, export, import, delete"),
     "keys": Command("agentlm.keys_cli:main", "cpu", "create, list and revoke API keys"),
+    "approvals": Command(
+        "agentlm.server.approvals_cli:main", "cpu", "decide on tool calls that wait for a person"
+    ),
+    "mcp": Command("agentlm.tools.mcp_server:main", "tools", "offer the tools to an MCP client"),
     "finetune": Command("agentlm.finetune.main:main", "train", "train a successor from the log"),
     "rollout": Command(
         "agentlm.environments.rollout_cli:main",

@@ -2,6 +2,7 @@
 
 from agentlm.server.routes import (
     adapters,
+    approvals,
     chat,
     completions,
     health,
@@ -20,6 +21,7 @@ ROUTERS = (
     adapters.router,
     trajectories.router,
     tokens.router,
+    approvals.router,
     metrics.router,
     health.router,
 )

@@ -1,0 +1,30 @@
+"""`/v1/approvals`: tool calls that the policy lets nobody but a person decide on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from agentlm.server.body import read_model
+from agentlm.server.state import OwnerScope, State
+from agentlm.tools.approvals import Decision
+
+router = APIRouter(prefix="/v1/approvals")
+
+
+@router.get("")
+async def list_approvals(state: State, owner: OwnerScope) -> dict[str, Any]:
+    """The calls that wait now, the oldest first; their runs are paused."""
+    waiting = state.chat.toolbox.approvals.pending(owner)
+    return {"object": "list", "data": [item.model_dump() for item in waiting], "has_more": False}
+
+
+@router.post("/{approval_id}")
+async def decide(
+    approval_id: str, request: Request, state: State, owner: OwnerScope
+) -> dict[str, Any]:
+    """Approve or deny a call: `{"approve": true}`; its run goes on at once."""
+    decision = await read_model(Decision, request, 64 * 1024)
+    item = state.chat.toolbox.approvals.decide(approval_id, decision, owner)
+    return {**item.model_dump(), "object": "approval", "approve": decision.approve}

@@ -1,0 +1,62 @@
+"""A call that the policy asks about pauses its run until a person decides."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from agentlm.errors import OperatorError
+from agentlm.server.approvals_cli import main
+from serving import Running, Serve
+
+HI: Any = [{"role": "user", "content": "Hi"}]
+BASH: Any = [{"type": "bash"}]
+CALL = 'Thought: I look.\nAction: bash\nAction Input: {"command": "ls"}'
+FINAL = "Thought: t\nFinal Answer: Done."
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.yaml"
+    path.write_text("tools:\n  bash: ask\n")
+    return path
+
+
+async def waiting(running: Running) -> dict[str, Any]:
+    """The call that waits, once it does."""
+    async with httpx.AsyncClient() as client:
+        for _ in range(200):
+            items = (await client.get(f"{running.url}/v1/approvals")).json()["data"]
+            if items:
+                return dict(items[0])
+            await asyncio.sleep(0.02)
+    raise AssertionError("no call waits")
+
+
+@pytest.mark.parametrize(("verb", "ran"), [("approve", ["ls"]), ("deny", [])])
+async def test_a_person_decides_by_command(
+    serve: Serve, policy: Path, verb: str, ran: list[str]
+) -> None:
+    async with serve(CALL, FINAL, tool_policy=policy) as running:
+        run = asyncio.create_task(
+            running.client.chat.completions.create(model="tiny", messages=HI, tools=BASH)
+        )
+        item = await waiting(running)
+        assert item["call"]["name"] == "bash"
+        assert running.bash.calls == []
+        code = await asyncio.to_thread(main, [verb, item["id"], "--url", running.url])
+        answer = await run
+
+        assert code == 0
+        assert answer.choices[0].message.content == "Done."
+        assert running.bash.calls == ran
+
+
+async def test_what_does_not_wait_can_not_be_decided(serve: Serve) -> None:
+    async with serve() as running:
+        with pytest.raises(OperatorError, match="no call waits"):
+            await asyncio.to_thread(main, ["approve", "appr_x", "--url", running.url])
