@@ -20,9 +20,9 @@ from sqlalchemy import (
     make_url,
     text,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from agentlm.errors import OperatorError, UnavailableError
+from agentlm.errors import OperatorError, RequestError, UnavailableError
 from agentlm.store.checkpoint import PAGES_AT_MOST, Checkpointer
 from agentlm.store.migrations import HEAD
 
@@ -111,7 +111,7 @@ def upgrade(db: Connection, revision: str = HEAD) -> None:
         ) from error
 
 
-def reason(error: SQLAlchemyError) -> str:
+def reason(error: Exception) -> str:
     """What the database said, in one line, without the statement and its values."""
     said = error.orig if isinstance(error, DBAPIError) else error
     return " ".join(str(said).split())
@@ -119,9 +119,11 @@ def reason(error: SQLAlchemyError) -> str:
 
 @contextmanager
 def available(url: URL) -> Iterator[None]:
-    """Turn a database's failure into UnavailableError."""
+    """Turn a failure into UnavailableError, and text that a database refuses into RequestError."""
     try:
         yield
+    except (DataError, UnicodeError) as error:
+        raise RequestError(f"the log can't hold this: {reason(error)}") from error
     except SQLAlchemyError as error:
         raise UnavailableError(f"the log at {_shown(url)} fails: {reason(error)}") from error
 

@@ -67,8 +67,12 @@ def tag_rows(parent: str, key: int, metadata: Mapping[str, Any]) -> list[dict[st
     return [
         {parent: key, "name": name, "value": value}
         for name, value in metadata.items()
-        if isinstance(value, str) and len(value) <= MAX_TAG and len(name) <= MAX_TAG
+        if isinstance(value, str) and _fits(name) and _fits(value)
     ]
+
+
+def _fits(text: str) -> bool:
+    return len(text) <= MAX_TAG and "\0" not in text
 
 
 def parse_trajectory(row: RowMapping) -> Trajectory:

@@ -161,7 +161,7 @@ def _attempt(db: Connection, work: Work[Any]) -> _Result:
 def _classified(error: Exception) -> Exception:
     if isinstance(error, IntegrityError):
         return ConflictError(f"the log has this already: {reason(error)}")
-    if isinstance(error, DataError):
+    if isinstance(error, (DataError, UnicodeError)):
         return RequestError(f"the log can't hold this: {reason(error)}")
     if isinstance(error, SQLAlchemyError):
         return UnavailableError(f"the log fails: {reason(error)}")
