@@ -19,12 +19,12 @@ SOURCES := core server finetune tools environments clients
 # A folder's time changes when a file is added to it: then the package is installed again.
 FOLDERS := $(shell find $(SOURCES) -type d -not -name __pycache__)
 
-.PHONY: help install serve check test test-slow bench-env lock clean
+.PHONY: help install serve check test test-slow bench-env bench-tools lock clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
-install: $(VENV)/.model build/.installed  ## set everything up: Debian packages, environment, default model
+install: $(VENV)/.model $(VENV)/.graph build/.installed  ## set everything up: Debian packages, environment, default model
 
 serve: install  ## set up, then serve MODEL=smollm2-135m on PORT=8000; more flags in ARGS="…"
 	@exec $(VENV)/bin/agentlm-serve --model $(MODEL) --port $(PORT) $(ARGS)
@@ -46,6 +46,9 @@ test-slow: install $(VENV)/.debian-test  ## the slow tests
 
 bench-env: install  ## what the environments cost without a model
 	$(VENV)/bin/python -m agentlm.environments.bench $(ARGS)
+
+bench-tools: install  ## what a call of each tool costs
+	$(VENV)/bin/python tests/bench/bench_tools.py --graph ~/.local/share/agentlm/graph $(ARGS)
 
 lock: $(VENV)/bin/python  ## resolve pyproject.toml anew into deploy/lock/cpu.txt and gpu.txt
 	@for kind in cpu gpu; do \
@@ -87,4 +90,8 @@ build/.installed: pyproject.toml $(FOLDERS) $(VENV)/.packages
 
 $(VENV)/.model: | build/.installed
 	@$(VENV)/bin/agentlm models pull smollm2-135m
+	@touch $@
+
+$(VENV)/.graph: | build/.installed $(VENV)/.debian-serve
+	@$(VENV)/bin/python -m agentlm.tools.graph.build
 	@touch $@

@@ -12,6 +12,12 @@ from agentlm.settings import Settings
 MEBIBYTE = 1024 * 1024
 
 
+def usual_data_dir() -> Path:
+    """The data directory if no other is given."""
+    default: Path = Settings.model_fields["data_dir"].default
+    return default.expanduser()
+
+
 class ToolSettings(Settings):
     """Limits and sources of the server's own tools. A command's settings class can inherit it."""
 
@@ -87,7 +93,8 @@ class ToolSettings(Settings):
 
     graph: Path | None = None
     """Directory of the knowledge graph (`python -m agentlm.tools.graph.build`); the default is
-    one of WordNet and GeoNames in the data directory."""
+    `graph` in the data directory, or else in the usual data directory, where `make install` builds
+    one of WordNet and GeoNames."""
     graph_shown: int = Field(default=5, ge=0)
     """How many entities of a variable its observation names; 0 shows types only, as AgentBench."""
     graph_rows: int = Field(default=50, ge=1)
@@ -95,7 +102,8 @@ class ToolSettings(Settings):
 
     def graph_dir(self) -> Path:
         """Where the knowledge graph is."""
-        return self.graph or self.data_dir / "graph"
+        own, shared = self.data_dir / "graph", usual_data_dir() / "graph"
+        return self.graph or (shared if shared.exists() and not own.exists() else own)
 
     def sandboxes_dir(self) -> Path:
         """Where the work directories of trajectories are."""

@@ -153,10 +153,23 @@ async def test_types_alone_are_shown_if_the_operator_wants(
 
 
 async def test_without_a_graph_the_operator_is_told_how_to_make_one(
-    make_settings: MakeSettings,
+    make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(OperatorError, match=r"agentlm\.tools\.graph\.build"):
         await Toolbox.open(make_settings(), ("knowledge_graph",))
+
+
+def test_a_data_directory_without_a_graph_uses_the_usual_one(
+    make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    own, shared = tmp_path / "graph", tmp_path / "home/.local/share/agentlm/graph"
+    assert make_settings().graph_dir() == own
+    shared.mkdir(parents=True)
+    assert make_settings().graph_dir() == shared
+    own.mkdir()
+    assert make_settings().graph_dir() == own
 
 
 @pytest.mark.parametrize(

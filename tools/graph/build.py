@@ -27,7 +27,7 @@ import pyoxigraph
 from agentlm.errors import OperatorError
 from agentlm.tools.graph import edges, geonames, wordnet
 from agentlm.tools.graph.names import LABELS, PREFIXES
-from agentlm.tools.settings import ToolSettings
+from agentlm.tools.settings import usual_data_dir
 
 _LABEL_SCHEMA = """
     CREATE TABLE label (id INTEGER PRIMARY KEY, text TEXT COLLATE NOCASE, iri TEXT,
@@ -93,10 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Build the knowledge graph.")
     parser.add_argument("files", nargs="*", type=Path, help="default: WordNet and GeoNames")
     parser.add_argument("--graph", type=Path, help="directory to build it in")
-    parser.add_argument("--data-dir", type=Path, help="data directory of the server")
+    parser.add_argument("--data-dir", type=Path, help="data directory to build it for")
     options = parser.parse_args(argv)
-    given = {"data_dir": options.data_dir} if options.data_dir else {}
-    directory = options.graph or ToolSettings(**given).graph_dir()
+    directory = options.graph or (options.data_dir or usual_data_dir()) / "graph"
     try:
         sources = [_file_source(path) for path in options.files] or default_sources()
         description = build(directory, sources)
