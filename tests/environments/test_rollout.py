@@ -11,6 +11,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from agentlm.environments.db.environment import DbEnvironment
+from agentlm.environments.demonstration import demonstration
 from agentlm.environments.error_classes import Exchange, babbles, classify, complaint
 from agentlm.environments.model_player import Decoding, connected
 from agentlm.environments.play import play
@@ -184,3 +185,10 @@ def test_repetition_is_three_equal_calls_running_or_one_phrase_over_and_over() -
     assert classify([Exchange(call=c) for c in (call, call, other, call, call)]) == ()
     assert babbles("so I look at the table once more and " * 7)
     assert not babbles("I look at the table and count its rows by their home port")
+
+
+async def test_the_one_shot_prompt_is_a_solved_training_task_as_a_conversation() -> None:
+    messages = await demonstration(ENVIRONMENT, seed=0)
+    assert [m.role for m in messages[:3]] == ["user", "assistant", "tool"]
+    assert messages[1].tool_calls[0].id == messages[2].tool_call_id
+    assert "Final Answer: [" in messages[-1].content
