@@ -16,7 +16,7 @@ from agentlm.finetune.jobs import Job, JobRequest
 from agentlm.registry import Registry
 from finetune_logs import ANSWER, CALL, conversation, registered, renderer, trajectory, write_log
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 QUICK = {"max_steps": 8, "batch_size": 1, "save_every": 2, "lr": 0.01}
 
@@ -54,7 +54,7 @@ def start(job: Job) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_until(true: Callable[[], bool], deadline_s: float = 90) -> None:
+def wait_until(true: Callable[[], bool], deadline_s: float = 240) -> None:
     end = time.monotonic() + deadline_s
     while not true():
         assert time.monotonic() < end

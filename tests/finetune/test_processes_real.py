@@ -13,7 +13,7 @@ import pytest
 
 from finetune_logs import ANSWER, CALL, conversation, registered, renderer, trajectory, write_log
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 WORDS = ("apples", "berries", "cherries", "damsons", "elderberries", "figs")
 

@@ -16,7 +16,7 @@ from agentlm.registry import Registry
 from agentlm.store import Store
 from finetune_logs import ANSWER, CALL, conversation, registered, renderer, trajectory, write_log
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 Metrics = list[dict[str, float]]
 
