@@ -15,6 +15,7 @@ import os
 import uuid
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -283,8 +284,7 @@ async def _launch(args: AsyncEngineArgs) -> AsyncLLM:
         raise OperatorError(f"vLLM can't serve {args.model}: {_line(error)}") from error
     # It ends when the engine dies, which `_answer` watches.
     llm._run_output_handler()
-    manager = llm.engine_core.resources.engine_manager
-    cores = [process.pid for process in getattr(manager, "processes", ())]
+    cores = [process.pid for process in _cores(llm)]
     if cores and args.nnodes == 1:
         await _answer(llm, llm.collective_rpc("live_with", args=(os.getpid(), cores)))
     return llm
@@ -303,7 +303,19 @@ def _start_processes(args: AsyncEngineArgs) -> AsyncLLM:
 async def _stop(llm: AsyncLLM) -> None:
     # It would report its end as the engine's death.
     llm.output_handler.cancel()
-    await asyncio.to_thread(llm.shutdown, SHUTDOWN_S)
+    await asyncio.to_thread(_stop_processes, llm)
+
+
+def _stop_processes(llm: AsyncLLM) -> None:
+    cores = _cores(llm)
+    llm.shutdown(SHUTDOWN_S)
+    for process in cores:
+        process.join()
+
+
+def _cores(llm: AsyncLLM) -> list[BaseProcess]:
+    """The engine's own processes here; none where Ray started them."""
+    return list(getattr(llm.engine_core.resources.engine_manager, "processes", ()))
 
 
 async def _answer(llm: AsyncLLM, call: Coroutine[Any, Any, object]) -> None:
