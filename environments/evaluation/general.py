@@ -130,11 +130,19 @@ class Probe:
         )
 
     async def _each(self, cases: Sequence[C], judge: Callable[[C], Awaitable[R]]) -> list[R]:
+        """The first alone: what a server does not offer is known after one question."""
+
         async def one(case: C) -> R:
             async with self._slots:
                 return await judge(case)
 
-        return await asyncio.gather(*map(one, cases))
+        first = [await one(case) for case in cases[:1]]
+        try:
+            async with asyncio.TaskGroup() as group:
+                others = [group.create_task(one(case)) for case in cases[1:]]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return first + [other.result() for other in others]
 
     async def _chooses(self, case: Case, *, per_char: bool) -> bool:
         scores = []
