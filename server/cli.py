@@ -63,7 +63,7 @@ async def _serve(
     base = served_from(files, settings.served_model_name)
     store = await asyncio.to_thread(Store.open, settings.log_url())
     check_strangers_need_a_key(settings, store)
-    toolbox = await Toolbox.open(settings)
+    toolbox = await Toolbox.open(settings, audit=store.audit.add)
     console.print(f"[bold]2/3[/] tools {', '.join(toolbox.families())}; log {settings.log_url()}")
     console.print("[bold]3/3[/] engine; the first start takes about a minute")
     engine = await VLLMEngine.start(

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from agentlm.agent import Observation, Tool, ToolContext, ToolError
 from agentlm.messages import ToolCall, ToolSpec
+from agentlm.store.audit import Ending
 from agentlm.tools.approvals import Approvals, OnPending
-from agentlm.tools.audit import Audit, AuditRecord, Ending, digest
+from agentlm.tools.audit import Audit, AuditRecord, digest
 from agentlm.tools.observation import shorten
 from agentlm.tools.policy import Verdict
 from agentlm.tools.schema import arguments_of, spec_of

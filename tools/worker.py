@@ -64,17 +64,17 @@ class WorkerPool:
 
     def __init__(self, count: int, module: str, *arguments: str) -> None:
         self._workers = [Worker(module, *arguments) for _ in range(count)]
-        self._free: asyncio.LifoQueue[Worker] = asyncio.LifoQueue()
-        for worker in self._workers:
-            self._free.put_nowait(worker)
+        self._free = list(self._workers)
+        self._turns = asyncio.Semaphore(count)  # whoever waits longest is next
 
     async def ask(self, question: bytes, timeout_s: float) -> bytes:
         """The answer of the first that is free; the one that was last, if it is. See `Worker`."""
-        worker = await self._free.get()
-        try:
-            return await worker.ask(question, timeout_s)
-        finally:
-            self._free.put_nowait(worker)
+        async with self._turns:
+            worker = self._free.pop()
+            try:
+                return await worker.ask(question, timeout_s)
+            finally:
+                self._free.append(worker)
 
     async def close(self) -> None:
         """End them all."""

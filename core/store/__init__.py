@@ -1,5 +1,6 @@
 """Where trajectories are kept: SQLite or PostgreSQL, append-only, durable when a write returns."""
 
+from agentlm.store.audit import AuditRecord
 from agentlm.store.completions import Completion
 from agentlm.store.contract import (
     EVERYTHING,
@@ -19,6 +20,7 @@ __all__ = [
     "EVERYTHING",
     "Answer",
     "ApiKey",
+    "AuditRecord",
     "Completion",
     "Continuation",
     "Entry",

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 
 from agentlm.store import changes, headers, queries
 from agentlm.store.append import append, call_key
+from agentlm.store.audit import AuditTrail
 from agentlm.store.completions import Completions
 from agentlm.store.contract import (
     EVERYTHING,
@@ -45,6 +46,7 @@ class Store:
         self.completions = Completions(self._writer, self._reading)
         self.keys = Keys(self._writer, self._reading)
         self.requests = Requests(self._writer)
+        self.audit = AuditTrail(self._writer, self._reading)
 
     @classmethod
     def open(cls, url: str) -> Self:

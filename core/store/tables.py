@@ -9,6 +9,7 @@
                 └─ trained         cards that were trained on it
 
     api_key, idempotency           who may ask, and what was answered already
+    audit                          tool calls, whatever becomes of the trajectory
 
 `key` is an internal integer: children refer to it, so the random public ids stand in one index.
 JSON stands in text columns, where a NUL character is an escape: PostgreSQL has no NUL in text.
@@ -266,6 +267,19 @@ class IdempotencyRow(Row, table=True):
     body: str | None = _text(nullable=True)
 
 
+class AuditRow(Row, table=True):
+    """A call of one of the server's tools. It stays when the trajectory is deleted."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("audit_by_owner", "owner", "key"),)
+
+    key: int = _key()
+    owner: str = _text()
+    trajectory_id: str = _text()
+    body: str = _text()
+    """What was called and how it ended; no arguments, no output."""
+
+
 trajectories: Table = METADATA.tables["trajectory"]
 steps: Table = METADATA.tables["step"]
 interactions: Table = METADATA.tables["interaction"]
@@ -276,3 +290,4 @@ tags: Table = METADATA.tables["tag"]
 trainings: Table = METADATA.tables["trained"]
 api_keys: Table = METADATA.tables["api_key"]
 idempotency: Table = METADATA.tables["idempotency"]
+audits: Table = METADATA.tables["audit"]

@@ -3,6 +3,7 @@
 from agentlm.server.routes import (
     adapters,
     approvals,
+    audit,
     chat,
     completions,
     health,
@@ -22,6 +23,7 @@ ROUTERS = (
     trajectories.router,
     tokens.router,
     approvals.router,
+    audit.router,
     metrics.router,
     health.router,
 )

@@ -44,7 +44,7 @@ async def no_audit(record: AuditRecord) -> None:
     """The log's cost is measured with the log."""
 
 
-async def call(tools: Selection, trajectory: str, name: str, **arguments: str) -> None:
+async def call(tools: Selection, trajectory: str, name: str, /, **arguments: str) -> None:
     """One call that has to succeed."""
     asked = ToolCall(id="call_1", name=name, arguments=json.dumps(arguments))
     observation = await tools.call(asked, ToolContext(trajectory, "bench"))
@@ -52,7 +52,7 @@ async def call(tools: Selection, trajectory: str, name: str, **arguments: str) -
 
 
 def calling(
-    tools: Selection, trajectory: str, name: str, **arguments: str
+    tools: Selection, trajectory: str, name: str, /, **arguments: str
 ) -> Callable[[int], Awaitable[None]]:
     """The same call, as often as it is wanted."""
     return lambda _: call(tools, trajectory, name, **arguments)
@@ -125,7 +125,7 @@ async def graph(tools: Selection, repeat: int) -> None:
             row(f"`{name}`", times)
 
 
-async def together(tools: Selection, seconds: float, name: str, **arguments: str) -> None:
+async def together(tools: Selection, seconds: float, name: str, /, **arguments: str) -> None:
     """Calls a second by many runs at once."""
     end = time.perf_counter() + seconds
     counts = [0] * RUNS

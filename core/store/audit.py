@@ -1,0 +1,81 @@
+"""The audit trail: which tools were called, by whom, and how it ended.
+
+Unlike the record of a conversation it holds no text, is kept for every request, `store: false`
+included, and outlives the trajectory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Literal
+
+from pydantic import Field
+from pydantic_core import from_json
+from sqlalchemy import Connection, insert, select
+
+from agentlm.messages import Frozen
+from agentlm.store.tables import audits
+from agentlm.store.writer import Writer
+
+Ending = Literal["ok", "failed", "denied", "timeout", "cancelled", "error"]
+Reading = Callable[[], AbstractContextManager[Connection]]
+
+
+class AuditRecord(Frozen):
+    """One call of one of the server's tools."""
+
+    owner: str
+    trajectory_id: str
+    call_id: str
+    tool: str
+    """As the model named it."""
+    verdict: Ending
+    """`failed`: the model was told what was wrong; `denied`: policy, a person or the run's budget
+    kept it from running; `error`: the tool itself broke."""
+    arguments_digest: str
+    """SHA-256 of the arguments as written: equal calls can be told without keeping the text."""
+    output_chars: int = 0
+    seconds: float = 0.0
+    created: float = Field(default_factory=time.time)
+    """Unix seconds, when the call began."""
+
+
+class AuditTrail:
+    """The audit trail of a store."""
+
+    def __init__(self, writer: Writer, reading: Reading) -> None:
+        self._writer = writer
+        self._reading = reading
+
+    async def add(self, record: AuditRecord) -> None:
+        """Keep a record; durable on return."""
+        row = {
+            "owner": record.owner,
+            "trajectory_id": record.trajectory_id,
+            "body": record.model_dump_json(exclude={"owner", "trajectory_id"}),
+        }
+        await self._writer.run(lambda db: db.execute(insert(audits), row))
+
+    def page(
+        self, owner: str | None, *, limit: int = 20, after: int | None = None
+    ) -> tuple[list[tuple[int, AuditRecord]], bool]:
+        """Numbered records, newest first, and whether there are more; `after`: the last seen."""
+        query = select(audits).order_by(audits.c.key.desc()).limit(limit + 1)
+        if owner is not None:
+            query = query.where(audits.c.owner == owner)
+        if after is not None:
+            query = query.where(audits.c.key < after)
+        with self._reading() as db:
+            rows = db.execute(query).all()
+        found = [
+            (
+                row.key,
+                AuditRecord(
+                    owner=row.owner, trajectory_id=row.trajectory_id, **from_json(row.body)
+                ),
+            )
+            for row in rows[:limit]
+        ]
+        return found, len(rows) > limit

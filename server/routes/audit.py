@@ -1,0 +1,27 @@
+"""`/v1/audit`: which tools were called, by whom, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from agentlm.server.state import OwnerScope, State
+
+router = APIRouter(prefix="/v1/audit")
+
+
+@router.get("")
+async def list_audit(
+    state: State,
+    owner: OwnerScope,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+    after: int | None = None,
+) -> dict[str, Any]:
+    """Calls of tools, newest first; `after` is the id that the last page ended with."""
+    found, has_more = await asyncio.to_thread(
+        state.store.audit.page, owner, limit=limit, after=after
+    )
+    data = [{"id": number, **record.model_dump()} for number, record in found]
+    return {"object": "list", "data": data, "has_more": has_more}
