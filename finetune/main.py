@@ -15,6 +15,7 @@ from functools import partial
 from rich.console import Console
 
 from agentlm.cards import ModelCard
+from agentlm.errors import OperatorError
 from agentlm.finetune.card import successor_card
 from agentlm.finetune.gate import Verdict, judge, measure
 from agentlm.finetune.mixture import Plan
@@ -79,7 +80,10 @@ def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
     shutil.rmtree(run.checkpoints, ignore_errors=True)
     tell(f"{card.name} is registered: {run.directory}")
     if settings.publish:
-        answer = publish(settings.publish, settings.api_key, card.name)
+        try:
+            answer = publish(settings.publish, settings.api_key, card.name)
+        except OperatorError as error:
+            raise OperatorError(f"{card.name} is registered, but not served: {error}") from error
         tell(f"{settings.publish} serves {card.name}; it says: {answer!r}")
     return card
 

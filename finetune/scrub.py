@@ -15,6 +15,7 @@ from typing import Any, Literal
 from agentlm.trajectory import Origin, Step, Trajectory
 
 Scrubbing = Literal["none", "secrets", "personal"]
+"""`personal` data goes beside secrets."""
 
 _PEM = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
@@ -36,6 +37,8 @@ _SHORTEST = 6
 
 def scrub(trajectory: Trajectory, scrubbing: Scrubbing) -> tuple[Trajectory, list[str]]:
     """The trajectory without secrets, and the kinds that were found; itself if there were none."""
+    if scrubbing == "none":
+        return trajectory, []
     found: list[str] = []
     texts = [scrub_text(step.text, scrubbing, found.append) for step in trajectory.steps]
     if not found:
@@ -46,8 +49,6 @@ def scrub(trajectory: Trajectory, scrubbing: Scrubbing) -> tuple[Trajectory, lis
 
 def scrub_text(text: str, scrubbing: Scrubbing, found: Callable[[str], None]) -> str:
     """The text with a word for its kind in place of each secret; tells `found` the kinds."""
-    if scrubbing == "none":
-        return text
     for kind, value in _secrets(text):
         if value in text:
             text = text.replace(value, "[SECRET]")
@@ -71,9 +72,10 @@ def _secrets(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _suspicious(text: str) -> bool:
+    if max(map(len, text.split()), default=0) >= _LONG or "://" in text:
+        return True
     lower = text.lower()
-    named = ("=" in text or ":" in text) and any(word in lower for word in _WORDS)
-    return named or "://" in text or max(map(len, text.split()), default=0) >= _LONG
+    return ("=" in text or ":" in text) and any(word in lower for word in _WORDS)
 
 
 @lru_cache(maxsize=1 << 14)

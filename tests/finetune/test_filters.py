@@ -14,6 +14,7 @@ from agentlm.messages import ToolSpec
 from agentlm.render import Renderer
 from agentlm.trajectory import Outcome, Trajectory
 from finetune_logs import ANSWER, CALL, conversation, renderer, trajectory
+from tiny import CORPUS
 
 TASK = "How many programs in /usr/bin start with z?"
 BASH = ToolSpec(name="bash", description="Run it.", parameters={"type": "object"}, owner="server")
@@ -75,7 +76,7 @@ def test_evaluation_tasks_and_low_rewards_are_left_out(by: Renderer) -> None:
 
 def test_near_duplicates_are_kept_once(by: Renderer) -> None:
     judge = NearDuplicates()
-    long = "It counts the programs of the directory by their first letter, one after another. " * 3
+    long = " ".join(CORPUS[0].split()[:300])
     first = played(by, CALL, f"Thought: {long}\nFinal Answer: 12 programs start with z.")
     again = played(by, CALL, f"Thought: {long}\nFinal Answer: 13 programs start with z.")
     other = played(by, CALL, ANSWER, task="Which capital has the most people?")
