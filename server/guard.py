@@ -1,8 +1,8 @@
 """What stands before every route: who asks, from where, and in which form.
 
 Plain ASGI, so that it costs a stream nothing. A web page that a user happens to visit must not be
-able to drive a local bash: so `Host` must name this machine, and a body must call itself JSON,
-which a page can't send elsewhere without asking first.
+able to drive a local bash: so `Host` must name this machine, and what is posted must call itself
+JSON, which a page can't send elsewhere without asking first. (It has to ask for a PUT of anything.)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from agentlm.server.settings import ServeSettings
 
 _OPEN = {"/health"}
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-_WITH_BODY = {"POST", "PUT", "PATCH"}
+_WITH_JSON = {"POST", "PATCH"}
 
 
 class Guard:
@@ -61,7 +61,7 @@ class Guard:
     def _refuse(self, scope: Scope, headers: Mapping[str, str]) -> JSONResponse | None:
         if self._hosts is not None and _host(headers.get("host", "")) not in self._hosts:
             return _refusal(403, "this server only answers to requests for this machine's own name")
-        if scope["method"] not in _WITH_BODY:
+        if scope["method"] not in _WITH_JSON:
             return None
         kind = headers.get("content-type", "").split(";")[0].strip().lower()
         if kind != "application/json" and headers.get("content-length", "0") != "0":

@@ -122,6 +122,8 @@ async def running(
     store = Store.open(settings.log_url())
     bash = Bash()
     toolbox = Toolbox(settings, _no_audit, {"bash": (bash,)})
+    if settings.tools is not None:
+        toolbox = await Toolbox.open(settings, audit=store.audit.add)
     app = create_app(settings, engine, served, store=store, toolbox=toolbox)
     async with _listening(app) as url:
         key = options.get("api_key") or "none"

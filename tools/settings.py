@@ -61,6 +61,8 @@ class ToolSettings(Settings):
     """Size of one trajectory's work directory, in MiB; what was written beyond it is removed."""
     bash_files: int = Field(default=20_000, ge=1)
     """Files and directories in one trajectory's work directory."""
+    bash_keep_h: float = Field(default=168.0, gt=0)
+    """Hours that a trajectory's work directory is kept after its last command or upload."""
 
     bash_writable: tuple[str, ...] = ()
     """Further directories that commands may write: empty at first, gone with the shell."""

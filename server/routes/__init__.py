@@ -12,6 +12,7 @@ from agentlm.server.routes import (
     stored,
     tokens,
     trajectories,
+    workspace,
 )
 
 ROUTERS = (
@@ -21,6 +22,7 @@ ROUTERS = (
     models.router,
     adapters.router,
     trajectories.router,
+    workspace.router,
     tokens.router,
     approvals.router,
     audit.router,

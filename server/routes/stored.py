@@ -12,6 +12,7 @@ from agentlm.errors import NotFoundError
 from agentlm.messages import Message
 from agentlm.server.body import read_model
 from agentlm.server.openai_format import finished_choice, tool_call, usage
+from agentlm.server.routes.trajectories import release
 from agentlm.server.state import OwnerScope, State
 from agentlm.store import Completion
 
@@ -96,8 +97,12 @@ async def update_completion(
 @router.delete("/{completion_id}")
 async def delete_completion(completion_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
     """Delete a stored completion, and with it what no later one needs."""
+    found = await _find(completion_id, state, owner)
     if not await state.store.completions.delete(completion_id, owner):
         raise _missing(completion_id)
+    for trajectory_id in {choice.trajectory_id for choice in found.choices}:
+        if await asyncio.to_thread(state.store.get, trajectory_id, None) is None:
+            await release(trajectory_id, state)
     return {"id": completion_id, "object": "chat.completion.deleted", "deleted": True}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -58,7 +59,19 @@ async def list_trajectories(
 @router.get("/{trajectory_id}")
 async def get_trajectory(trajectory_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
     """One whole trajectory, by its own id or by that of a completion in it."""
-    return (await _find(trajectory_id, state, owner)).model_dump(mode="json")
+    return (await find_trajectory(trajectory_id, state, owner)).model_dump(mode="json")
+
+
+@router.delete("/{trajectory_id}")
+async def delete_trajectory(trajectory_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
+    """Delete a trajectory, all that hangs on it, and what its tools kept: shell, files, variables.
+
+    Forks of it stay.
+    """
+    if not await state.store.delete(trajectory_id, owner):
+        raise missing(trajectory_id)
+    await release(trajectory_id, state)
+    return {"id": trajectory_id, "object": "trajectory.deleted", "deleted": True}
 
 
 @router.post("/{trajectory_id}/feedback")
@@ -69,7 +82,7 @@ async def add_feedback(
     body = await read_model(FeedbackRequest, request, _MAX_BYTES)
     if body.value is None and body.comment is None:
         raise RequestError("feedback needs a value or a comment", param="value")
-    trajectory = await _find(trajectory_id, state, owner)
+    trajectory = await find_trajectory(trajectory_id, state, owner)
     by_completion = trajectory_id if trajectory_id != trajectory.id else None
     completion_id = body.completion_id or by_completion
     known = {interaction.completion_id for interaction in trajectory.interactions}
@@ -111,7 +124,8 @@ async def score_trajectory(
     }
 
 
-async def _find(identity: str, state: ServerState, owner: str | None) -> Trajectory:
+async def find_trajectory(identity: str, state: ServerState, owner: str | None) -> Trajectory:
+    """By its own id or that of a completion in it. Raises NotFoundError."""
     store = state.store
     if identity.startswith(("chatcmpl-", "cmpl-")):
         interactions = await asyncio.to_thread(store.by_completion, identity, owner)
@@ -119,5 +133,16 @@ async def _find(identity: str, state: ServerState, owner: str | None) -> Traject
             identity = interactions[0].trajectory_id
     trajectory = await asyncio.to_thread(store.get, identity, owner)
     if trajectory is None:
-        raise NotFoundError(f"no trajectory {identity!r}", param="trajectory_id")
+        raise missing(identity)
     return trajectory
+
+
+async def release(trajectory_id: str, state: ServerState) -> None:
+    """Drop what tools keep for a trajectory that is deleted."""
+    with suppress(ValueError):  # imported, under a name that no tool was ever called with
+        await state.chat.toolbox.release(trajectory_id)
+
+
+def missing(trajectory_id: str) -> NotFoundError:
+    """There is none, or it is another's."""
+    return NotFoundError(f"no trajectory {trajectory_id!r}", param="trajectory_id")

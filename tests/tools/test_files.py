@@ -1,4 +1,5 @@
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from agentlm.errors import NotFoundError, RequestError
 from agentlm.tools.bash import Bash, BashArgs
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.shell.files import WorkspaceFiles
+from agentlm.tools.shell.pool import Shells
 from agentlm.tools.shell.workspace import excess_of, trim
 
 MakeSettings = Callable[..., ToolSettings]
@@ -70,6 +72,16 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(files: WorkspaceFiles) 
     with pytest.raises(RequestError, match="are left"):
         files.put("big", bytes(2 << 20))
     assert files.list() == []
+
+
+async def test_files_that_nobody_used_for_long_are_removed(make_settings: MakeSettings) -> None:
+    settings = make_settings(bash_keep_h=1)
+    old, new = (settings.sandboxes_dir() / name for name in ("traj_old", "traj_new"))
+    for directory in (old, new):
+        WorkspaceFiles(directory / "workspace", settings).put("x", b"x")
+    os.utime(old, (0, time.time() - 7200))
+    await Shells(settings).tidy()
+    assert list(settings.sandboxes_dir().iterdir()) == [new]
 
 
 def test_a_directory_nested_without_end_counts_as_too_much_and_is_removed(tmp_path: Path) -> None:

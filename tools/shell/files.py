@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import BinaryIO, Self
 
 from agentlm.errors import NotFoundError, RequestError
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
@@ -27,42 +29,50 @@ class WorkspaceFiles:
 
     def list(self) -> list[Entry]:
         """Every regular file. Raises RequestError if there is too much to be looked through."""
-        try:
-            return sorted(
-                (entry for entry in entries(self.workspace) if entry.is_file),
-                key=lambda entry: entry.path,
-            )
-        except TooDeep as error:
-            raise RequestError("the work directory is nested too deeply to be listed") from error
+        found = (entry for entry in self._entries() if entry.is_file)
+        return sorted(found, key=lambda entry: entry.path)
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file, directories included. RequestError if it does not fit or can't be there."""
-        limit = self.settings.bash_disk_mb * MEBIBYTE
-        prepare_workspace(self.workspace, self.settings)
-        used = sum(entry.size_bytes for entry in entries(self.workspace))
-        if used + len(content) > limit:
-            raise RequestError(
-                f"{name} has {len(content)} bytes; {max(0, limit - used)} are left", param="files"
-            )
-        with self._parent(name, create=True) as (directory, leaf):
-            with suppress(FileNotFoundError):
-                os.unlink(leaf, dir_fd=directory)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            fd = os.open(leaf, flags, 0o644, dir_fd=directory)
-            with os.fdopen(fd, "wb") as file:
-                self._own(fd)
-                file.write(content)
+        with self.receive(name) as incoming:
+            incoming.write(content)
+            incoming.keep()
 
-    @contextmanager
-    def open(self, name: str) -> Iterator[BinaryIO]:
+    def receive(self, name: str) -> Incoming:
+        """A file that comes in parts. Raises RequestError if there is no room for one."""
+        _parts(name)
+        prepare_workspace(self.workspace, self.settings)
+        present = list(self._entries())
+        if len(present) >= self.settings.bash_files:
+            raise RequestError(f"there are {len(present)} files already", param="name")
+        used = sum(entry.size_bytes for entry in present)
+        return Incoming(self, name, self.settings.bash_disk_mb * MEBIBYTE - used)
+
+    def open(self, name: str) -> BinaryIO:
         """A regular file, to be read. Raises NotFoundError if there is none of that name."""
         with self._parent(name, create=False) as (directory, leaf):
             # without O_NONBLOCK, a pipe that nobody writes to would hold us for ever
             fd = os.open(leaf, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-        with os.fdopen(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise NotFoundError(f"{name} is not a file", param="name")
-            yield file
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return os.fdopen(fd, "rb")
+        os.close(fd)
+        raise NotFoundError(f"{name} is not a file", param="name")
+
+    def move_in(self, path: str, name: str) -> None:
+        """Give a file of ours a name in the work directory, in place of what has it now."""
+        with self._parent(name, create=True) as (directory, leaf):
+            os.rename(path, leaf, dst_dir_fd=directory)
+
+    def own(self, fd: int) -> None:
+        """Let commands change what we made."""
+        if os.geteuid() == 0 and self.settings.bash_sandbox != "unsafe":
+            os.fchown(fd, self.settings.bash_uid, self.settings.bash_uid)
+
+    def _entries(self) -> Iterator[Entry]:
+        try:
+            yield from entries(self.workspace)
+        except TooDeep as error:
+            raise RequestError("the work directory is nested too deeply to be listed") from error
 
     @contextmanager
     def _parent(self, name: str, *, create: bool) -> Iterator[tuple[int, str]]:
@@ -88,12 +98,52 @@ class WorkspaceFiles:
         with suppress(FileExistsError):
             os.mkdir(name, 0o755, dir_fd=parent)
             fd = os.open(name, _DIRECTORY, dir_fd=parent)
-            self._own(fd)
+            self.own(fd)
             os.close(fd)
 
-    def _own(self, fd: int) -> None:
-        if os.geteuid() == 0 and self.settings.bash_sandbox != "unsafe":
-            os.fchown(fd, self.settings.bash_uid, self.settings.bash_uid)
+
+class Incoming:
+    """A file on its way in. Under its name it is there when it is whole, or not at all."""
+
+    def __init__(self, files: WorkspaceFiles, name: str, room_bytes: int) -> None:
+        self._files = files
+        self._name = name
+        self._left = self._room = max(0, room_bytes)
+        fd, self._path = tempfile.mkstemp(dir=files.workspace.parent, prefix="incoming-")
+        os.fchmod(fd, 0o644)
+        files.own(fd)
+        self._file = os.fdopen(fd, "wb")
+
+    @property
+    def written(self) -> int:
+        """Bytes that have come."""
+        return self._room - self._left
+
+    def write(self, data: bytes) -> None:
+        """Take the next part. Raises RequestError if the work directory can't hold it."""
+        self._left -= len(data)
+        if self._left < 0:
+            raise RequestError(
+                f"{self._name} is too large: {self._room} bytes are left", param="name"
+            )
+        self._file.write(data)
+
+    def keep(self) -> None:
+        """It is whole. Raises RequestError if it can't have its name."""
+        self._file.flush()
+        self._files.move_in(self._path, self._name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        Path(self._path).unlink(missing_ok=True)
 
 
 def _parts(name: str) -> list[str]:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import re
+import time
 import uuid
 from collections import OrderedDict
 from pathlib import Path
@@ -17,6 +18,7 @@ from agentlm.tools.shell.shell import ShellError
 _log = logging.getLogger(__name__)
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _SPARE = ".spare-"
+_TIDY_PERIOD_S = 3600.0
 
 
 class Shells:
@@ -27,6 +29,7 @@ class Shells:
         self._used: OrderedDict[str, Sandbox] = OrderedDict()
         self._spares: list[Sandbox] = []
         self._filling: asyncio.Task[None] | None = None
+        self._tidied_at = -_TIDY_PERIOD_S
         unsafe = settings.bash_sandbox == "unsafe"  # a moved directory would change its name there
         self._wanted_spares = 0 if unsafe else settings.bash_spares
         self.slots = asyncio.Semaphore(settings.bash_shells)
@@ -44,7 +47,7 @@ class Shells:
         for spare in [spare for spare in self._spares if not spare.alive]:
             await self._drop(spare)
         while len(self._spares) < count:
-            spare = self._sandbox(f"{_SPARE}{os.getpid()}-{uuid.uuid4().hex}")
+            spare = self._sandbox(_spare_name())
             self._spares.append(spare)
             await spare.warm()
 
@@ -99,6 +102,23 @@ class Shells:
             await self._fill(self._wanted_spares)
         except (ShellError, OSError) as error:
             _log.warning("no shell could be started ahead of need: %s", error)
+        if time.monotonic() - self._tidied_at >= _TIDY_PERIOD_S:
+            self._tidied_at = time.monotonic()
+            try:
+                await self.tidy()
+            except OSError as error:
+                _log.warning("work directories could not be tidied: %s", error)
+
+    async def tidy(self) -> None:
+        """Remove the work directories that nobody has used for long."""
+        sandboxes, keep_s = self._settings.sandboxes_dir(), 3600 * self._settings.bash_keep_h
+        for name in await asyncio.to_thread(_outdated, sandboxes, keep_s):
+            known = self._used.get(name)
+            if not (known and (known.alive or known.busy)):
+                self._used.pop(name, None)
+                gone = self._sandbox(name)
+                gone.move(sandboxes / _spare_name())  # at once; a conversation may begin it anew
+                await gone.remove()
 
     async def _make_room_for(self, trajectory_id: str) -> None:
         """Forget the others that have no shell; end the one of them not used for longest."""
@@ -120,6 +140,17 @@ def checked(trajectory_id: str) -> str:
     if not _SAFE_ID.fullmatch(trajectory_id):
         raise ValueError(f"not a trajectory id: {trajectory_id!r}")
     return trajectory_id
+
+
+def _spare_name() -> str:
+    return f"{_SPARE}{os.getpid()}-{uuid.uuid4().hex}"
+
+
+def _outdated(sandboxes: Path, keep_s: float) -> list[str]:
+    """Work directories that were used last before that time."""
+    oldest = time.time() - keep_s
+    found = (path for path in sandboxes.iterdir() if not path.name.startswith(_SPARE))
+    return [path.name for path in found if path.stat().st_mtime < oldest]
 
 
 def _leftovers(sandboxes: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,7 @@ class Sandbox:
         async with self._lock:
             await self._stop_minding()
             restarted = await self._ensure_shell()
+            os.utime(self._directory)  # when it was last used
             finished = await self._execute(command)
             removed = 0
             if over := await disk_excess(self.workspace, self._settings):

@@ -30,6 +30,8 @@ class Entry:
     """Relative to the work directory."""
     size_bytes: int
     """On disk for the limits; sparse files take what they take."""
+    length_bytes: int
+    """What a reader gets of a file."""
     changed_ns: int
     is_directory: bool
     is_file: bool
@@ -106,6 +108,7 @@ def _entry(directory: str, item: os.DirEntry[str]) -> Entry | None:
     return Entry(
         path=f"{directory}/{item.name}" if directory else item.name,
         size_bytes=found.st_blocks * _BLOCK_BYTES,
+        length_bytes=found.st_size,
         changed_ns=found.st_ctime_ns,
         is_directory=stat.S_ISDIR(found.st_mode),
         is_file=stat.S_ISREG(found.st_mode),

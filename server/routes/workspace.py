@@ -1,0 +1,103 @@
+"""`/v1/trajectories/{id}/files`: what bash sees in /workspace, put in and taken out.
+
+A file goes through in parts, so its size is no matter of memory. It comes back as an attachment of
+no type: what a model wrote must not be a page of this server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.requests import ClientDisconnect
+
+from agentlm.errors import NotFoundError
+from agentlm.server.callers import allowed_families
+from agentlm.server.routes.trajectories import find_trajectory, missing
+from agentlm.server.state import Caller, OwnerScope, ServerState, State
+from agentlm.store import ApiKey
+from agentlm.tools.shell.files import WorkspaceFiles
+
+router = APIRouter(prefix="/v1/trajectories/{trajectory_id}/files")
+
+_PART_BYTES = 256 * 1024
+
+
+@router.get("")
+async def list_files(
+    trajectory_id: str, state: State, caller: Caller, owner: OwnerScope
+) -> dict[str, Any]:
+    """Every regular file of the work directory, by name."""
+    files = await _files(trajectory_id, state, caller, owner)
+    found = await asyncio.to_thread(files.list)
+    data = [_described(entry.path, entry.length_bytes) for entry in found]
+    return {"object": "list", "data": data, "has_more": False}
+
+
+@router.get("/{path:path}")
+async def get_file(
+    trajectory_id: str, path: str, state: State, caller: Caller, owner: OwnerScope
+) -> StreamingResponse:
+    """One file's content, as it is now."""
+    files = await _files(trajectory_id, state, caller, owner)
+    file = await asyncio.to_thread(files.open, path)
+    name = quote(path.rpartition("/")[2])
+    headers = {
+        "content-disposition": f"attachment; filename*=UTF-8''{name}",
+        "x-content-type-options": "nosniff",
+    }
+    return StreamingResponse(_parts(file), headers=headers, media_type="application/octet-stream")
+
+
+@router.put("/{path:path}")
+async def put_file(
+    trajectory_id: str,
+    path: str,
+    request: Request,
+    state: State,
+    caller: Caller,
+    owner: OwnerScope,
+) -> Response:
+    """Put the body there under this name, directories included, in place of what was there."""
+    files = await _files(trajectory_id, state, caller, owner)
+    with await asyncio.to_thread(files.receive, path) as incoming:
+        try:
+            async for part in request.stream():
+                await asyncio.to_thread(incoming.write, part)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        await asyncio.to_thread(incoming.keep)
+    return JSONResponse(_described(path, incoming.written))
+
+
+async def _files(
+    trajectory_id: str, state: ServerState, caller: ApiKey, owner: str | None
+) -> WorkspaceFiles:
+    """The work directory of a trajectory that is the caller's. Raises NotFoundError."""
+    toolbox = state.chat.toolbox
+    if "bash" not in allowed_families(caller, toolbox.families()):
+        raise NotFoundError("there is no bash here that files could be for", param="trajectory_id")
+    trajectory = await find_trajectory(trajectory_id, state, owner)
+    try:
+        return toolbox.files(trajectory.id)
+    except ValueError:  # imported, and called as no directory can be
+        raise missing(trajectory_id) from None
+
+
+def _parts(file: BinaryIO) -> Iterator[bytes]:
+    """A file's content up to the length that it has at first: it may be growing."""
+    with file:
+        left = os.fstat(file.fileno()).st_size
+        while left > 0 and (part := file.read(min(left, _PART_BYTES))):
+            left -= len(part)
+            yield part
+
+
+def _described(path: str, length: int) -> dict[str, Any]:
+    shown = os.fsencode(path).decode(errors="replace")  # a name is bytes, and JSON is text
+    return {"object": "trajectory.file", "path": shown, "bytes": length}
