@@ -29,7 +29,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "serve": Command("agentlm.server.cli:main", "cpu", "serve a model over the OpenAI API"),
-    "models": Command("agentlm.models_cli:main", "cpu", "list, show, pull, add and remove models"),
+    "models": Command("agentlm.models_cli:main", "cpu", "list, add, promote and remove models"),
     "logs": Command("agentlm.logs.cli:main", "cpu", "look at the log, export, import, delete"),
     "keys": Command("agentlm.keys_cli:main", "cpu", "create, list and revoke API keys"),
     "approvals": Command(

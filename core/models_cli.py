@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentlm.cards import ModelCard
+from agentlm.promote import Promote, RollBack, promote, roll_back
 from agentlm.registry import Registry
 from agentlm.settings import Directory, Settings
 from agentlm.subcommands import Subcommand, dispatch
@@ -77,14 +78,16 @@ def main(argv: list[str]) -> int:
 
 
 def list_models(settings: ListModels) -> int:
-    """Print every card."""
-    cards = Registry(settings.data_dir).list()
+    """Print every card, then the aliases."""
+    registry = Registry(settings.data_dir)
+    cards = registry.list()
     if settings.print_json:
         print("\n".join(card.model_dump_json() for card in cards))
         return 0
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (card.name, card.source, card.location, card.parent or card.base or "") for card in cards
     ]
+    rows += [(alias, "alias", card, "") for alias, card in registry.aliases.list().items()]
     _print_table(("model", "source", "location", "trained from"), rows)
     return 0
 
@@ -132,6 +135,8 @@ COMMANDS = {
     "pull": Subcommand(PullModel, pull_model),
     "add": Subcommand(AddModel, add_model),
     "remove": Subcommand(RemoveModel, remove_model),
+    "promote": Subcommand(Promote, promote),
+    "rollback": Subcommand(RollBack, roll_back),
 }
 
 

@@ -1,8 +1,8 @@
 """The registry: model cards under a data directory, and where the files of their models are.
 
-A name means, in this order: a built-in card, a registered one, a local directory with a model in
-it, any id on the hub (`org/name`). Cards are JSON files; nothing is kept in memory, so every
-process sees what another has just registered.
+A name means, in this order: a built-in card, a registered one, the card that an alias points to, a
+local directory with a model in it, any id on the hub (`org/name`). Cards are JSON files; nothing is
+kept in memory, so every process sees what another has just registered.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agentlm import hub, weights
+from agentlm.aliases import Aliases
 from agentlm.cards import BUILT_IN, ModelCard
 from agentlm.digests import FileDigests, combined
 from agentlm.errors import ConflictError, NotFoundError, OperatorError, RequestError
@@ -30,7 +31,10 @@ from agentlm.render import tokenizer_digest
 
 __all__ = ["BUILT_IN", "ModelCard", "ModelFiles", "Registry", "card_template"]
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+ALIAS = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$"
+_WORD = ALIAS.strip("^$")
+NAME = re.compile(rf"{_WORD}|ft:{_WORD}::[A-Za-z0-9._-]{{0,64}}:[a-z0-9]{{6,32}}")
+"""A word, or what OpenAI's API calls a fine-tuned model: `ft:base::suffix:id`. Never a path."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -54,6 +58,7 @@ class Registry:
         self._models = data_dir / "models"
         self._cards = self._models / "cards"
         self._digests = FileDigests(self._models / "digests.json")
+        self.aliases = Aliases(data_dir)
 
     def get(self, name: str) -> ModelCard:
         """The card that a name means. Raises NotFoundError, naming the nearest known ones."""
@@ -61,6 +66,8 @@ class Registry:
             return BUILT_IN[name]
         if NAME.fullmatch(name) and self._path(name).is_file():
             return self._load(self._path(name))
+        if re.fullmatch(ALIAS, name) and (card := self.aliases.card(name)) not in (None, name):
+            return self.get(card)
         directory = Path(name).expanduser()
         if (directory / "config.json").is_file():
             directory = directory.resolve()
@@ -92,6 +99,8 @@ class Registry:
             )
         if card.name in BUILT_IN:
             raise ConflictError(f"{card.name} is built in", param="model")
+        if card.name in self.aliases.list():
+            raise ConflictError(f"{card.name} is an alias", param="model")
         if card.source == "local" or card.adapter:
             card = self.resolve(card).card
         try:
@@ -108,7 +117,8 @@ class Registry:
     def remove(self, name: str) -> None:
         """Forget a registered card; its files stay.
 
-        Raises ConflictError if it is built in or the base of another, NotFoundError if unknown.
+        Raises ConflictError if it is built in, the base of another, or has an alias; NotFoundError
+        if unknown.
         """
         if name in BUILT_IN:
             raise ConflictError(f"{name} is built in", param="model")
@@ -117,6 +127,8 @@ class Registry:
         dependents = [card.name for card in self.list() if card.base == name]
         if dependents:
             raise ConflictError(f"{name} is the base of {', '.join(dependents)}", param="model")
+        if named := [alias for alias, card in self.aliases.list().items() if card == name]:
+            raise ConflictError(f"{', '.join(named)} points to {name}", param="model")
         self._path(name).unlink()
 
     def resolve(self, card: ModelCard) -> ModelFiles:

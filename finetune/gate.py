@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 
+from agentlm.aliases import Verdict
 from agentlm.errors import OperatorError
-from agentlm.messages import Frozen
 from agentlm.settings import Settings
 
 
@@ -36,18 +36,6 @@ class GateRule(Settings):
     """The mean difference over all families must be above this."""
     gate_decoding: str = "unconstrained"
     """How the answers that count were decoded."""
-
-
-class Verdict(Frozen):
-    """Whether a candidate passed, and why not."""
-
-    candidate: str
-    incumbent: str
-    passed: bool
-    gain: float
-    """Mean difference of success over the families."""
-    reasons: tuple[str, ...]
-    """What failed; empty if it passed."""
 
 
 def measure(

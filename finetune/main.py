@@ -14,19 +14,20 @@ from functools import partial
 
 from rich.console import Console
 
+from agentlm.aliases import Verdict
 from agentlm.cards import ModelCard
 from agentlm.errors import OperatorError
 from agentlm.finetune.card import successor_card
-from agentlm.finetune.gate import Verdict, judge, measure
+from agentlm.finetune.gate import judge, measure
 from agentlm.finetune.mixture import Plan
 from agentlm.finetune.prepare import Prepared, prepare
 from agentlm.finetune.progress import Progress, TrainingProgress
-from agentlm.finetune.publish import check_server, publish
 from agentlm.finetune.recipes import with_shipped_recipe
 from agentlm.finetune.report import write_report
 from agentlm.finetune.run import Run
 from agentlm.finetune.sample import marked
 from agentlm.finetune.settings import FinetuneSettings
+from agentlm.publish import check_server, publish
 from agentlm.registry import Registry
 from agentlm.settings import parse
 from agentlm.store import Store
