@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import sys
@@ -13,14 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from agentlm.errors import AgentLMError, OperatorError
+from agentlm.errors import AgentLMError
 from agentlm.files import exclusive
-from agentlm.finetune.jobs import ENDED, Job, JobError
+from agentlm.finetune.jobs import settings_of
 from agentlm.finetune.main import finetune
 from agentlm.finetune.mixture import Plan
 from agentlm.finetune.prepare import Prepared
-from agentlm.finetune.publish import publish
 from agentlm.finetune.run import Run
+from agentlm.jobs import ENDED, Job
+from agentlm.kept_files import KeptFile, KeptFiles
+from agentlm.registry import Registry
+
+_NICE = 10
 
 
 class Stopped(Exception):
@@ -61,31 +64,42 @@ def main(argv: list[str]) -> int:
     """Work on a job until it has ended or the process is told to stop."""
     job = Job(Path(argv[0]).absolute())
     signal.signal(signal.SIGTERM, _stop)
-    with _sole(job) as mine:
-        if not mine or job.state.status in ENDED:
-            return 0
-        try:
-            _work(job)
-        except Stopped:
-            _stopped(job)
-        except AgentLMError as error:
-            _failed(job, "invalid_training_file", str(error))
-        except Exception:
-            # Its own words stand in the process's stderr; a client is not shown a traceback.
-            _failed(job, "server_error", "the trainer failed; its log says why")
-            raise
+    # A server that answers people on the same machine comes first.
+    os.nice(_NICE)
+    try:
+        with exclusive(job.directory / ".lock"):  # one process a job
+            if job.state.status not in ENDED:
+                _see_through(job)
+    except Stopped:
+        pass  # another process has the job
     return 0
+
+
+def _see_through(job: Job) -> None:
+    try:
+        job.update()  # from here on the server knows whom to tell
+        if not _was_told_to_stop(job):
+            _work(job)
+    except Stopped:
+        _was_told_to_stop(job)
+    except AgentLMError as error:
+        job.fail("invalid_training_file", str(error))
+    except Exception:
+        # Its own words stand in the process's stderr; a client is not shown a traceback.
+        job.fail("server_error", "the trainer failed; its log says why")
+        raise
 
 
 def _work(job: Job) -> None:
     job.update(status="queued")
     with exclusive(job.directory.parent / ".lock"):  # one job at a time
-        job.update(status="validating_files")
-        settings = job.settings()
-        settings.check()
-        card = finetune(settings, partial(_watch, job))
-    if card is not None:
-        _succeeded(job, card.name)
+        name = job.request.fine_tuned_model
+        if name not in {card.name for card in Registry(job.data_dir).list()}:
+            job.update(status="validating_files")
+            settings = settings_of(job)
+            settings.check()
+            finetune(settings, partial(_watch, job))
+    _succeeded(job, name)
 
 
 @contextmanager
@@ -95,54 +109,53 @@ def _watch(job: Job, prepared: Prepared, plan: Plan) -> Iterator[JobProgress]:
 
 def _succeeded(job: Job, name: str) -> None:
     metrics = Run(job.data_dir / "runs" / name).metrics()
-    job.add_checkpoint(name, metrics[-1])
-    job.tell(f"New fine-tuned model created: {name}")
-    if url := job.request.publish:
-        try:
-            publish(url, os.environ.get("AGENTLM_API_KEY"), name)
-        except OperatorError as error:
-            job.tell(f"the model is not served yet: {error}", level="warn")
+    if not job.checkpoints:
+        job.add_checkpoint(name, metrics[-1])
+        job.tell(f"New fine-tuned model created: {name}")
     job.update(
         status="succeeded",
         finished_at=int(time.time()),
         fine_tuned_model=name,
         trained_tokens=int(sum(line["trained_tokens"] for line in metrics)),
-        result_file=str(job.write_results(metrics)),
+        result_file=_keep_results(job, metrics).id,
         estimated_finish=None,
     )
     job.tell("The job has successfully completed")
 
 
+def _keep_results(job: Job, metrics: list[dict[str, float]]) -> KeptFile:
+    text = job.results(metrics)
+    files = KeptFiles(job.data_dir)
+    with files.arriving() as content:
+        content.write_text(text)
+        file = KeptFile(
+            id=job.directory.name.replace("ftjob-", "file-"),  # the same if it is done again
+            owner=job.request.owner,
+            filename="step_metrics.csv",
+            purpose="fine-tune-results",
+            bytes=content.stat().st_size,
+        )
+        return files.keep(content, file)
+
+
 def _stop(_signal: int, _frame: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
     raise Stopped
 
 
-@contextmanager
-def _sole(job: Job) -> Iterator[bool]:
-    """Whether no other process works on the job; the kernel frees the lock if this one dies."""
-    with (job.directory / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
-
-def _stopped(job: Job) -> None:
-    """Cancelled or paused if that was asked for; else the job goes on when a server comes up."""
+def _was_told_to_stop(job: Job) -> bool:
+    """Cancel or pause it if that was asked for; else it goes on when a server comes up."""
+    if job.state.status in ENDED:
+        return True
     if job.asked_to("cancel"):
         job.update(status="cancelled", finished_at=int(time.time()), estimated_finish=None)
         job.tell("The job has been cancelled")
     elif job.asked_to("pause"):
         job.update(status="paused", estimated_finish=None)
         job.tell("The job has been paused")
-
-
-def _failed(job: Job, code: str, message: str) -> None:
-    error = JobError(code=code, message=message)
-    job.update(status="failed", finished_at=int(time.time()), error=error, estimated_finish=None)
-    job.tell(message, level="error")
+    else:
+        return False
+    return True
 
 
 if __name__ == "__main__":

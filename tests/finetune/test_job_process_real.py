@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agentlm.finetune.jobs import Job, JobRequest
+from agentlm.jobs import Job, JobRequest
+from agentlm.kept_files import KeptFiles
 from agentlm.registry import Registry
 from finetune_logs import ANSWER, CALL, conversation, registered, renderer, trajectory, write_log
 
@@ -32,10 +33,10 @@ def data_dir(tmp_path: Path, chatml_llama: Path) -> Path:
 
 def request(data_dir: Path, **options: object) -> Job:
     """A job as the server would write it."""
-    directory = data_dir / "jobs" / "ftjob-1"
+    directory = data_dir / "jobs" / "ftjob-0123456789abcdef"
     directory.mkdir(parents=True)
     asked = JobRequest(
-        id="ftjob-1",
+        id="ftjob-0123456789abcdef",
         created_at=int(time.time()),
         owner="ann",
         model="tiny",
@@ -75,7 +76,9 @@ def test_a_killed_job_goes_on_and_ends_with_a_registered_model(data_dir: Path) -
     assert Registry(data_dir).get("tiny-job").parent == "tiny"
     assert state.trained_tokens
     assert state.result_file is not None
-    assert Path(state.result_file).read_text().count("\n") == 9
+    files = KeptFiles(data_dir)
+    results = files.content(files.get(state.result_file, "ann"))
+    assert results.read_text().count("\n") == 9
     events = (job.directory / "events.jsonl").read_text().splitlines()
     messages = [json.loads(event)["message"] for event in events]
     assert messages[-2:] == [

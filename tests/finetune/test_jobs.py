@@ -11,7 +11,8 @@ from openai.types.fine_tuning import FineTuningJobEvent
 from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 
 from agentlm.errors import OperatorError
-from agentlm.finetune.jobs import Job, JobRequest, parse_query, unfinished
+from agentlm.finetune.jobs import parse_query, settings_of
+from agentlm.jobs import Job, JobRequest, unfinished
 
 
 def job(data_dir: Path, name: str = "ftjob-1", **fields: Any) -> Job:
@@ -26,7 +27,7 @@ def job(data_dir: Path, name: str = "ftjob-1", **fields: Any) -> Job:
 def test_a_query_of_the_log_selects_the_owners_rows(tmp_path: Path) -> None:
     asked = job(tmp_path, training="log:environment=db&min_reward=0.5&tags.project=x", n_epochs=2)
 
-    settings = asked.settings()
+    settings = settings_of(asked)
 
     assert settings.from_logs
     assert (settings.owner, settings.environment, settings.min_reward) == ("ann", "db", 0.5)
@@ -36,7 +37,7 @@ def test_a_query_of_the_log_selects_the_owners_rows(tmp_path: Path) -> None:
 
 
 def test_a_file_and_a_learning_rate_multiplier_are_understood(tmp_path: Path) -> None:
-    settings = job(tmp_path, training="/x.jsonl", learning_rate_multiplier=0.5).settings()
+    settings = settings_of(job(tmp_path, training="/x.jsonl", learning_rate_multiplier=0.5))
 
     assert settings.data == ("/x.jsonl",)
     assert not settings.from_logs
@@ -44,7 +45,7 @@ def test_a_file_and_a_learning_rate_multiplier_are_understood(tmp_path: Path) ->
 
 
 def test_nobody_selects_another_owners_rows(tmp_path: Path) -> None:
-    assert job(tmp_path, training="log:owner=bob").settings().owner == "ann"
+    assert settings_of(job(tmp_path, training="log:owner=bob")).owner == "ann"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_nobody_selects_another_owners_rows(tmp_path: Path) -> None:
 )
 def test_what_can_not_be_meant_is_said(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
     with pytest.raises(OperatorError, match=said):
-        job(tmp_path, **fields).settings()
+        settings_of(job(tmp_path, **fields))
 
 
 def test_events_and_checkpoints_are_openais(tmp_path: Path) -> None:

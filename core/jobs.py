@@ -1,0 +1,201 @@
+"""Fine-tuning jobs: what OpenAI's `/v1/fine_tuning/jobs` promises, as files and one process a job.
+
+The server writes a job's request and starts its process; while that lives, it alone writes the
+rest. They share nothing but a directory, so a job survives the server, and a server that comes up
+again starts the processes of unfinished jobs once more: they go on from their last checkpoint.
+
+    DATA_DIR/jobs/JOB/request.json      the server, once
+                      state.json        the process, whole or not at all
+                      events.jsonl      the process, newest last; OpenAI's event objects
+                      checkpoints.jsonl the process; OpenAI's checkpoint objects
+                      log               what the process printed
+                      cancel, pause     the server, empty; then it sends SIGTERM to state's `pid`
+
+    python -m agentlm.finetune.job_process DATA_DIR/jobs/JOB
+
+Jobs of one data directory run one after another. Only one process works on a job: another one
+waits until it has ended, and goes on if it left something to do.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from agentlm.files import write_text
+from agentlm.messages import Frozen
+
+Status = Literal[
+    "validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"
+]
+ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
+
+
+class JobRequest(Frozen):
+    """What is asked for."""
+
+    id: str
+    """`ftjob-…`, the directory's name."""
+    created_at: int
+    """Unix seconds."""
+    owner: str | None
+    """Whose rows of the log may be used; None: everybody's, for an admin."""
+    model: str
+    """The base's card, or what else the registry finds it by."""
+    fine_tuned_model: str
+    """The name that the result gets."""
+    training: str
+    """Path of a file of any format that can be read, or `log:QUERY`."""
+    training_file: str = ""
+    """The same as the client said it: a file's id, or `log:QUERY`."""
+    n_epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate_multiplier: float | None = None
+    """Of the default; None in these three: `auto`."""
+    seed: int = 0
+    options: dict[str, Any] = {}
+    """Other settings of `agentlm finetune`, by their keys in a recipe."""
+    metadata: dict[str, str] | None = None
+    store_url: str | None = None
+
+
+class JobError(Frozen):
+    """Why a job failed, as OpenAI says it."""
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+class JobState(Frozen):
+    """How far a job is."""
+
+    status: Status = "queued"
+    pid: int | None = None
+    """The process that works on it; after a crash, of one that is no more."""
+    finished_at: int | None = None
+    fine_tuned_model: str | None = None
+    """Set when it is registered."""
+    trained_tokens: int | None = None
+    """Tokens that were trained on, rows drawn again counted again."""
+    estimated_finish: int | None = None
+    result_file: str | None = None
+    """Id of a kept file: step, train_loss, learning_rate, tokens."""
+    error: JobError | None = None
+
+
+class Job:
+    """One job by its directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @property
+    def data_dir(self) -> Path:
+        """The data directory that the job belongs to."""
+        return self.directory.parent.parent
+
+    @property
+    def request(self) -> JobRequest:
+        """As the server wrote it."""
+        return JobRequest.model_validate_json((self.directory / "request.json").read_text())
+
+    @property
+    def state(self) -> JobState:
+        """As it was last written."""
+        path = self.directory / "state.json"
+        return JobState.model_validate_json(path.read_text()) if path.exists() else JobState()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What was told, oldest first."""
+        return self._lines("events.jsonl")
+
+    @property
+    def checkpoints(self) -> list[dict[str, Any]]:
+        """What can be asked for as a model, oldest first."""
+        return self._lines("checkpoints.jsonl")
+
+    def update(self, **changes: object) -> None:
+        """Write the state with changes."""
+        state = self.state.model_copy(update={"pid": os.getpid(), **changes})
+        write_text(self.directory / "state.json", state.model_dump_json(indent=2))
+
+    def fail(self, code: str, message: str, param: str | None = None) -> None:
+        """End it with a reason."""
+        error = JobError(code=code, message=message, param=param)
+        now = int(time.time())
+        self.update(status="failed", finished_at=now, error=error, estimated_finish=None)
+        self.tell(message, level="error")
+
+    def asked_to(self, what: Literal["cancel", "pause"]) -> bool:
+        """Whether the server has asked for it."""
+        return (self.directory / what).exists()
+
+    def tell(
+        self, message: str, *, level: Literal["info", "warn", "error"] = "info", **data: object
+    ) -> None:
+        """Add an event; with data it is one of metrics."""
+        event = {
+            "object": "fine_tuning.job.event",
+            "id": f"ftevent-{uuid.uuid4().hex}",
+            "created_at": int(time.time()),
+            "level": level,
+            "message": message,
+            "type": "metrics" if data else "message",
+            "data": data,
+        }
+        self._append("events.jsonl", event)
+
+    def add_checkpoint(self, name: str, metrics: dict[str, float]) -> None:
+        """Add a checkpoint that can be asked for as a model."""
+        checkpoint = {
+            "object": "fine_tuning.job.checkpoint",
+            "id": f"ftckpt_{uuid.uuid4().hex}",
+            "created_at": int(time.time()),
+            "fine_tuning_job_id": self.directory.name,
+            "fine_tuned_model_checkpoint": name,
+            "step_number": int(metrics["step"]) + 1,
+            "metrics": {"step": metrics["step"] + 1, "train_loss": metrics["loss"]},
+        }
+        self._append("checkpoints.jsonl", checkpoint)
+
+    def results(self, metrics: list[dict[str, float]]) -> str:
+        """The result file's text."""
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(["step", "train_loss", "learning_rate", "tokens"])
+        for line in metrics:
+            values = [line["loss"], line["lr"], int(line["tokens"])]
+            writer.writerow([int(line["step"]) + 1, *values])
+        return text.getvalue()
+
+    def _append(self, name: str, value: object) -> None:
+        with (self.directory / name).open("a") as file:
+            file.write(json.dumps(value) + "\n")
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        """Whole lines only: the last may be just being written, or cut off by a crash."""
+        path = self.directory / name
+        text = path.read_text() if path.exists() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def all_jobs(data_dir: Path) -> list[Job]:
+    """Every job of a data directory, oldest first."""
+    jobs = [Job(path.parent) for path in (data_dir / "jobs").glob("ftjob-*/request.json")]
+    return sorted(jobs, key=lambda job: (job.request.created_at, job.directory.name))
+
+
+def unfinished(data_dir: Path) -> Iterator[Job]:
+    """Jobs whose processes are to be started when a server comes up, oldest first."""
+    for job in all_jobs(data_dir):
+        if job.state.status not in (*ENDED, "paused"):
+            yield job
