@@ -19,6 +19,7 @@ from rich.text import Text
 from agentlm.errors import NotFoundError, OperatorError
 from agentlm.exchange import FORMATS
 from agentlm.logs.importing import content_id, import_lines, read_lines
+from agentlm.logs.provenance import held
 from agentlm.logs.settings import (
     LOCAL_OWNER,
     DeleteLogs,
@@ -30,6 +31,7 @@ from agentlm.logs.settings import (
     TailLogs,
 )
 from agentlm.logs.timeline import one_line, timeline, when
+from agentlm.registry import Registry
 from agentlm.settings import Settings
 from agentlm.store import Header, Store
 from agentlm.subcommands import Subcommand, dispatch
@@ -134,11 +136,17 @@ def import_logs(settings: ImportLogs) -> int:
 
 
 def delete_logs(settings: DeleteLogs) -> int:
-    """Delete trajectories; 1 if any is not there."""
+    """Delete trajectories, and say where else they are; 1 if any is not there."""
+    registry = Registry(settings.data_dir)
     with _open(settings) as store:
+        places = [held(one, store, registry) for one in settings.ids]
         deleted = asyncio.run(_delete(store, settings.ids))
-    for one, was_there in zip(settings.ids, deleted, strict=True):
+    for one, was_there, elsewhere in zip(settings.ids, deleted, places, strict=True):
         print(f"{one} is deleted" if was_there else f"there is no trajectory {one}")
+        if elsewhere.models:
+            print(f"  but models were trained on it: {', '.join(elsewhere.models)}")
+        for run in elsewhere.runs:
+            print(f"  and its text is still in {run}")
     return 0 if all(deleted) else 1
 
 

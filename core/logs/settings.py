@@ -155,7 +155,10 @@ class ImportLogs(Settings):
 
 
 class DeleteLogs(Settings):
-    """Delete trajectories with all that hangs on them. Forks of them stay."""
+    """Delete trajectories with all that hangs on them. Forks of them stay.
+
+    Models that were trained on them are named: nothing takes a row out of weights again.
+    """
 
     ids: CliPositionalArg[list[str]]
     """Whole ids, as the list shows them."""

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from agentlm.cards import ModelCard
 from agentlm.cli import main
 from agentlm.exchange import to_agentinstruct
+from agentlm.registry import Registry
 from agentlm.store import EVERYTHING, Entry, Store
 from agentlm.trajectory import Feedback, Origin, Outcome, Step, Trajectory
 from store.records import CALL, TOOL, chat, fork, interaction, prompt, sampled, trajectory
@@ -324,6 +326,28 @@ def test_deleting_says_what_was_not_there(logs: Logs, store: Store) -> None:
         "there is no trajectory traj_other",
     ]
     assert store.page(None) == ([], False)
+
+
+def test_deleting_says_which_models_hold_the_row(
+    logs: Logs, store: Store, tmp_path: Path, chatml_llama: Path
+) -> None:
+    entry = chat()
+    put(store, entry)
+    asyncio.run(store.mark_trained("one", [entry.trajectory.id]))
+    registry = Registry(tmp_path)
+    for name, parent in (("one", "tiny"), ("two", "one"), ("other", "tiny")):
+        run = tmp_path / "runs" / name
+        run.mkdir(parents=True)
+        card = {"name": name, "parent": parent, "training": {"run": str(run)}}
+        registry.add(ModelCard(source="local", location=str(chatml_llama), **card))
+
+    _, said, _ = logs("delete", entry.trajectory.id)
+
+    assert said.splitlines() == [
+        f"{entry.trajectory.id} is deleted",
+        "  but models were trained on it: one, two",
+        f"  and its text is still in {tmp_path / 'runs' / 'one'}",
+    ]
 
 
 def test_a_log_that_is_not_there_is_one_line(logs: Logs, tmp_path: Path) -> None:
