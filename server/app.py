@@ -19,6 +19,7 @@ from agentlm.server.routes import ROUTERS
 from agentlm.server.served import Served, ServedModels
 from agentlm.server.settings import ServeSettings
 from agentlm.server.state import ServerState
+from agentlm.server.underway import Underway
 from agentlm.store import Store
 from agentlm.tools.toolbox import Toolbox
 
@@ -29,6 +30,7 @@ def create_app(
     """The ASGI application. It closes engine, toolbox and store when it shuts down."""
     served = ServedModels(engine, base)
     metrics = Metrics(store)
+    underway = Underway()
     state = ServerState(
         settings=settings,
         store=store,
@@ -41,6 +43,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None, None]:
         yield
+        await underway.cancel()
         await state.chat.drain()
         await toolbox.close()
         await engine.close()
@@ -54,8 +57,13 @@ def create_app(
         redoc_url=None,
     )
     app.state.server = state
-    callers = Callers(settings, store)
-    app.add_middleware(Guard, settings=settings, callers=callers, metrics=metrics)
+    app.add_middleware(
+        Guard,
+        settings=settings,
+        callers=Callers(settings, store),
+        metrics=metrics,
+        underway=underway,
+    )
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)

@@ -7,6 +7,7 @@ client that goes away cancels generation and tools, and the partial trajectory i
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentlm.agent import CallEnded, CallStarted, Event, Limits, Tools
-from agentlm.errors import RequestError
+from agentlm.errors import RequestError, UnavailableError
 from agentlm.grammar import Fragment
 from agentlm.policy import Ask, ToolChoice
 from agentlm.server import openai_format as wire
@@ -31,6 +32,8 @@ from agentlm.store import ApiKey, Store
 from agentlm.tools.toolbox import Toolbox
 from agentlm.trajectory import Outcome
 
+log = logging.getLogger("agentlm.server")
+
 
 @dataclass
 class Chat:
@@ -45,8 +48,12 @@ class Chat:
     """Commits of cancelled runs that are still under way; shutdown waits for them."""
 
     async def prepare(self, body: ChatRequest, caller: ApiKey) -> list[Choice]:
-        """Read a request and find where its choices begin. Raises RequestError."""
+        """Read a request and find where its choices begin. Raises RequestError.
+
+        Raises UnavailableError while the log fails: nothing is generated that can't be answered.
+        """
         request = self._read(body, caller)
+        await self.store.ready()
         engine = self.models.engine
         choices = []
         for index in range(body.n):
@@ -146,12 +153,16 @@ class Chat:
             raise
 
     async def _keep(self, choices: Sequence[Choice]) -> None:
-        """Record what an interrupted request got done."""
+        """Record what an interrupted request got done, as far as the log takes it."""
         for choice in choices:
             if choice.transcript.finish_reason is None:
                 if choice.transcript.outcome is Outcome.RUNNING:
                     choice.transcript.end(Outcome.CANCELLED, None)
-                await choice.record()
+                try:
+                    await choice.record()
+                except UnavailableError as error:
+                    self.metrics.losses.inc()
+                    log.error("how %s ended is not in the log: %s", choice.trajectory.id, error)
 
     def _keep_in_background(self, choices: Sequence[Choice]) -> None:
         # The task that was cancelled can't await any more.

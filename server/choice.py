@@ -92,14 +92,15 @@ class Choice:
             limits=self.request.limits,
             commit=self._commit,
         )
-        async with aclosing(events):
-            async for event in events:
-                if isinstance(event, CallEnded):
-                    self.metrics.call(event)
-                elif isinstance(event, Fragment):
-                    self._note(event)
-                yield event
-        await self.record()
+        with self.metrics.running.track_inprogress():
+            async with aclosing(events):
+                async for event in events:
+                    if isinstance(event, CallEnded):
+                        self.metrics.call(event)
+                    elif isinstance(event, Fragment):
+                        self._note(event)
+                    yield event
+            await self.record()
 
     def _note(self, fragment: Fragment) -> None:
         if not self._spoke:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import uvicorn
+from fastapi import FastAPI
 from rich.console import Console
 
 from agentlm.errors import OperatorError
@@ -75,29 +77,35 @@ async def _serve(
         arguments=engine_arguments,
     )
     app = create_app(settings, engine, base, store=store, toolbox=toolbox)
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=settings.drain_s,
-        h11_max_incomplete_event_size=64 * 1024,
-    )
     url = "http://{}:{}".format(*listener.getsockname()[:2])
     hint = snippet(url, base.name, keyed=settings.api_key is not None)
-    await _AnnouncingServer(config, hint).serve(sockets=[listener])
+    await Server(app, settings, lambda: print(hint, flush=True)).serve(sockets=[listener])
 
 
-class _AnnouncingServer(uvicorn.Server):
-    """Prints how to talk to it once it answers."""
+class Server(uvicorn.Server):
+    """Answers until SIGINT or SIGTERM; what is being answered then gets `drain_s` to finish."""
 
-    def __init__(self, config: uvicorn.Config, announcement: str) -> None:
+    def __init__(self, app: FastAPI, settings: ServeSettings, on_listening: Callable[[], object]):
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=settings.drain_s,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
         super().__init__(config)
-        self._announcement = announcement
+        self._on_listening = on_listening
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn."""
         await super().startup(sockets)
-        print(self._announcement, flush=True)
+        self._on_listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn, which would afterwards die of the SIGTERM that it has obeyed."""
+        await super().shutdown(sockets)
+        captured = self._captured_signals
+        self._captured_signals = [number for number in captured if number != signal.SIGTERM]
 
 
 def snippet(url: str, model: str, *, keyed: bool) -> str:

@@ -99,13 +99,14 @@ async def prepare(chat: Chat, body: CompletionRequest, caller: ApiKey) -> list[C
     if body.stream and body.echo:
         raise RequestError("echo can't be streamed", param="echo")
     request = _request(chat, body, caller, served)
+    await chat.store.ready()
     prompts = body.prompts(served)
     limit = chat.models.engine.max_model_len
     for prompt in prompts:
         if len(prompt) + min(body.max_tokens, 1) > limit:
             raise ContextLengthError(len(prompt), limit, param="prompt")
     wanted = body.echo and body.logprobs is not None
-    scores = await asyncio.gather(*(_score(chat, body, served, ids) for ids in prompts if wanted))
+    scores = await asyncio.gather(*(_score(chat, body, request, ids) for ids in prompts if wanted))
     return [
         Continuation(
             prompt,
@@ -118,10 +119,13 @@ async def prepare(chat: Chat, body: CompletionRequest, caller: ApiKey) -> list[C
 
 
 async def _score(
-    chat: Chat, body: CompletionRequest, served: Served, prompt: Sequence[int]
+    chat: Chat, body: CompletionRequest, request: Request, prompt: Sequence[int]
 ) -> Sequence[Sequence[TokenLogprob]]:
     return await chat.models.engine.score(
-        prompt, top_logprobs=body.logprobs or 0, adapter=served.adapter
+        prompt,
+        top_logprobs=body.logprobs or 0,
+        adapter=request.served.adapter,
+        salt=request.owner,
     )
 
 

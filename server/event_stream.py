@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from agentlm.server.openai_format import KEEP_ALIVE
+from agentlm.errors import UnavailableError
+from agentlm.server.errors import error_body
+from agentlm.server.openai_format import KEEP_ALIVE, error_event
 
 T = TypeVar("T")
 
@@ -20,19 +22,25 @@ class ClientGone(Exception):
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Run `work`, cancelling it when the client disconnects. Raises ClientGone then."""
+    """Run `work`, cancelling it when the client disconnects. Raises ClientGone then.
+
+    Cancelled itself, as only a server is that stops, it raises UnavailableError. However this ends,
+    `work` has ended before.
+    """
     running = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
         await asyncio.wait({running, gone}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             return running.result()
-        running.cancel()
-        await asyncio.wait({running})
         raise ClientGone
+    except asyncio.CancelledError:
+        raise UnavailableError("the server is stopping; try again") from None
     finally:
         gone.cancel()
-        running.cancel()
+        if not running.done():
+            running.cancel()
+            await asyncio.wait({running})
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -63,6 +71,9 @@ class EventStream(Response):
             await while_connected(receive, self._send_all(send))
         except ClientGone:
             return
+        except UnavailableError as error:
+            event = error_event(error_body(error))
+            await send({"type": "http.response.body", "body": event})
 
     async def _send_all(self, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}

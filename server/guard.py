@@ -14,11 +14,12 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agentlm.errors import RateLimitError
+from agentlm.errors import RateLimitError, UnavailableError
 from agentlm.server.callers import Callers
 from agentlm.server.errors import error_response
 from agentlm.server.metrics import Metrics
 from agentlm.server.settings import ServeSettings
+from agentlm.server.underway import Underway
 
 _OPEN = {"/health"}
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -26,12 +27,18 @@ _WITH_JSON = {"POST", "PATCH"}
 
 
 class Guard:
-    """Answers 401, 403, 413, 415 and 429 itself; otherwise notes the caller and a request id."""
+    """Refuses by 401, 403, 413, 415, 429 and 503; otherwise notes the caller and a request id."""
 
     def __init__(
-        self, app: ASGIApp, settings: ServeSettings, callers: Callers, metrics: Metrics
+        self,
+        app: ASGIApp,
+        settings: ServeSettings,
+        callers: Callers,
+        metrics: Metrics,
+        underway: Underway,
     ) -> None:
         self._requests = metrics.requests
+        self._underway = underway
         self._callers = callers
         self._app = app
         # A key that no web page has protects better than a name; and then the name may be any.
@@ -42,7 +49,8 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["type"] != "http":
-            return await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
+            return
         headers = Headers(scope=scope)
         request_id = headers.get("x-request-id") or f"req_{uuid.uuid4().hex}"
 
@@ -53,10 +61,9 @@ class Guard:
                 self._requests.labels(method, message["status"]).inc()
             await send(message)
 
-        refusal = self._refuse(scope, headers) or await self._identify(scope, headers)
-        if refusal is not None:
-            return await refusal(scope, receive, send_named)
-        return await self._app(scope, receive, send_named)
+        with self._underway.request():
+            refusal = self._refuse(scope, headers) or await self._identify(scope, headers)
+            await (refusal or self._app)(scope, receive, send_named)
 
     def _refuse(self, scope: Scope, headers: Mapping[str, str]) -> JSONResponse | None:
         if self._hosts is not None and _host(headers.get("host", "")) not in self._hosts:
@@ -75,14 +82,14 @@ class Guard:
         if scope["path"] in _OPEN:
             return None
         scheme, _, secret = headers.get("authorization", "").partition(" ")
-        caller = await self._callers.find(secret.strip() if scheme.lower() == "bearer" else "")
-        if caller is None:
-            return _refusal(401, "a valid API key is needed", code="invalid_api_key")
-        scope["caller"] = caller
         try:
+            caller = await self._callers.find(secret.strip() if scheme.lower() == "bearer" else "")
+            if caller is None:
+                return _refusal(401, "a valid API key is needed", code="invalid_api_key")
             self._callers.spend(caller)
-        except RateLimitError as error:
+        except (RateLimitError, UnavailableError) as error:
             return error_response(error)
+        scope["caller"] = caller
         return None
 
 

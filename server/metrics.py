@@ -58,6 +58,11 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.losses = Counter(
+            "agentlm_log_losses",
+            "Interrupted choices that the log did not take.",
+            registry=registry,
+        )
         commits = Gauge("agentlm_log_commits", "Transactions of the log.", registry=registry)
         commits.set_function(lambda: store.commits)
 

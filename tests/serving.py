@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import uvicorn
+from fastapi import FastAPI
 from openai import AsyncOpenAI
 from pydantic import BaseModel
 
@@ -19,6 +19,7 @@ from agentlm.cards import ModelCard
 from agentlm.engine import ScriptedEngine
 from agentlm.registry import ModelFiles
 from agentlm.server.app import create_app
+from agentlm.server.cli import Server
 from agentlm.server.served import Served
 from agentlm.server.settings import ServeSettings
 from agentlm.store import Store
@@ -79,6 +80,8 @@ class Running:
     bash: Bash
     url: str
     served: Served
+    stopped: asyncio.Task[None]
+    """Done when the server has shut down."""
 
     def trajectory(self, identity: str) -> Trajectory:
         found = self.store.get(identity, None)
@@ -107,7 +110,7 @@ async def running(
 ) -> AsyncIterator[Running]:
     context = options.pop("context", 8192)
     delay_s = options.pop("delay_s", 0.0)
-    settings = ServeSettings(data_dir=directory, port=0, **options)
+    settings = ServeSettings(**{"data_dir": directory, "port": 0, "drain_s": 2, **options})
     renderer = tiny_renderer(template)
     card = ModelCard(name="tiny", source="local", location=str(directory), weights_version="w0")
     served = Served("tiny", ModelFiles(card, directory), renderer)
@@ -125,27 +128,23 @@ async def running(
     if settings.tools is not None:
         toolbox = await Toolbox.open(settings, audit=store.audit.add)
     app = create_app(settings, engine, served, store=store, toolbox=toolbox)
-    async with _listening(app) as url:
+    async with _listening(app, settings) as (url, stopped):
         key = options.get("api_key") or "none"
         async with AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client:
-            yield Running(client, engine, store, bash, url, served)
+            yield Running(client, engine, store, bash, url, served, stopped)
 
 
 @asynccontextmanager
-async def _listening(app: Callable[..., Any]) -> AsyncIterator[str]:
+async def _listening(
+    app: FastAPI, settings: ServeSettings
+) -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
     up = asyncio.Event()
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            up.set()
-
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    server = Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
+    server = Server(app, settings, up.set)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     await up.wait()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", task
     finally:
         server.should_exit = True
         await task

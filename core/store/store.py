@@ -75,6 +75,11 @@ class Store:
         """Write to the database without changing it. Raises UnavailableError if that fails."""
         await self._writer.run(_touch)
 
+    async def ready(self) -> None:
+        """Raises UnavailableError if the last transaction failed and the next one would too."""
+        if self.failing:
+            await self.probe()
+
     # Writes
 
     async def append(self, entry: Entry) -> None:
