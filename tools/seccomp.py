@@ -3,7 +3,8 @@
 Namespaces already take away what these could reach; this takes away the calls, because past escapes
 went through them. It also closes what no namespace does: keys of the server's session, sockets of
 address families that ignore the network namespace (vsock, Bluetooth), and memory that belongs to no
-process (System V shared memory, memfd), which limits over processes would not see.
+process (System V shared memory, memfd), which limits over processes would not see. And the shell
+that carries commands is not theirs to trace.
 """
 
 from __future__ import annotations
@@ -43,7 +44,11 @@ _FORBIDDEN = {
     "open_by_handle_at": (304, 265),
     "open_tree": (428, 428),
     "perf_event_open": (298, 241),
+    "pidfd_getfd": (438, 438),
     "pivot_root": (155, 41),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "ptrace": (101, 117),
     "quotactl": (179, 60),
     "reboot": (169, 142),
     "request_key": (249, 218),
@@ -64,9 +69,6 @@ _DOING = {
     "execve": (59, 221),
     "execveat": (322, 281),
     "kill": (62, 129),
-    "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271),
-    "ptrace": (101, 117),
     "sendto": (44, 206),
     "socket": (41, 198),
     "socketpair": (53, 199),

@@ -96,7 +96,17 @@ async def toolbox(
         bash_files=2_000,
         bash_spares=0,
     )
-    opened = await Toolbox.open(settings, ("bash", "sql"))
+    opened = await Toolbox.open(settings, ("bash",))
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def database(chinook: Path) -> AsyncIterator[Toolbox]:
+    settings = ToolSettings(
+        data_dir=chinook.parent, sql_url=f"sqlite:///{chinook}", tool_timeout_s=0.5
+    )
+    opened = await Toolbox.open(settings, ("sql",))
     yield opened
     await opened.close()
 
@@ -106,15 +116,19 @@ def context() -> ToolContext:
     return ToolContext(f"traj_{uuid.uuid4().hex}", "me")
 
 
-@pytest.fixture
-def call(toolbox: Toolbox, context: ToolContext) -> Call:
-    tools = toolbox.for_request(["bash", "sql"])
+def calling(toolbox: Toolbox, context: ToolContext) -> Call:
+    tools = toolbox.for_request(toolbox.families())
 
     async def run(name: str, **arguments: Any) -> Observation:
         call = ToolCall(id="call_1", name=name, arguments=json.dumps(arguments))
         return await tools.call(call, context)
 
     return run
+
+
+@pytest.fixture
+def call(toolbox: Toolbox, context: ToolContext) -> Call:
+    return calling(toolbox, context)
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS["shell"])
@@ -134,14 +148,26 @@ async def test_nothing_is_reached_from_the_shell(
 async def test_nobody_takes_more_than_a_share(
     call: Call, toolbox: Toolbox, context: ToolContext, attempt: str
 ) -> None:
-    observation = await call("bash", command=ATTEMPTS["exhaustion"][attempt])
+    await exhaust(call, toolbox, context, ATTEMPTS["exhaustion"][attempt])
+
+
+async def test_nobody_waits_for_those_that_never_end(toolbox: Toolbox) -> None:
+    async def attempt(command: str) -> None:
+        context = ToolContext(f"traj_{uuid.uuid4().hex}", "me")
+        await exhaust(calling(toolbox, context), toolbox, context, command)
+
+    await asyncio.gather(*map(attempt, ATTEMPTS["waiting"].values()))
+    assert "sleep 4711" not in processes()
+
+
+async def exhaust(call: Call, toolbox: Toolbox, context: ToolContext, command: str) -> None:
+    observation = await call("bash", command=command)
     assert "PWNED" not in observation.text
     assert len(observation.text) < 20_000
     again = await call("bash", command="rm -rf ./*; echo still here")
     assert again.text.endswith("still here")
     workspace = toolbox.files(context.trajectory_id).workspace
     assert kibibytes(workspace) < 2 * 64 * 1024
-    assert "sleep 4711" not in processes()
 
 
 @pytest.mark.parametrize("sabotage", ATTEMPTS["sabotage"])
@@ -219,7 +245,10 @@ async def test_a_server_that_is_killed_takes_its_sandboxes_with_it(tmp_path: Pat
 
 
 @pytest.mark.parametrize("statement", [*ATTEMPTS["sql"], NESTED])
-async def test_no_statement_writes_or_stays(call: Call, chinook: Path, statement: str) -> None:
+async def test_no_statement_writes_or_stays(
+    database: Toolbox, chinook: Path, context: ToolContext, statement: str
+) -> None:
+    call = calling(database, context)
     before = state_of(chinook)
     observation = await call("sql", statement=statement)
     assert observation.failed
@@ -241,12 +270,18 @@ async def test_no_spelling_reaches_a_private_address(
     assert observation.seconds < 2
 
 
-@pytest.fixture
-def public(httpserver_listen_address: tuple[str, int]) -> Iterator[HTTPServer]:
-    """A server on an address that the operator opened, so that it stands for a public one."""
+@pytest.fixture(scope="module")
+def opened_server() -> Iterator[HTTPServer]:
     with HTTPServer(host="127.0.0.2", port=0) as server:
-        server.expect_request("/robots.txt").respond_with_data("", status=404)
         yield server
+
+
+@pytest.fixture
+def public(opened_server: HTTPServer) -> HTTPServer:
+    """A server on an address that the operator opened, so that it stands for a public one."""
+    opened_server.clear()
+    opened_server.expect_request("/robots.txt").respond_with_data("", status=404)
+    return opened_server
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -27,7 +27,8 @@ async def main():
     bash = await Bash.open(ToolSettings(data_dir=Path(sys.argv[1])))
     command = "id -un; touch file && ls; mkdir closed; chmod 0 closed; ls / | wc -l"
     print(await bash.run(BashArgs(command=command), ToolContext("traj_1", "me")))
-    print(await bash.run(BashArgs(command="echo again"), ToolContext("traj_1", "me")))
+    forge = "{ printf 7 > /proc/$$/fd/11; } 2>&- || echo again"
+    print(await bash.run(BashArgs(command=forge), ToolContext("traj_1", "me")))
     await bash.release("traj_1")
     await bash.close()
 

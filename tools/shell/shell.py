@@ -1,10 +1,11 @@
-"""One bash kept alive: commands go in on a socket, their exit codes come back on a pipe of their
-own, and everything they print is read from a third.
+"""One bash kept alive: commands go in on a socket, their exit codes come back on it, and everything
+they print is read from a pipe.
 
 A command is evaluated by the living shell itself, so its directory, variables, functions and
-background jobs are there for the next. Commands hold neither the socket nor the status pipe, so
-nothing they print can pass for an exit code. What a command wrote before it ended is in the output
-pipe when its exit code arrives; so the output is complete without markers and without waiting.
+background jobs are there for the next. Commands don't hold the socket, and unlike a pipe it can't
+be opened through /proc: nothing they print can pass for an exit code. What a command wrote before
+it ended is in the output pipe when its exit code arrives; so the output is complete without markers
+and without waiting.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -28,7 +30,7 @@ from agentlm.tools.shell.bubblewrap import Launch
 from agentlm.tools.shell.process_tree import TreeUsage, children, tree_usage
 
 _DRIVER = """
-exec 3<&0 4>&2 </dev/null 2>&1
+exec 3<&0 4>&0 </dev/null 2>&1
 builtin printf '0\\0' >&4
 while IFS= builtin read -r -d '' -u 3 AGENTLM_COMMAND; do
   builtin eval "$AGENTLM_COMMAND" 3<&- 4>&-
@@ -40,6 +42,8 @@ PROGRAM = ["bash", "--norc", "--noprofile", "-c", _DRIVER, "bash"]
 _START_TIMEOUT_S = 10.0
 _WATCH_PERIOD_S = 0.1
 _READ_BYTES = 65_536
+_STATUS = re.compile(rb"[0-9]{1,3}")
+_STATUS_BYTES = 4
 
 
 class ShellError(Exception):
@@ -82,7 +86,7 @@ class Shell:
         self._control = control
         self._loop = asyncio.get_running_loop()
         self._output = _unblocked(process.stdout)
-        self._status = _unblocked(process.stderr)
+        self._complaints = _unblocked(process.stderr)
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._killed = False
         self._exit = os.pidfd_open(process.pid)
@@ -106,8 +110,9 @@ class Shell:
                 raise ShellError(f"it did not start within {_START_TIMEOUT_S:g} s") from error
             raise
         if said != b"0":
+            complaints = (_read(shell._complaints) or b"").decode(errors="replace").strip()
             await shell.kill()
-            raise ShellError(said.decode(errors="replace").strip() or "it ended at once")
+            raise ShellError(complaints or "it ended at once")
         shell._idle_processes = shell.usage().processes
         return shell
 
@@ -193,26 +198,19 @@ class Shell:
     async def _exchange(self, command: str) -> bytes:
         await self._loop.sock_sendall(self._control, command.encode() + b"\0")
         status = await self._read_status()
-        if not status.isdigit():
+        if not _STATUS.fullmatch(status):
             await self._ended
         return status
 
     async def _read_status(self) -> bytes:
-        """The driver's next message; if its pipe closes, whatever was said until then."""
-        said = bytearray()
-        readable = asyncio.Event()
-        self._loop.add_reader(self._status, readable.set)
-        try:
-            while not said.endswith(b"\0"):
-                await readable.wait()
-                readable.clear()
-                data = _read(self._status)
-                if data == b"":
-                    return bytes(said)
-                said += data or b""
-        finally:
-            self._loop.remove_reader(self._status)
-        return bytes(said[:-1])
+        """The driver's next message; nothing if it is gone, or says what is none."""
+        said = b""
+        while len(said) < _STATUS_BYTES:
+            data = await self._loop.sock_recv(self._control, _STATUS_BYTES - len(said))
+            said += data
+            if not data or said.endswith(b"\0"):
+                return said[:-1]
+        return b""
 
     def _drain(self, capture: Capture) -> None:
         """Read what is in the pipe now; background jobs may go on writing to it."""
