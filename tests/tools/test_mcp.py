@@ -49,9 +49,13 @@ async def calling(settings: ToolSettings) -> AsyncIterator[Call]:
 
 
 @pytest.fixture
-async def call(make_settings: MakeSettings, tmp_path: Path) -> AsyncIterator[Call]:
+async def call(
+    make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Call]:
+    monkeypatch.setattr("agentlm.tools.mcp.connection._FIRST_PAUSE_S", 0.2)
+    monkeypatch.setattr("agentlm.tools.mcp.connection._PROBE_TIMEOUT_S", 0.5)
     path = config(tmp_path, test=program("wild"))
-    async with calling(make_settings(mcp_config=path, tool_timeout_s=2.0)) as run:
+    async with calling(make_settings(mcp_config=path, tool_timeout_s=1.0)) as run:
         yield run
 
 
@@ -94,7 +98,7 @@ async def test_a_server_that_misbehaves_is_started_again(call: Call, way: str) -
         if not again.failed:
             break
         assert "not available" in again.text
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.1)
     assert again.text == "well"
 
 

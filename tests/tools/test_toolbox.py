@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from agentlm.agent import Observation, ToolContext
 from agentlm.errors import OperatorError, RequestError
@@ -13,22 +14,31 @@ from agentlm.tools.schema import compact
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import Toolbox
 
+together = pytest.mark.asyncio(loop_scope="module")
+"""Tests that share a toolbox."""
 MakeSettings = Callable[..., ToolSettings]
+_AUDITED: list[AuditRecord] = []
 
 
 @pytest.fixture
 def audited() -> list[AuditRecord]:
-    return []
+    _AUDITED.clear()
+    return _AUDITED
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def toolbox(
-    make_settings: MakeSettings, audited: list[AuditRecord]
+    tmp_path_factory: pytest.TempPathFactory, chinook: Path
 ) -> AsyncIterator[Toolbox]:
     async def audit(record: AuditRecord) -> None:
-        audited.append(record)
+        _AUDITED.append(record)
 
-    opened = await Toolbox.open(make_settings(tool_output_chars=400), ("bash", "sql"), audit)
+    settings = ToolSettings(
+        data_dir=tmp_path_factory.mktemp("toolbox"),
+        sql_url=f"sqlite:///{chinook}",
+        tool_output_chars=400,
+    )
+    opened = await Toolbox.open(settings, ("bash", "sql"), audit)
     yield opened
     await opened.close()
 
@@ -42,12 +52,14 @@ async def call(toolbox: Toolbox, name: str, arguments: Any) -> Observation:
 _CONTEXT = ToolContext(trajectory_id="traj_1", owner="me")
 
 
+@together
 async def test_a_run_gets_the_tools_of_the_families_it_named(toolbox: Toolbox) -> None:
     names = [spec.name for spec in toolbox.for_request(["sql", "bash"]).specs()]
     assert names == ["bash", "sql_tables", "sql_schema", "sql"]
     assert [spec.name for spec in toolbox.for_request(["bash"]).specs()] == ["bash"]
 
 
+@together
 async def test_a_spec_is_compact_and_complete(toolbox: Toolbox) -> None:
     (spec,) = toolbox.for_request(["bash"]).specs()
     assert spec.owner == "server"
@@ -72,6 +84,7 @@ def test_properties_that_are_named_title_stay() -> None:
     assert compact(schema) == {"properties": {"title": {"type": "string"}}}
 
 
+@together
 async def test_both_tools_answer_and_every_call_is_audited(
     toolbox: Toolbox, audited: list[AuditRecord]
 ) -> None:
@@ -96,6 +109,7 @@ async def test_both_tools_answer_and_every_call_is_audited(
         ("bash", '{"command": ' * 5000, "nested too deeply"),
     ],
 )
+@together
 async def test_what_the_model_can_mend_is_a_failed_observation(
     toolbox: Toolbox, name: str, arguments: Any, said: str
 ) -> None:
@@ -104,12 +118,14 @@ async def test_what_the_model_can_mend_is_a_failed_observation(
     assert said in observation.text
 
 
+@together
 async def test_an_observation_keeps_within_its_budget(toolbox: Toolbox) -> None:
     observation = await call(toolbox, "bash", {"command": "seq 1 9999"})
     assert len(observation.text) < 500
     assert "left out" in observation.text
 
 
+@together
 async def test_an_unknown_type_is_the_callers_error(toolbox: Toolbox) -> None:
     with pytest.raises(RequestError, match="no tools of type 'browser'; it has: bash, sql") as got:
         toolbox.for_request(["browser"])
