@@ -10,6 +10,7 @@ from typing import Literal
 
 from agentlm.environments.agentinstruct import DbTexts, KgTexts, OsTexts, TextGrammar
 from agentlm.environments.task import Environment, Split, Task
+from agentlm.errors import OperatorError
 
 EnvironmentName = Literal["db", "os", "kg"]
 
@@ -56,6 +57,13 @@ def text_grammar(environment: Environment) -> TextGrammar:
 def tasks_of(
     environment: Environment, split: Split, seed: int, limit: int, file: Path | None = None
 ) -> Iterable[Task]:
-    """Up to `limit` tasks: AgentBench's from a file, else generated ones."""
-    tasks = environment.load(file, split) if file else environment.generate(split, seed)
-    return islice(tasks, limit)
+    """Up to `limit` tasks: AgentBench's from a file, else generated ones.
+
+    Raises OperatorError for a file that holds none: nothing played is not all solved.
+    """
+    if file is None:
+        return islice(environment.generate(split, seed), limit)
+    tasks = environment.load(file, split)
+    if not tasks:
+        raise OperatorError(f"the task file {file} holds no task that can be played")
+    return tasks[:limit]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import JSONDecodeError
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -20,9 +21,19 @@ def read_text(path: Path) -> str:
 
 
 def malformed(path: Path, line: int, problem: Exception | str) -> OperatorError:
-    """The error for one bad task; of a validation error only the first complaint is told."""
-    if isinstance(problem, ValidationError):
-        first = problem.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the task"
-        problem = f"{field}: {first['msg'].lower()}"
+    """The error for one bad task, which begins at `line`; of several complaints the first."""
+    if isinstance(problem, JSONDecodeError):
+        line += problem.lineno - 1
+        said = problem.msg.lower().removesuffix(" starting at")
+        problem = f"not JSON: {said} (column {problem.colno})"
+    elif isinstance(problem, ValidationError):
+        problem = _first_complaint(problem)
     return OperatorError(f"{path}:{line}: {problem}")
+
+
+def _first_complaint(problem: ValidationError) -> str:
+    """Field and complaint, without the names of our classes."""
+    first = problem.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the task"
+    says = "an object is expected" if first["type"] == "model_type" else first["msg"].lower()
+    return f"{field}: {says.removeprefix('value error, ')}"

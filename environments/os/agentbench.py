@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from agentlm.environments.os.compare import Comparison
 from agentlm.environments.task import OBSERVED, Action, Move, Split, Task
@@ -37,10 +37,25 @@ class _Create(BaseModel):
     init: str | _Script | None = None
 
 
+class _Match(BaseModel):
+    answer: str | None = None
+    regex: str | None = None
+
+
 class _Evaluation(BaseModel):
-    match: str | dict[str, Any] | None = None
+    match: str | _Match | None = None
     check: _Script | list[_Script | None] | None = None
     example: str | _Script | None = None
+
+    @model_validator(mode="after")
+    def _decides(self) -> Self:
+        if isinstance(self.match, _Match) and not (self.match.regex or self.match.answer):
+            raise ValueError("match needs an answer or a regex")
+        if self.match is None and not self.check:
+            raise ValueError("a match or a check is needed")
+        if isinstance(self.check, list) and None in self.check and not self.example:
+            raise ValueError("an example is needed: the check compares with its output")
+        return self
 
 
 class _Row(BaseModel):
@@ -110,15 +125,15 @@ def _task(row: _Row, split: Split, place: str) -> Task:
 def _judged(evaluation: _Evaluation) -> dict[str, Any]:
     if isinstance(evaluation.match, str):
         return {"match": evaluation.match, "compare": "string"}
-    if isinstance(evaluation.match, dict):
-        if regex := evaluation.match.get("regex"):
+    if isinstance(evaluation.match, _Match):
+        if regex := evaluation.match.regex:
             return {"match": regex, "compare": "regex"}
-        return {"match": str(evaluation.match["answer"]), "compare": "string"}
+        return {"match": evaluation.match.answer, "compare": "string"}
     checks = evaluation.check if isinstance(evaluation.check, list) else [evaluation.check]
     scripts = [check.file or "" for check in checks if check is not None]
     named = [_COMPARATORS.get(Path(script).stem) for script in scripts]
     if len(named) != 1 or named[0] is None or checks[0] is not None:
-        raise ElsewhereError(f"its check is in {', '.join(scripts) or 'no file'}")
+        raise ElsewhereError(f"its check is in {', '.join(scripts)}")
     return {"expect_after": _code(evaluation.example), "compare": named[0]}
 
 

@@ -82,7 +82,8 @@ async def test_dbbench_hashes_reproduce_and_its_labels_score(agentbench: Path) -
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("{", "Expecting property name"),
+        ("{", "not JSON: expecting property name"),
+        ("[1]", "the task: an object is expected"),
         ('{"description": "x"}', "label: field required"),
         (
             json.dumps(

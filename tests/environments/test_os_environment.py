@@ -118,13 +118,35 @@ async def test_agentbench_training_references_pass_with_known_exceptions(
     assert failed == set(TRAINING_EXCEPTIONS)
 
 
+@pytest.mark.parametrize(
+    ("broken", "complaint"),
+    [
+        ({"description": "y"}, "8: evaluation: field required"),
+        ({"description": "y", "evaluation": {}}, "8: evaluation: a match or a check is needed"),
+        ({"description": "y", "evaluation": {"match": {}}}, "8: evaluation: match needs an answer"),
+        (
+            {"description": "y", "evaluation": {"check": [None, {"file": "integer-match.py"}]}},
+            "8: evaluation: an example is needed",
+        ),
+        (7, "8: the task: an object is expected"),
+    ],
+)
 async def test_a_malformed_task_file_is_told_by_file_line_and_field(
-    environment: OsEnvironment, tmp_path: Path
+    environment: OsEnvironment, tmp_path: Path, broken: object, complaint: str
 ) -> None:
     file = tmp_path / "tasks.json"
     good = {"description": "x", "evaluation": {"match": "1"}}
-    file.write_text(json.dumps([good, {"description": "y"}], indent=1))
-    with pytest.raises(OperatorError, match=r"tasks.json:8: evaluation: field required"):
+    file.write_text(json.dumps([good, broken], indent=1))
+    with pytest.raises(OperatorError, match=f"tasks.json:{complaint}"):
+        environment.load(file, "dev")
+
+
+async def test_text_that_is_no_json_is_told_by_its_line(
+    environment: OsEnvironment, tmp_path: Path
+) -> None:
+    file = tmp_path / "tasks.json"
+    file.write_text('[\n {"description')
+    with pytest.raises(OperatorError, match=r"tasks.json:2: not JSON: .* \(column 3\)"):
         environment.load(file, "dev")
 
 

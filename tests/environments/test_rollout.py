@@ -135,6 +135,14 @@ def test_nobody_at_the_url_is_one_clear_line(tmp_path: Path) -> None:
         main([*flags, "--data-dir", str(tmp_path)])
 
 
+def test_a_task_file_without_tasks_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "tasks.jsonl"
+    file.touch()
+    flags = ["--env", "db", "--player", "gold", "--tasks", str(file)]
+    with pytest.raises(OperatorError, match="holds no task"):
+        main([*flags, "--data-dir", str(tmp_path)])
+
+
 @pytest.mark.parametrize(
     ("message", "outcome", "classes"),
     [
