@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,10 +39,18 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def new_id() -> str:
+    """32 hexadecimal digits that sort by the time they were made at, the last half random."""
+    return f"{time.time_ns():016x}{secrets.token_hex(8)}"
+
+
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock that one process at a time can have; the kernel frees it if the process dies."""
+def exclusive(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock that one process at a time can have; the kernel frees it if the process dies.
+
+    Without `wait`, raises BlockingIOError if another one has it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

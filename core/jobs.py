@@ -1,6 +1,6 @@
 """Fine-tuning jobs: what OpenAI's `/v1/fine_tuning/jobs` promises, as files and one process a job.
 
-The server writes a job's request and starts its process; while that lives, it alone writes the
+The server writes a job's request and starts its process; whoever holds the job's lock writes the
 rest. They share nothing but a directory, so a job survives the server, and a server that comes up
 again starts the processes of unfinished jobs once more: they go on from their last checkpoint.
 
@@ -10,6 +10,7 @@ again starts the processes of unfinished jobs once more: they go on from their l
                       checkpoints.jsonl the process; OpenAI's checkpoint objects
                       log               what the process printed
                       cancel, pause     the server, empty; then it sends SIGTERM to state's `pid`
+                      .lock             held by the process while it works on the job
 
     python -m agentlm.finetune.job_process DATA_DIR/jobs/JOB
 
@@ -42,7 +43,7 @@ class JobRequest(Frozen):
     """What is asked for."""
 
     id: str
-    """`ftjob-…`, the directory's name."""
+    """`ftjob-…`, the directory's name; it sorts by age."""
     created_at: int
     """Unix seconds."""
     owner: str | None
@@ -135,9 +136,27 @@ class Job:
         self.update(status="failed", finished_at=now, error=error, estimated_finish=None)
         self.tell(message, level="error")
 
-    def asked_to(self, what: Literal["cancel", "pause"]) -> bool:
-        """Whether the server has asked for it."""
-        return (self.directory / what).exists()
+    @property
+    def lock(self) -> Path:
+        """What one process at a time works on the job with."""
+        return self.directory / ".lock"
+
+    def obey(self) -> bool:
+        """Cancel or pause it if the server has asked for that; whether it has not to be worked on.
+
+        For whoever holds the lock.
+        """
+        if self.state.status in ENDED:
+            return True
+        if (self.directory / "cancel").exists():
+            self.update(status="cancelled", finished_at=int(time.time()), estimated_finish=None)
+            self.tell("The job has been cancelled")
+        elif (self.directory / "pause").exists():
+            self.update(status="paused", estimated_finish=None)
+            self.tell("The job has been paused")
+        else:
+            return False
+        return True
 
     def tell(
         self, message: str, *, level: Literal["info", "warn", "error"] = "info", **data: object
@@ -190,8 +209,8 @@ class Job:
 
 def all_jobs(data_dir: Path) -> list[Job]:
     """Every job of a data directory, oldest first."""
-    jobs = [Job(path.parent) for path in (data_dir / "jobs").glob("ftjob-*/request.json")]
-    return sorted(jobs, key=lambda job: (job.request.created_at, job.directory.name))
+    paths = (data_dir / "jobs").glob("ftjob-*/request.json")
+    return [Job(path.parent) for path in sorted(paths)]
 
 
 def unfinished(data_dir: Path) -> Iterator[Job]:

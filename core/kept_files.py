@@ -11,7 +11,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from re import fullmatch
 from pydantic import Field
 
 from agentlm.errors import NotFoundError
-from agentlm.files import sync, write_text
+from agentlm.files import new_id, sync, write_text
 from agentlm.messages import Frozen
 
 _READABLE = (".json", ".parquet")
@@ -30,7 +29,7 @@ _ABANDONED_S = 24 * 3600.0
 class KeptFile(Frozen):
     """What is known of a file."""
 
-    id: str = Field(default_factory=lambda: f"file-{uuid.uuid4().hex}")
+    id: str = Field(default_factory=lambda: f"file-{new_id()}")
     owner: str | None
     """Whose it is; None: an administrator's."""
     filename: str
@@ -91,7 +90,7 @@ class KeptFiles:
             for path in self._root.glob("file-*/file.json")
         ]
         mine = [file for file in found if owner in (None, file.owner)]
-        return sorted(mine, key=lambda file: (file.created_at, file.id))
+        return sorted(mine, key=lambda file: file.id)
 
     def delete(self, file: KeptFile) -> None:
         """Remove it."""

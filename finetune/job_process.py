@@ -19,7 +19,7 @@ from agentlm.finetune.main import finetune
 from agentlm.finetune.mixture import Plan
 from agentlm.finetune.prepare import Prepared
 from agentlm.finetune.run import Run
-from agentlm.jobs import ENDED, Job
+from agentlm.jobs import Job
 from agentlm.kept_files import KeptFile, KeptFiles
 from agentlm.registry import Registry
 
@@ -67,9 +67,8 @@ def main(argv: list[str]) -> int:
     # A server that answers people on the same machine comes first.
     os.nice(_NICE)
     try:
-        with exclusive(job.directory / ".lock"):  # one process a job
-            if job.state.status not in ENDED:
-                _see_through(job)
+        with exclusive(job.lock):
+            _see_through(job)
     except Stopped:
         pass  # another process has the job
     return 0
@@ -78,10 +77,10 @@ def main(argv: list[str]) -> int:
 def _see_through(job: Job) -> None:
     try:
         job.update()  # from here on the server knows whom to tell
-        if not _was_told_to_stop(job):
+        if not job.obey():
             _work(job)
     except Stopped:
-        _was_told_to_stop(job)
+        job.obey()
     except AgentLMError as error:
         job.fail("invalid_training_file", str(error))
     except Exception:
@@ -141,21 +140,6 @@ def _keep_results(job: Job, metrics: list[dict[str, float]]) -> KeptFile:
 def _stop(_signal: int, _frame: object) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
     raise Stopped
-
-
-def _was_told_to_stop(job: Job) -> bool:
-    """Cancel or pause it if that was asked for; else it goes on when a server comes up."""
-    if job.state.status in ENDED:
-        return True
-    if job.asked_to("cancel"):
-        job.update(status="cancelled", finished_at=int(time.time()), estimated_finish=None)
-        job.tell("The job has been cancelled")
-    elif job.asked_to("pause"):
-        job.update(status="paused", estimated_finish=None)
-        job.tell("The job has been paused")
-    else:
-        return False
-    return True
 
 
 if __name__ == "__main__":

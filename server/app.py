@@ -9,12 +9,15 @@ from fastapi import FastAPI
 
 from agentlm import __version__
 from agentlm.engine import Engine
+from agentlm.kept_files import KeptFiles
 from agentlm.registry import Registry
 from agentlm.server import errors
 from agentlm.server.callers import Callers
 from agentlm.server.chat import Chat
 from agentlm.server.guard import Guard
+from agentlm.server.jobs import Jobs
 from agentlm.server.metrics import Metrics
+from agentlm.server.publish import publish, publish_known
 from agentlm.server.routes import ROUTERS
 from agentlm.server.served import Served, ServedModels
 from agentlm.server.settings import ServeSettings
@@ -28,7 +31,7 @@ def create_app(
     settings: ServeSettings, engine: Engine, base: Served, *, store: Store, toolbox: Toolbox
 ) -> FastAPI:
     """The ASGI application. It closes engine, toolbox and store when it shuts down."""
-    served = ServedModels(engine, base)
+    served = ServedModels(engine, base, settings.drain_s)
     metrics = Metrics(store)
     underway = Underway()
     state = ServerState(
@@ -38,12 +41,17 @@ def create_app(
         registry=Registry(settings.data_dir),
         chat=Chat(settings, served, store, toolbox, metrics),
         metrics=metrics,
+        files=KeptFiles(settings.data_dir),
+        jobs=Jobs(settings.data_dir, lambda name: publish(name, state)),
     )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None, None]:
+        await publish_known(state)
+        state.jobs.start_unfinished()
         yield
         await underway.cancel()
+        await state.jobs.close()
         await state.chat.drain()
         await toolbox.close()
         await engine.close()

@@ -3,6 +3,7 @@
 Plain ASGI, so that it costs a stream nothing. A web page that a user happens to visit must not be
 able to drive a local bash: so `Host` must name this machine, and what is posted must call itself
 JSON, which a page can't send elsewhere without asking first. (It has to ask for a PUT of anything.)
+An uploaded form it may send; but then its browser says where it comes from.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from agentlm.server.underway import Underway
 _OPEN = {"/health"}
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _WITH_JSON = {"POST", "PATCH"}
+_FORMS = {"/v1/files"}
 
 
 class Guard:
@@ -45,6 +47,7 @@ class Guard:
         local = {"localhost", "127.0.0.1", "[::1]", settings.host}
         self._hosts = None if callers.needs_key else local
         self._max_bytes = settings.max_request_bytes
+        self._max_file_bytes = settings.max_file_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -70,11 +73,20 @@ class Guard:
             return _refusal(403, "this server only answers to requests for this machine's own name")
         if scope["method"] not in _WITH_JSON:
             return None
+        if scope["path"] in _FORMS:
+            return self._refuse_form(headers)
         kind = headers.get("content-type", "").split(";")[0].strip().lower()
         if kind != "application/json" and headers.get("content-length", "0") != "0":
             return _refusal(415, f"the content type must be application/json, got {kind!r}")
         if _too_long(headers.get("content-length"), self._max_bytes):
             return _refusal(413, f"the body may have at most {self._max_bytes} bytes")
+        return None
+
+    def _refuse_form(self, headers: Mapping[str, str]) -> JSONResponse | None:
+        if self._hosts is not None and "origin" in headers:
+            return _refusal(403, "a web page can't upload files to a server without keys")
+        if _too_long(headers.get("content-length"), self._max_file_bytes):
+            return _refusal(413, f"a file may have at most {self._max_file_bytes} bytes")
         return None
 
     async def _identify(self, scope: Scope, headers: Mapping[str, str]) -> JSONResponse | None:

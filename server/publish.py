@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
+from agentlm.cards import ModelCard
 from agentlm.engine import Adapter
-from agentlm.errors import OperatorError, RequestError
+from agentlm.errors import AgentLMError, OperatorError, RequestError
+from agentlm.jobs import all_jobs
 from agentlm.registry import ModelFiles, Registry, card_template
 from agentlm.render import Renderer
 from agentlm.server.served import Served
 from agentlm.server.state import ServerState
+
+log = logging.getLogger("agentlm.server")
 
 
 def served_from(files: ModelFiles, name: str | None = None) -> Served:
@@ -31,26 +36,48 @@ def served_from(files: ModelFiles, name: str | None = None) -> Served:
 async def publish(name: str, state: ServerState) -> Served:
     """Serve a registered card: an adapter beside the base, full weights in the base's place.
 
-    Publishing what is served already changes nothing. Raises RequestError if the card is unknown
-    or does not fit what runs.
+    An alias serves the card that it points to, and means that from now on. Publishing what is
+    served already changes nothing. Raises RequestError if the card is unknown or does not fit what
+    runs.
     """
     card = state.registry.get(name)
     files = await asyncio.to_thread(state.registry.resolve, card)
-    for served in state.models.all():
-        if served.card == files.card:
+    alias = name if name in state.registry.aliases.list() else None
+    served = next((one for one in state.models.all() if one.card == files.card), None)
+    if served is None:
+        served = served_from(files)
+        if served.adapter is None:
+            await state.models.replace_base(served, alias)
             return served
-    served = served_from(files)
-    if served.adapter is None:
-        await state.models.replace_base(served)
-        return served
-    base = state.models.base.card
-    if files.base is None or files.base.weights_version != base.weights_version:
+        _check_base(files, state.models.base.card)
+        await state.models.add_adapter(served)
+    if alias is not None:
+        state.models.point(alias, served)
+    return served
+
+
+async def publish_known(state: ServerState) -> None:
+    """Serve what a server that was restarted had: results of jobs, and what aliases point to.
+
+    Adapters of the base only: the weights that the operator named are not replaced.
+    """
+    made = [job.state.fine_tuned_model for job in all_jobs(state.settings.data_dir)]
+    for name in (*filter(None, made), *state.registry.aliases.list()):
+        try:
+            card = state.registry.get(name)
+            if card.adapter is not None or card.name == state.models.base.card.name:
+                await publish(name, state)
+        except AgentLMError as error:
+            log.warning("%s is not served: %s", name, error)
+
+
+def _check_base(adapter: ModelFiles, base: ModelCard) -> None:
+    if adapter.base is None or adapter.base.weights_version != base.weights_version:
+        card = adapter.card
         raise RequestError(
-            f"{name!r} is an adapter for {card.base!r}, but this server runs {base.name!r}",
+            f"{card.name!r} is an adapter for {card.base!r}, but this server runs {base.name!r}",
             param="name",
         )
-    await state.models.add_adapter(served)
-    return served
 
 
 async def adapter_of(base: Served, name: str, path: str, registry: Registry) -> Served:

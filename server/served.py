@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from agentlm.cards import ModelCard
 from agentlm.engine import Adapter, Engine
-from agentlm.errors import NotFoundError
+from agentlm.errors import ConflictError, NotFoundError
 from agentlm.registry import ModelFiles
 from agentlm.render import Renderer
+from agentlm.server.leases import Leases
 
 AGENT_SUFFIX = ":agent"
 """`NAME:agent` is NAME with all of the server's tools, for clients that can set nothing else."""
@@ -38,9 +39,11 @@ class Served:
 class ServedModels:
     """Names to models. The first one added is the base that the engine runs."""
 
-    def __init__(self, engine: Engine, base: Served) -> None:
+    def __init__(self, engine: Engine, base: Served, drain_s: float = 30) -> None:
+        self.leases = Leases(drain_s)
         self.engine = engine
         self._models = {base.name: base}
+        self._aliases: dict[str, str] = {}
 
     @property
     def base(self) -> Served:
@@ -54,15 +57,23 @@ class ServedModels:
     def find(self, name: str) -> tuple[Served, bool]:
         """The model, and whether its agent form was asked for. Raises NotFoundError."""
         plain = name.removesuffix(AGENT_SUFFIX)
-        served = self._models.get(plain)
+        served = self._models.get(self._aliases.get(plain, plain))
         if served is None:
-            known = ", ".join(self._models)
+            known = ", ".join((*self._models, *self._aliases))
             raise NotFoundError(
                 f"the model {name!r} is not served here; served: {known}",
                 param="model",
                 code="model_not_found",
             )
         return served, plain != name
+
+    def aliases(self) -> dict[str, Served]:
+        """Further names, each of a served model."""
+        return {alias: self._models[name] for alias, name in self._aliases.items()}
+
+    def point(self, alias: str, served: Served) -> None:
+        """Let a further name mean a served model, from the next request on."""
+        self._aliases[alias] = served.name
 
     async def add_adapter(self, served: Served) -> None:
         """Serve an adapter of the base beside it."""
@@ -71,8 +82,24 @@ class ServedModels:
         await self.engine.load_adapter(served.adapter)
         self._models[served.name] = served
 
-    async def replace_base(self, served: Served) -> None:
-        """Put full weights in the base's place; the base and its adapters are served no more."""
+    async def replace_base(self, served: Served, alias: str | None = None) -> None:
+        """Put full weights in the base's place; the base and its adapters are served no more.
+
+        `alias` then means the new ones. Raises ConflictError if another one would mean nothing,
+        RequestError if the weights don't fit; the old ones then stay.
+        """
+        for other, means in self.aliases().items():
+            if other != alias:
+                raise ConflictError(
+                    f"{served.name} would take the place of {means.name}, which is {other}: "
+                    "promote it instead"
+                )
+        async with self.leases.alone():
+            await self._replace_base(served)
+            if alias is not None:
+                self.point(alias, served)
+
+    async def _replace_base(self, served: Served) -> None:
         await self.engine.load_weights(str(served.files.directory), served.weights_version)
         for other in self.all():
             if other.adapter is not None:
@@ -84,5 +111,7 @@ class ServedModels:
         served, _ = self.find(name)
         if served.adapter is None:
             raise NotFoundError(f"{name!r} is the base model; it can't be unloaded", param="model")
-        del self._models[name]
+        if meant := [alias for alias, means in self._aliases.items() if means == served.name]:
+            raise ConflictError(f"{served.name} is {', '.join(meant)}", param="model")
+        del self._models[served.name]
         await self.engine.unload_adapter(served.adapter.name)

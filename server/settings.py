@@ -42,11 +42,18 @@ class ServeSettings(ToolSettings):
     """Seconds of silence after which a stream gets a comment, so that no proxy closes it."""
     max_request_mb: int = Field(default=16, ge=1)
     """Size of one request, in MiB."""
+    max_file_mb: int = Field(default=512, ge=1)
+    """Size of one uploaded file, in MiB."""
 
     @property
     def max_request_bytes(self) -> int:
         """`max_request_mb` in bytes."""
         return self.max_request_mb * 1024 * 1024
+
+    @property
+    def max_file_bytes(self) -> int:
+        """`max_file_mb` in bytes."""
+        return self.max_file_mb * 1024 * 1024
 
     @property
     def is_local(self) -> bool:

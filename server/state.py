@@ -7,9 +7,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from agentlm.kept_files import KeptFiles
 from agentlm.registry import Registry
 from agentlm.server.callers import require_admin
 from agentlm.server.chat import Chat
+from agentlm.server.jobs import Jobs
 from agentlm.server.metrics import Metrics
 from agentlm.server.served import ServedModels
 from agentlm.server.settings import ServeSettings
@@ -26,6 +28,8 @@ class ServerState:
     registry: Registry
     chat: Chat
     metrics: Metrics
+    files: KeptFiles
+    jobs: Jobs
 
 
 def _state(request: Request) -> ServerState:

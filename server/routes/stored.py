@@ -12,6 +12,7 @@ from agentlm.errors import NotFoundError
 from agentlm.messages import Message
 from agentlm.server.body import read_model
 from agentlm.server.openai_format import finished_choice, tool_call, usage
+from agentlm.server.pages import page, page_of
 from agentlm.server.routes.trajectories import release
 from agentlm.server.state import OwnerScope, State
 from agentlm.store import Completion
@@ -49,10 +50,10 @@ async def list_completions(
         limit=limit,
         after=after,
         model=model,
-        metadata=_metadata_filter(request),
+        metadata=metadata_filter(request),
         newest_first=order == "desc",
     )
-    return _page([_completion(each) for each in found], has_more)
+    return page([_completion(each) for each in found], has_more=has_more)
 
 
 @router.get("/{completion_id}")
@@ -78,11 +79,7 @@ async def list_messages(
     ]
     if order == "desc":
         messages.reverse()
-    ids = [message["id"] for message in messages]
-    if after is not None and after not in ids:
-        raise NotFoundError(f"there is no message {after!r}", param="after")
-    start = 0 if after is None else ids.index(after) + 1
-    return _page(messages[start : start + limit], start + limit < len(messages))
+    return page_of(messages, after=after, limit=limit)
 
 
 @router.post("/{completion_id}")
@@ -117,22 +114,13 @@ def _missing(completion_id: str) -> NotFoundError:
     return NotFoundError(f"no stored completion {completion_id!r}", param="completion_id")
 
 
-def _metadata_filter(request: Request) -> dict[str, str]:
+def metadata_filter(request: Request) -> dict[str, str]:
+    """What a list's `metadata[name]=value` parameters ask for."""
     prefix = "metadata["
     return {
         name.removeprefix(prefix).removesuffix("]"): value
         for name, value in request.query_params.items()
         if name.startswith(prefix) and name.endswith("]")
-    }
-
-
-def _page(data: list[dict[str, Any]], has_more: bool) -> dict[str, Any]:
-    return {
-        "object": "list",
-        "data": data,
-        "first_id": data[0]["id"] if data else None,
-        "last_id": data[-1]["id"] if data else None,
-        "has_more": has_more,
     }
 
 

@@ -98,16 +98,3 @@ def test_a_job_that_is_cancelled_ends_at_once_and_stays_so(data_dir: Path) -> No
     assert start(job).wait() == 0
 
     assert job.state.status == "cancelled"
-
-
-def test_a_job_without_rows_fails_with_the_reason(data_dir: Path) -> None:
-    job = request(data_dir, environment="nowhere")
-
-    assert start(job).wait() == 0
-
-    error = job.state.error
-    assert job.state.status == "failed"
-    assert error is not None
-    assert error.message.startswith(
-        "nothing is left to train on: 2 rows; left out: not_asked_for 2"
-    )

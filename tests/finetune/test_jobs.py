@@ -74,10 +74,10 @@ def test_events_and_checkpoints_are_openais(tmp_path: Path) -> None:
 
 
 def test_unfinished_jobs_are_found_oldest_first(tmp_path: Path) -> None:
-    job(tmp_path, "ftjob-b", created_at=2)
-    job(tmp_path, "ftjob-a", created_at=1)
-    job(tmp_path, "ftjob-c", created_at=3).update(status="succeeded")
-    job(tmp_path, "ftjob-d", created_at=4).update(status="paused")
+    job(tmp_path, "ftjob-b")
+    job(tmp_path, "ftjob-a")
+    job(tmp_path, "ftjob-c").update(status="succeeded")
+    job(tmp_path, "ftjob-d").update(status="paused")
 
     assert [one.request.id for one in unfinished(tmp_path)] == ["ftjob-a", "ftjob-b"]
 

@@ -1,0 +1,58 @@
+"""Keeping weights as they are while requests use them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+
+class Lease:
+    """A request's hold on the weights."""
+
+    def __init__(self, held: set[Lease], idle: asyncio.Event) -> None:
+        self._held = held
+        self._idle = idle
+        held.add(self)
+        idle.clear()
+
+    def end(self) -> None:
+        """Let go. Idempotent."""
+        self._held.discard(self)
+        if not self._held:
+            self._idle.set()
+
+
+class Leases:
+    """Who uses the weights now.
+
+    Weights are replaced between requests: those that run end first, those that come wait. So every
+    run keeps the version that it began with, unless it takes longer than `drain_s`; its next turns
+    are then the new weights', and the log says so.
+    """
+
+    def __init__(self, drain_s: float) -> None:
+        self._drain_s = drain_s
+        self._held: set[Lease] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._open = asyncio.Event()
+        self._open.set()
+        self._alone = asyncio.Lock()
+
+    async def begin(self) -> Lease:
+        """For a request; whoever gets it must end it. Waits while weights are replaced."""
+        await self._open.wait()
+        return Lease(self._held, self._idle)
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """To replace weights in."""
+        async with self._alone:
+            self._open.clear()
+            try:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._idle.wait(), self._drain_s)
+                yield
+            finally:
+                self._open.set()

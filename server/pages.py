@@ -1,0 +1,28 @@
+"""Lists in OpenAI's form, a page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agentlm.errors import NotFoundError
+
+
+def page(data: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    """One page of objects that have ids."""
+    return {
+        "object": "list",
+        "data": list(data),
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
+        "has_more": has_more,
+    }
+
+
+def page_of(data: Sequence[dict[str, Any]], *, after: str | None, limit: int) -> dict[str, Any]:
+    """The page of a whole list that begins after an id. Raises NotFoundError if it has none."""
+    ids = [one["id"] for one in data]
+    if after is not None and after not in ids:
+        raise NotFoundError(f"the list has no {after!r}", param="after")
+    start = 0 if after is None else ids.index(after) + 1
+    return page(data[start : start + limit], has_more=start + limit < len(data))

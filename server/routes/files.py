@@ -1,0 +1,103 @@
+"""`/v1/files`: what jobs read and write. Each key sees its own; an administrator's sees all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, get_args
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse
+from openai.types import FilePurpose
+
+from agentlm.errors import ConflictError, RequestError
+from agentlm.jobs import unfinished
+from agentlm.kept_files import KeptFile
+from agentlm.server.pages import page_of
+from agentlm.server.state import Caller, OwnerScope, State
+from agentlm.server.upload import Upload, receive_upload
+
+router = APIRouter(prefix="/v1/files")
+
+
+@router.post("")
+async def create_file(request: Request, state: State, caller: Caller) -> dict[str, Any]:
+    """Keep a file; it is on the disk when this answers."""
+    with state.files.arriving() as content:
+        upload = await receive_upload(request, content, state.settings.max_file_bytes)
+        file = KeptFile(
+            owner=caller.name,
+            filename=upload.filename,
+            purpose=_purpose(upload),
+            bytes=upload.bytes,
+        )
+        return file_object(await asyncio.to_thread(state.files.keep, content, file))
+
+
+@router.get("")
+async def list_files(
+    state: State,
+    owner: OwnerScope,
+    purpose: str | None = None,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+    order: Literal["asc", "desc"] = "desc",
+) -> dict[str, Any]:
+    """The caller's files, newest first."""
+    found: Iterable[KeptFile] = await asyncio.to_thread(state.files.list, owner)
+    objects = [file_object(file) for file in found if purpose in (None, file.purpose)]
+    return page_of(objects[::-1] if order == "desc" else objects, after=after, limit=limit)
+
+
+@router.get("/{file_id}")
+async def get_file(file_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
+    """What is known of a file."""
+    return file_object(state.files.get(file_id, owner))
+
+
+@router.get("/{file_id}/content")
+async def get_content(file_id: str, state: State, owner: OwnerScope) -> FileResponse:
+    """A file as it was sent."""
+    file = state.files.get(file_id, owner)
+    # Whatever it holds: no browser is to show it as a page of this server.
+    return FileResponse(
+        state.files.content(file),
+        media_type="application/octet-stream",
+        filename=file.filename,
+        headers={"x-content-type-options": "nosniff"},
+    )
+
+
+@router.delete("/{file_id}")
+async def delete_file(file_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
+    """Delete a file that no unfinished job needs."""
+    file = state.files.get(file_id, owner)
+    for job in unfinished(state.settings.data_dir):
+        if job.request.training_file == file_id:
+            raise ConflictError(f"the job {job.directory.name} needs {file_id}", param="file_id")
+    await asyncio.to_thread(state.files.delete, file)
+    return {"id": file_id, "object": "file", "deleted": True}
+
+
+def file_object(file: KeptFile) -> dict[str, Any]:
+    """A file in OpenAI's shape."""
+    return {
+        "id": file.id,
+        "object": "file",
+        "bytes": file.bytes,
+        "created_at": file.created_at,
+        "filename": file.filename,
+        "purpose": file.purpose,
+        "status": "processed",
+    }
+
+
+def _purpose(upload: Upload) -> str:
+    """What a file is for. Raises RequestError for what files can't be for, and for other fields."""
+    known = get_args(FilePurpose)
+    purpose = upload.fields.pop("purpose", "")
+    if purpose not in known:
+        raise RequestError(f"purpose must be one of {', '.join(known)}", param="purpose")
+    for name in upload.fields:
+        raise RequestError(f"{name} is not supported: files stay until deleted", param=name)
+    return purpose

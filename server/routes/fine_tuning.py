@@ -1,0 +1,234 @@
+"""`/v1/fine_tuning/jobs`: training a served model's successor, supervised, as a LoRA adapter.
+
+For administrators only: a job takes the machine's time and adds a model that every key may use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from importlib.util import find_spec
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from agentlm.cards import ModelCard
+from agentlm.errors import NotFoundError, RequestError
+from agentlm.files import new_id, write_text
+from agentlm.jobs import Job, JobRequest
+from agentlm.server.body import read_model
+from agentlm.server.pages import page_of
+from agentlm.server.routes.stored import Metadata, metadata_filter
+from agentlm.server.state import Admin, ServerState, State
+
+router = APIRouter(prefix="/v1/fine_tuning/jobs")
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+class Hyperparameters(BaseModel):
+    """What OpenAI lets a caller choose of a supervised run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    n_epochs: Literal["auto"] | Annotated[int, Field(ge=1, le=50)] = "auto"
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
+    learning_rate_multiplier: Literal["auto"] | Annotated[float, Field(gt=0, le=100)] = "auto"
+
+    def chosen(self) -> dict[str, Any]:
+        """Those that were chosen."""
+        return {name: value for name, value in self if value != "auto"}
+
+
+class Supervised(BaseModel):
+    """How to train on what the file's assistant says."""
+
+    hyperparameters: Hyperparameters = Hyperparameters()
+
+
+class Method(BaseModel):
+    """How to train."""
+
+    type: Literal["supervised"]
+    supervised: Supervised = Supervised()
+
+
+class CreateJobRequest(BaseModel):
+    """The body of `POST /v1/fine_tuning/jobs`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str
+    training_file: str
+    """A file's id, or `log:QUERY`."""
+    validation_file: str | None = None
+    hyperparameters: Hyperparameters = Hyperparameters()
+    method: Method | None = None
+    suffix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    metadata: Metadata | None = None
+    integrations: list[Any] | None = None
+
+    def chosen(self) -> dict[str, Any]:
+        """The hyperparameters, wherever they stand."""
+        method = self.method.supervised.hyperparameters if self.method else self.hyperparameters
+        return method.chosen()
+
+
+@router.post("")
+async def create_job(request: Request, state: State, admin: Admin) -> dict[str, Any]:
+    """Begin a job; its model is served as soon as it has succeeded."""
+    if find_spec("deepspeed") is None:
+        raise RequestError("this server has no trainer: pip install 'agentlm[train]'")
+    body = await read_model(CreateJobRequest, request, 64 * 1024)
+    for name in ("validation_file", "integrations"):
+        if getattr(body, name):
+            raise RequestError(f"{name} is not supported", param=name)
+    job = await asyncio.to_thread(_write, body, state)
+    state.jobs.start(job)
+    return job_object(job, state)
+
+
+@router.get("")
+async def list_jobs(
+    request: Request,
+    state: State,
+    _admin: Admin,
+    after: str | None = None,
+    limit: Limit = 20,
+) -> dict[str, Any]:
+    """Jobs, newest first; `metadata[name]=value` filters them."""
+    wanted = metadata_filter(request).items()
+    jobs = await asyncio.to_thread(state.jobs.list)
+    found = [job for job in reversed(jobs) if wanted <= (job.request.metadata or {}).items()]
+    return page_of([job_object(job, state) for job in found], after=after, limit=limit)
+
+
+@router.get("/{job_id}")
+async def get_job(job_id: str, state: State, _admin: Admin) -> dict[str, Any]:
+    """One job."""
+    return job_object(state.jobs.get(job_id), state)
+
+
+@router.post("/{job_id}/cancel")
+async def cancel_job(job_id: str, state: State, _admin: Admin) -> dict[str, Any]:
+    """Cancel a job for good."""
+    job = state.jobs.get(job_id)
+    await state.jobs.stop(job, "cancel")
+    return job_object(job, state)
+
+
+@router.post("/{job_id}/pause")
+async def pause_job(job_id: str, state: State, _admin: Admin) -> dict[str, Any]:
+    """Stop a job; it goes on from its last checkpoint when it is resumed."""
+    job = state.jobs.get(job_id)
+    await state.jobs.stop(job, "pause")
+    return job_object(job, state)
+
+
+@router.post("/{job_id}/resume")
+async def resume_job(job_id: str, state: State, _admin: Admin) -> dict[str, Any]:
+    """Go on with a paused job."""
+    job = state.jobs.get(job_id)
+    await state.jobs.resume(job)
+    return job_object(job, state)
+
+
+@router.get("/{job_id}/events")
+async def list_events(
+    job_id: str, state: State, _admin: Admin, after: str | None = None, limit: Limit = 20
+) -> dict[str, Any]:
+    """What happened, newest first."""
+    job = state.jobs.get(job_id)
+    events = await asyncio.to_thread(lambda: job.events[::-1])
+    return page_of(events, after=after, limit=limit)
+
+
+@router.get("/{job_id}/checkpoints")
+async def list_checkpoints(
+    job_id: str, state: State, _admin: Admin, after: str | None = None, limit: Limit = 10
+) -> dict[str, Any]:
+    """The checkpoints that can be asked for as a model: the finished one."""
+    return page_of(state.jobs.get(job_id).checkpoints[::-1], after=after, limit=limit)
+
+
+def job_object(job: Job, state: ServerState) -> dict[str, Any]:
+    """A job in OpenAI's shape."""
+    asked, now = job.request, state.jobs.state(job)
+    numbers = {name: getattr(asked, name) or "auto" for name in Hyperparameters.model_fields}
+    return {
+        "id": asked.id,
+        "object": "fine_tuning.job",
+        "created_at": asked.created_at,
+        "model": asked.model,
+        "organization_id": "agentlm",
+        "training_file": asked.training_file,
+        "validation_file": None,
+        "seed": asked.seed,
+        "metadata": asked.metadata,
+        "integrations": [],
+        "hyperparameters": numbers,
+        "method": {"type": "supervised", "supervised": {"hyperparameters": numbers}},
+        "status": now.status,
+        "finished_at": now.finished_at,
+        "estimated_finish": now.estimated_finish,
+        "fine_tuned_model": now.fine_tuned_model,
+        "trained_tokens": now.trained_tokens,
+        "result_files": [now.result_file] if now.result_file else [],
+        "error": now.error.model_dump() if now.error else None,
+    }
+
+
+def _write(body: CreateJobRequest, state: ServerState) -> Job:
+    """Put a request where a process finds it."""
+    identity = new_id()
+    base = _base(body.model, state)
+    request = JobRequest(
+        id=f"ftjob-{identity}",
+        created_at=int(time.time()),
+        owner=None,
+        model=base,
+        fine_tuned_model=_name(base, body.suffix, identity[-8:]),
+        training=_training(body.training_file, state),
+        training_file=body.training_file,
+        seed=body.seed or 0,
+        metadata=body.metadata,
+        store_url=state.settings.store_url,
+        **body.chosen(),
+    )
+    job = Job(state.settings.data_dir / "jobs" / request.id)
+    write_text(job.directory / "request.json", request.model_dump_json(indent=2))
+    return job
+
+
+def _base(name: str, state: ServerState) -> str:
+    """How the registry finds the model to train. Raises NotFoundError if it is not known here."""
+    cards = {card.name: card for card in state.registry.list()}
+    named = cards.get(state.registry.aliases.list().get(name, name))
+    card: ModelCard = named or state.models.find(name)[0].card
+    if card.source == "upstream":
+        raise RequestError(f"the weights of {name} are not here", param="model")
+    return card.name if card.name in cards else card.location
+
+
+def _training(training_file: str, state: ServerState) -> str:
+    """Where the rows are. Raises RequestError for a file that is none, or not for training."""
+    if training_file.startswith("log:"):
+        return training_file
+    try:
+        file = state.files.get(training_file, None)
+    except NotFoundError as error:
+        raise RequestError(str(error), param="training_file") from error
+    if file.purpose != "fine-tune":
+        message = f"{training_file} was uploaded for {file.purpose}, not for fine-tune"
+        raise RequestError(message, param="training_file")
+    return str(state.files.content(file))
+
+
+def _name(base: str, suffix: str | None, identity: str) -> str:
+    """`ft:base::suffix:id`, where the base of a fine-tuned model is what that was made from."""
+    root = base.removeprefix("ft:").split(":")[0].rstrip("/").rsplit("/", 1)[-1]
+    word = re.sub(r"[^A-Za-z0-9._-]+|^[^A-Za-z0-9]+", "-", root)[:96].strip("-") or "model"
+    return f"ft:{word}::{suffix or ''}:{identity}"
