@@ -22,6 +22,7 @@ from agentlm.logs.importing import content_id, import_lines, read_lines
 from agentlm.logs.provenance import held
 from agentlm.logs.settings import (
     LOCAL_OWNER,
+    AuditLogs,
     DeleteLogs,
     ExportLogs,
     ImportLogs,
@@ -33,7 +34,7 @@ from agentlm.logs.settings import (
 from agentlm.logs.timeline import one_line, timeline, when
 from agentlm.registry import Registry
 from agentlm.settings import Settings
-from agentlm.store import Header, Store
+from agentlm.store import AuditRecord, Header, Store
 from agentlm.subcommands import Subcommand, dispatch
 from agentlm.trajectory import Trajectory
 
@@ -88,6 +89,20 @@ def tail_logs(settings: TailLogs) -> int:
             if not news:
                 time.sleep(FOLLOW_S)
             news = store.written(place)
+
+
+def audit_logs(settings: AuditLogs) -> int:
+    """Print a page of the audit trail."""
+    with _open(settings) as store:
+        found, more = store.audit.page(settings.owner, limit=settings.limit, after=settings.after)
+    if settings.print_json:
+        for number, record in found:
+            print(to_json({"id": number, **record.model_dump()}).decode())
+        return 0
+    _print(_audit_table(found))
+    if more:
+        print(f"more: agentlm logs audit --after {found[-1][0]}")
+    return 0
 
 
 def log_stats(settings: LogStats) -> int:
@@ -154,6 +169,7 @@ COMMANDS = {
     "list": Subcommand(ListLogs, list_logs),
     "show": Subcommand(ShowLog, show_log),
     "tail": Subcommand(TailLogs, tail_logs),
+    "audit": Subcommand(AuditLogs, audit_logs),
     "stats": Subcommand(LogStats, log_stats),
     "export": Subcommand(ExportLogs, export_logs),
     "import": Subcommand(ImportLogs, import_logs),
@@ -193,6 +209,17 @@ def _header_table(headers: list[Header]) -> Table:
         tokens = header.sampled_tokens + header.prompt_tokens
         plain = (header.id, when(header.created), header.source, header.model, header.outcome)
         table.add_row(*map(Text, (*plain, reward, str(header.step_count), str(tokens))))
+    return table
+
+
+def _audit_table(found: list[tuple[int, AuditRecord]]) -> Table:
+    table = Table("", "begun", "owner", "tool", "ended", box=None, pad_edge=False)
+    table.add_column("took", justify="right")
+    table.add_column("trajectory", no_wrap=True)
+    for number, record in found:
+        plain = (str(number), when(record.created), record.owner, record.tool, record.verdict)
+        took = f"{record.seconds:.2f}s"
+        table.add_row(*map(Text, (*plain, took, record.trajectory_id)))
     return table
 
 

@@ -107,6 +107,24 @@ class TailLogs(Settings):
     """Go on as steps are written, until interrupted."""
 
 
+class AuditLogs(Settings):
+    """List the calls of the server's tools, newest first: which, whose, how it ended, how long.
+
+    What was said is not in it, so it is kept for every request and stays when its trajectory goes.
+    """
+
+    model_config = SettingsConfigDict(cli_shortcuts={"print-json": "json", "limit": "n"})
+
+    owner: str | None = None
+    """Only those of this API key's owner."""
+    limit: int = Field(default=20, ge=1)
+    """How many."""
+    after: int | None = None
+    """Go on after this number."""
+    print_json: CliToggleFlag[bool] = False
+    """Print one JSON object a line instead of a table."""
+
+
 class LogStats(Filter):
     """Count trajectories, tokens, outcomes and rewards."""
 

@@ -16,7 +16,7 @@ from agentlm.cards import ModelCard
 from agentlm.cli import main
 from agentlm.exchange import to_agentinstruct
 from agentlm.registry import Registry
-from agentlm.store import EVERYTHING, Entry, Store
+from agentlm.store import EVERYTHING, AuditRecord, Entry, Store
 from agentlm.trajectory import Feedback, Origin, Outcome, Step, Trajectory
 from store.records import CALL, TOOL, chat, fork, interaction, prompt, sampled, trajectory
 
@@ -156,6 +156,29 @@ def test_a_fork_shows_where_it_left_its_parent(logs: Logs, store: Store) -> None
     _, shown, _ = logs("show", child.trajectory.id)
 
     assert ["fork", "of", parent.trajectory.id] in [line.split() for line in shown.splitlines()]
+
+
+def test_the_calls_of_tools_are_listed_newest_first(store: Store, logs: Logs) -> None:
+    async def add() -> None:
+        for tool in ("bash", "sql", "bash"):
+            record = AuditRecord(
+                owner="ann",
+                trajectory_id="traj_1",
+                call_id="c",
+                tool=tool,
+                verdict="ok",
+                arguments_digest="0",
+                seconds=0.25,
+            )
+            await store.audit.add(record)
+
+    asyncio.run(add())
+    _, shown, _ = logs("audit", "-n", "2")
+    assert [line.split()[4] for line in shown.splitlines()[1:-1]] == ["bash", "sql"]
+    assert shown.endswith("more: agentlm logs audit --after 2\n")
+    _, rest, _ = logs("audit", "--after", "2", "--json")
+    assert json.loads(rest)["tool"] == "bash"
+    assert logs("audit", "--owner", "bob", "--json")[1] == ""
 
 
 def test_tail_shows_the_last_steps(logs: Logs, store: Store) -> None:
