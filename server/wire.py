@@ -86,6 +86,8 @@ class WireTool(Wire):
 
     type: str
     function: WireFunction | None = None
+    file_ids: list[str] | None = None
+    """Not OpenAI's: files of `/v1/files` that bash is handed."""
 
 
 class ToolChoiceName(Wire):

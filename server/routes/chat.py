@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Annotated
 
@@ -11,9 +12,10 @@ from fastapi.responses import Response
 from agentlm.server.body import read_json
 from agentlm.server.choice import Choice
 from agentlm.server.event_stream import ClientGone, EventStream, while_connected
+from agentlm.server.inputs import hand_in, inputs_of
 from agentlm.server.once import Once
 from agentlm.server.openai_format import Chunks, completion
-from agentlm.server.state import Caller, ServerState, State
+from agentlm.server.state import Caller, OwnerScope, ServerState, State
 from agentlm.server.wire import ChatRequest, read_chat_request
 
 router = APIRouter(prefix="/v1")
@@ -26,6 +28,7 @@ async def create_chat_completion(
     request: Request,
     state: State,
     caller: Caller,
+    owner: OwnerScope,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Answer a conversation, running the server's tools on the way."""
@@ -37,7 +40,11 @@ async def create_chat_completion(
         headers = {"idempotent-replayed": "true"}
         return Response(known.body, known.status, headers, media_type=kind)
     try:
+        inputs = inputs_of(body.tools, state.files, owner)
         choices = await state.chat.prepare(body, caller)
+        if inputs:
+            workspace = state.chat.toolbox.files(choices[0].trajectory.id)
+            await asyncio.to_thread(hand_in, inputs, workspace)
     except BaseException:
         if once is not None:
             await once.abandon()

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
+import pytest
 
 from agentlm.store import ApiKey, Store
 from serving import Running, Serve
@@ -21,10 +23,10 @@ def command(text: str) -> str:
     return f'Thought: I run it.\nAction: bash\nAction Input: {{"command": "{text}"}}'
 
 
-async def converse(running: Running, messages: Any = HI) -> str:
+async def converse(running: Running, messages: Any = HI, tools: Any = BASH) -> str:
     """One more turn; returns the trajectory's id."""
     raw = await running.client.chat.completions.with_raw_response.create(
-        model="tiny", messages=messages, tools=BASH
+        model="tiny", messages=messages, tools=tools
     )
     return raw.headers["x-trajectory-id"]
 
@@ -52,6 +54,36 @@ async def test_a_file_goes_in_is_worked_on_and_comes_out(serve: Serve) -> None:
         assert got.content == b"1,2\na,b\n"
         assert got.headers["content-type"] == "application/octet-stream"
         assert got.headers["content-disposition"].startswith("attachment")
+
+
+async def test_files_of_the_api_are_handed_in_before_the_first_command(serve: Serve) -> None:
+    replies = (command("cat in.csv; echo mine > in.csv"), DONE) * 2
+    async with serve(*replies, tools=("bash",)) as running, httpx.AsyncClient() as client:
+        kept = await running.client.files.create(file=("in.csv", b"a,b"), purpose="user_data")
+        tools: Any = [{"type": "bash", "file_ids": [kept.id]}]
+        trajectory_id = await converse(running, tools=tools)
+        assert "a,b" in running.trajectory(trajectory_id).steps[-2].text
+
+        follow_up = [*HI, {"role": "assistant", "content": "Done."}, *HI]
+        assert await converse(running, follow_up, tools) == trajectory_id
+        got = await client.get(f"{files_of(running, trajectory_id)}/in.csv")
+        assert got.content == b"mine\n"
+
+
+async def test_files_that_can_not_be_handed_in_are_refused(serve: Serve) -> None:
+    async with serve(DONE, tools=("bash", "sql"), bash_disk_mb=1) as running:
+        create = running.client.files.create
+        first = await create(file=("x", b"1"), purpose="user_data")
+        second = await create(file=("x", b"2"), purpose="user_data")
+        large = await create(file=("large", bytes(2**21)), purpose="user_data")
+        for tool, ids, said in [
+            ("bash", ["file-0123456789"], "there is no file"),
+            ("bash", [first.id, second.id], "two files are called 'x'"),
+            ("bash", [large.id], "bytes are left"),
+            ("sql", [first.id], "sql does not"),
+        ]:
+            with pytest.raises(openai.APIStatusError, match=said):
+                await converse(running, tools=[{"type": tool, "file_ids": ids}])
 
 
 async def test_a_large_file_goes_through_in_parts(serve: Serve) -> None:
