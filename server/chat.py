@@ -219,7 +219,9 @@ class _DeltaWriter:
                 "agent_steps": [wire.agent_step(event)],
             }
         assert isinstance(event, CallStarted)
-        return None
+        own = self._choice.request.own
+        identity = own.approval_id(event.call) if own else None
+        return {"approval": wire.approval(identity, event.call)} if identity else None
 
     def _fragment(self, fragment: Fragment) -> dict[str, Any] | None:
         match fragment.kind:

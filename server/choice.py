@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agentlm.agent import CallEnded, Event, Limits, ToolContext, Tools, Transcript, run
+from agentlm.agent import CallEnded, Event, Limits, ToolContext, Transcript, run
 from agentlm.engine import Engine
 from agentlm.grammar import Fragment
 from agentlm.messages import Message, ToolSpec
@@ -18,6 +18,7 @@ from agentlm.server.conversation import Beginning, continuation_key
 from agentlm.server.metrics import Metrics
 from agentlm.server.served import Served
 from agentlm.store import Entry, Store
+from agentlm.tools.selection import Selection
 from agentlm.trajectory import Interaction, Outcome, Trajectory
 
 
@@ -32,7 +33,7 @@ class Request:
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...]
     """All that the model is told of, the client's and the server's."""
-    own: Tools | None
+    own: Selection | None
     """Those that run here."""
     ask: Ask
     limits: Limits

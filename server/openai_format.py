@@ -112,6 +112,11 @@ def agent_step(event: CallEnded) -> dict[str, Any]:
     }
 
 
+def approval(identity: str, call: ToolCall) -> dict[str, Any]:
+    """A call that waits for a person, on a stream: see `/v1/approvals`."""
+    return {"id": identity, "call": call.name, "arguments": call.arguments}
+
+
 def usage(parts: Sequence[Usage]) -> dict[str, Any]:
     """Usage over all choices; they share a prompt, which counts once."""
     prompt = max(part.prompt_tokens for part in parts)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,10 +19,15 @@ from agentlm.errors import NotFoundError
 from agentlm.messages import Frozen, ToolCall
 
 
+def approval_id(call: ToolCall) -> str:
+    """Known before anybody waits, so that a stream can tell of it."""
+    return f"appr_{call.id.removeprefix('call_')}"
+
+
 class ApprovalItem(Frozen):
     """A call that waits."""
 
-    id: str = Field(default_factory=lambda: f"appr_{uuid.uuid4().hex}")
+    id: str
     owner: str
     trajectory_id: str
     call: ToolCall
@@ -62,6 +66,7 @@ class Approvals:
     ) -> Decision:
         """Wait for a decision. `on_pending` is given the item as soon as it can be decided."""
         item = ApprovalItem(
+            id=approval_id(call),
             owner=context.owner,
             trajectory_id=context.trajectory_id,
             call=call,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from agentlm.agent import Observation, Tool, ToolContext, ToolError
 from agentlm.messages import ToolCall, ToolSpec
 from agentlm.store.audit import Ending
-from agentlm.tools.approvals import Approvals, OnPending
+from agentlm.tools.approvals import Approvals, OnPending, approval_id
 from agentlm.tools.audit import Audit, AuditRecord, digest
 from agentlm.tools.observation import shorten
 from agentlm.tools.policy import Verdict
@@ -55,6 +55,10 @@ class Selection:
     def specs(self) -> tuple[ToolSpec, ...]:
         """What the model is told of them."""
         return self._specs
+
+    def approval_id(self, call: ToolCall) -> str | None:
+        """What a person will have to decide about before this call runs; None: nothing."""
+        return approval_id(call) if call.name in self._asked else None
 
     async def call(self, call: ToolCall, context: ToolContext) -> Observation:
         """Run one call within its bounds, and leave an audit record of it."""

@@ -56,6 +56,25 @@ async def test_a_person_decides_by_command(
         assert running.bash.calls == ran
 
 
+async def test_a_stream_tells_what_waits_and_its_client_can_decide(
+    serve: Serve, policy: Path
+) -> None:
+    async with serve(CALL, FINAL, tool_policy=policy) as running, httpx.AsyncClient() as client:
+        stream = await running.client.chat.completions.create(
+            model="tiny", messages=HI, tools=BASH, stream=True
+        )
+        content = ""
+        async for chunk in stream:
+            delta: Any = chunk.choices[0].delta
+            if item := getattr(delta, "approval", None):
+                assert (item["call"], item["arguments"]) == ("bash", '{"command": "ls"}')
+                url = f"{running.url}/v1/approvals/{item['id']}"
+                assert (await client.post(url, json={"approve": True})).status_code == 200
+            content += delta.content or ""
+        assert content == "Done."
+        assert running.bash.calls == ["ls"]
+
+
 async def test_what_does_not_wait_can_not_be_decided(serve: Serve) -> None:
     async with serve() as running:
         with pytest.raises(OperatorError, match="no call waits"):
