@@ -30,6 +30,10 @@ async def keys_of(tmp_path: Path, *names: str) -> list[str]:
     return secrets
 
 
+def log_of(tmp_path: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in tmp_path.glob("agentlm.db*"))
+
+
 async def converse(running: Running, **more: Any) -> str:
     """A turn; returns the trajectory's id."""
     raw = await running.client.chat.completions.with_raw_response.create(
@@ -116,5 +120,4 @@ async def test_a_secret_of_the_server_is_in_no_log(
         seen = json.dumps(told) + answer.model_dump_json()
     assert "[BROKER_TOKEN removed]" in seen
     assert "tok-1234567890" not in seen
-    for path in tmp_path.glob("agentlm.db*"):
-        assert b"tok-1234567890" not in path.read_bytes()
+    assert b"tok-1234567890" not in log_of(tmp_path)
