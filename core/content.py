@@ -21,9 +21,9 @@ class ContentTokenizer:
         """Ids of `text`; `at_start` where sentencepiece puts its dummy prefix (after BOS)."""
         if not text:
             return []
-        encoding = (self._at_start if at_start else self._inside).encode(
-            text, add_special_tokens=False
-        )
+        tokenizer = self._at_start if at_start else self._inside
+        # A batch, because only for batches the tokenizer lets go of the interpreter.
+        [encoding] = tokenizer.encode_batch([text], add_special_tokens=False)
         if self._control.isdisjoint(encoding.ids):
             return list(encoding.ids)
         return self._broken(text, encoding.ids, encoding.offsets)
@@ -44,7 +44,7 @@ class ContentTokenizer:
 
         `note` may hold `{n}`, the number of tokens left out.
         """
-        encoding = self._inside.encode(text, add_special_tokens=False)
+        [encoding] = self._inside.encode_batch([text], add_special_tokens=False)
         if len(encoding.ids) <= budget:
             return text
         room = max(2, budget - len(self.encode(note)) - 4)

@@ -67,9 +67,12 @@ class ConflictError(RequestError):
 class ContextLengthError(RequestError):
     """The prompt alone fills the model's context."""
 
-    def __init__(self, prompt_tokens: int, limit: int, *, param: str = "messages") -> None:
+    def __init__(
+        self, prompt_tokens: int, limit: int, *, param: str = "messages", exact: bool = True
+    ) -> None:
+        counted = f"{prompt_tokens}" if exact else f"more than {prompt_tokens}"
         super().__init__(
-            f"the prompt has {prompt_tokens} tokens; this model's context is {limit}, and at least "
+            f"the prompt has {counted} tokens; this model's context is {limit}, and at least "
             "one token must be left for the answer",
             param=param,
             code="context_length_exceeded",

@@ -21,6 +21,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -115,9 +116,15 @@ class Renderer:
         """Number of ids, added tokens included."""
         return self._tokenizer.get_vocab_size(with_added_tokens=True)
 
+    @cached_property
+    def longest_token(self) -> int:
+        """Bytes of the longest id."""
+        return max(len(self.token_bytes(token)) for token in range(self.vocabulary_size))
+
     def encode_raw(self, text: str) -> list[int]:
         """Ids of a raw prompt: control tokens in it count, and BOS is added as the model wants."""
-        return list(self._tokenizer.encode(text).ids)
+        [encoding] = self._tokenizer.encode_batch([text])
+        return list(encoding.ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids without control tokens."""

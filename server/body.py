@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from agentlm.errors import RequestError
 from agentlm.server.wire import as_request_error
@@ -24,9 +24,7 @@ async def read_json(request: Request, max_bytes: int) -> Any:
             raise RequestError(f"the body may have at most {max_bytes} bytes")
         parts.append(part)
     try:
-        return json.loads(b"".join(parts))
-    except RecursionError:
-        raise RequestError("the body is nested too deeply") from None
+        return from_json(b"".join(parts), allow_inf_nan=False)
     except ValueError as error:
         raise RequestError(f"the body is not JSON: {error}") from None
 

@@ -16,7 +16,7 @@ from agentlm.errors import OperatorError
 from agentlm.registry import Registry
 from agentlm.server.app import create_app
 from agentlm.server.callers import check_strangers_need_a_key
-from agentlm.server.launch import prepare_environment
+from agentlm.server.launch import allow_many_connections, prepare_environment
 from agentlm.server.publish import served_from
 from agentlm.server.settings import ServeSettings
 from agentlm.settings import parse_known
@@ -98,6 +98,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn."""
+        allow_many_connections()
         await super().startup(sockets)
         self._on_listening()
 

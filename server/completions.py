@@ -19,6 +19,7 @@ from agentlm.policy import Ask
 from agentlm.server.chat import Chat
 from agentlm.server.choice import Choice, Request
 from agentlm.server.conversation import Beginning
+from agentlm.server.long_text import check_can_fit, reading
 from agentlm.server.openai_format import Chunks, usage
 from agentlm.server.served import Served
 from agentlm.server.wire import Penalty, StreamOptions, Wire
@@ -32,7 +33,9 @@ class CompletionRequest(Wire):
     """The body of `POST /v1/completions`."""
 
     model: str
-    prompt: str | TokenIds | Annotated[list[str] | list[TokenIds], Field(min_length=1)]
+    prompt: (
+        str | TokenIds | Annotated[list[str] | list[TokenIds], Field(min_length=1, max_length=2048)]
+    )
     max_tokens: Annotated[int, Field(ge=0)] = 16
     n: Annotated[int, Field(ge=1, le=16)] = 1
     stream: bool = False
@@ -65,18 +68,29 @@ class CompletionRequest(Wire):
             top_logprobs=self.logprobs or 0,
         )
 
-    def prompts(self, served: Served) -> list[list[int]]:
-        """Each prompt's ids. Raises RequestError for ids that the model does not have."""
+    async def prompts(self, served: Served, context: int) -> list[list[int]]:
+        """Each prompt's ids. Raises RequestError for those that are not of this model or too long.
+
+        `context` is that of the model, in tokens.
+        """
         renderer = served.renderer
         given: Any = self.prompt
         if isinstance(given, str) or isinstance(given[0], int):
             given = [given]
-        prompts = [renderer.encode_raw(each) if isinstance(each, str) else each for each in given]
+        texts = [each for each in given if isinstance(each, str)]
+        for text in texts:
+            check_can_fit([text], renderer, context, param="prompt")
+        prompts: list[list[int]] = given
+        if texts:
+            prompts = await reading(texts, lambda: list(map(renderer.encode_raw, texts)))
         size = renderer.vocabulary_size
         if any(not 0 <= token < size for prompt in prompts for token in prompt):
             raise RequestError(f"token ids must be from 0 to {size - 1}", param="prompt")
         if not all(prompts):
             raise RequestError("a prompt can't be empty", param="prompt")
+        for prompt in prompts:
+            if len(prompt) + min(self.max_tokens, 1) > context:
+                raise ContextLengthError(len(prompt), context, param="prompt")
         return prompts
 
 
@@ -100,11 +114,7 @@ async def prepare(chat: Chat, body: CompletionRequest, caller: ApiKey) -> list[C
         raise RequestError("echo can't be streamed", param="echo")
     request = _request(chat, body, caller, served)
     await chat.store.ready()
-    prompts = body.prompts(served)
-    limit = chat.models.engine.max_model_len
-    for prompt in prompts:
-        if len(prompt) + min(body.max_tokens, 1) > limit:
-            raise ContextLengthError(len(prompt), limit, param="prompt")
+    prompts = await body.prompts(served, chat.models.engine.max_model_len)
     wanted = body.echo and body.logprobs is not None
     scores = await asyncio.gather(*(_score(chat, body, request, ids) for ids in prompts if wanted))
     return [

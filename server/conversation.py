@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from agentlm.errors import ContextLengthError
 from agentlm.grammar import describe, observe, write
 from agentlm.messages import Message, ToolSpec
 from agentlm.render import Renderer, Turn
+from agentlm.server.long_text import check_can_fit, reading
 from agentlm.server.served import Served
 from agentlm.store import Continuation, Store
 from agentlm.trajectory import Step
@@ -77,14 +79,19 @@ async def begin(
     context: int,
 ) -> Beginning:
     """Find where the conversation goes on. Raises ContextLengthError if it does not fit."""
+    preamble = describe(tools)
+    check_can_fit([preamble, *texts(messages)], served.renderer, context)
     if served.renderer.append_only:
         found = await _claim(store, served, owner, messages, tools)
         if found is not None:
             continuation, answered = found
-            beginning = _continue(served.renderer, continuation, messages[answered + 1 :])
+            later = messages[answered + 1 :]
+            extended = partial(_continue, served.renderer, continuation, later)
+            beginning = await reading(texts(later), extended)
             if beginning and _length(beginning.steps) < context:
                 return beginning
-    steps = render(served.renderer, messages, tools)
+    rendered = partial(render, served.renderer, messages, preamble)
+    steps = await reading([preamble, *texts(messages)], rendered)
     if _length(steps) >= context:
         raise ContextLengthError(_length(steps), context)
     return Beginning(steps, recorded=0)
@@ -143,16 +150,24 @@ def _foreign(steps: Sequence[Step], renderer: Renderer) -> bool:
     return any(step.tokenizer_digest != renderer.digest for step in steps)
 
 
-def render(
-    renderer: Renderer, messages: Sequence[Message], tools: Sequence[ToolSpec]
-) -> tuple[Step, ...]:
-    """The whole prompt of a conversation that nothing recorded leads to."""
+def texts(messages: Iterable[Message]) -> Iterator[str]:
+    """All that is written in messages, however long."""
+    for message in messages:
+        yield message.content
+        yield from (call.arguments for call in message.tool_calls)
+
+
+def render(renderer: Renderer, messages: Sequence[Message], preamble: str) -> tuple[Step, ...]:
+    """The whole prompt of a conversation that nothing recorded leads to.
+
+    `preamble` is the grammar's description of the tools.
+    """
     leading = 0
     while leading < len(messages) and messages[leading].role == "system":
         leading += 1
     system = "\n\n".join(message.content for message in messages[:leading])
     turns = [turn_of(message) for message in messages[leading:]]
-    return tuple(renderer.open(turns, system=system or None, preamble=describe(tools)))
+    return tuple(renderer.open(turns, system=system or None, preamble=preamble))
 
 
 def turn_of(message: Message) -> Turn:

@@ -7,6 +7,7 @@ from here, so the server itself need not be started twice. What the user has set
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from ctypes.util import find_library
 from pathlib import Path
 
 FEW_CORES = 4
+OPEN_FILES = 65_536
+"""As many as a server asks for; systems give 1024 unless asked."""
 
 LASTING = {
     # At INFO a start prints 60 lines, at WARNING one line for every tensor that is converted.
@@ -80,6 +83,14 @@ def fast_libraries(prefix: Path = Path(sys.prefix)) -> list[str]:
     allocator = find_library("tcmalloc_minimal")
     openmp = prefix / "lib" / "libiomp5.so"
     return [*([allocator] if allocator else []), *([str(openmp)] if openmp.exists() else [])]
+
+
+def allow_many_connections() -> None:
+    """Raise the limit of open files, each connection being one, as far as it may be raised."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def kv_cache_bytes(memory: int) -> int:

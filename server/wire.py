@@ -136,7 +136,7 @@ class ChatRequest(Wire):
     """The body of `POST /v1/chat/completions`."""
 
     model: str
-    messages: list[WireMessage] = Field(min_length=1)
+    messages: list[WireMessage] = Field(min_length=1, max_length=16_384)
     tools: list[WireTool] | None = None
     tool_choice: Literal["auto", "none", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool | None = None

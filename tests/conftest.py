@@ -1,12 +1,14 @@
-"""Fixtures shared by every test: little models on disk, and no settings from the environment."""
+"""Fixtures shared by every test: little models, PostgreSQL, no settings from the environment."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from store.postgres import Postgres, postgres_programs
 from tiny import tiny_llama
 
 
@@ -25,3 +27,13 @@ def chatml_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def llama2_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama2", "llama2")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    programs = postgres_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server programs are not installed (Debian: postgresql)")
+    server = Postgres.start(programs)
+    yield server
+    server.close()

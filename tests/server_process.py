@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import resource
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -22,7 +24,11 @@ PROCESSES.set_forkserver_preload(
 
 @contextmanager
 def started(directory: Path, **options: Any) -> Iterator[tuple[BaseProcess, str]]:
-    """A server with rules for a model, and its URL; killed in the end if it still runs."""
+    """A server with rules for a model, and its URL; killed in the end if it still runs.
+
+    Beside the options of `serving.running`: `open_files` is its first limit of these; its files may
+    grow to `file_bytes` until it is sent SIGUSR1.
+    """
     receiver, sender = PROCESSES.Pipe(duplex=False)
     process = PROCESSES.Process(target=_serve, args=(directory, options, sender))
     process.start()
@@ -37,6 +43,12 @@ def started(directory: Path, **options: Any) -> Iterator[tuple[BaseProcess, str]
 
 
 def _serve(directory: Path, options: dict[str, Any], ready: Connection) -> None:
+    if (files := options.pop("open_files", None)) is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard(resource.RLIMIT_NOFILE)))
+    if (size := options.pop("file_bytes", None)) is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR1, _let_files_grow)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard(resource.RLIMIT_FSIZE)))
     asyncio.run(_until_stopped(directory, options, ready))
 
 
@@ -46,6 +58,16 @@ async def _until_stopped(directory: Path, options: dict[str, Any], ready: Connec
         rules.play(server)
         ready.send(server.url)
         await server.stopped
+
+
+def hard(limit: int) -> int:
+    """What a limit may be raised to."""
+    return resource.getrlimit(limit)[1]
+
+
+def _let_files_grow(*_: object) -> None:
+    most = hard(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 class Rules:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import RequestError
+from agentlm.grammar import describe
 from agentlm.server.body import read_model
-from agentlm.server.conversation import render
+from agentlm.server.conversation import render, texts
+from agentlm.server.long_text import reading
 from agentlm.server.state import Caller, State
 from agentlm.server.wire import WireMessage, WireTool, client_tools, server_families
 
@@ -45,12 +48,14 @@ async def tokenize(request: Request, state: State, _caller: Caller) -> dict[str,
     if (body.prompt is None) == (body.messages is None):
         raise RequestError("give either prompt or messages", param="prompt")
     if body.prompt is not None:
-        ids = served.renderer.encode_raw(body.prompt)
+        ids = await reading([body.prompt], partial(served.renderer.encode_raw, body.prompt))
     else:
         families = server_families(body.tools)
         own = state.chat.toolbox.for_request(families).specs() if families else ()
         messages = [message.read() for message in body.messages or ()]
-        steps = render(served.renderer, messages, (*own, *client_tools(body.tools)))
+        preamble = describe((*own, *client_tools(body.tools)))
+        rendered = partial(render, served.renderer, messages, preamble)
+        steps = await reading([preamble, *texts(messages)], rendered)
         ids = [token for step in steps for token in step.token_ids or ()]
     answer: dict[str, Any] = {"tokens": ids, "count": len(ids)}
     answer["max_model_len"] = state.models.engine.max_model_len

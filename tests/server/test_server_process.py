@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
+import resource
+import signal
 from collections.abc import AsyncIterator
-from contextlib import closing, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -14,9 +17,10 @@ from typing import Any
 import httpx
 import pytest
 
+from agentlm.server.launch import allow_many_connections
 from agentlm.store import Selection, Store
 from agentlm.trajectory import Outcome, Trajectory
-from server_process import started
+from server_process import hard, started
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 PLAIN = {"model": "tiny", "messages": HI}
@@ -70,6 +74,39 @@ async def test_what_outlasts_the_time_to_finish_is_recorded_as_cancelled(
     assert trajectory.interactions[0].finish_reason is None
 
 
+async def test_two_thousand_idle_connections_leave_it_answering(tmp_path: Path) -> None:
+    allow_many_connections()
+    if hard(resource.RLIMIT_NOFILE) < 2100:
+        pytest.skip("this machine allows too few open files")
+    with started(tmp_path, open_files=256) as (_, url):
+        port = int(url.rpartition(":")[2])
+        async with AsyncExitStack() as stack:
+            for _ in range(2000):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                stack.callback(writer.close)
+            async with httpx.AsyncClient(base_url=url, timeout=30, verify=False) as http:
+                assert (await ask(http, {**AGENT, "stream": True}))[1].strip() == "Done."
+
+
+async def test_a_full_disk_is_an_error_until_there_is_room_and_loses_no_answer(
+    tmp_path: Path,
+) -> None:
+    answers: Answers = {}
+    big = {**PLAIN, "metadata": {"much": "x" * 100_000}, "stream": False}
+    with started(tmp_path, file_bytes=1_500_000) as (server, url):
+        async with httpx.AsyncClient(base_url=url, timeout=30, verify=False) as http:
+            with pytest.raises(AssertionError, match="unavailable"):
+                await ask_for_ever(http, big, answers)
+            with pytest.raises(AssertionError, match="unavailable"):
+                await ask(http, {**big, "stream": True})
+            assert server.pid is not None
+            os.kill(server.pid, signal.SIGUSR1)
+            answers.update([await ask(http, big)])
+
+    assert_recorded(tmp_path, answers)
+    assert len(answers) > 1
+
+
 async def asked_until_killed(server: BaseProcess, url: str, answers: Answers, after: int) -> None:
     """Have eight clients ask all the time; kill the server when it has answered so often."""
     wanted = len(answers) + after
@@ -87,6 +124,11 @@ async def asked_until_killed(server: BaseProcess, url: str, answers: Answers, af
         for ended in asyncio.as_completed([client(http, number) for number in range(8)]):
             with suppress(httpx.TransportError):
                 await ended
+
+
+async def ask_for_ever(http: httpx.AsyncClient, body: Any, answers: Answers) -> None:
+    while True:
+        answers.update([await ask(http, body)])
 
 
 async def ask(http: httpx.AsyncClient, body: Any) -> tuple[str, str]:

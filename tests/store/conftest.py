@@ -8,17 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentlm.store import Store
-from store.postgres import Postgres, postgres_programs
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    programs = postgres_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's server programs are not installed (Debian: postgresql)")
-    server = Postgres.start(programs)
-    yield server
-    server.close()
+from store.postgres import Postgres
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
