@@ -20,6 +20,7 @@ class Display:
         self.done = 0
         self.solved = 0
         self.errors = 0
+        self.last_error: str | None = None
         self._bar = Progress(
             BarColumn(),
             MofNCompleteColumn(),
@@ -40,6 +41,7 @@ class Display:
         self.done += 1
         self.solved += result.success
         self.errors += result.outcome is Outcome.ERROR
+        self.last_error = result.error or self.last_error
         self._bar.update(self._task, completed=self.done, state=self.summary())
 
     def summary(self) -> str:

@@ -120,6 +120,8 @@ async def _measure(
                 on_result=display.add,
             )
             await rollout.run(tasks, settings.tries)
+            if display.errors:
+                print(f"the last failure: {display.last_error}", file=sys.stderr)
             wanted = {task.id for task in tasks}
             return [
                 result

@@ -63,7 +63,11 @@ class ModelPlayer:
             if error.code == "context_length_exceeded":
                 raise ContextFullError(_words(error)) from error
             raise
-        reply = _read(raw.parse(), raw.headers.get("x-trajectory-id"))
+        completion = raw.parse()
+        if not isinstance(completion, ChatCompletion):
+            kind = raw.headers.get("content-type")
+            raise openai.OpenAIError(f"{raw.url} answered {kind} where JSON was expected")
+        reply = _read(completion, raw.headers.get("x-trajectory-id"))
         return replace(reply, answer=_announced(reply.answer)) if tools else reply
 
     async def score(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agentlm.agent import Observation
 from agentlm.environments.error_classes import (
@@ -23,7 +23,7 @@ from agentlm.trajectory import Outcome
 _SAME_CALLS = 5
 """So many equal calls running end a try: a model that got there does not leave by itself."""
 _MAX_CHARS = 20_000
-"""Characters of one turn that are kept; a server may ignore the bound on tokens."""
+"""Characters of one turn that are kept, or run; a server may ignore the bound on tokens."""
 
 
 @dataclass
@@ -99,6 +99,7 @@ async def _until_end(environment: Environment, world: OpenTask, player: Player, 
             reply = await player.reply(run.task, run.attempt, messages, tools)
         except ContextFullError:
             return
+        reply = _bounded(reply)
         if reply.call is None or reply.cut:
             run.note(reply, None, reply.invalid)
             run.outcome = _outcome(reply)
@@ -113,6 +114,14 @@ async def _until_end(environment: Environment, world: OpenTask, player: Player, 
         if repeated_calls(run.exchanges) >= _SAME_CALLS:
             return
         messages += _told(reply, reply.call, observation)
+
+
+def _bounded(reply: Reply) -> Reply:
+    """A call of any length would be run, logged and told back; one beyond the bound is none."""
+    if reply.call is None or len(reply.call.arguments) <= _MAX_CHARS:
+        return reply
+    told = f"a call of {len(reply.call.arguments)} characters; at most {_MAX_CHARS}"
+    return replace(reply, call=None, invalid=told)
 
 
 def _outcome(reply: Reply) -> Outcome:

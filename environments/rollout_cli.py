@@ -128,6 +128,8 @@ async def _play(settings: RolloutSettings, environment: Environment) -> int:
             with display:
                 await rollout.run(tasks, settings.tries)
     print(f"{display.summary()}; results: {progress.path}")
+    if display.errors:
+        print(f"the last failure: {display.last_error}", file=sys.stderr)
     return 1 if display.errors else 0
 
 

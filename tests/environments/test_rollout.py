@@ -122,6 +122,20 @@ def test_a_failing_server_is_an_error_and_never_a_zero(
     assert "6 of 6 solved" in capsys.readouterr().out
 
 
+def test_a_page_that_is_no_completion_is_an_error_that_says_so(
+    httpserver: HTTPServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    httpserver.expect_request("/v1/models").respond_with_json({"object": "list", "data": []})
+    httpserver.expect_request("/v1/chat/completions").respond_with_data(
+        "<html>", mimetype="text/html"
+    )
+    where = ["--url", httpserver.url_for(""), "--data-dir", str(tmp_path)]
+    assert main(["--env", "db", "--model", "m", "-n", "1", "--retries", "0", *where]) == 1
+    told = capsys.readouterr()
+    assert "0 of 0 solved; 1 failed" in told.out
+    assert "answered text/html" in told.err
+
+
 @pytest.mark.usefixtures("no_waiting")
 def test_a_server_that_stays_down_stops_the_rollout(server: StandIn, arguments: list[str]) -> None:
     server.failures = 10**6
@@ -148,6 +162,11 @@ def test_a_task_file_without_tasks_is_refused(tmp_path: Path) -> None:
     [
         ({"content": ""}, Outcome.INVALID, ("invalid_action",)),
         ({"content": "word " * 20_000}, Outcome.COMPLETED, ("repetition",)),
+        (
+            {"tool_calls": [{"name": "sql", "arguments": json.dumps({"query": "x" * 20_000})}]},
+            Outcome.INVALID,
+            ("invalid_action",),
+        ),
         ({"content": "I'm sorry, as an AI I can't."}, Outcome.COMPLETED, ("refusal",)),
         (
             {"tool_calls": [{"name": "shell", "arguments": "{}"}]},
