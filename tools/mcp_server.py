@@ -17,6 +17,8 @@ from mcp.server.stdio import stdio_server
 from agentlm.agent import ToolContext
 from agentlm.messages import ToolCall, ToolSpec
 from agentlm.settings import parse
+from agentlm.store import Store
+from agentlm.tools.approvals import ApprovalItem, Decision
 from agentlm.tools.selection import Selection
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import Toolbox
@@ -53,15 +55,23 @@ def mcp_server(tools: Selection, context: ToolContext) -> Server[dict[str, objec
 async def serve(settings: ToolSettings) -> None:
     """Serve one client until its input ends."""
     context = ToolContext(trajectory_id=f"mcp_{uuid.uuid4().hex}", owner=_OWNER)
-    toolbox = await Toolbox.open(settings)
+    settings.prepare_data_dir()
+    store = Store.open(settings.log_url())
+    toolbox = await Toolbox.open(settings, audit=store.audit.add)
+
+    def deny(item: ApprovalItem) -> None:
+        decision = Decision(approve=False, reason="nobody can be asked over MCP")
+        toolbox.approvals.decide(item.id, decision)
+
     try:
-        tools = toolbox.for_request(toolbox.families(), owner=_OWNER)
+        tools = toolbox.for_request(toolbox.families(), owner=_OWNER, on_pending=deny)
         server = mcp_server(tools, context)
         async with stdio_server() as (reading, writing):
             await server.run(reading, writing, server.create_initialization_options())
     finally:
         await toolbox.release(context.trajectory_id)
         await toolbox.close()
+        store.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

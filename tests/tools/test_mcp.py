@@ -12,6 +12,7 @@ from mcp import Client, StdioServerParameters
 from agentlm.agent import Observation, ToolContext
 from agentlm.errors import OperatorError
 from agentlm.messages import ToolCall
+from agentlm.store import Store
 from agentlm.tools.mcp.config import load_servers
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import Toolbox
@@ -197,6 +198,9 @@ async def test_streamable_http_is_spoken_too(make_settings: MakeSettings, tmp_pa
 async def test_our_tools_are_offered_to_the_official_client(tmp_path: Path, chinook: Path) -> None:
     arguments = ["-m", "agentlm.tools.mcp_server", "--data-dir", str(tmp_path)]
     arguments += ["--sql-url", f"sqlite:///{chinook}", "--tools", "bash", "--tools", "sql"]
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("tools: {sql_tables: ask}")
+    arguments += ["--tool-policy", str(policy)]
     environment = {"PYTHONPATH": ":".join(sys.path)}
     command = StdioServerParameters(command=sys.executable, args=arguments, env=environment)
     async with Client(command) as client:
@@ -205,7 +209,14 @@ async def test_our_tools_are_offered_to_the_official_client(tmp_path: Path, chin
         await client.call_tool("bash", {"command": "x=5; cd /tmp"})
         kept = await client.call_tool("bash", {"command": "echo $x; pwd"})
         refused = await client.call_tool("sql", {"statement": "DELETE FROM Artist"})
+        unasked = await client.call_tool("sql_tables", {})
     assert names == ["bash", "sql_tables", "sql_schema", "sql"]
     assert kept.content[0].text == "5\n/tmp"  # type: ignore[union-attr]
     assert refused.is_error
+    assert "nobody can be asked" in unasked.content[0].text  # type: ignore[union-attr]
     assert not list((tmp_path / "sandboxes").iterdir())
+    store = Store.open(f"sqlite:///{tmp_path / 'agentlm.db'}")
+    rows, _ = store.audit.page("mcp")
+    store.close()
+    verdicts = [(record.tool, record.verdict) for _, record in rows]
+    assert verdicts == [("sql_tables", "denied"), ("sql", "failed"), ("bash", "ok"), ("bash", "ok")]
