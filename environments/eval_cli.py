@@ -144,7 +144,7 @@ async def _abilities(settings: EvalSettings) -> list[Ability]:
             await Probe(
                 client,
                 model,
-                limit=settings.limit,
+                limit=settings.cases or settings.limit,
                 seed=settings.seed,
                 concurrency=settings.concurrency,
             ).measure(name)

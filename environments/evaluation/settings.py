@@ -37,6 +37,8 @@ class EvalSettings(Settings):
     general: tuple[str, ...] = ()
     """General ability to measure beside the tasks: hellaswag, truthfulqa, perplexity, instructions,
     abstention."""
+    cases: int | None = Field(None, ge=1)
+    """Cases of each measure of general ability; by default as many as tasks of a family."""
     split: Split = "test"
     """Which tasks."""
     tasks: Path | None = None
