@@ -6,7 +6,8 @@
 * `instructions`: answers that a program can check (`instructions.py`).
 * `abstention`: no tool fits, so none must be called (BFCL's irrelevance part, package `bfcl-eval`).
 
-For evaluation only: none of these texts belongs into a training mix.
+For evaluation only: none of these texts belongs into a training mix, so our server is told to keep
+none of them (`store: false`; likelihoods generate nothing, so there is nothing to keep).
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ class Probe:
             completion = await self._client.completions.create(
                 model=self._model,
                 prompt=f"{context} {ending}",
-                max_tokens=1,
+                max_tokens=0,
                 echo=True,
                 logprobs=1,
                 temperature=0,
@@ -181,6 +182,7 @@ class Probe:
             max_tokens=256,
             temperature=0,
             seed=self._seed,
+            store=False,
         )
         return instruction.holds((completion.choices[0].message.content or "").strip())
 
@@ -197,6 +199,7 @@ class Probe:
             max_tokens=256,
             temperature=0,
             seed=self._seed,
+            store=False,
         )
         return not completion.choices[0].message.tool_calls
 

@@ -42,16 +42,18 @@ def cases(name: str) -> list[dict[str, object]]:
 
 def scored(request: Request) -> Response:
     """Every character is a token; those of right endings are likelier."""
-    prompt = request.get_json()["prompt"]
+    asked = request.get_json()
+    assert asked["max_tokens"] == 0
+    prompt = asked["prompt"]
     right = [str(c["endings"][c["expected_index"]]) for c in cases("hellaswag")]  # type: ignore[index]
     logprob = -1.0 if any(prompt.endswith(ending) for ending in right) else -2.0
     logprobs = {
-        "tokens": [*prompt, "!"],
-        "token_logprobs": [None, *[logprob] * (len(prompt) - 1), -9.0],
-        "text_offset": list(range(len(prompt) + 1)),
+        "tokens": [*prompt],
+        "token_logprobs": [None, *[logprob] * (len(prompt) - 1)],
+        "text_offset": list(range(len(prompt))),
         "top_logprobs": None,
     }
-    choice = {"index": 0, "text": f"{prompt}!", "finish_reason": "length", "logprobs": logprobs}
+    choice = {"index": 0, "text": prompt, "finish_reason": "length", "logprobs": logprobs}
     completion = {"id": "c", "object": "text_completion", "created": 0, "model": "m"}
     return Response(json.dumps({**completion, "choices": [choice]}), mimetype="application/json")
 
@@ -82,7 +84,9 @@ async def test_instructions_are_asked_and_checked_by_the_real_server(tmp_path: P
     async with running(tmp_path, replies, "chatml", {}) as server:
         asked = Probe(server.client, "tiny", limit=18, seed=0, concurrency=1)
         measured = await asked.measure("instructions")
+        logged = server.trajectories()
     assert measured.cases == 18
+    assert {step.text for trajectory in logged for step in trajectory.steps} == {""}
     assert 0 < (measured.value or 0) < 0.5
 
 
