@@ -105,7 +105,11 @@ async def _measure(
         _directory(settings) / f"{_safe(f'{cell.environment}-{cell.decoding}-{cell.model}')}.jsonl"
     )
     async with connected(
-        settings.url, cell.model, decoding, api_key=settings.api_key, metadata=metadata
+        _url(settings, cell.model),
+        cell.model,
+        decoding,
+        api_key=settings.api_key,
+        metadata=metadata,
     ) as player:
         with Progress(path, _plan(settings, cell)) as progress, display:
             display.count(progress.results.values())
@@ -137,19 +141,18 @@ def _seated(settings: EvalSettings, environment: Environment, player: ModelPlaye
 
 
 async def _abilities(settings: EvalSettings) -> list[Ability]:
-    if not settings.general:
-        return []
-    async with client_of(settings.url, settings.api_key) as client:
-        return [
-            await Probe(
+    found: list[Ability] = []
+    for model in _models(settings) if settings.general else ():
+        async with client_of(_url(settings, model), settings.api_key) as client:
+            probe = Probe(
                 client,
                 model,
                 limit=settings.cases or settings.limit,
                 seed=settings.seed,
                 concurrency=settings.concurrency,
-            ).measure(name)
-            for name, model in product(settings.general, _models(settings))
-        ]
+            )
+            found += [await probe.measure(name) for name in settings.general]
+    return sorted(found, key=lambda ability: settings.general.index(ability.measure))
 
 
 def _report(
@@ -196,6 +199,10 @@ def _decodings(settings: EvalSettings) -> list[str]:
 
 def _models(settings: EvalSettings) -> list[str]:
     return [*([settings.base] if settings.base else []), settings.model]
+
+
+def _url(settings: EvalSettings, model: str) -> str:
+    return settings.base_url if settings.base_url and model == settings.base else settings.url
 
 
 def _plan(settings: EvalSettings, cell: _Cell) -> dict[str, object]:

@@ -31,7 +31,9 @@ class EvalSettings(Settings):
     model: str
     """The model to measure."""
     base: str | None = None
-    """A second model of the same server, measured on the same tasks."""
+    """A second model, measured on the same tasks."""
+    base_url: str | None = None
+    """The base's server, if it is another one: ours runs one model's full weights at a time."""
     api_key: str | None = None
     """Key for the server."""
     general: tuple[str, ...] = ()

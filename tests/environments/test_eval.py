@@ -60,6 +60,15 @@ def test_base_and_candidate_are_measured_on_the_same_tasks(
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_base_can_be_on_a_server_of_its_own(server: StandIn, arguments: list[str]) -> None:
+    with HTTPServer(port=0) as other:
+        theirs = stand_in(other, "test", 8)
+        flags = ["--model", "mine", "--base", "base", "--base-url", other.url_for("")]
+        assert main([*arguments, *flags]) == 0
+    assert {request["model"] for request in theirs.requests} == {"base"}
+    assert {request["model"] for request in server.requests} == {"mine"}
+
+
 def test_runs_of_an_evaluation_are_never_rewarded_in_the_log(
     server: StandIn, arguments: list[str]
 ) -> None:
