@@ -1,5 +1,9 @@
 """Attempts to get out, to take more than a share, or to pass for somebody else. None may succeed,
 and after each the tools go on.
+
+Further ones stand beside what they attack: HTML and decompression bombs in test_web.py, MCP servers
+that hang, flood, die or lie in test_mcp.py, Postgres in test_postgres.py, names of uploaded files in
+server/test_workspace.py.
 """
 
 import asyncio
