@@ -2,8 +2,8 @@
 and after each the tools go on.
 
 Further ones stand beside what they attack: HTML and decompression bombs in test_web.py, MCP servers
-that hang, flood, die or lie in test_mcp.py, Postgres in test_postgres.py, names of uploaded files in
-server/test_workspace.py.
+that hang, flood, die or lie in test_mcp.py, Postgres in test_postgres.py, names of files that come
+in over HTTP in server/test_workspace.py.
 """
 
 import asyncio
