@@ -57,6 +57,7 @@ class EnginePolicy:
     renderer: Renderer
     ask: Ask
     weights_version: str
+    """The adapter's; without one each turn has what the engine had loaded when it began."""
     adapter: Adapter | None = None
     salt: str = ""
     on_tokens: Callable[[Sequence[Token]], None] | None = None
@@ -113,6 +114,7 @@ class EnginePolicy:
         try:
             async with aclosing(stream) as deltas:
                 async for delta in deltas:
+                    turn.weights_version = turn.weights_version or self._loaded()
                     turn.add(delta)
                     fragments = parser.feed(delta.text)
                     self._report(parser, delta)
@@ -125,6 +127,9 @@ class EnginePolicy:
                 yield fragment
         finally:
             self._note(transcript, turn, parser, parsed)
+
+    def _loaded(self) -> str:
+        return self.engine.weights_version if self.adapter is None else self.weights_version
 
     def _constraint(self, answering: bool, first: bool) -> Constraint | None:
         if answering:
@@ -197,7 +202,7 @@ class EnginePolicy:
             finish_reason=self._finish(turn, parsed, cut),
             discarded_ids=tuple(turn.ids[len(kept) :]),
             sampling=self.ask.sampling,
-            weights_version=self.weights_version,
+            weights_version=turn.weights_version or self.weights_version,
             tokenizer_digest=self.renderer.digest,
             constraint_digest=turn.constraint.digest() if turn.constraint else None,
             started=turn.started,
@@ -234,6 +239,7 @@ class _Turn:
     text: list[str] = field(default_factory=list)
     finish_reason: Literal["stop", "length"] = "length"
     cached_tokens: int = 0
+    weights_version: str = ""
 
     def add(self, delta: Delta) -> None:
         if not self.ids:

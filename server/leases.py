@@ -7,22 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 
-class Lease:
-    """A request's hold on the weights."""
-
-    def __init__(self, held: set[Lease], idle: asyncio.Event) -> None:
-        self._held = held
-        self._idle = idle
-        held.add(self)
-        idle.clear()
-
-    def end(self) -> None:
-        """Let go. Idempotent."""
-        self._held.discard(self)
-        if not self._held:
-            self._idle.set()
-
-
 class Leases:
     """Who uses the weights now.
 
@@ -33,21 +17,29 @@ class Leases:
 
     def __init__(self, drain_s: float) -> None:
         self._drain_s = drain_s
-        self._held: set[Lease] = set()
+        self._held = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._open = asyncio.Event()
         self._open.set()
         self._alone = asyncio.Lock()
 
-    async def begin(self) -> Lease:
-        """For a request; whoever gets it must end it. Waits while weights are replaced."""
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Around a request. Waits while weights are replaced."""
         await self._open.wait()
-        return Lease(self._held, self._idle)
+        self._held += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._held -= 1
+            if not self._held:
+                self._idle.set()
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """To replace weights in."""
+        """Around replacing the weights."""
         async with self._alone:
             self._open.clear()
             try:

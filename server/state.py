@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -53,10 +54,17 @@ def _admin(request: Request) -> ApiKey:
     return caller
 
 
+async def _weights(request: Request) -> AsyncIterator[None]:
+    async with _state(request).models.leases.held():
+        yield
+
+
 State = Annotated[ServerState, Depends(_state)]
 Caller = Annotated[ApiKey, Depends(_caller)]
 """The API key that asks."""
 Admin = Annotated[ApiKey, Depends(_admin)]
 """The same, and refused unless it is an administrator's."""
+SameWeights = Depends(_weights)
+"""Until the response has been sent, what generates it is not replaced."""
 OwnerScope = Annotated[str | None, Depends(_scope)]
 """Whose rows exist for the caller; None, an administrator's: everybody's."""

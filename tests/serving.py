@@ -42,6 +42,7 @@ class Bash:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.hanging = asyncio.Event()
+        self.resume = asyncio.Event()
         self.cancelled = asyncio.Event()
 
     async def run(self, args: Args, context: ToolContext) -> str:
@@ -58,7 +59,7 @@ class Bash:
     async def _hang(self) -> None:
         self.hanging.set()
         try:
-            await asyncio.Event().wait()
+            await self.resume.wait()
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
@@ -120,6 +121,7 @@ async def running(
         decode=renderer.decode,
         end_of_turn=renderer.end_of_turn_id,
         max_model_len=context,
+        weights_version="w0",
         delay_s=delay_s,
     )
     store = Store.open(settings.log_url())
