@@ -17,7 +17,7 @@ from agentlm.registry import Registry
 from agentlm.server.app import create_app
 from agentlm.server.callers import check_strangers_need_a_key
 from agentlm.server.launch import allow_many_connections, prepare_environment
-from agentlm.server.publish import served_from
+from agentlm.server.publish import base_of
 from agentlm.server.settings import ServeSettings
 from agentlm.settings import parse_known
 from agentlm.store import Store
@@ -62,7 +62,7 @@ async def _serve(
     registry = Registry(settings.data_dir)
     console.print(f"[bold]1/3[/] model {settings.model}")
     files = await asyncio.to_thread(registry.resolve, registry.get(settings.model))
-    base = served_from(files, settings.served_model_name)
+    base = base_of(files, settings.served_model_name)
     store = await asyncio.to_thread(Store.open, settings.log_url())
     check_strangers_need_a_key(settings, store)
     toolbox = await Toolbox.open(settings, audit=store.audit.add)
@@ -78,7 +78,8 @@ async def _serve(
     )
     app = create_app(settings, engine, base, store=store, toolbox=toolbox)
     url = "http://{}:{}".format(*listener.getsockname()[:2])
-    hint = snippet(url, base.name, keyed=settings.api_key is not None)
+    name = settings.served_model_name or Registry(settings.data_dir).get(settings.model).name
+    hint = snippet(url, name, keyed=settings.api_key is not None)
     await Server(app, settings, lambda: print(hint, flush=True)).serve(sockets=[listener])
 
 

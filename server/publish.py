@@ -33,6 +33,13 @@ def served_from(files: ModelFiles, name: str | None = None) -> Served:
     return Served(name or card.name, files, renderer, adapter)
 
 
+def base_of(files: ModelFiles, name: str | None = None) -> Served:
+    """The model that the engine runs for a card: the one that an adapter changes, or itself."""
+    if files.base is None:
+        return served_from(files, name)
+    return served_from(ModelFiles(files.base, files.directory))
+
+
 async def publish(name: str, state: ServerState) -> Served:
     """Serve a registered card: an adapter beside the base, full weights in the base's place.
 
@@ -57,10 +64,12 @@ async def publish(name: str, state: ServerState) -> Served:
 
 
 async def publish_known(state: ServerState) -> None:
-    """Serve what a server that was restarted had: results of jobs, and what aliases point to.
+    """Serve what the server was started with: its model if that is an adapter, results of jobs, and
+    what aliases point to.
 
     Adapters of the base only: the weights that the operator named are not replaced.
     """
+    await _publish_own(state)
     made = [job.state.fine_tuned_model for job in all_jobs(state.settings.data_dir)]
     for name in (*filter(None, made), *state.registry.aliases.list()):
         try:
@@ -69,6 +78,14 @@ async def publish_known(state: ServerState) -> None:
                 await publish(name, state)
         except AgentLMError as error:
             log.warning("%s is not served: %s", name, error)
+
+
+async def _publish_own(state: ServerState) -> None:
+    asked, name = state.settings.model, state.settings.served_model_name
+    if asked in {card.name for card in state.registry.list() if card.adapter is not None}:
+        served = await publish(asked, state)
+        if name is not None:
+            state.models.point(name, served)
 
 
 def _check_base(adapter: ModelFiles, base: ModelCard) -> None:

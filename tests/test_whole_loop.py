@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,11 +70,19 @@ def test_the_loop(tmp_path: Path, chatml_llama: Path) -> None:
         assert continued["id"] == trajectory_id
         assert len(continued["interactions"]) == 2
 
+        made = trains_by_the_api(client)
+        # A model that was not measured is promoted only with a reason.
+        agentlm("models", "promote", made, "--force", "a test", "--publish", url, *data)
+        assert says(client, "production") == made
+
         # Killed right after an answer: it is in the log of the next server.
         os.kill(server.pid, signal.SIGKILL)
         server.wait()
 
-    with serving(tmp_path, "tiny") as (_, url):
+    with serving(tmp_path, "production") as (_, url):
+        client = OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120)
+        assert [model.id for model in client.models.list()] == ["tiny", made, "production"]
+        assert says(client, "production") == made
         assert httpx.get(f"{url}/v1/trajectories/{trajectory_id}").json() == continued
         path = f"{url}/v1/trajectories/{trajectory_id}/feedback"
         assert httpx.post(path, json={"value": 1.0}).json()["reward"] == 1.0
@@ -81,11 +91,46 @@ def test_the_loop(tmp_path: Path, chatml_llama: Path) -> None:
         agentlm("finetune", *trained, "--publish", url, *data)
         client = OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120)
         assert {model.id for model in client.models.list()} >= {"tiny", "tiny-next"}
-        told = client.chat.completions.create(
-            model="tiny-next", messages=QUESTION, max_tokens=8, logprobs=True
-        )
-        assert told.usage is not None
-        assert 0 < told.usage.completion_tokens <= 8
+        assert says(client, "tiny-next") == "tiny-next"
+
+
+def trains_by_the_api(client: OpenAI) -> str:
+    """Upload rows, have them trained on, and ask the result; returns its name."""
+    row = {"messages": [*QUESTION, {"role": "assistant", "content": "12 programs."}]}
+    data = json.dumps(row).encode()
+    file = client.files.create(file=("rows.jsonl", data), purpose="fine-tune")
+    jobs = client.fine_tuning.jobs
+    job = jobs.create(
+        model="tiny",
+        training_file=file.id,
+        suffix="mine",
+        method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2}}},
+    )
+    while job.status not in ("succeeded", "failed", "cancelled"):
+        time.sleep(0.2)
+        job = jobs.retrieve(job.id)
+
+    assert job.fine_tuned_model is not None, job.error
+    assert job.fine_tuned_model.startswith("ft:tiny::mine:")
+    assert job.trained_tokens
+    events = list(jobs.list_events(job.id, limit=2))
+    assert events[0].message == "The job has successfully completed"
+    assert [event.data["train_loss"] for event in events if event.type == "metrics"]  # type: ignore[index]
+    [checkpoint] = jobs.checkpoints.list(job.id)
+    assert checkpoint.fine_tuned_model_checkpoint == job.fine_tuned_model
+    results = client.files.content(job.result_files[0]).text.splitlines()
+    assert results[0] == "step,train_loss,learning_rate,tokens"
+    assert len(results) == 1 + checkpoint.step_number
+    assert says(client, job.fine_tuned_model) == job.fine_tuned_model
+    return job.fine_tuned_model
+
+
+def says(client: OpenAI, model: str) -> str:
+    """Which model answers by a name."""
+    told = client.chat.completions.create(model=model, messages=QUESTION, max_tokens=8)
+    assert told.usage is not None
+    assert 0 < told.usage.completion_tokens <= 8
+    return told.model
 
 
 def acts_with_a_tool(client: OpenAI) -> tuple[str, str]:

@@ -26,17 +26,16 @@ class PublishRequest(BaseModel):
 
 @router.get("/models")
 async def list_models(state: State, _caller: Caller) -> dict[str, Any]:
-    """Every served model, the base first."""
-    return {
-        "object": "list",
-        "data": [model_object(served, state) for served in state.models.all()],
-    }
+    """Every served model, the base first, then the aliases; an alias's root is what it means."""
+    models = [model_object(served, state) for served in state.models.all()]
+    return {"object": "list", "data": [*models, *_aliases(state)]}
 
 
 @router.get("/models/{name:path}")
 async def get_model(name: str, state: State, _caller: Caller) -> dict[str, Any]:
     """One served model."""
-    return model_object(state.models.find(name)[0], state)
+    named = (alias for alias in _aliases(state) if alias["id"] == name)
+    return next(named, None) or model_object(state.models.find(name)[0], state)
 
 
 @router.post("/models")
@@ -51,6 +50,13 @@ async def unpublish_model(name: str, state: State, _admin: Admin) -> dict[str, A
     """Stop serving an adapter; its card stays."""
     await state.models.remove(name)
     return {"id": name, "object": "model", "deleted": True}
+
+
+def _aliases(state: ServerState) -> list[dict[str, Any]]:
+    return [
+        model_object(served, state) | {"id": alias, "root": served.name}
+        for alias, served in state.models.aliases().items()
+    ]
 
 
 def model_object(served: Served, state: ServerState) -> dict[str, Any]:
