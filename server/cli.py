@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 from rich.console import Console
 
@@ -33,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     settings.prepare_data_dir()
     # Before minutes of loading a model: everything that can be wrong cheaply.
     with _listen(settings) as listener:
-        asyncio.run(_serve(settings, engine_arguments, listener))
+        uvloop.run(_serve(settings, engine_arguments, listener))
     return 0
 
 

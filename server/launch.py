@@ -66,14 +66,15 @@ def one_process(cores: Collection[int]) -> dict[str, str]:
     """Let the engine's core compute by itself, on all of a few `cores`.
 
     Else vLLM keeps one of them back for its core, which spins on it until the worker has computed.
-    OpenMP is told what vLLM would tell a worker's.
+    OpenMP is told what vLLM would tell a worker's, but to wait asleep for more work: on few cores
+    threads that spin take them from the server.
     """
     listed = ",".join(map(str, sorted(cores)))
     return {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "OMP_NUM_THREADS": str(len(cores)),
         "KMP_AFFINITY": f"granularity=fine,explicit,proclist=[{listed}]",
-        "KMP_BLOCKTIME": "5",
+        "KMP_BLOCKTIME": "0",
         "KMP_TPAUSE": "0",
     }
 
