@@ -17,6 +17,7 @@ from agentlm.server.chat import Chat
 from agentlm.server.guard import Guard
 from agentlm.server.jobs import Jobs
 from agentlm.server.metrics import Metrics
+from agentlm.server.openapi import describe
 from agentlm.server.publish import publish, publish_known
 from agentlm.server.routes import ROUTERS
 from agentlm.server.served import Served, ServedModels
@@ -75,4 +76,5 @@ def create_app(
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app

@@ -164,20 +164,8 @@ class ChatRequest(Wire):
     """Not OpenAI's: hold tool calls to their form while decoding. Off for honest evaluation."""
 
     def read_messages(self) -> tuple[Message, ...]:
-        """The conversation; it must end with something to answer. Raises RequestError."""
-        messages = tuple(message.read() for message in self.messages)
-        for index, message in enumerate(messages):
-            if message.role == "tool" and not message.tool_call_id:
-                raise RequestError(
-                    "a tool message must name the call it answers",
-                    param=f"messages[{index}].tool_call_id",
-                )
-        if messages[-1].role not in ("user", "tool"):
-            raise RequestError(
-                f"the last message must be the user's or a tool's, got {messages[-1].role!r}",
-                param=f"messages[{len(messages) - 1}].role",
-            )
-        return messages
+        """See `read_conversation`."""
+        return read_conversation(self.messages)
 
     def sampling(self) -> Sampling:
         """How to draw tokens."""
@@ -197,6 +185,23 @@ class ChatRequest(Wire):
             logit_bias=self.logit_bias or {},
             top_logprobs=self.top_logprobs or 0,
         )
+
+
+def read_conversation(given: Sequence[WireMessage]) -> tuple[Message, ...]:
+    """The conversation; it must end with something to answer. Raises RequestError."""
+    messages = tuple(message.read() for message in given)
+    for index, message in enumerate(messages):
+        if message.role == "tool" and not message.tool_call_id:
+            raise RequestError(
+                "a tool message must name the call it answers",
+                param=f"messages[{index}].tool_call_id",
+            )
+    if messages[-1].role not in ("user", "tool"):
+        raise RequestError(
+            f"the last message must be the user's or a tool's, got {messages[-1].role!r}",
+            param=f"messages[{len(messages) - 1}].role",
+        )
+    return messages
 
 
 def client_tools(tools: Sequence[WireTool] | None) -> tuple[ToolSpec, ...]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import ConflictError
 from agentlm.server.body import read_model
+from agentlm.server.openapi import reads
 from agentlm.server.publish import adapter_of
 from agentlm.server.state import Admin, State
 
@@ -35,7 +36,9 @@ class UnloadAdapterRequest(BaseModel):
     lora_name: str
 
 
-@router.post("/load_lora_adapter")
+@router.post(
+    "/load_lora_adapter", response_class=PlainTextResponse, openapi_extra=reads(LoadAdapterRequest)
+)
 async def load_adapter(request: Request, state: State, _admin: Admin) -> PlainTextResponse:
     """Serve an adapter under a name that is not taken."""
     body = await read_model(LoadAdapterRequest, request, 64 * 1024)
@@ -47,7 +50,11 @@ async def load_adapter(request: Request, state: State, _admin: Admin) -> PlainTe
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 
 
-@router.post("/unload_lora_adapter")
+@router.post(
+    "/unload_lora_adapter",
+    response_class=PlainTextResponse,
+    openapi_extra=reads(UnloadAdapterRequest),
+)
 async def unload_adapter(request: Request, state: State, _admin: Admin) -> PlainTextResponse:
     """Stop serving an adapter."""
     body = await read_model(UnloadAdapterRequest, request, 64 * 1024)

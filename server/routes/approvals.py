@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from agentlm.server.body import read_model
+from agentlm.server.openapi import reads
 from agentlm.server.state import OwnerScope, State
 from agentlm.tools.approvals import Decision
 
@@ -20,7 +21,7 @@ async def list_approvals(state: State, owner: OwnerScope) -> dict[str, Any]:
     return {"object": "list", "data": [item.model_dump() for item in waiting], "has_more": False}
 
 
-@router.post("/{approval_id}")
+@router.post("/{approval_id}", openapi_extra=reads(Decision))
 async def decide(
     approval_id: str, request: Request, state: State, owner: OwnerScope
 ) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from agentlm.server.event_stream import ClientGone, EventStream, while_connected
 from agentlm.server.inputs import hand_in, inputs_of
 from agentlm.server.once import Once
 from agentlm.server.openai_format import Chunks, completion
+from agentlm.server.openapi import OR_EVENTS, reads
 from agentlm.server.state import Caller, OwnerScope, SameWeights, ServerState, State
 from agentlm.server.wire import ChatRequest, read_chat_request
 
@@ -23,7 +24,12 @@ router = APIRouter(prefix="/v1")
 _JSON = "application/json"
 
 
-@router.post("/chat/completions", dependencies=[SameWeights])
+@router.post(
+    "/chat/completions",
+    dependencies=[SameWeights],
+    openapi_extra=reads(ChatRequest),
+    responses=OR_EVENTS,
+)
 async def create_chat_completion(
     request: Request,
     state: State,

@@ -8,12 +8,18 @@ from fastapi.responses import JSONResponse, Response
 from agentlm.server.body import read_model
 from agentlm.server.completions import CompletionRequest, TextChunks, prepare, text_completion
 from agentlm.server.event_stream import ClientGone, EventStream, while_connected
+from agentlm.server.openapi import OR_EVENTS, reads
 from agentlm.server.state import Caller, SameWeights, State
 
 router = APIRouter(prefix="/v1")
 
 
-@router.post("/completions", dependencies=[SameWeights])
+@router.post(
+    "/completions",
+    dependencies=[SameWeights],
+    openapi_extra=reads(CompletionRequest),
+    responses=OR_EVENTS,
+)
 async def create_completion(request: Request, state: State, caller: Caller) -> Response:
     """Continue raw prompts; with `echo` and `logprobs`, say how likely they are."""
     body = await read_model(CompletionRequest, request, state.settings.max_request_bytes)

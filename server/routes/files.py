@@ -7,20 +7,30 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 from openai.types import FilePurpose
 
 from agentlm.errors import ConflictError, RequestError
 from agentlm.jobs import unfinished
 from agentlm.kept_files import KeptFile
+from agentlm.server.openapi import BYTES, reads_content
 from agentlm.server.pages import page_of
 from agentlm.server.state import Caller, OwnerScope, State
 from agentlm.server.upload import Upload, receive_upload
 
 router = APIRouter(prefix="/v1/files")
 
+_UPLOAD = {
+    "type": "object",
+    "required": ["file", "purpose"],
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        "purpose": {"enum": list(get_args(FilePurpose))},
+    },
+}
 
-@router.post("")
+
+@router.post("", openapi_extra=reads_content("multipart/form-data", _UPLOAD))
 async def create_file(request: Request, state: State, caller: Caller) -> dict[str, Any]:
     """Keep a file; it is on the disk when this answers."""
     with state.files.arriving() as content:
@@ -55,7 +65,7 @@ async def get_file(file_id: str, state: State, owner: OwnerScope) -> dict[str, A
     return file_object(state.files.get(file_id, owner))
 
 
-@router.get("/{file_id}/content")
+@router.get("/{file_id}/content", response_class=Response, responses=BYTES)
 async def get_content(file_id: str, state: State, owner: OwnerScope) -> FileResponse:
     """A file as it was sent."""
     file = state.files.get(file_id, owner)

@@ -19,6 +19,7 @@ from agentlm.errors import NotFoundError, RequestError
 from agentlm.files import new_id, write_text
 from agentlm.jobs import Job, JobRequest
 from agentlm.server.body import read_model
+from agentlm.server.openapi import reads
 from agentlm.server.pages import page_of
 from agentlm.server.routes.stored import Metadata, metadata_filter
 from agentlm.server.state import Admin, ServerState, State
@@ -77,7 +78,7 @@ class CreateJobRequest(BaseModel):
         return method.chosen()
 
 
-@router.post("")
+@router.post("", openapi_extra=reads(CreateJobRequest))
 async def create_job(request: Request, state: State, admin: Admin) -> dict[str, Any]:
     """Begin a job; its model is served as soon as it has succeeded."""
     if find_spec("deepspeed") is None:

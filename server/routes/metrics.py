@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from agentlm.server.state import Caller, State
@@ -11,7 +11,7 @@ from agentlm.server.state import Caller, State
 router = APIRouter()
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 def metrics(state: State, _caller: Caller) -> Response:
     """The server's and the engine's metrics."""
     return Response(state.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

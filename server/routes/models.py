@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
 from agentlm.server.body import read_model
+from agentlm.server.openapi import reads
 from agentlm.server.publish import publish
 from agentlm.server.served import Served
 from agentlm.server.state import Admin, Caller, ServerState, State
@@ -38,7 +39,7 @@ async def get_model(name: str, state: State, _caller: Caller) -> dict[str, Any]:
     return next(named, None) or model_object(state.models.find(name)[0], state)
 
 
-@router.post("/models")
+@router.post("/models", openapi_extra=reads(PublishRequest))
 async def publish_model(request: Request, state: State, _admin: Admin) -> dict[str, Any]:
     """Serve a registered card without a restart; publishing what is served changes nothing."""
     body = await read_model(PublishRequest, request, 64 * 1024)

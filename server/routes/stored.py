@@ -12,6 +12,7 @@ from agentlm.errors import NotFoundError
 from agentlm.messages import Message
 from agentlm.server.body import read_model
 from agentlm.server.openai_format import finished_choice, tool_call, usage
+from agentlm.server.openapi import reads
 from agentlm.server.pages import page, page_of
 from agentlm.server.routes.trajectories import release
 from agentlm.server.state import OwnerScope, State
@@ -82,7 +83,7 @@ async def list_messages(
     return page_of(messages, after=after, limit=limit)
 
 
-@router.post("/{completion_id}")
+@router.post("/{completion_id}", openapi_extra=reads(UpdateRequest))
 async def update_completion(
     completion_id: str, request: Request, state: State, owner: OwnerScope
 ) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,8 +13,15 @@ from agentlm.grammar import describe
 from agentlm.server.body import read_model
 from agentlm.server.conversation import render, texts
 from agentlm.server.long_text import reading
+from agentlm.server.openapi import reads
 from agentlm.server.state import Caller, State
-from agentlm.server.wire import WireMessage, WireTool, client_tools, server_families
+from agentlm.server.wire import (
+    WireMessage,
+    WireTool,
+    client_tools,
+    read_conversation,
+    server_families,
+)
 
 router = APIRouter()
 
@@ -26,7 +33,7 @@ class TokenizeRequest(BaseModel):
 
     model: str | None = None
     prompt: str | None = None
-    messages: list[WireMessage] | None = None
+    messages: Annotated[list[WireMessage], Field(min_length=1)] | None = None
     tools: list[WireTool] | None = None
     return_token_strs: bool = False
 
@@ -40,7 +47,7 @@ class DetokenizeRequest(BaseModel):
     tokens: list[int] = Field(max_length=1_000_000)
 
 
-@router.post("/tokenize")
+@router.post("/tokenize", openapi_extra=reads(TokenizeRequest))
 async def tokenize(request: Request, state: State, _caller: Caller) -> dict[str, Any]:
     """Ids of a raw prompt (markers in it count as control tokens), or of a conversation."""
     body = await read_model(TokenizeRequest, request, state.settings.max_request_bytes)
@@ -52,7 +59,7 @@ async def tokenize(request: Request, state: State, _caller: Caller) -> dict[str,
     else:
         families = server_families(body.tools)
         own = state.chat.toolbox.for_request(families).specs() if families else ()
-        messages = [message.read() for message in body.messages or ()]
+        messages = read_conversation(body.messages or ())
         preamble = describe((*own, *client_tools(body.tools)))
         rendered = partial(render, served.renderer, messages, preamble)
         steps = await reading([preamble, *texts(messages)], rendered)
@@ -65,7 +72,7 @@ async def tokenize(request: Request, state: State, _caller: Caller) -> dict[str,
     return answer
 
 
-@router.post("/detokenize")
+@router.post("/detokenize", openapi_extra=reads(DetokenizeRequest))
 async def detokenize(request: Request, state: State, _caller: Caller) -> dict[str, str]:
     """The text of ids, control tokens spelt out."""
     body = await read_model(DetokenizeRequest, request, state.settings.max_request_bytes)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import NotFoundError, RequestError
 from agentlm.server.body import read_model
+from agentlm.server.openapi import reads
 from agentlm.server.state import Caller, OwnerScope, ServerState, State
 from agentlm.trajectory import Feedback, Outcome, Trajectory
 
@@ -74,7 +75,7 @@ async def delete_trajectory(trajectory_id: str, state: State, owner: OwnerScope)
     return {"id": trajectory_id, "object": "trajectory.deleted", "deleted": True}
 
 
-@router.post("/{trajectory_id}/feedback")
+@router.post("/{trajectory_id}/feedback", openapi_extra=reads(FeedbackRequest))
 async def add_feedback(
     trajectory_id: str, request: Request, state: State, caller: Caller, owner: OwnerScope
 ) -> dict[str, Any]:
@@ -103,7 +104,7 @@ async def add_feedback(
     return {"id": trajectory.id, "object": "feedback", "reward": header.reward}
 
 
-@router.post("/{trajectory_id}/score")
+@router.post("/{trajectory_id}/score", openapi_extra=reads(ScoreRequest))
 async def score_trajectory(
     trajectory_id: str, request: Request, state: State, owner: OwnerScope
 ) -> dict[str, Any]:

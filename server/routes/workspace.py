@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from agentlm.errors import NotFoundError
 from agentlm.server.callers import allowed_families
+from agentlm.server.openapi import BYTES, BYTES_SCHEMA, reads_content
 from agentlm.server.routes.trajectories import find_trajectory, missing
 from agentlm.server.state import Caller, OwnerScope, ServerState, State
 from agentlm.store import ApiKey
@@ -39,7 +40,7 @@ async def list_files(
     return {"object": "list", "data": data, "has_more": False}
 
 
-@router.get("/{path:path}")
+@router.get("/{path:path}", response_class=Response, responses=BYTES)
 async def get_file(
     trajectory_id: str, path: str, state: State, caller: Caller, owner: OwnerScope
 ) -> StreamingResponse:
@@ -54,7 +55,7 @@ async def get_file(
     return StreamingResponse(_parts(file), headers=headers, media_type="application/octet-stream")
 
 
-@router.put("/{path:path}")
+@router.put("/{path:path}", openapi_extra=reads_content("application/octet-stream", BYTES_SCHEMA))
 async def put_file(
     trajectory_id: str,
     path: str,

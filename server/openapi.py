@@ -1,0 +1,86 @@
+"""The OpenAPI document of the server: what FastAPI can't know of it.
+
+Routes read their bodies themselves (bounded, and with errors in OpenAI's form), so what they read
+is declared beside them by `reads`; every operation refuses in the same shape, and by a bearer key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+_SCHEMAS = "#/components/schemas/"
+_ERROR = {
+    "title": "Error",
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+
+BYTES_SCHEMA = {"type": "string", "format": "binary"}
+BYTES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {"schema": BYTES_SCHEMA}}}
+}
+"""For a route's `responses`: it answers with a file."""
+OR_EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+"""The same: it can answer as a stream of events."""
+
+
+def reads(kind: type[BaseModel]) -> dict[str, Any]:
+    """For a route's `openapi_extra`: it reads a JSON body of this kind."""
+    schema = kind.model_json_schema(ref_template=_SCHEMAS + "{model}")
+    return reads_content("application/json", schema)
+
+
+def reads_content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """The same for a body of another type."""
+    return {"requestBody": {"required": True, "content": {media_type: {"schema": schema}}}}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The document, made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        app.openapi_schema = _completed(document)
+    return app.openapi_schema
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    schemas = document["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas["Error"] = _ERROR
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            operation["tags"] = [path.removeprefix("/v1").split("/")[1]]
+            operation["security"] = [{}] if path == "/health" else [{"key": []}]
+            operation["responses"].pop("422", None)
+            operation["responses"] |= {
+                "4XX": _error("The request can't be served as it is."),
+                "5XX": _error("The server can't answer now; it may be tried again."),
+            }
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                schemas |= content["schema"].pop("$defs", {})
+    return document
+
+
+def _error(description: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": _SCHEMAS + "Error"}}}
+    return {"description": description, "content": content}
