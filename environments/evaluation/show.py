@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from agentlm.environments.evaluation.general import Ability
@@ -14,7 +15,7 @@ from agentlm.environments.evaluation.statistics import Interval
 def tables(report: Report) -> list[Table]:
     """Success, how tries went, base beside candidate, general ability: what there is of them."""
     success = Table("set", "model", "decoding", "success", "95%", "reward", "tries")
-    conduct = Table("set", "model", "decoding", *_CLASSES, *_COSTS)
+    conduct = _narrow("set", "model", "decoding", *_CLASSES, *_COSTS)
     for row in report.rows:
         success.add_row(*_succeeded(row))
         conduct.add_row(*_went(row))
@@ -38,6 +39,14 @@ def save(report: Report, directory: Path) -> tuple[Path, Path]:
 
 _CLASSES = ("refusal", "invalid", "repeat", "call err")
 _COSTS = ("turns", "tokens", "s")
+
+
+def _narrow(*columns: str) -> Table:
+    """For many columns. Names fold and are not cut: models' often begin alike."""
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
 
 
 def _succeeded(row: Row) -> list[str]:
