@@ -155,6 +155,7 @@ async def test_edge_lists_make_entities_and_numbers(call: Call) -> None:
     notes = await call("get_neighbors", variable="ada byron", relation="wrote")
     assert notes.text.endswith("Notes")
     assert (await call("get_attributes", variable="#0")).text == "[edge:pages]"
+    assert (await call("find_entity", name="ada byron")).text == "Ada Byron = edge:Ada_Byron"
 
 
 async def test_types_alone_are_shown_if_the_operator_wants(

@@ -119,7 +119,8 @@ class Graph:
         gloss = next(self._values(term, PREFIXES["wn"] + "definition"), "")
         country = next(map(self.label, self._objects(term, PREFIXES["geo"] + "country")), "")
         about = ", ".join(filter(None, (kind, country, gloss[:_GLOSS_CHARS])))
-        return f"{self.label(term)} = {shorten(term.value)} ({about})"
+        named = f"{self.label(term)} = {shorten(term.value)}"
+        return f"{named} ({about})" if about else named
 
     def kind(self, term: Term) -> str:
         """Its type's label, empty if it has none."""
