@@ -48,7 +48,8 @@ def list_approvals(settings: ListApprovals) -> int:
     table = Table("id", "owner", "tool", "arguments", box=None, pad_edge=False)
     for item in _ask(settings, "GET", "/v1/approvals")["data"]:
         call = item["call"]
-        cells = (item["id"], item["owner"], call["name"], call["arguments"])
+        arguments = " ".join(call["arguments"].split())
+        cells = (item["id"], item["owner"], call["name"], arguments)
         table.add_row(*map(Text, cells))
     Console(highlight=False).print(table)
     return 0

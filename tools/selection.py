@@ -67,10 +67,11 @@ class Selection:
         text = ""
         seconds = 0.0
         try:
-            if refusal := await self._refusal(call, context):
+            refusal = await self._refusal(call, context)
+            started = time.monotonic()  # how long a person took is no tool's time
+            if refusal:
                 text, ending = refusal, "denied"
             else:
-                started = time.monotonic()
                 text, ending = await self._run(call, context)
         except asyncio.CancelledError:
             ending = "cancelled"

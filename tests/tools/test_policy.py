@@ -130,7 +130,9 @@ async def test_no_decision_in_time_is_a_denial_and_a_cancelled_run_waits_no_more
     settings = make_settings(tool_policy=with_policy(tmp_path), approval_wait_s=0.2)
     async with opened(settings) as (toolbox, audited):
         tools = toolbox.for_request(["sql"], owner="alice")
-        assert "nobody approved it in time" in (await tools.call(SELECT, CONTEXT)).text
+        unanswered = await tools.call(SELECT, CONTEXT)
+        assert "nobody approved it in time" in unanswered.text
+        assert unanswered.seconds < 0.1
         running = asyncio.create_task(tools.call(SELECT, CONTEXT))
         await asyncio.sleep(0.05)
         running.cancel()
