@@ -21,6 +21,7 @@ from pathlib import Path
 
 from agentlm.agent import ToolContext
 from agentlm.messages import ToolCall
+from agentlm.store import Store
 from agentlm.tools.audit import AuditRecord
 from agentlm.tools.sample_database import sample_database
 from agentlm.tools.selection import Selection
@@ -99,6 +100,15 @@ async def bash(tools: Selection, repeat: int) -> None:
     )
 
 
+async def audited(tools: Selection, repeat: int) -> None:
+    """With the row that each call leaves in the log, on the disk when it returns."""
+    await call(tools, "audited", "bash", command="true")
+    row(
+        "further command, with its audit row in the log",
+        await milliseconds(calling(tools, "audited", "bash", command="echo hi"), repeat),
+    )
+
+
 async def sql(tools: Selection, database: Path, repeat: int) -> None:
     """Against the driver."""
     connection = sqlite3.connect(database)
@@ -125,7 +135,9 @@ async def graph(tools: Selection, repeat: int) -> None:
             row(f"`{name}`", times)
 
 
-async def together(tools: Selection, seconds: float, name: str, /, **arguments: str) -> None:
+async def together(
+    tools: Selection, seconds: float, name: str, /, more: str = "", **arguments: str
+) -> None:
     """Calls a second by many runs at once."""
     end = time.perf_counter() + seconds
     counts = [0] * RUNS
@@ -137,7 +149,10 @@ async def together(tools: Selection, seconds: float, name: str, /, **arguments: 
 
     await asyncio.gather(*(call(tools, f"run_{n}", name, **arguments) for n in range(RUNS)))
     await asyncio.gather(*(run(number) for number in range(RUNS)))
-    print(f"| `{name}` | {sum(counts) / seconds:.0f} | {min(counts) / seconds:.1f} |", flush=True)
+    print(
+        f"| `{name}`{more} | {sum(counts) / seconds:.0f} | {min(counts) / seconds:.1f} |",
+        flush=True,
+    )
 
 
 async def main() -> None:
@@ -155,17 +170,24 @@ async def main() -> None:
         families = ["bash", "sql"] + (["knowledge_graph"] if options.graph else [])
         toolbox = await Toolbox.open(settings, families, no_audit)
         tools = toolbox.for_request(families)
+        store = Store.open(f"sqlite:///{folder}/agentlm.db")
+        recorded = await Toolbox.open(settings, ["bash"], store.audit.add)
         print("| one at a time | median ms | p95 ms |\n|---|---:|---:|")
         await bash(tools, options.repeat)
+        await audited(recorded.for_request(["bash"]), options.repeat)
         await sql(tools, database, options.repeat)
         if options.graph:
             await graph(tools, options.repeat)
         print(f"\n| {RUNS} runs at once | calls/s | slowest run, calls/s |\n|---|---:|---:|")
         await together(tools, 5.0, "bash", command="echo hi")
+        more = " with its audit row"
+        await together(recorded.for_request(["bash"]), 5.0, "bash", more, command="echo hi")
         await together(tools, 5.0, "sql", statement=STATEMENT)
         if options.graph:
             await together(tools, 5.0, "get_relations", variable="geo:DE")
         await toolbox.close()
+        await recorded.close()
+        store.close()
 
 
 if __name__ == "__main__":
