@@ -2,8 +2,8 @@
 
 `run` extends a `Transcript`: the policy writes a turn, the tool that it calls runs, the observation
 is appended, until an answer comes or a limit is reached. A policy says what comes next (from an
-engine, in ids: `policy.EnginePolicy`), tools act (`tools.Toolbox`), and `commit` makes durable what
-was done before a tool acts on it.
+engine, in ids: `policy.EnginePolicy`; from an upstream, in messages: `http_policy.HttpPolicy`),
+tools act (`tools.Toolbox`), and `commit` makes durable what was done before a tool acts on it.
 """
 
 from __future__ import annotations
@@ -98,6 +98,8 @@ class Transcript:
         """The part of them spent on thoughts and calls."""
         self.cached_tokens = 0
         """Prompt tokens that the engine's prefix cache held when the run began."""
+        self.prompt_tokens: int | None = None
+        """As an upstream counted them, which tells no ids; None: count the ids."""
         self.outcome = Outcome.RUNNING
         self.finish_reason: FinishReason | None = None
 
@@ -119,8 +121,9 @@ class Transcript:
             for step in self.steps[self.first :]
             if step.origin is Origin.SAMPLED
         )
+        counted = self.prompt_tokens
         return Usage(
-            prompt_tokens=len(self.ids) - kept,
+            prompt_tokens=len(self.ids) - kept if counted is None else counted,
             completion_tokens=self.sampled_tokens,
             reasoning_tokens=self.reasoning_tokens,
             cached_tokens=self.cached_tokens,

@@ -22,6 +22,10 @@ class ModelCard(Frozen):
     """Where the weights are: a model hub, this machine, a Python package, another server."""
     location: str
     """Hub id, absolute directory, package name or base URL, as `source` says."""
+    upstream_model: str | None = None
+    """Upstream only: what the model is called there; None: by this name."""
+    api_key_env: str | None = None
+    """Upstream only: the environment variable that has its key. The key itself is kept nowhere."""
     revision: str | None = None
     """Hub only: branch, tag or commit; None is the default branch."""
     base: str | None = None

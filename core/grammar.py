@@ -112,6 +112,12 @@ def write(message: Message) -> str:
     return "\n".join([*thought, *calls])
 
 
+def write_answer(answer: str, thought: str | None = None) -> str:
+    """A final answer in the same words."""
+    lead = f"Thought: {thought}\n" if thought else ""
+    return f"{lead}{FINAL_ANSWER} {answer}"
+
+
 # -- decoding ----------------------------------------------------------------------------------
 
 
@@ -331,7 +337,7 @@ class Parser:
             return Parsed(thought=thought, answer=said.get("answer", ""))
         if name is None:
             return Parsed(thought=thought, error="neither an Action nor a Final Answer")
-        arguments, complaint = _read_arguments(said.get("arguments", ""))
+        arguments, complaint = read_arguments(said.get("arguments", ""))
         return Parsed(thought=thought, name=name, arguments=arguments, error=complaint)
 
 
@@ -342,7 +348,7 @@ def parse(text: str) -> Parsed:
     return parser.finish()[1]
 
 
-def _read_arguments(text: str) -> tuple[str, str | None]:
+def read_arguments(text: str) -> tuple[str, str | None]:
     """A call's arguments as JSON, and what is wrong with them, if anything.
 
     Verbatim where they are JSON. Decoding that bounds a string's length lets control characters

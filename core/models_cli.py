@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable
+from typing import Annotated
 
+from pydantic import AfterValidator
 from pydantic_settings import CliPositionalArg, CliToggleFlag, SettingsConfigDict
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from agentlm.cards import ModelCard
+from agentlm.errors import OperatorError
 from agentlm.promote import Promote, RollBack, promote, roll_back
 from agentlm.registry import Registry
 from agentlm.settings import Directory, Settings
 from agentlm.subcommands import Subcommand, dispatch
+from agentlm.upstream import checked_url
 
 
 class ListModels(Settings):
@@ -45,16 +49,27 @@ class PullModel(Settings):
 
 
 class AddModel(Settings):
-    """Give a name to a model directory, or to a LoRA adapter of a known model.
+    """Give a name to a model directory, to a LoRA adapter of a known model, or to a model that
+    another server with OpenAI's API runs.
 
     agentlm models add my-model --path ./my-model
     agentlm models add my-adapter --path ./my-adapter --base smollm2-135m
+    agentlm models add teacher --upstream https://api.openai.com/v1 --model gpt-4.1 --api-key-env
+    OPENAI_API_KEY
     """
+
+    model_config = SettingsConfigDict(cli_shortcuts={"upstream-model": "model"})
 
     name: CliPositionalArg[str]
     """What clients will ask for as `model`."""
-    path: Directory
+    path: Directory | None = None
     """A directory in transformers' format, or with --base in PEFT's."""
+    upstream: Annotated[str, AfterValidator(checked_url)] | None = None
+    """Base URL of the other server, up to and with /v1."""
+    upstream_model: str | None = None
+    """What the model is called there, if not by this name."""
+    api_key_env: str | None = None
+    """Environment variable of `agentlm serve` that has the key; the key itself is not stored."""
     base: str | None = None
     """The model that the adapter was trained on; its template and prompt are the adapter's too."""
     template: str | None = None
@@ -118,7 +133,8 @@ def add_model(settings: AddModel) -> int:
     settings.prepare_data_dir()
     registry = Registry(settings.data_dir)
     card = registry.add(_card(settings, registry))
-    print(f"{card.name} is registered, weights {card.weights_version}")
+    what = f"weights {card.weights_version}" if card.source != "upstream" else card.location
+    print(f"{card.name} is registered, {what}")
     return 0
 
 
@@ -141,6 +157,10 @@ COMMANDS = {
 
 
 def _card(settings: AddModel, registry: Registry) -> ModelCard:
+    if (settings.path is None) == (settings.upstream is None):
+        raise OperatorError("a model needs either --path or --upstream")
+    if settings.upstream is not None:
+        return _upstream_card(settings, settings.upstream)
     given = settings.model_dump(
         include={"template", "system_prompt", "grammar"} & settings.model_fields_set
     )
@@ -150,6 +170,17 @@ def _card(settings: AddModel, registry: Registry) -> ModelCard:
     base = registry.get(settings.base)
     inherited = base.model_dump(include={"template", "system_prompt", "system", "grammar"})
     return ModelCard(**inherited | fields, base=settings.base, adapter=str(settings.path))
+
+
+def _upstream_card(settings: AddModel, url: str) -> ModelCard:
+    return ModelCard(
+        name=settings.name,
+        source="upstream",
+        location=url,
+        upstream_model=settings.upstream_model,
+        api_key_env=settings.api_key_env,
+        system_prompt=settings.system_prompt,
+    )
 
 
 def _print_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

@@ -85,7 +85,8 @@ class Step(Frozen):
     role: Role
     origin: Origin
     text: str
-    """Decoded content without control tokens; on sampled steps verbatim what the model wrote."""
+    """Decoded content without control tokens; on sampled steps verbatim what the model wrote. An
+    upstream tells thoughts, calls and answers apart: they stand here in the grammar's words."""
     token_ids: tuple[int, ...] | None
     """All ids, control tokens included. None only where an upstream API does not tell them."""
     logprobs: tuple[float, ...] | None = None

@@ -20,7 +20,7 @@ from agentlm.server.metrics import Metrics
 from agentlm.server.openapi import describe
 from agentlm.server.publish import publish, publish_known
 from agentlm.server.routes import ROUTERS
-from agentlm.server.served import Served, ServedModels
+from agentlm.server.served import AnyServed, ServedModels
 from agentlm.server.settings import ServeSettings
 from agentlm.server.state import ServerState
 from agentlm.server.underway import Underway
@@ -29,9 +29,17 @@ from agentlm.tools.toolbox import Toolbox
 
 
 def create_app(
-    settings: ServeSettings, engine: Engine, base: Served, *, store: Store, toolbox: Toolbox
+    settings: ServeSettings,
+    engine: Engine | None,
+    base: AnyServed,
+    *,
+    store: Store,
+    toolbox: Toolbox,
 ) -> FastAPI:
-    """The ASGI application. It closes engine, toolbox and store when it shuts down."""
+    """The ASGI application. It closes engine, toolbox and store when it shuts down.
+
+    Without an engine, `base` is an upstream.
+    """
     served = ServedModels(engine, base, settings.drain_s)
     metrics = Metrics(store)
     underway = Underway()
@@ -55,7 +63,7 @@ def create_app(
         await state.jobs.close()
         await state.chat.drain()
         await toolbox.close()
-        await engine.close()
+        await served.close()
         store.close()
 
     app = FastAPI(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
@@ -22,10 +23,10 @@ from agentlm.policy import Ask, ToolChoice
 from agentlm.server import openai_format as wire
 from agentlm.server.callers import allowed_families
 from agentlm.server.choice import Choice, Request
-from agentlm.server.conversation import begin
+from agentlm.server.conversation import Beginning, begin, begin_as_text
 from agentlm.server.errors import error_body
 from agentlm.server.metrics import Metrics
-from agentlm.server.served import ServedModels
+from agentlm.server.served import AnyServed, ServedModels, ServedUpstream
 from agentlm.server.settings import ServeSettings
 from agentlm.server.wire import ChatRequest, NamedToolChoice, client_tools, server_families
 from agentlm.store import ApiKey, Store
@@ -54,22 +55,23 @@ class Chat:
         """
         request = self._read(body, caller)
         await self.store.ready()
-        engine = self.models.engine
         choices = []
         for index in range(body.n):
-            beginning = await begin(
-                self.store,
-                request.served,
-                request.owner,
-                request.messages,
-                request.tools,
-                engine.max_model_len,
-            )
-            choices.append(Choice(request, index, engine, self.store, self.metrics, beginning))
+            beginning = await self._begin(request)
+            choice = Choice(request, index, self.models, self.store, self.metrics, beginning)
+            choices.append(choice)
         return choices
+
+    async def _begin(self, request: Request) -> Beginning:
+        served = request.served
+        asked = (request.owner, request.messages, request.tools)
+        if isinstance(served, ServedUpstream):
+            return await begin_as_text(self.store, served, *asked)
+        return await begin(self.store, served, *asked, self.models.engine.max_model_len)
 
     def _read(self, body: ChatRequest, caller: ApiKey) -> Request:
         served, agent = self.models.find(body.model)
+        _check_logprobs(body, served)
         offered = allowed_families(caller, self.toolbox.families())
         families = offered if agent else server_families(body.tools)
         _check_families(body, offered)
@@ -91,11 +93,12 @@ class Chat:
             tools=() if body.tool_choice == "none" else tools,
             own=None if body.tool_choice == "none" else own,
             ask=self._ask(body, tools),
-            limits=self._limits(body),
+            limits=self._limits(body, served),
             metadata=metadata,
             stored=body.store is True,
             keep=body.store is not False and caller.log == "full",
             may_train=caller.may_train,
+            upstream_fields=body.for_upstream() if isinstance(served, ServedUpstream) else {},
         )
 
     def _ask(self, body: ChatRequest, tools: Sequence[Any]) -> Ask:
@@ -112,11 +115,13 @@ class Chat:
             logprobs=bool(body.logprobs),
         )
 
-    def _limits(self, body: ChatRequest) -> Limits:
+    def _limits(self, body: ChatRequest, served: AnyServed) -> Limits:
+        # What a small model loops in, an upstream's ends by itself.
+        endless = isinstance(served, ServedUpstream)
         return Limits(
             turns=self.settings.max_turns,
             tokens=body.sampling().max_tokens,
-            turn_tokens=self.settings.max_turn_tokens,
+            turn_tokens=sys.maxsize if endless else self.settings.max_turn_tokens,
             observation_tokens=self.settings.observation_tokens,
         )
 
@@ -176,9 +181,13 @@ class Chat:
 
 
 async def _exhaust(choice: Choice) -> None:
+    writer = _DeltaWriter(choice)
     async with aclosing(choice.run()) as events:
-        async for _ in events:
-            pass
+        async for event in events:
+            if isinstance(event, Fragment) and event.kind == "answer":
+                continue
+            delta = writer.delta(event) or {}
+            choice.reasoning.append(delta.get("reasoning_content", ""))
 
 
 async def _chunks(choice: Choice, chunks: wire.Chunks) -> AsyncGenerator[bytes, None]:
@@ -191,8 +200,9 @@ async def _chunks(choice: Choice, chunks: wire.Chunks) -> AsyncGenerator[bytes, 
             delta = writer.delta(event)
             if delta is None:
                 continue
-            tokens = choice.take_tokens() if choice.request.ask.logprobs else None
-            shown = wire.logprobs(tokens, choice.request.served.renderer) if tokens else None
+            shown = None
+            if "content" in delta and choice.request.ask.logprobs:
+                shown = wire.logprobs(choice)
             yield chunks.delta(choice.index, delta, logprobs=shown)
             choice.delivered += len(delta.get("content") or delta.get("reasoning_content") or "")
     for call in writer.client_calls():
@@ -271,6 +281,14 @@ async def _cancel(tasks: Sequence[asyncio.Future[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _check_logprobs(body: ChatRequest, served: AnyServed) -> None:
+    if body.logprobs and isinstance(served, ServedUpstream):
+        raise RequestError(
+            f"{served.name!r} runs on another server, which does not tell its tokens",
+            param="logprobs",
+        )
 
 
 def _check_families(body: ChatRequest, known: Sequence[str]) -> None:

@@ -9,14 +9,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agentlm.agent import CallEnded, Event, Limits, ToolContext, Transcript, run
-from agentlm.engine import Engine
+from agentlm.agent import CallEnded, Event, Limits, Policy, ToolContext, Transcript, run
 from agentlm.grammar import Fragment
+from agentlm.http_policy import HttpPolicy
 from agentlm.messages import Message, ToolSpec
 from agentlm.policy import Ask, EnginePolicy, Token
 from agentlm.server.conversation import Beginning, continuation_key
 from agentlm.server.metrics import Metrics
-from agentlm.server.served import Served
+from agentlm.server.served import AnyServed, ServedModels, ServedUpstream
 from agentlm.store import Entry, Store
 from agentlm.tools.selection import Selection
 from agentlm.trajectory import Interaction, Outcome, Trajectory
@@ -29,7 +29,7 @@ class Request:
     completion_id: str
     owner: str
     created: float
-    served: Served
+    served: AnyServed
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...]
     """All that the model is told of, the client's and the server's."""
@@ -43,6 +43,8 @@ class Request:
     keep: bool = True
     """False: counts and audit only, no text, ids or arguments in the log."""
     may_train: bool = True
+    upstream_fields: dict[str, Any] = field(default_factory=dict)
+    """What only an upstream reads, as the client wrote it."""
 
 
 @dataclass
@@ -51,12 +53,14 @@ class Choice:
 
     request: Request
     index: int
-    engine: Engine
+    models: ServedModels
     store: Store
     metrics: Metrics
     beginning: Beginning
     content: list[str] = field(default_factory=list)
     """Parts of the answer, as they were handed out."""
+    reasoning: list[str] = field(default_factory=list)
+    """Parts of thoughts and tool activity, as a stream would have told them; not filled on one."""
     tokens: list[Token] = field(default_factory=list)
     """The answer's tokens since they were last taken."""
     delivered: int | None = None
@@ -147,16 +151,18 @@ class Choice:
         self.tokens.clear()
         return taken
 
-    def _policy(self) -> EnginePolicy:
-        served = self.request.served
-        seed = self.request.ask.sampling.seed
-        ask = self.request.ask
+    def _policy(self) -> Policy:
+        served, ask = self.request.served, self.request.ask
+        seed = ask.sampling.seed
         if seed is not None and self.index:
             # Choices of one request differ, and are the same ones each time.
             sampling = ask.sampling.model_copy(update={"seed": seed + self.index})
             ask = replace(ask, sampling=sampling)
+        if isinstance(served, ServedUpstream):
+            fields = self.request.upstream_fields
+            return HttpPolicy(served.upstream, ask, fields, served.card.max_model_len)
         return EnginePolicy(
-            engine=self.engine,
+            engine=self.models.engine,
             renderer=served.renderer,
             ask=ask,
             weights_version=served.weights_version,

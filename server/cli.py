@@ -13,12 +13,14 @@ import uvloop
 from fastapi import FastAPI
 from rich.console import Console
 
+from agentlm.engine import Engine
 from agentlm.errors import OperatorError
 from agentlm.registry import Registry
 from agentlm.server.app import create_app
 from agentlm.server.callers import check_strangers_need_a_key
 from agentlm.server.launch import allow_many_connections, prepare_environment
-from agentlm.server.publish import base_of
+from agentlm.server.publish import base_of, served_upstream
+from agentlm.server.served import AnyServed, Served
 from agentlm.server.settings import ServeSettings
 from agentlm.settings import parse_known
 from agentlm.store import Store
@@ -56,32 +58,53 @@ def _listen(settings: ServeSettings) -> socket.socket:
 async def _serve(
     settings: ServeSettings, engine_arguments: Sequence[str], listener: socket.socket
 ) -> None:
-    # Takes seconds to import, so `--help` and wrong flags must not wait for it.
-    from agentlm.server.vllm_engine import VLLMEngine, parse_arguments
-
-    parse_arguments({}, engine_arguments)  # a misspelt flag is told before anything is loaded
-    registry = Registry(settings.data_dir)
-    console.print(f"[bold]1/3[/] model {settings.model}")
-    files = await asyncio.to_thread(registry.resolve, registry.get(settings.model))
-    base = base_of(files, settings.served_model_name)
+    base = await _base(settings, engine_arguments)
     store = await asyncio.to_thread(Store.open, settings.log_url())
     check_strangers_need_a_key(settings, store)
     toolbox = await Toolbox.open(settings, audit=store.audit.add)
     console.print(f"[bold]2/3[/] tools {', '.join(toolbox.families())}; log {settings.log_url()}")
-    console.print("[bold]3/3[/] engine; the first start takes about a minute")
-    engine = await VLLMEngine.start(
-        files.directory,
+    if isinstance(base, Served):
+        console.print("[bold]3/3[/] engine; the first start takes about a minute")
+        engine = await _engine(base, settings, engine_arguments)
+    else:
+        console.print(f"[bold]3/3[/] no engine: {base.card.location} is asked")
+        engine = None
+    app = create_app(settings, engine, base, store=store, toolbox=toolbox)
+    url = "http://{}:{}".format(*listener.getsockname()[:2])
+    name = settings.served_model_name or Registry(settings.data_dir).get(settings.model).name
+    hint = snippet(url, name, keyed=settings.api_key is not None)
+    await Server(app, settings, lambda: print(hint, flush=True)).serve(sockets=[listener])
+
+
+async def _base(settings: ServeSettings, engine_arguments: Sequence[str]) -> AnyServed:
+    """The model that was asked for. Raises OperatorError before anything is loaded if it can."""
+    registry = Registry(settings.data_dir)
+    card = registry.get(settings.model)
+    if card.source == "upstream":
+        if engine_arguments:
+            raise OperatorError(f"{engine_arguments[0]}: {card.name} runs on another server")
+        console.print(f"[bold]1/3[/] model {settings.model}")
+        return served_upstream(card, settings.upstream_timeout_s, settings.served_model_name)
+    # Takes seconds to import, so `--help` and wrong flags must not wait for it.
+    from agentlm.server.vllm_engine import parse_arguments
+
+    parse_arguments({}, engine_arguments)  # a misspelt flag is told before anything is loaded
+    console.print(f"[bold]1/3[/] model {settings.model}")
+    files = await asyncio.to_thread(registry.resolve, card)
+    return base_of(files, settings.served_model_name)
+
+
+async def _engine(base: Served, settings: ServeSettings, engine_arguments: Sequence[str]) -> Engine:
+    from agentlm.server.vllm_engine import VLLMEngine
+
+    return await VLLMEngine.start(
+        base.files.directory,
         weights_version=base.weights_version,
         end_of_turn_ids=[base.renderer.end_of_turn_id],
         max_model_len=settings.max_model_len,
         seed=settings.seed,
         arguments=engine_arguments,
     )
-    app = create_app(settings, engine, base, store=store, toolbox=toolbox)
-    url = "http://{}:{}".format(*listener.getsockname()[:2])
-    name = settings.served_model_name or Registry(settings.data_dir).get(settings.model).name
-    hint = snippet(url, name, keyed=settings.api_key is not None)
-    await Server(app, settings, lambda: print(hint, flush=True)).serve(sockets=[listener])
 
 
 class Server(uvicorn.Server):

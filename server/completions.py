@@ -107,20 +107,23 @@ class Continuation:
 
 async def prepare(chat: Chat, body: CompletionRequest, caller: ApiKey) -> list[Continuation]:
     """Read a request and score what is to be echoed. Raises RequestError."""
-    served, _ = chat.models.find(body.model)
+    served = chat.models.find_own(body.model)
     if body.max_tokens == 0 and not body.echo:
         raise RequestError("max_tokens can only be 0 with echo", param="max_tokens")
     if body.stream and body.echo:
         raise RequestError("echo can't be streamed", param="echo")
-    request = _request(chat, body, caller, served)
+    request = _request(body, caller, served)
     await chat.store.ready()
     prompts = await body.prompts(served, chat.models.engine.max_model_len)
     wanted = body.echo and body.logprobs is not None
-    scores = await asyncio.gather(*(_score(chat, body, request, ids) for ids in prompts if wanted))
+    scored = [_score(chat, body, served, caller.name, ids) for ids in prompts if wanted]
+    scores = await asyncio.gather(*scored)
     return [
         Continuation(
             prompt,
-            _choice(chat, request, place * body.n + index, prompt) if body.max_tokens else None,
+            _choice(chat, request, served, place * body.n + index, prompt)
+            if body.max_tokens
+            else None,
             scores[place] if wanted else (),
         )
         for place, prompt in enumerate(prompts)
@@ -129,17 +132,14 @@ async def prepare(chat: Chat, body: CompletionRequest, caller: ApiKey) -> list[C
 
 
 async def _score(
-    chat: Chat, body: CompletionRequest, request: Request, prompt: Sequence[int]
+    chat: Chat, body: CompletionRequest, served: Served, owner: str, prompt: Sequence[int]
 ) -> Sequence[Sequence[TokenLogprob]]:
     return await chat.models.engine.score(
-        prompt,
-        top_logprobs=body.logprobs or 0,
-        adapter=request.served.adapter,
-        salt=request.owner,
+        prompt, top_logprobs=body.logprobs or 0, adapter=served.adapter, salt=owner
     )
 
 
-def _request(chat: Chat, body: CompletionRequest, caller: ApiKey, served: Served) -> Request:
+def _request(body: CompletionRequest, caller: ApiKey, served: Served) -> Request:
     sampling = body.sampling()
     return Request(
         completion_id=f"cmpl-{uuid.uuid4().hex}",
@@ -157,8 +157,10 @@ def _request(chat: Chat, body: CompletionRequest, caller: ApiKey, served: Served
     )
 
 
-def _choice(chat: Chat, request: Request, index: int, prompt: Sequence[int]) -> Choice:
-    renderer = request.served.renderer
+def _choice(
+    chat: Chat, request: Request, served: Served, index: int, prompt: Sequence[int]
+) -> Choice:
+    renderer = served.renderer
     step = Step(
         role="user",
         origin=Origin.PROMPT,
@@ -167,7 +169,7 @@ def _choice(chat: Chat, request: Request, index: int, prompt: Sequence[int]) -> 
         tokenizer_digest=renderer.digest,
     )
     beginning = Beginning((step,), recorded=0)
-    return Choice(request, index, chat.models.engine, chat.store, chat.metrics, beginning)
+    return Choice(request, index, chat.models, chat.store, chat.metrics, beginning)
 
 
 def text_completion(

@@ -15,10 +15,11 @@ from functools import partial
 
 from agentlm.errors import ContextLengthError
 from agentlm.grammar import describe, observe, write
+from agentlm.http_policy import steps_of
 from agentlm.messages import Message, ToolSpec
 from agentlm.render import Renderer, Turn
 from agentlm.server.long_text import check_can_fit, reading
-from agentlm.server.served import Served
+from agentlm.server.served import Served, ServedUpstream
 from agentlm.store import Continuation, Store
 from agentlm.trajectory import Step
 
@@ -82,7 +83,7 @@ async def begin(
     preamble = describe(tools)
     check_can_fit([preamble, *texts(messages)], served.renderer, context)
     if served.renderer.append_only:
-        found = await _claim(store, served, owner, messages, tools)
+        found = await _claim(store, served.name, owner, messages, tools)
         if found is not None:
             continuation, answered = found
             later = messages[answered + 1 :]
@@ -97,15 +98,35 @@ async def begin(
     return Beginning(steps, recorded=0)
 
 
+async def begin_as_text(
+    store: Store,
+    served: ServedUpstream,
+    owner: str,
+    messages: Sequence[Message],
+    tools: Sequence[ToolSpec],
+) -> Beginning:
+    """The same for an upstream: what is recorded and what is added are messages, without ids."""
+    found = await _claim(store, served.name, owner, messages, tools)
+    if found is not None:
+        continuation, answered = found
+        steps = continuation.trajectory.steps
+        if all(step.token_ids is None for step in steps):
+            return _going_on(continuation, (*steps, *steps_of(messages[answered + 1 :])))
+    system = served.card.system_prompt
+    if system and messages[0].role != "system":
+        messages = [Message(role="system", content=system), *messages]
+    return Beginning(tuple(steps_of(messages)), recorded=0)
+
+
 async def _claim(
     store: Store,
-    served: Served,
+    model: str,
     owner: str,
     messages: Sequence[Message],
     tools: Sequence[ToolSpec],
 ) -> tuple[Continuation, int] | None:
     """The recorded prefix, and the index of the last message that it covers."""
-    chain = Chain(owner, served.name, tools)
+    chain = Chain(owner, model, tools)
     keys: list[tuple[str, int]] = []
     for index, message in enumerate(messages):
         key = chain.add(message)
@@ -119,7 +140,7 @@ async def _claim(
     found = await store.claim(owner, [key for key, _ in keys], call_id)
     if found is None:
         return None
-    same = found.trajectory.model == served.name and found.trajectory.tools == tuple(tools)
+    same = found.trajectory.model == model and found.trajectory.tools == tuple(tools)
     if not same:
         return None
     return found, keys[0][1] if found.key_index is None else keys[found.key_index][1]
@@ -136,6 +157,11 @@ def _continue(
     if last.token_ids[-1] != renderer.end_of_turn_id:
         steps.append(renderer.end_turn())
     steps += renderer.extend(turns)
+    return _going_on(found, steps)
+
+
+def _going_on(found: Continuation, steps: Sequence[Step]) -> Beginning:
+    """`steps` begin with those that were found."""
     identity = found.trajectory.id
     return Beginning(
         tuple(steps),

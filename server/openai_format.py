@@ -12,9 +12,9 @@ from typing import Any
 
 from agentlm.agent import CallEnded
 from agentlm.messages import Message, ToolCall
-from agentlm.policy import Token
 from agentlm.render import Renderer
 from agentlm.server.choice import Choice, Request
+from agentlm.server.served import ServedUpstream
 from agentlm.trajectory import FinishReason, Usage
 
 
@@ -32,12 +32,12 @@ def completion(request: Request, choices: Sequence[Choice]) -> dict[str, Any]:
 
 def _choice(request: Request, choice: Choice) -> dict[str, Any]:
     shown = finished_choice(choice.index, choice.response(), choice.transcript.finish_reason)
+    if request.tools or choice.reasoning:
+        shown["message"]["reasoning_content"] = "".join(choice.reasoning)
     if request.tools:
-        shown["message"]["reasoning_content"] = _reasoning(choice)
         shown["message"]["agent_steps"] = _agent_steps(choice)
     if request.ask.logprobs:
-        tokens = logprobs(choice.take_tokens(), request.served.renderer)
-        shown["logprobs"] = {"content": tokens, "refusal": None}
+        shown["logprobs"] = {"content": logprobs(choice), "refusal": None}
     return shown
 
 
@@ -59,20 +59,6 @@ def tool_call(call: ToolCall) -> dict[str, Any]:
     """A call of a client's tool."""
     function = {"name": call.name, "arguments": call.arguments}
     return {"id": call.id, "type": "function", "function": function}
-
-
-def _reasoning(choice: Choice) -> str:
-    """Thoughts and tool activity of the run, as a stream would have spelt them."""
-    parts = []
-    client_call = choice.response().tool_calls
-    for step in choice.transcript.steps[choice.beginning.recorded :]:
-        if step.thought:
-            parts.append(step.thought)
-        if step.call and step.call not in client_call:
-            parts.append(call_text(step.call.name) + step.call.arguments)
-        if step.role == "tool" and parts:
-            parts.append(observation_text(step.text.removeprefix("Observation: ")))
-    return "".join(parts)
 
 
 def call_text(name: str) -> str:
@@ -132,14 +118,21 @@ def usage(parts: Sequence[Usage]) -> dict[str, Any]:
     }
 
 
-def logprobs(tokens: Sequence[Token], renderer: Renderer) -> list[dict[str, Any]]:
-    """Tokens of the answer with their alternatives, as OpenAI's `logprobs.content`."""
+def logprobs(choice: Choice) -> list[dict[str, Any]]:
+    """The answer's tokens since the last time, with alternatives, as OpenAI's `logprobs.content`.
+
+    An upstream's answer has none.
+    """
+    served = choice.request.served
+    if isinstance(served, ServedUpstream):
+        return []
+    renderer = served.renderer
     return [
         {
             **_token(token.token_id, token.logprob, renderer),
             "top_logprobs": [_token(top.token_id, top.logprob, renderer) for top in token.top],
         }
-        for token in tokens
+        for token in choice.take_tokens()
     ]
 
 

@@ -11,8 +11,9 @@ from agentlm.errors import AgentLMError, OperatorError, RequestError
 from agentlm.jobs import all_jobs
 from agentlm.registry import ModelFiles, Registry, card_template
 from agentlm.render import Renderer
-from agentlm.server.served import Served
+from agentlm.server.served import AnyServed, Served, ServedUpstream
 from agentlm.server.state import ServerState
+from agentlm.upstream import Upstream
 
 log = logging.getLogger("agentlm.server")
 
@@ -33,6 +34,11 @@ def served_from(files: ModelFiles, name: str | None = None) -> Served:
     return Served(name or card.name, files, renderer, adapter)
 
 
+def served_upstream(card: ModelCard, timeout_s: float, name: str | None = None) -> ServedUpstream:
+    """A model that another server runs. Raises OperatorError if its key is not set."""
+    return ServedUpstream(name or card.name, card, Upstream.of(card, timeout_s=timeout_s))
+
+
 def base_of(files: ModelFiles, name: str | None = None) -> Served:
     """The model that the engine runs for a card: the one that an adapter changes, or itself."""
     if files.base is None:
@@ -40,16 +46,21 @@ def base_of(files: ModelFiles, name: str | None = None) -> Served:
     return served_from(ModelFiles(files.base, files.directory))
 
 
-async def publish(name: str, state: ServerState) -> Served:
-    """Serve a registered card: an adapter beside the base, full weights in the base's place.
+async def publish(name: str, state: ServerState) -> AnyServed:
+    """Serve a registered card: adapters and upstreams beside the base, full weights in its place.
 
     An alias serves the card that it points to, and means that from now on. Publishing what is
     served already changes nothing. Raises RequestError if the card is unknown or does not fit what
     runs.
     """
     card = state.registry.get(name)
-    files = await asyncio.to_thread(state.registry.resolve, card)
     alias = name if name in state.registry.aliases.list() else None
+    if card.source == "upstream":
+        upstream = _publish_upstream(card, state)
+        if alias is not None:
+            state.models.point(alias, upstream)
+        return upstream
+    files = await asyncio.to_thread(state.registry.resolve, card)
     served = next((one for one in state.models.all() if one.card == files.card), None)
     if served is None:
         served = served_from(files)
@@ -63,18 +74,31 @@ async def publish(name: str, state: ServerState) -> Served:
     return served
 
 
+def _publish_upstream(card: ModelCard, state: ServerState) -> AnyServed:
+    known = next((one for one in state.models.all() if one.card == card), None)
+    if known is not None:
+        return known
+    try:
+        served = served_upstream(card, state.settings.upstream_timeout_s)
+    except OperatorError as error:
+        raise RequestError(str(error), param="name") from error
+    state.models.add_upstream(served)
+    return served
+
+
 async def publish_known(state: ServerState) -> None:
     """Serve what the server was started with: its model if that is an adapter, results of jobs, and
     what aliases point to.
 
-    Adapters of the base only: the weights that the operator named are not replaced.
+    Upstreams, and adapters of the base: the weights that the operator named are not replaced.
     """
     await _publish_own(state)
     made = [job.state.fine_tuned_model for job in all_jobs(state.settings.data_dir)]
     for name in (*filter(None, made), *state.registry.aliases.list()):
         try:
             card = state.registry.get(name)
-            if card.adapter is not None or card.name == state.models.base.card.name:
+            beside = card.adapter is not None or card.source == "upstream"
+            if beside or card.name == state.models.default.card.name:
                 await publish(name, state)
         except AgentLMError as error:
             log.warning("%s is not served: %s", name, error)

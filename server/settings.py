@@ -36,6 +36,8 @@ class ServeSettings(ToolSettings):
     characters at most."""
     observation_tokens: int = Field(default=1024, ge=32)
     """Tokens of one tool's result that the model is shown."""
+    upstream_timeout_s: float = Field(default=300.0, gt=0)
+    """Seconds of silence after which an upstream model's answer is given up."""
     drain_s: int = Field(default=30, ge=0)
     """Seconds that running requests get to finish when the server is told to stop."""
     keep_alive_s: float = Field(default=15.0, gt=0)

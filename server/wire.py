@@ -107,6 +107,7 @@ class JSONSchemaFormat(Wire):
     """The schema of a structured answer."""
 
     name: str = "answer"
+    strict: bool | None = None
     schema_: dict[str, Any] = Field(default_factory=lambda: {"type": "object"}, alias="schema")
 
 
@@ -160,6 +161,10 @@ class ChatRequest(Wire):
     metadata: dict[str, str] | None = None
     store: bool | None = None
     modalities: list[Literal["text"]] | None = None
+    reasoning_effort: str | None = None
+    """This and the next two are for an upstream; no model here has what they set."""
+    verbosity: str | None = None
+    service_tier: str | None = None
     constrained: bool = True
     """Not OpenAI's: hold tool calls to their form while decoding. Off for honest evaluation."""
 
@@ -174,17 +179,21 @@ class ChatRequest(Wire):
             raise RequestError("a stop string can't be empty", param="stop")
         if self.top_logprobs is not None and not self.logprobs:
             raise RequestError("top_logprobs needs logprobs to be true", param="top_logprobs")
-        return Sampling(
-            temperature=1.0 if self.temperature is None else self.temperature,
-            top_p=1.0 if self.top_p is None else self.top_p,
-            max_tokens=self.max_completion_tokens or self.max_tokens,
-            stop=tuple(stop),
-            seed=self.seed,
-            frequency_penalty=self.frequency_penalty or 0.0,
-            presence_penalty=self.presence_penalty or 0.0,
-            logit_bias=self.logit_bias or {},
-            top_logprobs=self.top_logprobs or 0,
-        )
+        given = {name: getattr(self, name) for name in _SAMPLING}
+        given["max_tokens"] = self.max_completion_tokens or self.max_tokens
+        given["stop"] = tuple(stop) or None
+        return Sampling(**{name: value for name, value in given.items() if value is not None})
+
+    def for_upstream(self) -> dict[str, Any]:
+        """What this server reads otherwise or not at all, as it came."""
+        return self.model_dump(include=_FOR_UPSTREAM, exclude_none=True, by_alias=True)
+
+
+_SAMPLING = (
+    *("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty"),
+    *("logit_bias", "top_logprobs"),
+)
+_FOR_UPSTREAM = {"response_format", "reasoning_effort", "verbosity", "service_tier"}
 
 
 def read_conversation(given: Sequence[WireMessage]) -> tuple[Message, ...]:
@@ -234,7 +243,7 @@ def server_families(tools: Sequence[WireTool] | None) -> tuple[str, ...]:
 
 # Fields of OpenAI's that change nothing about what a model here answers.
 _WITHOUT_EFFECT = {
-    *("parallel_tool_calls", "reasoning_effort", "verbosity", "service_tier", "prediction"),
+    *("parallel_tool_calls", "prediction"),
     *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
     *("safety_identifier", "stream"),
 }

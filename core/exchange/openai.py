@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from agentlm.exchange.turns import Turn, call_of, imported, imported_step, parse_row, turns
-from agentlm.grammar import FINAL_ANSWER, describe, observe, write
+from agentlm.grammar import describe, observe, write, write_answer
 from agentlm.messages import Message, ToolCall, ToolSpec
 from agentlm.trajectory import Step, Trajectory
 
@@ -126,8 +126,7 @@ def _step(message: _Message, *, in_form: bool) -> Step:
     if message.tool_calls:
         return _calling(message.tool_calls[0], thought or text)
     if in_form:
-        lead = f"Thought: {thought}\n" if thought else ""
-        written = f"{lead}{FINAL_ANSWER} {text}"
+        written = write_answer(text, thought)
         return imported_step("assistant", written, thought=thought, answer=text)
     return imported_step("assistant", text, thought=thought, answer=text)
 

@@ -35,5 +35,5 @@ async def create_completion(request: Request, state: State, caller: Caller) -> R
         await while_connected(request.receive, state.chat.run(choices))
     except ClientGone:
         return Response(status_code=499)
-    served, _ = state.models.find(body.model)
+    served = state.models.find_own(body.model)
     return JSONResponse(text_completion(body, served, continuations), headers=headers)

@@ -20,7 +20,7 @@ async def health(state: State) -> JSONResponse:
     """200 while engine and log take work, else 503 saying which does not."""
     with suppress(UnavailableError):
         await state.store.ready()
-    checks = {"engine": await state.models.engine.healthy(), "store": not state.store.failing}
+    checks = {"engine": await state.models.healthy(), "store": not state.store.failing}
     status: dict[str, Any] = {"status": "ok" if all(checks.values()) else "unavailable", **checks}
     return JSONResponse(status, 200 if all(checks.values()) else 503)
 

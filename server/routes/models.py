@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from agentlm.server.body import read_model
 from agentlm.server.openapi import reads
 from agentlm.server.publish import publish
-from agentlm.server.served import Served
+from agentlm.server.served import AnyServed, ServedUpstream
 from agentlm.server.state import Admin, Caller, ServerState, State
 
 router = APIRouter(prefix="/v1")
@@ -48,7 +48,7 @@ async def publish_model(request: Request, state: State, _admin: Admin) -> dict[s
 
 @router.delete("/models/{name:path}")
 async def unpublish_model(name: str, state: State, _admin: Admin) -> dict[str, Any]:
-    """Stop serving an adapter; its card stays."""
+    """Stop serving an adapter or an upstream; its card stays."""
     await state.models.remove(name)
     return {"id": name, "object": "model", "deleted": True}
 
@@ -60,16 +60,23 @@ def _aliases(state: ServerState) -> list[dict[str, Any]]:
     ]
 
 
-def model_object(served: Served, state: ServerState) -> dict[str, Any]:
+def model_object(served: AnyServed, state: ServerState) -> dict[str, Any]:
     """A model in OpenAI's shape, with what vLLM adds to it."""
-    base = state.models.base.name
-    return {
-        "id": served.name,
-        "object": "model",
-        "created": int(served.card.created),
+    card = served.card
+    shown = {"id": served.name, "object": "model", "created": int(card.created)}
+    if isinstance(served, ServedUpstream):
+        # Where it is, is the operator's business.
+        return shown | {
+            "owned_by": "upstream",
+            "root": served.upstream.model,
+            "parent": None,
+            "max_model_len": card.max_model_len,
+            "weights_version": None,
+        }
+    return shown | {
         "owned_by": "agentlm",
-        "root": served.card.location,
-        "parent": base if served.adapter else served.card.parent,
+        "root": card.location,
+        "parent": state.models.base.name if served.adapter else card.parent,
         "max_model_len": state.models.engine.max_model_len,
         "weights_version": served.weights_version,
     }

@@ -51,7 +51,7 @@ class DetokenizeRequest(BaseModel):
 async def tokenize(request: Request, state: State, _caller: Caller) -> dict[str, Any]:
     """Ids of a raw prompt (markers in it count as control tokens), or of a conversation."""
     body = await read_model(TokenizeRequest, request, state.settings.max_request_bytes)
-    served, _ = state.models.find(body.model or state.models.base.name)
+    served = state.models.find_own(body.model)
     if (body.prompt is None) == (body.messages is None):
         raise RequestError("give either prompt or messages", param="prompt")
     if body.prompt is not None:
@@ -76,7 +76,7 @@ async def tokenize(request: Request, state: State, _caller: Caller) -> dict[str,
 async def detokenize(request: Request, state: State, _caller: Caller) -> dict[str, str]:
     """The text of ids, control tokens spelt out."""
     body = await read_model(DetokenizeRequest, request, state.settings.max_request_bytes)
-    served, _ = state.models.find(body.model or state.models.base.name)
+    served = state.models.find_own(body.model)
     size = served.renderer.vocabulary_size
     if any(not 0 <= token < size for token in body.tokens):
         raise RequestError(f"token ids must be from 0 to {size - 1}", param="tokens")

@@ -58,3 +58,29 @@ def test_a_data_directory_that_cannot_be_written_is_one_line(
     argv = ["models", "add", "x", "--path", str(chatml_llama)]
     assert main([*argv, "--data-dir", str(tmp_path / "file" / "data")]) == 2
     assert capsys.readouterr().err.endswith("can't be written: Not a directory\n")
+
+
+def test_a_model_of_another_server_gets_a_name(models: Models) -> None:
+    code, said = models(
+        *("add", "teacher", "--upstream", "https://api.example.com/v1/"),
+        *("--model", "gpt-9", "--api-key-env", "TEACHER_KEY"),
+    )
+    assert (code, said) == (0, "teacher is registered, https://api.example.com/v1\n")
+    card = json.loads(models("show", "teacher", "--json")[1])
+    assert (card["source"], card["upstream_model"]) == ("upstream", "gpt-9")
+    assert card["api_key_env"] == "TEACHER_KEY"
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--upstream", "ftp://host/v1"], "must be an http or https URL"),
+        (["--upstream", "https://user:secret@host/v1"], "must have no password"),
+        (["--upstream", "http://host/v1", "--path", "."], "either --path or --upstream"),
+        ([], "either --path or --upstream"),
+    ],
+)
+def test_what_is_no_model_is_refused(models: Models, flags: list[str], reason: str) -> None:
+    code, said = models("add", "teacher", *flags)
+    assert code == 2
+    assert reason in said
