@@ -110,7 +110,6 @@ class Incoming:
         self._name = name
         self._left = self._room = max(0, room_bytes)
         fd, self._path = tempfile.mkstemp(dir=files.workspace.parent, prefix="incoming-")
-        os.fchmod(fd, 0o644)
         files.own(fd)
         self._file = os.fdopen(fd, "wb")
 
