@@ -6,12 +6,12 @@ Their memory is fixed or grows only with what is counted (tasks, owners), never 
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from datasketch import MinHash
+from numpy.typing import NDArray
 
 from agentlm.grammar import describe
 from agentlm.trajectory import Trajectory
@@ -36,33 +36,32 @@ class NearDuplicates:
     """
 
     def __init__(self) -> None:
-        self._seen = bytearray(_BITS // 8)
+        self._seen = np.zeros(_BITS // 8, np.uint8)
         self._signature = MinHash(num_perm=_PERMUTATIONS, hashfunc=int)
 
     def __call__(self, trajectory: Trajectory) -> str | None:
         """See `Filter`; what is kept is remembered."""
-        known = False
-        for band in self._bands(own_text(trajectory)):
-            known |= self._remember(band)
+        places = self._places(own_text(trajectory))
+        bytes_, bits = places >> 3, np.uint8(1) << (places & 7).astype(np.uint8)
+        known = ((self._seen[bytes_] & bits) != 0).all(axis=1).any()
+        np.bitwise_or.at(self._seen, bytes_, bits)
         return "nearly the same was kept before" if known else None
 
-    def _bands(self, text: str) -> Iterator[bytes]:
+    def _places(self, text: str) -> NDArray[np.uint32]:
+        """(bands, probes): the bits that stand for the text's bands."""
         self._signature.clear()
         self._signature.update_batch(shingles(text))
-        values = self._signature.hashvalues.tobytes()
-        width = len(values) // _BANDS
-        for band in range(_BANDS):
-            yield bytes([band]) + values[band * width : (band + 1) * width]
-
-    def _remember(self, band: bytes) -> bool:
-        """Whether the band was there already."""
-        there = True
-        digest = hashlib.blake2b(band, digest_size=4 * _PROBES).digest()
-        for (number,) in struct.iter_unpack("<I", digest):
-            place, bit = number % _BITS >> 3, 1 << (number & 7)
-            there = there and bool(self._seen[place] & bit)
-            self._seen[place] |= bit
-        return there
+        bands = self._signature.hashvalues.tobytes()
+        width = len(bands) // _BANDS
+        digests = b"".join(
+            hashlib.blake2b(
+                bands[band * width : (band + 1) * width],
+                digest_size=4 * _PROBES,
+                salt=bytes([band]),
+            ).digest()
+            for band in range(_BANDS)
+        )
+        return np.frombuffer(digests, np.uint32).reshape(_BANDS, _PROBES) % np.uint32(_BITS)
 
 
 class Cap:
@@ -107,12 +106,17 @@ def shingles(text: str) -> list[int]:
         hashes = hashes[:-width] * _PRIME + hashes[width:]
         hashes ^= hashes >> np.uint64(31)
         width *= 2
-    if len(hashes) > _LOWEST:
-        hashes = np.partition(hashes, _LOWEST)[:_LOWEST]
+    # Of hashes as good as random, about so many are below such a bound.
+    low = hashes[hashes < np.uint64(min(1.0, _LOWEST / len(hashes)) * _HIGHEST)]
+    lowest = np.unique(low)[:_MOST_SHINGLES]
+    if len(lowest) < _MOST_SHINGLES:
+        lowest = np.unique(hashes)[:_MOST_SHINGLES]
     # The low half of what was chosen by its high half is as good as random.
-    found: list[int] = (np.unique(hashes)[:_MOST_SHINGLES] & _LOW).tolist()
+    found: list[int] = (lowest & _LOW).tolist()
     return found
 
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
+_HIGHEST = 0xFFFFFFFFFFFFF800
+"""The largest number of 64 bits that is a float too."""
 _LOW = np.uint64(0xFFFFFFFF)

@@ -139,11 +139,13 @@ _CLAIM = re.compile(
     r"|replaced|saved|set|updated|written|wrote)\b",
     re.IGNORECASE,
 )
-_COMMON = """
+_COMMON = frozenset(
+    """
 about after also answer because been before call could does find first from have into know make more
 must need next only question result should some task than that their them then there these they this
 tool user using want what when which will with would your
-"""
+""".split()
+)
 """Words that any thought may share with any task."""
 
 
@@ -153,4 +155,4 @@ def _last_said(trajectory: Trajectory) -> Step | None:
 
 
 def _words(text: str) -> set[str]:
-    return {word.lower() for word in _WORD.findall(text)}.difference(_COMMON.split())
+    return {word.lower() for word in _WORD.findall(text)}.difference(_COMMON)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
+
+from pydantic_core import to_json
 
 from agentlm.errors import OperatorError
 from agentlm.exchange import to_agentinstruct
@@ -61,11 +62,11 @@ def write_agent_rows(
     files = _counted(chain.from_iterable(map(read_rows, settings.data)), drops)
     logged = log.rewarded() if settings.from_logs else iter(())
     all_kept = chain(of_log.run(logged, drops), of_files.run(files, drops))
-    with (run.directory / "agentinstruct.jsonl").open("w") as exported:
+    with (run.directory / "agentinstruct.jsonl").open("wb") as exported:
         for kept in _write(run, AGENT, all_kept):
             tools.add(kept.trajectory.tools)
             row = to_agentinstruct(kept.trajectory, kept.trained)
-            exported.write(json.dumps(row, ensure_ascii=False) + "\n")
+            exported.write(to_json(row) + b"\n")
     drops.check()
     return drops
 
