@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from agentlm.finetune.attention import PACK_ATTENTION, register
+from agentlm.finetune.gated import keep_less
 from agentlm.finetune.loss import PackLoss
 from agentlm.finetune.settings import Training
 
@@ -54,6 +55,8 @@ def load_for_training(directory: Path, adapter: Path | None, training: Training)
         model = get_peft_model(model, config)
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
+    else:
+        keep_less(model)
     return model.train()
 
 

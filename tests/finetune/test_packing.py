@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from agentlm.finetune.attention import PACK_ATTENTION, register
+from agentlm.finetune.gated import keep_less
 from agentlm.finetune.loss import PackLoss
 from agentlm.finetune.packing import Pack, TokenRow, pack
 
@@ -103,6 +104,34 @@ def test_checkpointed_activations_change_nothing(model: PackLoss) -> None:
 
     for name, gradient in again.items():
         torch.testing.assert_close(gradient, plain[name], rtol=1e-5, atol=1e-6)
+
+
+def test_products_that_are_computed_again_change_nothing(chatml_llama: Path) -> None:
+    [laid] = pack(family(), 10_000)
+    loss = PackLoss(
+        AutoModelForCausalLM.from_pretrained(chatml_llama, attn_implementation=PACK_ATTENTION)
+    )
+    plain, kept = gradients_and_kept(loss, laid)
+    keep_less(loss.model)
+    again, kept_less = gradients_and_kept(loss, laid)
+
+    assert kept_less < kept
+    for name, gradient in again.items():
+        torch.testing.assert_close(gradient, plain[name], rtol=0, atol=0)
+
+
+def gradients_and_kept(loss: PackLoss, laid: Pack) -> tuple[dict[str, torch.Tensor], int]:
+    """Gradients, and the numbers that were kept for the backward pass."""
+    kept = 0
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept += tensor.numel()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        value = loss(laid)
+    return gradients(loss, value), kept
 
 
 rows_strategy = st.lists(
