@@ -102,9 +102,12 @@ async def list_jobs(
 ) -> dict[str, Any]:
     """Jobs, newest first; `metadata[name]=value` filters them."""
     wanted = metadata_filter(request).items()
-    jobs = await asyncio.to_thread(state.jobs.list)
-    found = [job for job in reversed(jobs) if wanted <= (job.request.metadata or {}).items()]
-    return page_of([job_object(job, state) for job in found], after=after, limit=limit)
+
+    def found() -> list[dict[str, Any]]:
+        jobs = (job_object(job, state) for job in reversed(state.jobs.list()))
+        return [job for job in jobs if wanted <= (job["metadata"] or {}).items()]
+
+    return page_of(await asyncio.to_thread(found), after=after, limit=limit)
 
 
 @router.get("/{job_id}")
@@ -211,7 +214,11 @@ def _base(name: str, state: ServerState) -> str:
     card: ModelCard = named or state.models.find(name)[0].card
     if card.source == "upstream":
         raise RequestError(f"the weights of {name} are not here", param="model")
-    return card.name if card.name in cards else card.location
+    if card.name in cards:
+        return card.name
+    if card.adapter is not None:
+        raise RequestError(f"{name} is an adapter that stands in no registry", param="model")
+    return card.location
 
 
 def _training(training_file: str, state: ServerState) -> str:
