@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from ctypes.util import find_library
 from pathlib import Path
 
+from agentlm.server.vllm_worker import SERVER_PROCESS
+
 FEW_CORES = 4
 OPEN_FILES = 65_536
 """As many as a server asks for; systems give 1024 unless asked."""
@@ -51,6 +53,7 @@ def process_variables(*, cpu: bool, eager: bool, workers: int) -> dict[str, str]
     """What vLLM's processes get: `workers` is their number, `eager` that nothing is compiled."""
     # The libraries that vLLM imports warn of each other by the dozen.
     variables = {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    variables[SERVER_PROCESS] = str(os.getpid())
     if eager:
         # Some of vLLM's helpers compile themselves even so: seconds at the first request.
         variables["TORCH_COMPILE_DISABLE"] = "1"

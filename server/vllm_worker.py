@@ -1,6 +1,7 @@
-"""What AgentLM adds to vLLM's worker: vLLM mixes this class into its own, in the worker's process.
+"""What AgentLM adds to vLLM's processes, in those processes.
 
-It imports nothing of vLLM: the worker has it.
+vLLM runs `live_with_server` when one of them begins, and mixes `WorkerExtension` into its worker.
+This imports nothing of vLLM: they have it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,24 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+SERVER_PROCESS = "AGENTLM_SERVER_PROCESS"
+"""Environment variable that tells vLLM's processes which one started them."""
+
+
+def live_with_server() -> None:
+    """End this process as soon as the server is gone: else a model that it loads would stay.
+
+    A plugin of vLLM's, installed by the package's metadata.
+    """
+    server = int(os.environ.get(SERVER_PROCESS, os.getpid()))
+    if server == os.getpid():
+        return
+    try:
+        watched = [os.pidfd_open(server)]
+    except ProcessLookupError:
+        os._exit(1)
+    threading.Thread(target=_follow, args=(watched, ()), daemon=True).start()
+
 
 class WorkerExtension:
     """Methods that `collective_rpc` finds on every worker."""
@@ -25,7 +44,7 @@ class WorkerExtension:
         """End this worker and the engine's cores as soon as one of these processes is gone.
 
         vLLM's cores outlive a killed server, and workers a killed core: they would keep their
-        memory for ever.
+        memory for ever. Of the server they know already, unless VLLM_PLUGINS left that out.
         """
         watched = [os.pidfd_open(process) for process in (server, *cores) if process != os.getpid()]
         threading.Thread(target=_follow, args=(watched, watched[1:]), daemon=True).start()

@@ -54,7 +54,7 @@ def test_a_gpu_and_several_workers_are_left_to_vllm() -> None:
     gpu = process_variables(cpu=False, eager=False, workers=1)
 
     assert "OMP_NUM_THREADS" not in several
-    assert gpu.keys() == {"PYTHONWARNINGS", "TORCH_CPP_LOG_LEVEL"}
+    assert gpu.keys() == {"PYTHONWARNINGS", "TORCH_CPP_LOG_LEVEL", "AGENTLM_SERVER_PROCESS"}
 
 
 def test_bfloat16_is_a_flag_of_the_processor() -> None:

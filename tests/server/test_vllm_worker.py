@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 
 import pytest
 
@@ -54,3 +56,17 @@ def test_a_worker_follows_its_killed_core_and_the_server_lives(together: Process
 
     assert worker.wait(10) == 1
     assert server.poll() is None
+
+
+def test_a_process_of_vllms_ends_with_its_server_from_the_beginning() -> None:
+    [plugin] = entry_points(group="vllm.general_plugins", name="agentlm")
+    idle = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with subprocess.Popen(idle, stdin=subprocess.PIPE) as server:
+        environ = {**os.environ, "AGENTLM_SERVER_PROCESS": str(server.pid)}
+        module, _, name = plugin.value.partition(":")
+        code = f"import sys\nfrom {module} import {name}\n{name}()\nsys.stdin.read()"
+        core = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, env=environ)
+        server.kill()
+
+    assert core.wait(10) == 1
+    core.communicate()
