@@ -175,6 +175,11 @@ class Feedback(Frozen):
     """The owner (API key) that gave it."""
     completion_id: str | None = None
     """Binds it to one interaction's steps; None: the whole trajectory."""
+    step: int | None = None
+    """Binds it to one step, by its index."""
+    correction: str | None = None
+    """A demonstration: what should have been said instead, there or as the answer. It is trained on
+    in the place of what was said, which no longer is."""
     created: float = Field(default_factory=time.time)
 
 
@@ -215,11 +220,11 @@ class Trajectory(Frozen):
 def reward_of(feedback: tuple[Feedback, ...]) -> float | None:
     """The human reward: latest value per (name, author), booleans as 0/1, averaged.
 
-    Returns None if nobody gave a value. An environment's own score takes precedence over this and
-    is not passed here.
+    Each step that was judged by itself counts beside the whole. Returns None if nobody gave a
+    value. An environment's own score takes precedence over this and is not passed here.
     """
     latest = {
-        (item.name, item.author): float(item.value)
+        (item.name, item.author, item.step): float(item.value)
         for item in sorted(feedback, key=lambda item: item.created)
         if item.value is not None
     }

@@ -12,17 +12,21 @@ def approved_by_person(trajectory: Trajectory) -> bool:
 
 
 def step_rewards(trajectory: Trajectory) -> list[float | None]:
-    """The reward of each step: of its own answer where that was judged, else of the whole."""
+    """The reward of each step: its own if it was judged, else its answer's, else the whole's."""
     if not approved_by_person(trajectory):
         return [trajectory.reward] * len(trajectory.steps)
-    whole = reward_of(tuple(f for f in trajectory.feedback if f.completion_id is None))
+    of_answers = [f for f in trajectory.feedback if f.step is None]
+    whole = reward_of(tuple(f for f in of_answers if f.completion_id is None))
     rewards = [whole] * len(trajectory.steps)
     for interaction in trajectory.interactions:
         own = reward_of(
-            tuple(f for f in trajectory.feedback if f.completion_id == interaction.completion_id)
+            tuple(f for f in of_answers if f.completion_id == interaction.completion_id)
         )
         if own is not None:
             span = range(interaction.first_step, min(interaction.end_step, len(rewards)))
             for index in span:
                 rewards[index] = own
+    for place in {f.step for f in trajectory.feedback if f.step is not None}:
+        of_step = reward_of(tuple(f for f in trajectory.feedback if f.step == place))
+        rewards[place] = rewards[place] if of_step is None else of_step
     return rewards

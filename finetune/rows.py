@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agentlm.finetune.dataset import Row
+from agentlm.finetune.demonstrations import corrected_steps
 from agentlm.finetune.filters import Refused
 from agentlm.finetune.rewards import step_rewards
 from agentlm.finetune.text import rendered
@@ -54,8 +55,13 @@ def loss_steps(trajectory: Trajectory, min_reward: float | None) -> list[bool]:
     copied = trajectory.parent_step or 0
     following = [*trajectory.steps[1:], None]
     said = _said(trajectory)
+    corrected = corrected_steps(trajectory)
     return [
-        index >= copied and own and well_formed(step, after) and _enough(reward, min_reward)
+        index >= copied
+        and own
+        and index not in corrected
+        and well_formed(step, after)
+        and _enough(reward, min_reward)
         for index, (step, after, own, reward) in enumerate(
             zip(trajectory.steps, following, said, rewards, strict=True)
         )
@@ -72,10 +78,10 @@ def well_formed(step: Step, following: Step | None) -> bool:
 
 def _said(trajectory: Trajectory) -> list[bool]:
     """For each step whether it is the model's own, or a demonstration to learn from."""
-    if any(step.origin is Origin.SAMPLED for step in trajectory.steps):
-        return [step.origin is Origin.SAMPLED for step in trajectory.steps]
     marks = trajectory.metadata.get("loss")
     if not isinstance(marks, list) or len(marks) != len(trajectory.steps):
+        if any(step.origin is Origin.SAMPLED for step in trajectory.steps):
+            return [step.origin is Origin.SAMPLED for step in trajectory.steps]
         marks = [None] * len(trajectory.steps)
     return [
         step.role == "assistant" and step.origin is Origin.IMPORTED and mark is not False

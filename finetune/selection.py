@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+from agentlm.finetune.demonstrations import demonstrations
 from agentlm.finetune.drops import Drops
 from agentlm.finetune.settings import Selecting
 from agentlm.store import Selection, Store
@@ -28,8 +29,12 @@ class LogRows:
     """What the database left out; the filters add to it."""
 
     def rewarded(self) -> Iterator[Trajectory]:
-        """Those that were judged well enough, as far as headers tell."""
-        return self.store.select(self.selection)
+        """Those that were judged well enough, as far as headers tell, and demonstrations."""
+        for trajectory in self.store.select(self.selection):
+            for demonstration in demonstrations(trajectory):
+                self.drops.rows += 1
+                yield demonstration
+            yield trajectory
 
     def chats(self) -> Iterator[Trajectory]:
         """Plain conversations, judged or not."""
@@ -57,7 +62,7 @@ def _narrow(store: Store, selecting: Selecting) -> tuple[Selection, Drops]:
     asked = selecting.asked()
     allowed = asked.model_copy(update={"may_train_only": True})
     ended = allowed.model_copy(update={"outcomes": selecting.outcomes})
-    judged = ended.model_copy(update={"min_reward": 0.0})
+    judged = ended.model_copy(update={"min_reward": 0.0, "or_corrected": True})
     # An answer can be better than the mean of its trajectory, but not if that is zero.
     some = judged.model_copy(update={"min_reward": min(selecting.min_reward, _ABOVE_ZERO)})
     before = store.stats().trajectories

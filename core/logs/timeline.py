@@ -128,5 +128,7 @@ def _measure(step: Step) -> str:
 
 def _judgement(feedback: Feedback) -> str:
     value = "" if feedback.value is None else f" {float(feedback.value):g}"
+    place = "" if feedback.step is None else f" on step {feedback.step}"
     comment = f": {feedback.comment}" if feedback.comment else ""
-    return f"feedback {feedback.name}{value} by {feedback.author}{comment}"
+    better = f"\n  better: {feedback.correction}" if feedback.correction else ""
+    return f"feedback {feedback.name}{value}{place} by {feedback.author}{comment}{better}"

@@ -85,6 +85,7 @@ def _begin(db: Connection, entry: Entry, header: Trajectory) -> int:
     row = header_row(header) | {
         "lease_until": _lease(entry),
         "scored": header.reward is not None,
+        "corrected": False,
         "error_classes": "",
         "content": entry.content,
         "step_count": entry.first_step + len(entry.steps),

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, delete, exists, insert, literal, select
 
 from agentlm.errors import ConflictError, NotFoundError, RequestError
 from agentlm.store.stored import Stored, find, merge_metadata
-from agentlm.store.tables import feedbacks, interactions, trainings, trajectories
+from agentlm.store.tables import feedbacks, interactions, steps, trainings, trajectories
 from agentlm.trajectory import Feedback, Outcome, reward_of
 
 
@@ -29,6 +29,8 @@ def add_feedback(db: Connection, trajectory_id: str, feedback: Feedback, owner: 
     stored = _owned(db, trajectory_id, owner)
     if feedback.completion_id is not None:
         _check_completion(db, stored, feedback.completion_id)
+    if feedback.step is not None:
+        _check_step(db, stored, feedback.step)
     body = feedback.model_dump_json()
     db.execute(insert(feedbacks), {"trajectory": stored.key, "body": body})
     judge(db, stored)
@@ -36,11 +38,11 @@ def add_feedback(db: Connection, trajectory_id: str, feedback: Feedback, owner: 
 
 def judge(db: Connection, stored: Stored) -> None:
     """Make the reward what all feedback says, unless the environment scored."""
-    if stored.scored or stored.outcome == Outcome.ERROR:
-        return
     given = select(feedbacks.c.body).where(feedbacks.c.trajectory == stored.key)
     judgements = tuple(map(Feedback.model_validate_json, db.scalars(given)))
-    _set(db, stored, reward=reward_of(judgements))
+    _set(db, stored, corrected=any(one.correction is not None for one in judgements))
+    if not stored.scored and stored.outcome != Outcome.ERROR:
+        _set(db, stored, reward=reward_of(judgements))
 
 
 def forget_feedback(db: Connection, stored: Stored, completion_id: str) -> None:
@@ -118,6 +120,15 @@ def _check_completion(db: Connection, stored: Stored, completion_id: str) -> Non
     same = select(i.key).where(i.trajectory == stored.key, i.completion_id == completion_id)
     if db.execute(same.limit(1)).first() is None:
         raise NotFoundError(f"there is no completion {completion_id}", param="completion_id")
+
+
+def _check_step(db: Connection, stored: Stored, number: int) -> None:
+    s = steps.c
+    role = db.scalar(select(s.role).where(s.trajectory == stored.key, s.number == number))
+    if role is None:
+        raise NotFoundError(f"the trajectory has no step {number}", param="step")
+    if role != "assistant":
+        raise RequestError(f"step {number} is the {role}'s, not the model's", param="step")
 
 
 def _set(db: Connection, stored: Stored, **columns: Any) -> None:

@@ -72,6 +72,8 @@ class Selection(Frozen):
     """Any of these; empty: any outcome."""
     min_reward: float | None = None
     """At least this reward; trajectories without a reward are left out."""
+    or_corrected: bool = False
+    """With `min_reward`: those with a corrected answer too, whatever their reward."""
     since: float | None = None
     """Created at or after, in Unix seconds."""
     until: float | None = None

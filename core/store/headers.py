@@ -14,6 +14,7 @@ from sqlalchemy import (
     case,
     exists,
     func,
+    or_,
     select,
     tuple_,
 )
@@ -57,7 +58,8 @@ def conditions(selection: Selection) -> list[ColumnElement[bool]]:
     if selection.outcomes:
         found.append(outcome_now().in_([outcome.value for outcome in selection.outcomes]))
     if selection.min_reward is not None:
-        found.append(t.reward >= selection.min_reward)
+        enough = t.reward >= selection.min_reward
+        found.append(or_(enough, t.corrected) if selection.or_corrected else enough)
     if selection.since is not None:
         found.append(t.created >= selection.since)
     if selection.until is not None:

@@ -94,6 +94,8 @@ class TrajectoryRow(Row, table=True):
     reward: float | None = _seconds(nullable=True)
     scored: bool
     """The reward is the environment's own; feedback does not change it."""
+    corrected: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=false()))
+    """Some feedback says what should have been said instead."""
     error_classes: str = _text()
     """Comma-separated."""
     parent_id: str | None = _text(nullable=True)

@@ -21,7 +21,7 @@ _MAX_BYTES = 1024 * 1024
 
 
 class FeedbackRequest(BaseModel):
-    """A judgement: a value in [0, 1] or a boolean, a comment, or both."""
+    """A judgement: a value in [0, 1] or a boolean, a comment, a corrected answer, or several."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,6 +29,10 @@ class FeedbackRequest(BaseModel):
     comment: Annotated[str, Field(max_length=10_000)] | None = None
     name: Annotated[str, Field(min_length=1, max_length=64)] = "reward"
     completion_id: str | None = None
+    step: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    """Index of the one step that is judged."""
+    correction: Annotated[str, Field(min_length=1, max_length=200_000)] | None = None
+    """What should have been said there; without a step, as the answer."""
 
 
 class ScoreRequest(BaseModel):
@@ -79,10 +83,10 @@ async def delete_trajectory(trajectory_id: str, state: State, owner: OwnerScope)
 async def add_feedback(
     trajectory_id: str, request: Request, state: State, caller: Caller, owner: OwnerScope
 ) -> dict[str, Any]:
-    """Judge a trajectory, or one interaction of it by its completion id."""
+    """Judge a trajectory, one interaction of it by its completion id, or one step."""
     body = await read_model(FeedbackRequest, request, _MAX_BYTES)
-    if body.value is None and body.comment is None:
-        raise RequestError("feedback needs a value or a comment", param="value")
+    if body.value is None and body.comment is None and body.correction is None:
+        raise RequestError("feedback needs a value, a comment or a correction", param="value")
     trajectory = await find_trajectory(trajectory_id, state, owner)
     by_completion = trajectory_id if trajectory_id != trajectory.id else None
     completion_id = body.completion_id or by_completion
@@ -97,6 +101,8 @@ async def add_feedback(
         comment=body.comment,
         author=caller.name,
         completion_id=completion_id,
+        step=body.step,
+        correction=body.correction,
     )
     header = await state.store.add_feedback(
         feedback, trajectory_id=trajectory.id, admin=caller.admin

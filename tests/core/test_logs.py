@@ -105,6 +105,8 @@ def test_a_trajectory_is_shown_as_a_timeline(logs: Logs, store: Store) -> None:
     put(store, entry)
     given = Feedback(author="ann", value=True, comment="right")
     asyncio.run(store.add_feedback(given, trajectory_id=entry.trajectory.id))
+    better = Feedback(author="ann", step=1, correction="ls | wc -l")
+    asyncio.run(store.add_feedback(better, trajectory_id=entry.trajectory.id))
 
     _, shown, _ = logs("show", entry.trajectory.id)
 
@@ -113,6 +115,8 @@ def test_a_trajectory_is_shown_as_a_timeline(logs: Logs, store: Store) -> None:
         "outcome completed",
         "reward 1",
         "feedback reward 1 by ann: right",
+        "feedback reward on step 1 by ann",
+        "better: ls | wc -l",
     ):
         assert said in shown
     rows = [line.split() for line in shown.splitlines()]

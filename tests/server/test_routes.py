@@ -84,6 +84,20 @@ async def test_a_thumb_up_is_a_reward(serve: Serve) -> None:
         assert trajectory.feedback[0].completion_id == answer.id
 
 
+async def test_an_answer_is_corrected_and_a_step_judged(serve: Serve) -> None:
+    async with serve("Hello.") as running:
+        answer = await running.client.chat.completions.create(model="tiny", messages=HI)
+        path = f"/v1/trajectories/{answer.id}/feedback"
+        corrected = await post(running, path, {"correction": "Good day."})
+        judged = await post(running, path, {"step": 1, "value": 0.5})
+        refused = await post(running, path, {"step": 0, "value": 0.5})
+
+        assert (corrected.json()["reward"], judged.json()["reward"]) == (None, 0.5)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "step")
+        given = running.trajectories()[0].feedback
+        assert [(one.correction, one.step) for one in given] == [("Good day.", None), (None, 1)]
+
+
 async def test_a_score_outranks_feedback(serve: Serve) -> None:
     async with serve("Hello.") as running:
         await running.client.chat.completions.create(model="tiny", messages=HI)

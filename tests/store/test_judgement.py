@@ -1,7 +1,7 @@
 import pytest
 
 from agentlm.errors import ConflictError, NotFoundError, RequestError
-from agentlm.store import Store
+from agentlm.store import Selection, Store
 from agentlm.trajectory import Feedback, Outcome
 from store.records import chat, trajectory
 
@@ -134,3 +134,49 @@ async def test_a_log_row_knows_the_cards_that_were_trained_on_it(store: Store) -
     assert store.trained_on(first) == ["one"]
     assert store.trained_on(second) == ["one", "two"]
     assert store.trained_on(third) == []
+
+
+async def test_each_step_that_is_judged_counts_and_a_correction_alone_does_not(
+    store: Store,
+) -> None:
+    entry = chat()
+    key = entry.trajectory.id
+    await store.append(entry)
+
+    given = [
+        Feedback(author="ann", value=1.0),
+        Feedback(author="ann", value=0.0, step=1),
+        Feedback(author="ann", correction="Better.", step=1),
+    ]
+    headers = [await store.add_feedback(one, trajectory_id=key) for one in given]
+
+    assert [header.reward for header in headers] == [1.0, 0.5, 0.5]
+    read = store.get(key, "ann")
+    assert read is not None
+    assert read.feedback == tuple(given)
+
+
+@pytest.mark.parametrize(("step", "error"), [(0, RequestError), (9, NotFoundError)])
+async def test_only_what_the_model_said_is_judged(
+    store: Store, step: int, error: type[RequestError]
+) -> None:
+    entry = chat()
+    await store.append(entry)
+
+    given = Feedback(author="ann", value=1.0, step=step)
+    with pytest.raises(error) as refused:
+        await store.add_feedback(given, trajectory_id=entry.trajectory.id)
+
+    assert refused.value.param == "step"
+
+
+async def test_what_was_corrected_is_selected_whatever_its_reward(store: Store) -> None:
+    better = Feedback(author="ann", correction="Better.")
+    for _ in range(2):
+        entry = chat()
+        await store.append(entry)
+    await store.add_feedback(better, trajectory_id=entry.trajectory.id)
+
+    wanted = Selection(min_reward=0.5, or_corrected=True)
+    assert [one.id for one in store.select(wanted)] == [entry.trajectory.id]
+    assert list(store.select(Selection(min_reward=0.5))) == []

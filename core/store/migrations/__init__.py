@@ -1,4 +1,4 @@
 """The schema's history. Every change of `tables.py` comes with a revision here."""
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision; a log that has it is opened without loading Alembic."""
