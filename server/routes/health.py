@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Any
+import asyncio
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
@@ -11,18 +10,30 @@ from fastapi.responses import JSONResponse
 from agentlm import __version__
 from agentlm.errors import UnavailableError
 from agentlm.server.state import State
+from agentlm.store import Store
 
 router = APIRouter()
 
 
 @router.get("/health")
 async def health(state: State) -> JSONResponse:
-    """200 while engine and log take work, else 503 saying which does not."""
-    with suppress(UnavailableError):
-        await state.store.ready()
-    checks = {"engine": await state.models.healthy(), "store": not state.store.failing}
-    status: dict[str, Any] = {"status": "ok" if all(checks.values()) else "unavailable", **checks}
-    return JSONResponse(status, 200 if all(checks.values()) else 503)
+    """200 while engine and log take work, else 503 saying which does not, and why."""
+    engine, store = await asyncio.gather(state.models.healthy(), _takes_writes(state.store))
+    reasons = {"the engine does not run": engine, "the log can't be written": store}
+    broken = [reason for reason, works in reasons.items() if not works]
+    status = {"status": "unavailable" if broken else "ok", "engine": engine, "store": store}
+    if not broken:
+        return JSONResponse(status)
+    return JSONResponse(status | {"reason": " and ".join(broken)}, 503)
+
+
+async def _takes_writes(store: Store) -> bool:
+    """Asked of the database each time: one that went away since the last write must show."""
+    try:
+        await store.probe()
+    except UnavailableError:
+        return False
+    return True
 
 
 @router.get("/version")

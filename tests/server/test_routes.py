@@ -84,6 +84,22 @@ async def test_a_thumb_up_is_a_reward(serve: Serve) -> None:
         assert trajectory.feedback[0].completion_id == answer.id
 
 
+async def test_health_says_what_is_broken(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def down() -> bool:
+        return False
+
+    async with serve() as running, httpx.AsyncClient() as client:
+        monkeypatch.setattr(running.engine, "healthy", down)
+        without_engine = await client.get(f"{running.url}/health")
+        running.store.close()
+        without_both = await client.get(f"{running.url}/health")
+
+    assert (without_engine.status_code, without_both.status_code) == (503, 503)
+    assert without_engine.json()["store"] is True
+    assert without_engine.json()["reason"] == "the engine does not run"
+    assert without_both.json()["reason"] == "the engine does not run and the log can't be written"
+
+
 async def test_an_answer_is_corrected_and_a_step_judged(serve: Serve) -> None:
     async with serve("Hello.") as running:
         answer = await running.client.chat.completions.create(model="tiny", messages=HI)
