@@ -25,8 +25,10 @@ _CALL = re.compile(r"(\w+)\((.*)\)")
 _ENTITIES: dict[Split, str] = {
     "train": "{question}\nEntities: {listed}",
     "dev": "{question} [{listed}]",
-    "test": "{listed}. {question}",
+    "test": "{listed}\n{question}",
 }
+"""How a question and the identifiers in it are put together. No full stop may follow one: those of
+words hold full stops themselves."""
 
 
 class Stage(Frozen):

@@ -59,7 +59,7 @@ class Graph:
                 return node
         found = self.labels.exact(name, 6)
         if not found:
-            raise GraphError(f"there is no entity {name!r}; find_entity searches by label")
+            raise GraphError(f"there is no entity {name!r}: give an identifier or a whole label")
         if len(found) > 1:
             listed = "; ".join(self.describe(NamedNode(iri)) for iri in found)
             raise GraphError(f"{name!r} names several entities, take one of: {listed}")
