@@ -24,7 +24,7 @@ def keep_less(model: nn.Module) -> None:
     """
     for module in model.modules():
         if type(module).__name__ in GATED and type(module.down_proj) is nn.Linear:
-            module.forward = MethodType(_forward, module)  # type: ignore[method-assign]
+            module.forward = MethodType(_forward, module)
 
 
 def _forward(mlp: Any, hidden: Tensor) -> Tensor:

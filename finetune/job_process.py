@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from agentlm.errors import AgentLMError
 from agentlm.files import exclusive
+from agentlm.finetune.allocator import restart_with_tcmalloc
 from agentlm.finetune.jobs import settings_of
 from agentlm.finetune.main import finetune
 from agentlm.finetune.mixture import Plan
@@ -62,6 +63,7 @@ class JobProgress:
 
 def main(argv: list[str]) -> int:
     """Work on a job until it has ended or the process is told to stop."""
+    restart_with_tcmalloc(argv)
     job = Job(Path(argv[0]).absolute())
     signal.signal(signal.SIGTERM, _stop)
     # A server that answers people on the same machine comes first.

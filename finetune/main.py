@@ -17,6 +17,7 @@ from rich.console import Console
 from agentlm.aliases import Verdict
 from agentlm.cards import ModelCard
 from agentlm.errors import OperatorError
+from agentlm.finetune.allocator import restart_with_tcmalloc
 from agentlm.finetune.card import successor_card
 from agentlm.finetune.gate import judge, measure
 from agentlm.finetune.mixture import Plan
@@ -38,14 +39,27 @@ Watch = Callable[[Prepared, Plan], AbstractContextManager[Progress]]
 
 def main(argv: Sequence[str]) -> int:
     """Entry point of `agentlm finetune`."""
+    restart_with_tcmalloc(argv)
     settings = parse(FinetuneSettings, with_shipped_recipe(argv), "agentlm finetune")
     settings.check()
+    if settings.dry_run:
+        dry_run(settings)
+        return 0
     if settings.publish:
         check_server(settings.publish, settings.api_key)
     card = finetune(settings, show)
     if settings.gate and card is not None:
         return 0 if gate(settings, card).passed else 1
     return 0
+
+
+def dry_run(settings: FinetuneSettings) -> None:
+    """Go through all that training does, on a tiny model; what does not work is raised."""
+    from agentlm.finetune import processes
+    from agentlm.finetune.dry_run import rehearsal
+
+    with rehearsal(settings, processes.join()) as tiny:
+        finetune(tiny, show)
 
 
 def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
@@ -77,6 +91,9 @@ def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
     run.log(f"saved and read back: the largest difference of a logit is {difference:.2g}")
 
     write_report(run, sources, plan, prepared.renderer().decode_verbatim)
+    if settings.dry_run:
+        tell("the dry run went through: nothing of it is kept")
+        return None
     card = register(settings, prepared)
     shutil.rmtree(run.checkpoints, ignore_errors=True)
     tell(f"{card.name} is registered: {run.directory}")

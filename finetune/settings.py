@@ -171,6 +171,10 @@ class FinetuneSettings(Selecting, Filtering, Mixing, Training, GateRule):
     """After publishing, measure the new model beside the one it came from; exit code 1 if the
     gate's rule does not hold."""
 
+    dry_run: bool = False
+    """Do two steps on a tiny model of the base's kind, to see that everything is there and works;
+    keep nothing."""
+
     def check(self) -> None:
         """Raise OperatorError for what no single setting can see to be wrong."""
         if not self.from_logs and not self.data:
@@ -192,5 +196,5 @@ class FinetuneSettings(Selecting, Filtering, Mixing, Training, GateRule):
 
     def recipe(self) -> dict[str, object]:
         """Everything that decides the weights, as it goes into the run's directory."""
-        others = {"data_dir", "store_url", "publish", "api_key", "name", "gate"}
+        others = {"data_dir", "store_url", "publish", "api_key", "name", "gate", "dry_run"}
         return self.model_dump(mode="json", exclude=others | set(GateRule.model_fields))
