@@ -35,6 +35,7 @@ COMMANDS = {
     "approvals": Command(
         "agentlm.server.approvals_cli:main", "cpu", "decide on tool calls that wait for a person"
     ),
+    "doctor": Command("agentlm.doctor:main", "tools", "check machine, sandbox, log and models"),
     "mcp": Command("agentlm.tools.mcp_server:main", "tools", "offer the tools to an MCP client"),
     "finetune": Command("agentlm.finetune.main:main", "train", "train a successor from the log"),
     "rollout": Command(

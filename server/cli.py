@@ -24,6 +24,7 @@ from agentlm.server.served import AnyServed, Served
 from agentlm.server.settings import ServeSettings
 from agentlm.settings import parse_known
 from agentlm.store import Store
+from agentlm.store.database import shown
 from agentlm.tools.toolbox import Toolbox
 
 console = Console(stderr=True)
@@ -62,7 +63,9 @@ async def _serve(
     store = await asyncio.to_thread(Store.open, settings.log_url())
     check_strangers_need_a_key(settings, store)
     toolbox = await Toolbox.open(settings, audit=store.audit.add)
-    console.print(f"[bold]2/3[/] tools {', '.join(toolbox.families())}; log {settings.log_url()}")
+    console.print(
+        f"[bold]2/3[/] tools {', '.join(toolbox.families())}; log {shown(settings.log_url())}"
+    )
     if isinstance(base, Served):
         console.print("[bold]3/3[/] engine; the first start takes about a minute")
         engine = await _engine(base, settings, engine_arguments)

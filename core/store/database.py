@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,22 @@ def upgrade(db: Connection, revision: str = HEAD) -> None:
             raise
         raise OperatorError(
             f"the log has schema {_schema(db)}, this program knows {HEAD}: upgrade agentlm"
+        ) from error
+
+
+def shown(address: str) -> str:
+    """An address without its password."""
+    return _shown(_parse(address))
+
+
+def schema(database: Database) -> str | None:
+    """The revision that a log has; None: it is empty. Raises OperatorError if it can't be read."""
+    try:
+        with closing(database), database.reader.begin() as db:
+            return _schema(db)
+    except SQLAlchemyError as error:
+        raise OperatorError(
+            f"the log at {_shown(database.url)} can't be read: {reason(error)}"
         ) from error
 
 
