@@ -244,6 +244,8 @@ class Parser:
         observation): the offset in the turn's text where it begins. The rest is ignored."""
         self.answer_offset: int | None = None
         """Where in the turn's text the answer begins; None until it does."""
+        self.answer_end = 0
+        """Where in the turn's text the answer ends that was handed out so far."""
         self._section: _Section = start
         # A label counts at the start of a line, and so does the first of a turn.
         self._buffer = "\n" if start == "thought" else ""
@@ -300,6 +302,8 @@ class Parser:
             return
         if section == "answer" and first:
             self.answer_offset = self._consumed + len(text) - len(shown)
+        if section == "answer":
+            self.answer_end = self._consumed + len(text)
         self._said.setdefault(section, []).append(shown)
         yield Fragment("call" if section == "name" else section, shown)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 import uuid
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -61,7 +62,8 @@ class EnginePolicy:
     adapter: Adapter | None = None
     salt: str = ""
     on_tokens: Callable[[Sequence[Token]], None] | None = None
-    """Called with the answer's tokens before the fragment that they spell."""
+    """Called with the answer's tokens before the fragment that they spell; those that spell none of
+    it (space that is stripped, a stop string) are not told."""
     _constraints: dict[bool, Constraint | None] = field(default_factory=dict)
 
     def room(self, transcript: Transcript) -> int:
@@ -102,6 +104,7 @@ class EnginePolicy:
             verbatim=self.ask.verbatim,
         )
         turn = _Turn(constraint, time.time())
+        tokens = _AnswerTokens(self.renderer)
         stream = self.engine.generate(
             transcript.ids,
             self.ask.sampling,
@@ -117,12 +120,16 @@ class EnginePolicy:
                     turn.weights_version = turn.weights_version or self._loaded()
                     turn.add(delta)
                     fragments = parser.feed(delta.text)
-                    self._report(parser, delta)
+                    if self.on_tokens:
+                        tokens.add(delta)
+                        self.on_tokens(tokens.told(parser))
                     for fragment in fragments:
                         yield fragment
                     if parser.cut is not None:
                         break
             fragments, parsed = parser.finish()
+            if self.on_tokens:
+                self.on_tokens(tokens.told(parser))
             for fragment in fragments:
                 yield fragment
         finally:
@@ -147,18 +154,6 @@ class EnginePolicy:
             max_string_chars=self.ask.max_string_chars,
         )
         return Constraint(structural_tag=tag)
-
-    def _report(self, parser: Parser, delta: Delta) -> None:
-        if not self.on_tokens or parser.answer_offset is None or parser.cut is not None:
-            return
-        tops = delta.top_logprobs or [()] * len(delta.token_ids)
-        self.on_tokens(
-            [
-                Token(token, logprob, top)
-                for token, logprob, top in zip(delta.token_ids, delta.logprobs, tops, strict=True)
-                if token != self.renderer.end_of_turn_id
-            ]
-        )
 
     def _note(
         self, transcript: Transcript, turn: _Turn, parser: Parser, parsed: Parsed | None
@@ -248,3 +243,41 @@ class _Turn:
         self.logprobs += delta.logprobs
         self.text.append(delta.text)
         self.finish_reason = delta.finish_reason or self.finish_reason
+
+
+class _AnswerTokens:
+    """A turn's tokens on their way to the client: each goes out with the text that it spells."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+        self._length = 0
+        self._waiting: deque[tuple[int, int, Token]] = deque()
+        """With where in the turn's text each begins and ends."""
+
+    def add(self, delta: Delta) -> None:
+        """Take what the engine said."""
+        tops = delta.top_logprobs or [()] * len(delta.token_ids)
+        tokens = map(Token, delta.token_ids, delta.logprobs, tops)
+        ends = [*self._ends(delta)]
+        for token, begin, end in zip(tokens, [self._length, *ends], ends, strict=False):
+            if token.token_id != self._renderer.end_of_turn_id:
+                self._waiting.append((begin, end, token))
+        self._length += len(delta.text)
+
+    def _ends(self, delta: Delta) -> Iterator[int]:
+        """Where each token's text ends; the last one's is all that the delta has."""
+        spelt = b""
+        for token in delta.token_ids[:-1]:
+            spelt += self._renderer.token_bytes(token)
+            yield self._length + min(len(delta.text), len(spelt.decode(errors="ignore")))
+        yield self._length + len(delta.text)
+
+    def told(self, parser: Parser) -> list[Token]:
+        """Those whose text the parser has handed out as the answer since the last time."""
+        found = []
+        offset = parser.answer_offset
+        while offset is not None and self._waiting and self._waiting[0][0] < parser.answer_end:
+            begin, end, token = self._waiting.popleft()
+            if end > offset or begin >= offset:
+                found.append(token)
+        return found
