@@ -19,7 +19,7 @@ SOURCES := core server finetune tools environments clients
 # A folder's time changes when a file is added to it: then the package is installed again.
 FOLDERS := $(shell find $(SOURCES) -type d -not -name __pycache__)
 
-.PHONY: help install serve check test test-slow bench-env bench-serve bench-tools lock clean
+.PHONY: help install serve check test test-slow bench-env bench-serve bench-swap bench-tools lock clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ bench-env: install  ## what the environments cost without a model
 
 bench-serve: install  ## AgentLM beside vLLM's own server and a LangGraph agent on it
 	$(VENV)/bin/python tests/bench/bench_serve.py $(ARGS)
+
+bench-swap: install  ## what promoting a model costs those who are being answered
+	$(VENV)/bin/python tests/bench/bench_swap.py $(ARGS)
 
 bench-tools: install  ## what a call of each tool costs
 	$(VENV)/bin/python tests/bench/bench_tools.py --graph ~/.local/share/agentlm/graph $(ARGS)
