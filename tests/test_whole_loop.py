@@ -23,6 +23,19 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 QUESTION: Any = [{"role": "user", "content": "How many programs in /usr/bin start with z?"}]
 BASH: Any = [{"type": "bash"}]
+CALLED = {
+    "sql": "sql",
+    "web": "web_search",
+    "knowledge_graph": "find_entity",
+    "mcp": "test__add",
+    "weather": "weather",
+}
+"""A tool of each other family; of MCP's, and of own ones."""
+WEATHER = """
+def weather(city: str) -> str:
+    'Tell the weather of a city.'
+    return f"{city}: rain"
+"""
 
 
 def agentlm(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -37,6 +50,7 @@ def serving(data_dir: Path, model: str) -> Iterator[tuple[subprocess.Popen[str],
     """`agentlm serve` on a free port, until it answers."""
     command = [sys.executable, "-m", "agentlm.cli", "serve", "--model", model, "--port", "0"]
     command += ["--data-dir", str(data_dir), "--max-turns", "3", "--max-turn-tokens", "600"]
+    command += tool_flags(data_dir)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         url = ""
@@ -52,6 +66,28 @@ def serving(data_dir: Path, model: str) -> Iterator[tuple[subprocess.Popen[str],
             server.wait(timeout=60)
 
 
+def tool_flags(data_dir: Path) -> list[str]:
+    """Something for each family to work on."""
+    page, graph, own, mcp = (data_dir / name for name in ("page", "a.ttl", "weather.py", "mcp"))
+    if not mcp.exists():
+        page.mkdir()
+        (page / "a.md").write_text("# A page\n\nOf words.")
+        pages = ["--url", "https://example.org/", str(data_dir / "pages.db"), str(page)]
+        agentlm_module("web.build_index", *pages)
+        graph.write_text('<urn:a> <http://www.w3.org/2000/01/rdf-schema#label> "a" .')
+        agentlm_module("graph.build", "--graph", str(data_dir / "graph"), str(graph))
+        own.write_text(WEATHER)
+        servers = Path(__file__).with_name("tools") / "mcp_servers.py"
+        server = {"command": sys.executable, "args": [str(servers), "official"]}
+        mcp.write_text(json.dumps({"mcpServers": {"test": server}}))
+    flags = ["--web-search", str(data_dir / "pages.db"), "--tool-files", str(own)]
+    return [*flags, "--mcp-config", str(mcp)]
+
+
+def agentlm_module(name: str, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", f"agentlm.tools.{name}", *arguments], check=True)
+
+
 def test_the_loop(tmp_path: Path, chatml_llama: Path) -> None:
     data = ["--data-dir", str(tmp_path)]
     agentlm("models", "add", "tiny", "--path", str(chatml_llama), *data)
@@ -60,6 +96,9 @@ def test_the_loop(tmp_path: Path, chatml_llama: Path) -> None:
         trajectory_id, answer = acts_with_a_tool(client)
         told = httpx.get(f"{url}/v1/trajectories/{trajectory_id}").json()
         assert_recorded(told, chatml_llama)
+
+        for family, tool in CALLED.items():
+            calls(client, url, family, tool)
 
         follow_up: Any = [*QUESTION, {"role": "assistant", "content": answer}]
         follow_up.append({"role": "user", "content": "Thanks."})
@@ -149,6 +188,22 @@ def acts_with_a_tool(client: OpenAI) -> tuple[str, str]:
     assert steps, "no tool ran"
     assert finish in ("stop", "length")
     return raw.headers["x-trajectory-id"], content
+
+
+def calls(client: OpenAI, url: str, family: str, tool: str) -> None:
+    """Have one tool called; thought and strings end soon, because what ends them is made likely."""
+    ends = httpx.post(f"{url}/tokenize", json={"prompt": '"\n'}).json()["tokens"]
+    answer = client.chat.completions.create(
+        model="tiny",
+        messages=QUESTION,
+        tools=[{"type": family}],  # type: ignore[list-item]
+        tool_choice={"type": "function", "function": {"name": tool}},
+        logit_bias={str(token): 20 for token in ends},
+        max_tokens=90,
+    )
+    first, *_ = answer.choices[0].message.agent_steps  # type: ignore[attr-defined]
+    assert first["call"] == tool
+    assert first["observation"]
 
 
 def assert_recorded(trajectory: dict[str, Any], directory: Path) -> None:
