@@ -93,6 +93,10 @@ class Approvals:
         """Resume the run. Raises NotFoundError if it does not wait (any more), or is another's."""
         waiting = self._waiting.get(item_id)
         if waiting is None or owner not in (None, waiting.item.owner) or waiting.decision.done():
-            raise NotFoundError(f"no call waits for approval under {item_id!r}", param="id")
+            raise NotFoundError(
+                f"no call waits for approval under {item_id!r} (any more): it was decided, its "
+                "time is over, or its run has ended, as runs do with their client or the server",
+                param="id",
+            )
         waiting.decision.set_result(decision)
         return waiting.item

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
 
 from agentlm.errors import OperatorError
 from agentlm.server.approvals_cli import main
+from agentlm.trajectory import Outcome
 from serving import Running, Serve
 
 HI: Any = [{"role": "user", "content": "Hi"}]
@@ -79,3 +81,21 @@ async def test_what_does_not_wait_can_not_be_decided(serve: Serve) -> None:
     async with serve() as running:
         with pytest.raises(OperatorError, match="no call waits"):
             await asyncio.to_thread(main, ["approve", "appr_x", "--url", running.url])
+
+
+async def test_a_server_that_stops_ends_the_run_that_waits(serve: Serve, policy: Path) -> None:
+    async with serve(CALL, tool_policy=policy, drain_s=0) as running:
+        asked = running.client.chat.completions.create(model="tiny", messages=HI, tools=BASH)
+        run = asyncio.create_task(asked)
+        item = await waiting(running)
+    with pytest.raises(openai.APIError):
+        await run
+
+    async with serve(tool_policy=policy) as again, httpx.AsyncClient() as client:
+        [trajectory] = again.trajectories()
+        assert trajectory.outcome is Outcome.CANCELLED
+        assert [step.call.id for step in trajectory.steps if step.call] == [item["call"]["id"]]
+        assert (await client.get(f"{again.url}/v1/approvals")).json()["data"] == []
+        with pytest.raises(OperatorError, match="its run has ended"):
+            await asyncio.to_thread(main, ["approve", item["id"], "--url", again.url])
+        assert running.bash.calls == again.bash.calls == []
