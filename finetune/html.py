@@ -14,7 +14,7 @@ from agentlm.finetune.sample import Span
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse } td, th { padding: .2rem .8rem .2rem 0; text-align: left }
-img { width: 48%; min-width: 20rem } td.n { text-align: right; font-variant-numeric: tabular-nums }
+img { width: 48%; min-width: 20rem; margin: 1rem 0 0 } td.n { text-align: right; font-variant-numeric: tabular-nums }
 pre { white-space: pre-wrap; background: #f6f6f4; padding: .8rem; border-radius: 4px }
 mark { background: #cdebc5 } small { color: #666 }
 """
@@ -25,7 +25,9 @@ def render_html(
 ) -> str:
     """The page."""
     parts = [
-        f"<!doctype html><meta charset=utf-8><title>{escape(report['name'])}</title>",
+        "<!doctype html><html lang=en><meta charset=utf-8>",
+        "<meta name=viewport content='width=device-width, initial-scale=1'>",
+        f"<title>{escape(report['name'])}</title>",
         f"<style>{_STYLE}</style><h1>{escape(report['name'])}</h1>",
         _table(_headlines(report)),
         *(_image(path) for path in plots),

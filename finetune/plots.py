@@ -46,6 +46,7 @@ def _draw(path: Path, plot: Callable[[Axes], None]) -> Path:
 def _loss(axes: Axes, metrics: Metrics) -> None:
     axes.plot([line["step"] + 1 for line in metrics], [line["loss"] for line in metrics])
     axes.set(title="Loss of a trained token", xlabel="step", ylabel="nats", ylim=(0, None))
+    _whole_numbers(axes)
 
 
 def _learning_rate(axes: Axes, metrics: Metrics) -> None:
@@ -85,8 +86,16 @@ def _drops(axes: Axes, drops: dict[str, Any]) -> None:
         for source, found in drops.items()
         for name, count in found["dropped"].items()
     }
-    axes.barh(list(dropped) or ["nothing"], list(dropped.values()) or [0])
+    axes.barh(list(dropped) or ["nothing"], list(dropped.values()) or [0], height=0.6)
     axes.set(title="Left out, by filter", xlabel="rows")
+    axes.invert_yaxis()  # read from the top, in the order of the filters
+    _whole_numbers(axes)
+
+
+def _whole_numbers(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _names(sources: Sequence[Source]) -> list[str]:
