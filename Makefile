@@ -19,7 +19,7 @@ SOURCES := core server finetune tools environments clients
 # A folder's time changes when a file is added to it: then the package is installed again.
 FOLDERS := $(shell find $(SOURCES) -type d -not -name __pycache__)
 
-.PHONY: help install serve check test test-slow bench-env bench-serve bench-swap bench-tools lock clean
+.PHONY: help install serve check test test-slow bench-dataset bench-env bench-serve bench-swap bench-tools bench-train lock clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ test-slow: install $(VENV)/.debian-test  ## the slow tests
 	@rm -rf build && $(MAKE) build/.installed
 	$(VENV)/bin/pytest -m slow $(ARGS)
 
+bench-dataset: install  ## what selecting from the log and building a data set cost
+	$(VENV)/bin/python tests/bench/bench_dataset.py $(ARGS)
+
 bench-env: install  ## what the environments cost without a model
 	$(VENV)/bin/python -m agentlm.environments.bench $(ARGS)
 
@@ -55,6 +58,9 @@ bench-swap: install  ## what promoting a model costs those who are being answere
 
 bench-tools: install  ## what a call of each tool costs
 	$(VENV)/bin/python tests/bench/bench_tools.py --graph ~/.local/share/agentlm/graph $(ARGS)
+
+bench-train: install  ## our trainer beside TRL's on the same rows
+	$(VENV)/bin/python tests/bench/bench_train.py $(ARGS)
 
 lock: $(VENV)/bin/python  ## resolve pyproject.toml anew into deploy/lock/cpu.txt and gpu.txt
 	@for kind in cpu gpu; do \
