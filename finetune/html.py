@@ -14,7 +14,8 @@ from agentlm.finetune.sample import Span
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse } td, th { padding: .2rem .8rem .2rem 0; text-align: left }
-img { width: 48%; min-width: 20rem; margin: 1rem 0 0 } td.n { text-align: right; font-variant-numeric: tabular-nums }
+img { width: 48%; min-width: 20rem; margin: 1rem 0 0 }
+td.n { text-align: right; font-variant-numeric: tabular-nums }
 pre { white-space: pre-wrap; background: #f6f6f4; padding: .8rem; border-radius: 4px }
 mark { background: #cdebc5 } small { color: #666 }
 """
