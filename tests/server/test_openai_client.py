@@ -13,6 +13,7 @@ from openai import AsyncOpenAI, OpenAI, pydantic_function_tool
 from pydantic import BaseModel
 
 from agentlm.errors import UnavailableError
+from agentlm.store import ApiKey
 from agentlm.trajectory import Outcome
 from serving import Running, Serve
 
@@ -194,6 +195,21 @@ async def test_the_client_tries_again_when_it_is_told_to(
         assert waits == ["Retrying request in 1.000000 seconds (retry 1 of 1)"]
         outcomes = {trajectory.outcome for trajectory in running.trajectories()}
         assert outcomes == {Outcome.ERROR, Outcome.COMPLETED}
+
+
+async def test_the_client_waits_for_a_key_that_is_spent(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="openai._base_client")
+    async with serve("Hello.", api_key="root") as running:
+        secret = await running.store.keys.create(ApiKey(name="ann", requests_per_minute=60))
+        patient = running.client.with_options(api_key=secret, max_retries=2)
+        while not caplog.records:
+            await patient.models.list()
+        answer = await patient.chat.completions.create(model="tiny", messages=HI)
+
+        assert answer.choices[0].message.content == "Hello."
+        assert "Retrying request in 1.000000 seconds (retry 1 of 2)" in caplog.messages
 
 
 async def test_a_request_that_is_wrong_is_not_tried_again(serve: Serve) -> None:
