@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -205,9 +205,23 @@ async def _chunks(choice: Choice, chunks: wire.Chunks) -> AsyncGenerator[bytes, 
                 shown = wire.logprobs(choice)
             yield chunks.delta(choice.index, delta, logprobs=shown)
             choice.delivered += len(delta.get("content") or delta.get("reasoning_content") or "")
-    for call in writer.client_calls():
-        yield chunks.delta(choice.index, call)
+    for chunk in _last_chunks(choice, chunks):
+        yield chunk
+
+
+def _last_chunks(choice: Choice, chunks: wire.Chunks) -> Iterator[bytes]:
+    """What a choice ends with: a call that the client has to run comes whole, when it is known to
+    be well-formed."""
+    for index, call in enumerate(choice.response().tool_calls):
+        told = {"tool_calls": [{"index": index, **wire.tool_call(call)}]}
+        yield chunks.delta(choice.index, told)
     yield chunks.delta(choice.index, {}, choice.transcript.finish_reason)
+
+
+def stream_end(choice: Choice, chunks: wire.Chunks, *, include_usage: bool) -> bytes:
+    """What follows on a stream of one choice once that has ended."""
+    usage = [chunks.usage([choice.transcript.usage()])] if include_usage else []
+    return b"".join([*_last_chunks(choice, chunks), *usage, wire.DONE])
 
 
 class _DeltaWriter:
@@ -246,13 +260,6 @@ class _DeltaWriter:
             case "arguments" if self._server_call:
                 return {"reasoning_content": fragment.text}
         return None
-
-    def client_calls(self) -> list[dict[str, Any]]:
-        """The call that the client has to run: whole, once it is known to be well-formed."""
-        return [
-            {"tool_calls": [{"index": index, **wire.tool_call(call)}]}
-            for index, call in enumerate(self._choice.response().tool_calls)
-        ]
 
 
 async def _merged(choices: Sequence[Choice], chunks: wire.Chunks) -> AsyncGenerator[bytes, None]:

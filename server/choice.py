@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,7 +17,7 @@ from agentlm.policy import Ask, EnginePolicy, Token
 from agentlm.server.conversation import Beginning, continuation_key
 from agentlm.server.metrics import Metrics
 from agentlm.server.served import AnyServed, ServedModels, ServedUpstream
-from agentlm.store import Entry, Store
+from agentlm.store import Entry, KeptAnswer, Store
 from agentlm.tools.selection import Selection
 from agentlm.trajectory import Interaction, Outcome, Trajectory
 
@@ -65,6 +65,8 @@ class Choice:
     """The answer's tokens since they were last taken."""
     delivered: int | None = None
     """On a stream: characters that had been sent, as far as the server knows."""
+    kept: Callable[[], KeptAnswer] | None = None
+    """Tells the request's whole answer when this choice has ended: it is committed with it."""
 
     def __post_init__(self) -> None:
         request, beginning = self.request, self.beginning
@@ -132,6 +134,7 @@ class Choice:
             self._interaction(response),
             keys=(key,) if answered else (),
             tool_call_ids=tuple(call.id for call in response.tool_calls),
+            kept=self.kept() if answered and self.kept else None,
         )
 
     def response(self) -> Message:
@@ -179,6 +182,7 @@ class Choice:
         interaction: Interaction | None,
         keys: tuple[str, ...] = (),
         tool_call_ids: tuple[str, ...] = (),
+        kept: KeptAnswer | None = None,
     ) -> None:
         steps = tuple(self.transcript.steps[self._saved :])
         header = self.trajectory.model_copy(update={"outcome": self.transcript.outcome})
@@ -189,6 +193,7 @@ class Choice:
             interaction=interaction,
             keys=keys,
             tool_call_ids=tool_call_ids,
+            kept=kept,
             content=self.request.keep,
         )
         await self.store.append(entry)

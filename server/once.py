@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from agentlm.errors import RequestError
-from agentlm.store import Answer, Store
+from agentlm.server.choice import Choice
+from agentlm.store import Answer, KeptAnswer, Store
 
 _LONGEST = 255
 
@@ -47,19 +49,36 @@ class Once:
         """It was not answered: let it be tried again."""
         await asyncio.shield(self.store.requests.abandon(self.owner, self.key))
 
-    async def answer(self, work: Callable[[], Awaitable[str]]) -> str:
-        """Do the work and keep its answer; what fails can be tried again with the same key."""
+    async def answer(
+        self,
+        run: Callable[[], Awaitable[None]],
+        choices: Sequence[Choice],
+        spell: Callable[[], str],
+    ) -> str:
+        """Run the choices and keep what `spell` then says; what fails can be tried again."""
+        body = cache(spell)
+        self._keep_with(choices, body)
         try:
-            body = await work()
+            await run()
         except BaseException:
             await self.abandon()
             raise
-        await self.store.requests.end(self.owner, self.key, Answer(200, body))
-        return body
+        if len(choices) > 1:
+            await self.store.requests.end(self._kept(body()))
+        return body()
 
-    async def stream(self, events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-        """Pass a stream on, and keep it before its last event is sent."""
+    async def stream(
+        self,
+        events: AsyncGenerator[bytes, None],
+        choices: Sequence[Choice],
+        end: Callable[[], bytes],
+    ) -> AsyncGenerator[bytes, None]:
+        """Pass a stream on, and keep it before its last event is sent.
+
+        `end` tells what is still to come when a single choice has ended.
+        """
         sent: list[bytes] = []
+        self._keep_with(choices, lambda: (b"".join(sent) + end()).decode())
         last = b""
         try:
             async with aclosing(events) as source:
@@ -72,8 +91,20 @@ class Once:
             await self.abandon()
             raise
         if last.startswith(b"data: [DONE]"):
-            body = b"".join(sent).decode()
-            await self.store.requests.end(self.owner, self.key, Answer(200, body))
+            if len(choices) > 1:
+                await self.store.requests.end(self._kept(b"".join(sent).decode()))
         else:
             await self.abandon()
         yield last
+
+    def _keep_with(self, choices: Sequence[Choice], body: Callable[[], str]) -> None:
+        """Let the answer be committed with the choice that ends it.
+
+        Of several choices none knows to be the last: the answer is then a commit of its own. They
+        have no tools whose effects could double.
+        """
+        if len(choices) == 1:
+            choices[0].kept = lambda: self._kept(body())
+
+    def _kept(self, body: str) -> KeptAnswer:
+        return KeptAnswer(self.owner, self.key, Answer(200, body))

@@ -12,7 +12,7 @@ from agentlm.store.contract import (
     Stats,
     Written,
 )
-from agentlm.store.idempotency import Answer
+from agentlm.store.idempotency import Answer, KeptAnswer
 from agentlm.store.keys import ApiKey
 from agentlm.store.store import Store
 
@@ -25,6 +25,7 @@ __all__ = [
     "Continuation",
     "Entry",
     "Header",
+    "KeptAnswer",
     "Selection",
     "Source",
     "Stats",

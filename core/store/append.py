@@ -8,6 +8,7 @@ from sqlalchemy import Connection, and_, bindparam, insert, literal, select, upd
 
 from agentlm.errors import ConflictError, NotFoundError
 from agentlm.store.contract import Entry
+from agentlm.store.idempotency import keep
 from agentlm.store.prepared import Prepared, prepared_insert
 from agentlm.store.redaction import audit_header, audit_interaction, audit_step
 from agentlm.store.rows import (
@@ -67,6 +68,8 @@ def append(db: Connection, entry: Entry) -> None:
         _put_interaction(db, entry.interaction, key, content=entry.content)
     if entry.content and (rows := _continuation_rows(entry, key)):
         _INSERT_CONTINUATIONS(db, rows)
+    if entry.kept is not None:
+        keep(db, entry.kept)
 
 
 def call_key(tool_call_id: str) -> str:

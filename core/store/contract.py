@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agentlm.messages import Frozen
+from agentlm.store.idempotency import KeptAnswer
 from agentlm.trajectory import Interaction, Outcome, Step, Trajectory
 
 Source = Literal["chat", "agent", "rollout", "import"]
@@ -29,6 +30,8 @@ class Entry:
     """Calls of client tools that these steps end with; their results continue here."""
     lease_s: float = 900.0
     """How long a `running` trajectory stays so without another entry; then it reads `unknown`."""
+    kept: KeptAnswer | None = None
+    """What a request with an Idempotency-Key is answered with: kept if, and only if, this is."""
     content: bool = True
     """False keeps counts and audit only (`store: false`, `log: metadata`): no text, no token ids,
     no arguments, no metadata, no continuation. Holds for a whole trajectory and its forks."""

@@ -24,6 +24,16 @@ class Answer:
     body: str
 
 
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An answer, and the request that it is kept for."""
+
+    owner: str
+    key: str
+    """The client's."""
+    answer: Answer
+
+
 class Requests:
     """The requests of a store that came with an `Idempotency-Key`."""
 
@@ -42,16 +52,20 @@ class Requests:
         row = {"owner": owner, "request_key": key, "digest": digest}
         return await self._writer.run(lambda db: _begin(db, row, lease_s))
 
-    async def end(self, owner: str, key: str, answer: Answer) -> None:
+    async def end(self, kept: KeptAnswer) -> None:
         """Keep the answer for a day."""
-        given = {"status": answer.status, "body": answer.body}
-        change = update(table).where(_asked(owner, key)).values(given)
-        await self._writer.run(lambda db: db.execute(change))
+        await self._writer.run(lambda db: keep(db, kept))
 
     async def abandon(self, owner: str, key: str) -> None:
-        """It could not be answered: let it be tried again."""
-        change = delete(table).where(_asked(owner, key))
+        """Let it be tried again, unless its answer is kept: that may just not have arrived."""
+        change = delete(table).where(_asked(owner, key), table.c.status.is_(None))
         await self._writer.run(lambda db: db.execute(change))
+
+
+def keep(db: Connection, kept: KeptAnswer) -> None:
+    """Keep an answer, in the writer's transaction."""
+    given = {"status": kept.answer.status, "body": kept.answer.body}
+    db.execute(update(table).where(_asked(kept.owner, kept.key)).values(given))
 
 
 def _asked(owner: str, key: str) -> ColumnElement[bool]:

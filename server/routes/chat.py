@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 
 from agentlm.server.body import read_json
+from agentlm.server.chat import stream_end
 from agentlm.server.choice import Choice
 from agentlm.server.event_stream import ClientGone, EventStream, while_connected
 from agentlm.server.inputs import hand_in, inputs_of
@@ -71,8 +73,9 @@ def _stream(
     usage = body.stream_options is not None and body.stream_options.include_usage
     chunks = Chunks(choices[0].request)
     events = state.chat.stream(choices, chunks, include_usage=usage)
+    end = partial(stream_end, choices[0], chunks, include_usage=usage)
     return EventStream(
-        events if once is None else once.stream(events),
+        events if once is None else once.stream(events, choices, end),
         headers=headers,
         keep_alive_s=state.settings.keep_alive_s,
     )
@@ -85,12 +88,18 @@ async def _whole(
     once: Once | None,
     headers: dict[str, str],
 ) -> Response:
-    async def work() -> str:
+    async def run() -> None:
         await while_connected(request.receive, state.chat.run(choices))
+
+    def spell() -> str:
         return json.dumps(completion(choices[0].request, choices), ensure_ascii=False)
 
     try:
-        text = await (work() if once is None else once.answer(work))
+        if once is None:
+            await run()
+            text = spell()
+        else:
+            text = await once.answer(run, choices, spell)
     except ClientGone:
         return Response(status_code=499)
     return Response(text, headers=headers, media_type=_JSON)

@@ -60,6 +60,32 @@ async def test_a_stream_is_replayed_whole(serve: Serve) -> None:
         assert running.bash.calls == ["ls"]
 
 
+async def test_a_client_that_leaves_with_the_finish_reason_is_not_run_again(serve: Serve) -> None:
+    async with serve(CALL, FINAL) as running:
+        asked = {"model": "tiny", "messages": HI, "tools": BASH, "stream": True}
+        usage = {"stream_options": {"include_usage": True}, "extra_headers": KEY}
+        create: Any = running.client.chat.completions.create
+        seen = []
+        stream = await create(**asked, **usage)
+        async for chunk in stream:
+            seen.append(chunk)
+            if chunk.choices[0].finish_reason:
+                break
+        await stream.close()
+        again = [chunk async for chunk in await create(**asked, **usage)]
+
+        assert again[:-1] == seen
+        assert again[-1].usage.completion_tokens > 0
+        assert running.bash.calls == ["ls"]
+
+
+async def test_several_answers_are_kept_too(serve: Serve) -> None:
+    async with serve("One.", "Two.") as running:
+        asked: Any = {"model": "tiny", "messages": HI, "n": 2, "extra_headers": KEY}
+        create = running.client.chat.completions.create
+        assert await create(**asked) == await create(**asked)
+
+
 async def test_the_same_key_with_another_request_is_a_conflict(serve: Serve) -> None:
     async with serve("Hello.") as running:
         create = running.client.chat.completions.create

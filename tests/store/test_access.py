@@ -1,12 +1,14 @@
 """API keys, and requests that must have one effect."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agentlm.errors import ConflictError
-from agentlm.store import Answer, ApiKey, Store
+from agentlm.store import Answer, ApiKey, KeptAnswer, Store
+from store.records import chat
 
 
 async def test_a_key_is_found_by_its_secret(store: Store) -> None:
@@ -67,7 +69,8 @@ async def test_a_request_is_answered_once(store: Store) -> None:
     begun = await store.requests.begin("ann", "key", "digest")
     with pytest.raises(ConflictError, match="being answered"):
         await store.requests.begin("ann", "key", "digest")
-    await store.requests.end("ann", "key", answer)
+    await store.requests.end(KeptAnswer("ann", "key", answer))
+    await store.requests.abandon("ann", "key")
 
     assert begun is None
     assert await store.requests.begin("ann", "key", "digest") == answer
@@ -97,3 +100,16 @@ async def test_a_request_that_could_not_be_answered_is_tried_again(store: Store)
 
     assert await store.requests.begin("ann", "abandoned", "digest") is None
     assert await store.requests.begin("ann", "died", "digest") is None
+
+
+async def test_an_answer_is_kept_if_and_only_if_its_entry_is(store: Store) -> None:
+    await store.requests.begin("ann", "key", "digest")
+    kept = KeptAnswer("ann", "key", Answer(200, "body"))
+    whole = replace(chat(), kept=kept)
+
+    with pytest.raises(ConflictError):
+        await store.append(replace(whole, first_step=3))
+    with pytest.raises(ConflictError, match="being answered"):
+        await store.requests.begin("ann", "key", "digest")
+    await store.append(whole)
+    assert await store.requests.begin("ann", "key", "digest") == kept.answer
