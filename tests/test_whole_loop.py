@@ -88,11 +88,14 @@ def agentlm_module(name: str, *arguments: str) -> None:
     subprocess.run([sys.executable, "-m", f"agentlm.tools.{name}", *arguments], check=True)
 
 
+def connected(url: str) -> OpenAI:
+    return OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120)
+
+
 def test_the_loop(tmp_path: Path, chatml_llama: Path) -> None:
     data = ["--data-dir", str(tmp_path)]
     agentlm("models", "add", "tiny", "--path", str(chatml_llama), *data)
-    with serving(tmp_path, "tiny") as (server, url):
-        client = OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120)
+    with serving(tmp_path, "tiny") as (server, url), connected(url) as client:
         trajectory_id, answer = acts_with_a_tool(client)
         told = httpx.get(f"{url}/v1/trajectories/{trajectory_id}").json()
         assert_recorded(told, chatml_llama)
@@ -118,8 +121,7 @@ def test_the_loop(tmp_path: Path, chatml_llama: Path) -> None:
         os.kill(server.pid, signal.SIGKILL)
         server.wait()
 
-    with serving(tmp_path, "production") as (_, url):
-        client = OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120)
+    with serving(tmp_path, "production") as (_, url), connected(url) as client:
         assert [model.id for model in client.models.list()] == ["tiny", made, "production"]
         assert says(client, "production") == made
         assert httpx.get(f"{url}/v1/trajectories/{trajectory_id}").json() == continued
@@ -128,7 +130,6 @@ def test_the_loop(tmp_path: Path, chatml_llama: Path) -> None:
 
         trained = ["--from-logs", "--base", "tiny", "--name", "tiny-next", "--max-steps", "4"]
         agentlm("finetune", *trained, "--publish", url, *data)
-        client = OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120)
         assert {model.id for model in client.models.list()} >= {"tiny", "tiny-next"}
         assert says(client, "tiny-next") == "tiny-next"
 
@@ -193,15 +194,17 @@ def acts_with_a_tool(client: OpenAI) -> tuple[str, str]:
 def calls(client: OpenAI, url: str, family: str, tool: str) -> None:
     """Have one tool called; thought and strings end soon, because what ends them is made likely."""
     ends = httpx.post(f"{url}/tokenize", json={"prompt": '"\n'}).json()["tokens"]
+    tools: Any = [{"type": family}]
     answer = client.chat.completions.create(
         model="tiny",
         messages=QUESTION,
-        tools=[{"type": family}],  # type: ignore[list-item]
+        tools=tools,
         tool_choice={"type": "function", "function": {"name": tool}},
         logit_bias={str(token): 20 for token in ends},
         max_tokens=90,
     )
-    first, *_ = answer.choices[0].message.agent_steps  # type: ignore[attr-defined]
+    message: Any = answer.choices[0].message
+    first, *_ = message.agent_steps
     assert first["call"] == tool
     assert first["observation"]
 
