@@ -6,6 +6,7 @@ train.
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import shutil
@@ -34,6 +35,8 @@ from agentlm.finetune.sources import (
 from agentlm.registry import NAME, ModelFiles, Registry, card_template
 from agentlm.render import Renderer
 
+_ALLOCATIONS = 20_000
+"""Objects of some ten rows."""
 DEFAULT_BASE = "smollm2-135m"
 """Trained if no base is named and the log's rows came from no model whose weights are here."""
 
@@ -76,7 +79,7 @@ def prepare(settings: FinetuneSettings) -> Prepared:
                 log.drops.check()
             base = registry.resolve(_base(settings, registry, log.majority_model()))
             run = Run(runs / (settings.name or _free_name(base.card, registry, runs)))
-            with _whole_or_absent(run.directory) as partial:
+            with _whole_or_absent(run.directory) as partial, _rare_collections():
                 _write_rows(partial, settings, base, log)
                 _write_plan(partial, settings, base)
     return Prepared(run, base)
@@ -123,6 +126,17 @@ def _whole_or_absent(directory: Path) -> Iterator[Run]:
         partial.rename(directory)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Look for garbage in cycles less often: rows have none, and the search took a fifth."""
+    before = gc.get_threshold()
+    gc.set_threshold(_ALLOCATIONS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _write_rows(run: Run, settings: FinetuneSettings, base: ModelFiles, log: LogRows) -> None:
