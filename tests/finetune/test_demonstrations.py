@@ -8,14 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from agentlm.finetune.demonstrations import demonstrations
+from agentlm.finetune.prepare import prepare
 from agentlm.finetune.rewards import step_rewards
 from agentlm.finetune.rows import RowMaker, loss_steps
 from agentlm.finetune.selection import open_log
-from agentlm.finetune.settings import Selecting
+from agentlm.finetune.settings import FinetuneSettings, Selecting
 from agentlm.messages import ToolSpec
 from agentlm.store import Store
 from agentlm.trajectory import Feedback, Trajectory
-from finetune_logs import ANSWER, CALL, conversation, interaction, trajectory, write_log
+from finetune_logs import (
+    ANSWER,
+    CALL,
+    conversation,
+    interaction,
+    registered,
+    renderer,
+    trajectory,
+    write_log,
+)
 from tiny import tiny_renderer
 
 RENDERER = tiny_renderer()
@@ -88,3 +98,22 @@ def test_what_was_only_corrected_is_selected(tmp_path: Path) -> None:
         found = list(log.rewarded())
         assert [(one.id, one.reward) for one in found] == [(rude.id, 1.0), (rude.id, None)]
         assert log.drops.counts["no_reward"] == 1
+
+
+def test_a_correction_alone_is_enough_to_train_on(tmp_path: Path, chatml_llama: Path) -> None:
+    registered(tmp_path, chatml_llama)
+    steps = conversation(renderer(chatml_llama), "Hi", "Go away.")
+    rude = trajectory(steps, source="chat", reward=None)
+    better = Feedback(author="ann", correction="Hello!")
+    with closing(Store.open(write_log(tmp_path, [rude]))) as store:
+        asyncio.run(store.add_feedback(better, trajectory_id=rude.id, admin=True))
+
+    prepared = prepare(FinetuneSettings(data_dir=tmp_path, from_logs=True))
+
+    [source] = prepared.sources()
+    assert list(source.rows.names()) == [rude.id]
+    ids, loss = source.rows.row(0)
+    said = prepared.renderer().decode_verbatim(ids[loss.astype(bool)].tolist())
+    assert said == "Hello!<|im_end|>"
+    found = prepared.run.read("selection.json")["agent"]
+    assert (found["rows"], found["kept"], found["dropped"]) == (2, 1, {"low_reward": 1})
