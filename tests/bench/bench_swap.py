@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -48,7 +49,8 @@ class Traffic:
     failures: list[str] = field(default_factory=list)
     tokens: list[float] = field(default_factory=list)
     """When each token came, of whichever client."""
-    models: set[str] = field(default_factory=set)
+    answered: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
+    """Set when a model has begun to answer."""
 
     async def ask(self, client: AsyncOpenAI, number: int) -> None:
         """Stream one answer."""
@@ -61,7 +63,7 @@ class Traffic:
             finish = None
             async for chunk in stream:
                 self.tokens.append(time.monotonic())
-                self.models.add(chunk.model)
+                self.answered[chunk.model].set()
                 finish = chunk.choices[0].finish_reason or finish
             if finish is None:
                 self.failures.append("a stream that did not end")
@@ -108,11 +110,11 @@ async def measure(url: str, data_dir: Path, what: str, names: Sequence[str]) -> 
     took = []
     async with traffic.going_on():
         for name in names:
+            traffic.answered.clear()
             took.append(await promote(url, data_dir, name))
-            await asyncio.sleep(3)
+            await traffic.answered[name].wait()
     for failure in set(traffic.failures):
         print(f"failed: {failure}", file=sys.stderr)
-    assert not names or traffic.models >= set(names), traffic.models
     each = f"{statistics.median(took):.2f} ({max(took):.2f})" if took else ""
     cells = [what, len(names), traffic.sent, len(traffic.failures)]
     return "| " + " | ".join(map(str, [*cells, f"{traffic.longest_gap():.2f}", each])) + " |"
