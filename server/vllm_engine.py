@@ -287,6 +287,8 @@ async def _launch(args: AsyncEngineArgs) -> AsyncLLM:
     cores = [process.pid for process in _cores(llm)]
     if cores and args.nnodes == 1:
         await _answer(llm, llm.collective_rpc("live_with", args=(os.getpid(), cores)))
+    if args.enable_lora:
+        await _answer(llm, llm.collective_rpc("score_beside_others"))
     return llm
 
 

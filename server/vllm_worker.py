@@ -51,6 +51,24 @@ class WorkerExtension:
         # When a worker has shut down, taking the interpreter apart would still take seconds.
         multiprocessing.util.Finalize(None, os._exit, args=(0,), exitpriority=-100)
 
+    def score_beside_others(self) -> None:
+        """Let prompts be scored while other requests run, on an engine that takes adapters.
+
+        vLLM 0.32 adds the adapters' output heads to logits by one index for each running request,
+        to those of a prompt too: with two requests or more that ended the engine. A prompt's logits
+        go without: our trainer's adapters have no output head.
+        """
+        head = getattr(self.get_model(), "logits_processor", None)
+        wrapper = getattr(head, "punica_wrapper", None)
+        if wrapper is None:
+            return
+        add = wrapper.add_lora_logits
+
+        def add_to_samples(y: Any, x: Any, *args: Any, **options: Any) -> Any:
+            return add(y, x, *args, **options) if len(x) == len(wrapper.sampler_indices) else y
+
+        wrapper.add_lora_logits = add_to_samples
+
     def swap_weights(self, path: str) -> None:
         """Load other weights of the same shapes in place."""
         self.reload_weights(weights_path=path)

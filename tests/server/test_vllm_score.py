@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ pytestmark = [
 ]
 
 
-async def test_a_prompt_is_as_likely_as_transformers_says(chatml_llama: Path) -> None:
+async def test_prompts_at_once_are_as_likely_as_transformers_says(chatml_llama: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -22,10 +23,11 @@ async def test_a_prompt_is_as_likely_as_transformers_says(chatml_llama: Path) ->
 
     ids = list(range(10, 60))
     engine = await VLLMEngine.start(
-        chatml_llama, weights_version="w0", arguments=["--dtype", "float32"]
+        chatml_llama, weights_version="w0", arguments=["--dtype", "float32", "--enable-lora"]
     )
     try:
-        scored = await engine.score(ids, top_logprobs=2)
+        asked = [engine.score(prompt, top_logprobs=2) for prompt in (ids, ids[:30], ids[5:])]
+        scored, *_ = await asyncio.gather(*asked)
     finally:
         await engine.close()
     network = AutoModelForCausalLM.from_pretrained(chatml_llama, dtype=torch.float32)
