@@ -55,7 +55,7 @@ def load_for_training(directory: Path, adapter: Path | None, training: Training)
         model = get_peft_model(model, config)
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    else:
+    elif training.zero_stage != 3:  # there a matrix is gathered when its module is entered
         keep_less(model)
     return model.train()
 
