@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import resource
 import signal
 from collections.abc import Iterator
@@ -13,13 +12,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from processes import PROCESSES
 from serving import Running, running
-
-PROCESSES = multiprocessing.get_context("forkserver")
-"""New processes begin with the modules below loaded, so that twenty of them start in seconds."""
-PROCESSES.set_forkserver_preload(
-    ["agentlm.server.cli", "uvicorn.protocols.http.httptools_impl", "alembic.command", "openai"]
-)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import resource
 import signal
@@ -14,11 +13,8 @@ from multiprocessing.process import BaseProcess
 
 from agentlm.errors import UnavailableError
 from agentlm.store import Store
+from processes import PROCESSES
 from store.records import chat, follow_up
-
-PROCESSES = multiprocessing.get_context("forkserver")
-"""New processes begin with the modules below loaded, so that twenty of them start in a second."""
-PROCESSES.set_forkserver_preload(["agentlm.store", "psycopg"])
 
 
 @contextmanager
