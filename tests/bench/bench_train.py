@@ -152,6 +152,8 @@ def measure(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
     command = [sys.executable, __file__, "--run", name, "--data-dir", str(arguments.data_dir)]
     command += ["--checkpointing"] if arguments.checkpointing else []
     quiet = os.environ | {"TRL_EXPERIMENTAL_SILENCE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    # Threads that wait asleep: else, beside other programs, spinning would count as work.
+    quiet["OMP_WAIT_POLICY"] = "PASSIVE"
     if name.startswith("agentlm") or arguments.tcmalloc:
         quiet |= preloaded()  # as `agentlm finetune` starts itself
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=quiet)
