@@ -3,10 +3,10 @@
 Prints Markdown. Two steps of eight rows, 12 of them the experts' runs of the database, shell and
 graph environments, which share a system prompt and tool descriptions as the log's rows do, and 4
 plain chats; eight more rows are held out. Both train SmolLM2-135M in float32 on the same token ids
-and loss marks with the same AdamW, learning rate and gradient checkpointing (off, unless asked
-for), in packs of at most 2,048 tokens, without dropout. TRL packs by best fit (its default) and
-attends by transformers' `sdpa`. It makes as many optimizer steps, of about as many tokens. Ours
-runs with tcmalloc, as `agentlm finetune` starts itself; `--tcmalloc` gives it to TRL too.
+and loss marks with the same AdamW, a constant learning rate and no gradient checkpointing (unless
+asked for), in packs of at most 2,048 tokens, without dropout. TRL packs by best fit (its default)
+and attends by transformers' `sdpa`. It makes as many optimizer steps, of about as many tokens.
+Ours runs with tcmalloc, as `agentlm finetune` starts itself; `--tcmalloc` gives it to TRL too.
 
 Each run is a process of its own, one after the other (A B A B), so that its peak memory is its own
 and a slow minute of the machine hits both. Losses are computed by transformers alone, row by row.
@@ -177,9 +177,8 @@ def run_agentlm(arguments: argparse.Namespace, kind: str) -> dict[str, Any]:
     network = model.load_for_training(data.base, None, training)
     engine = zero.open_engine(model.pack_loss(network), training, these)
     started = Clock.start()
-    for step, batch in enumerate(data.batches):
-        lr = zero.learning_rate(step, STEPS, training)
-        zero.optimize(engine, list(pack(batch, LENGTH)), lr, these)
+    for batch in data.batches:
+        zero.optimize(engine, list(pack(batch, LENGTH)), training.peak_lr, these)
     return result(network, data, started)
 
 
@@ -201,8 +200,7 @@ def run_trl(arguments: argparse.Namespace, kind: str) -> dict[str, Any]:
         gradient_accumulation_steps=-(-best_fit([len(ids) for ids, _ in rows]) // STEPS),
         num_train_epochs=1,
         learning_rate=training.peak_lr,
-        lr_scheduler_type="cosine",
-        warmup_steps=1,
+        lr_scheduler_type="constant",
         weight_decay=training.weight_decay,
         adam_beta2=0.95,
         max_grad_norm=training.clip,
