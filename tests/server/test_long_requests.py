@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
+from agentlm.server import long_text
 from serving import Running, Serve
 
 CHAT = "/v1/chat/completions"
@@ -50,23 +54,33 @@ async def test_ten_megabytes_that_no_context_holds_are_refused(
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        (CHAT, chat(WORDS * 20_000)),
-        (CHAT, chat("Hi", tools=[tool(WORDS * 20_000)])),
-        ("/v1/completions", {"model": "tiny", "prompt": WORDS * 20_000}),
-        ("/tokenize", {"prompt": WORDS * 20_000}),
+        (CHAT, chat(WORDS * 2_000)),
+        (CHAT, chat("Hi", tools=[tool(WORDS * 2_000)])),
+        ("/v1/completions", {"model": "tiny", "prompt": WORDS * 2_000}),
+        ("/tokenize", {"prompt": WORDS * 2_000}),
     ],
     ids=["message", "tool", "prompt", "tokenize"],
 )
 async def test_others_are_answered_while_a_long_prompt_is_read(
-    serve: Serve, path: str, body: Any
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, path: str, body: Any
 ) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+
+    class Slow(ThreadPoolExecutor):
+        def submit(self, work: Callable[[], Any], /) -> Future[Any]:  # type: ignore[override]
+            def held() -> Any:
+                reading.set()
+                assert go_on.wait(30)
+                return work()
+
+            return super().submit(held)
+
+    monkeypatch.setattr(long_text, "_THREADS", Slow(4))
     async with serve("Hello.", context=10_000_000) as running, http(running) as client:
         long = asyncio.create_task(client.post(path, json=body))
-        others = 0
-        while not long.done():
-            await client.get("/version")
-            others += 1
+        assert await asyncio.to_thread(reading.wait, 30)
 
+        assert (await client.get("/version")).status_code == 200
+        assert not long.done()
+        go_on.set()
         assert (await long).status_code == 200
-        # Without a thread to read it, those that came while the body was sent: two or three.
-        assert others > 20
