@@ -16,14 +16,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import pytest_asyncio
+from httpx import ASGITransport, AsyncClient
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
+from agentlm.cards import ModelCard
 from agentlm.engine import Adapter, Constraint, Delta
 from agentlm.errors import ContextLengthError, OperatorError, RequestError, UnavailableError
+from agentlm.registry import ModelFiles
+from agentlm.server.app import create_app
 from agentlm.server.launch import prepare_environment
+from agentlm.server.served import Served
+from agentlm.server.settings import ServeSettings
+from agentlm.store import Store
+from agentlm.tools.audit import log_audit
+from agentlm.tools.toolbox import Toolbox
 from agentlm.trajectory import Sampling
-from tiny import WIDTH, tiny_llama
+from tiny import WIDTH, tiny_llama, tiny_renderer
 
 if TYPE_CHECKING:
     from agentlm.server.vllm_engine import VLLMEngine
@@ -38,6 +47,13 @@ pytestmark = [
 GREEDY = Sampling(temperature=0)
 ENDLESS = Sampling(temperature=0, logit_bias={2: -100})
 END = "<|im_end|>"
+CHAT = "/v1/chat/completions"
+ASKED: dict[str, Any] = {
+    "model": "tiny",
+    "messages": [{"role": "user", "content": "What is the capital of France?"}],
+    "logit_bias": {"2": -100},
+}
+"""Answered until the context is full."""
 
 
 @pytest.fixture(scope="module")
@@ -317,15 +333,35 @@ async def test_weights_that_do_not_fit_leave_the_old_ones(
     assert ids(await say(engine, prompt)) == ids(before)
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def http(engine: VLLMEngine, models: Path, tmp_path: Path) -> AsyncIterator[AsyncClient]:
+    """Talks to a server with this engine, which it leaves running."""
+    conf = ServeSettings(data_dir=tmp_path)
+    files = ModelFiles(ModelCard(name="tiny", source="local", location="-"), models / "old")
+    with contextlib.closing(Store.open(conf.log_url())) as store:
+        toolbox = Toolbox(conf, log_audit, {})
+        base = Served("tiny", files, tiny_renderer())
+        app = create_app(conf, engine, base, store=store, toolbox=toolbox)
+        async with AsyncClient(transport=ASGITransport(app), base_url="http://localhost") as client:
+            yield client
+
+
 async def test_swapped_weights_answer_as_a_fresh_start_after_a_kill_does(
-    engine: VLLMEngine, models: Path, prompt: list[int]
+    engine: VLLMEngine, models: Path, prompt: list[int], http: AsyncClient
 ) -> None:
     old = await say(engine, prompt)
-    await engine.load_weights(str(models / "new"), "new")
+    running = [asyncio.create_task(say(engine, prompt)) for _ in range(4)]
+    await asyncio.sleep(0)
+    swap = asyncio.create_task(engine.load_weights(str(models / "new"), "new"))
+    waiting = [asyncio.create_task(say(engine, prompt)) for _ in range(4)]
+    await swap
     swapped = await say(engine, prompt)
+    # Whatever came before or during the swap is answered whole, by one model or the other.
+    answers = await asyncio.gather(*running, *waiting)
+    assert all(ids(deltas) in (ids(old), ids(swapped)) for deltas in answers)
 
     killed = children()
-    await kill_while_it_generates(engine, killed[0], prompt)
+    await kill_while_it_generates(engine, killed[0], prompt, http)
     healthy = await engine.healthy()
     # All of them wait for one new start.
     fresh = await asyncio.gather(*(say(engine, prompt) for _ in range(3)))
@@ -338,14 +374,35 @@ async def test_swapped_weights_answer_as_a_fresh_start_after_a_kill_does(
     assert await engine.healthy()
     assert len(children()) == len(killed)
     assert not alive(*killed)
+    assert (await http.post(CHAT, json={**ASKED, "max_tokens": 3})).status_code == 200
 
 
-async def kill_while_it_generates(engine: VLLMEngine, process: int, prompt: list[int]) -> None:
+async def kill_while_it_generates(
+    engine: VLLMEngine, process: int, prompt: list[int], http: AsyncClient
+) -> None:
+    """Whoever waits for an answer gets an error; the server's clients an error object."""
+    asked = [
+        asyncio.create_task(http.post(CHAT, json={**ASKED, "stream": stream}))
+        for stream in (False, True)
+    ]
     endless = engine.generate(prompt, ENDLESS, max_tokens=3000)
     await anext(endless)
+    await both_run(http)
     os.kill(process, signal.SIGKILL)
     with pytest.raises(UnavailableError):
         [delta async for delta in endless]
+    whole, streamed = await asyncio.gather(*asked)
+    assert (whole.status_code, whole.json()["error"]["code"]) == (503, "unavailable")
+    assert '"code": "unavailable"' in streamed.text
+    assert "[DONE]" not in streamed.text
+
+
+async def both_run(http: AsyncClient) -> None:
+    for _ in range(1000):
+        if "agentlm_running 2.0" in (await http.get("/metrics")).text:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the requests do not run")
 
 
 async def test_a_misspelt_flag_names_the_nearest(models: Path) -> None:
