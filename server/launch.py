@@ -6,6 +6,7 @@ from here, so the server itself need not be started twice. What the user has set
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import sys
@@ -17,6 +18,9 @@ from pathlib import Path
 from agentlm.server.vllm_worker import SERVER_PROCESS
 
 FEW_CORES = 4
+
+NARROW = 256
+"""Matrices of fewer columns are multiplied sooner than a second thread is woken for them."""
 OPEN_FILES = 65_536
 """As many as a server asks for; systems give 1024 unless asked."""
 
@@ -49,8 +53,11 @@ def starting(variables: Mapping[str, str]) -> Iterator[None]:
             del os.environ[name]
 
 
-def process_variables(*, cpu: bool, eager: bool, workers: int) -> dict[str, str]:
-    """What vLLM's processes get: `workers` is their number, `eager` that nothing is compiled."""
+def process_variables(*, cpu: bool, eager: bool, workers: int, width: int) -> dict[str, str]:
+    """What vLLM's processes get.
+
+    `workers` is their number, `eager` that nothing is compiled, `width` the model's hidden size.
+    """
     # The libraries that vLLM imports warn of each other by the dozen.
     variables = {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     variables[SERVER_PROCESS] = str(os.getpid())
@@ -61,12 +68,12 @@ def process_variables(*, cpu: bool, eager: bool, workers: int) -> dict[str, str]
         variables["LD_PRELOAD"] = ":".join(libraries)
     cores = os.sched_getaffinity(0)
     if cpu and workers == 1 and len(cores) <= FEW_CORES:
-        variables |= one_process(cores)
+        variables |= one_process(cores, threads=1 if width < NARROW else len(cores))
     return variables
 
 
-def one_process(cores: Collection[int]) -> dict[str, str]:
-    """Let the engine's core compute by itself, on all of a few `cores`.
+def one_process(cores: Collection[int], threads: int) -> dict[str, str]:
+    """Let the engine's core compute by itself, with so many threads on a few `cores`.
 
     Else vLLM keeps one of them back for its core, which spins on it until the worker has computed.
     OpenMP is told what vLLM would tell a worker's, but to wait asleep for more work: on few cores
@@ -75,11 +82,17 @@ def one_process(cores: Collection[int]) -> dict[str, str]:
     listed = ",".join(map(str, sorted(cores)))
     return {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "OMP_NUM_THREADS": str(len(cores)),
+        "OMP_NUM_THREADS": str(threads),
         "KMP_AFFINITY": f"granularity=fine,explicit,proclist=[{listed}]",
         "KMP_BLOCKTIME": "0",
         "KMP_TPAUSE": "0",
     }
+
+
+def model_width(model: Path) -> int:
+    """The hidden size that a model's configuration tells."""
+    config = json.loads((model / "config.json").read_bytes())
+    return int(config.get("text_config", config).get("hidden_size", NARROW))
 
 
 def fast_libraries(prefix: Path = Path(sys.prefix)) -> list[str]:

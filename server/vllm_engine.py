@@ -30,7 +30,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from agentlm.engine import Adapter, Constraint, Delta, TokenLogprob
 from agentlm.errors import ContextLengthError, OperatorError, RequestError, UnavailableError
 from agentlm.server.engine_flags import check_known, chosen, command_line
-from agentlm.server.launch import process_variables, starting
+from agentlm.server.launch import model_width, process_variables, starting
 from agentlm.server.vllm_request import (
     delta,
     prompt_logprobs,
@@ -297,6 +297,7 @@ def _start_processes(args: AsyncEngineArgs) -> AsyncLLM:
         cpu=current_platform.is_cpu(),
         eager=args.enforce_eager,
         workers=args.tensor_parallel_size * args.pipeline_parallel_size * args.data_parallel_size,
+        width=model_width(Path(args.model)),
     )
     with starting(variables):
         return AsyncLLM.from_engine_args(args)

@@ -49,7 +49,7 @@ from reader_llama import reader_llama, task
 from rich.console import Console
 
 from agentlm.server.engine_flags import chosen
-from agentlm.server.launch import process_variables
+from agentlm.server.launch import model_width, process_variables
 from tiny import CORPUS
 
 WORDS = CORPUS[0].split()
@@ -91,7 +91,7 @@ def _machine() -> str:
 @contextmanager
 def _servers(model: Path, data: Path, like_ours: bool) -> Iterator[dict[str, str]]:
     """Both servers, answering; by name, their URLs."""
-    variables = process_variables(cpu=True, eager=True, workers=1)
+    variables = process_variables(cpu=True, eager=True, workers=1, width=model_width(model))
     # What vLLM's manual advises for processors; the rest is how AgentLM lays out the processes.
     advised = {name: variables[name] for name in variables.keys() & {"LD_PRELOAD"}}
     commands = {"AgentLM": _agentlm(model, data), "vLLM": _vllm(model)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from agentlm.server.engine_flags import check_known, chosen, command_line
 from agentlm.server.launch import (
     has_native_bfloat16,
     kv_cache_bytes,
+    model_width,
     one_process,
     prepare_environment,
     process_variables,
@@ -43,18 +45,30 @@ def test_only_vllms_processes_get_its_variables() -> None:
 
 
 def test_a_few_cores_all_compute_in_one_process() -> None:
-    variables = one_process({1, 0})
+    variables = one_process({1, 0}, threads=2)
 
     assert variables["OMP_NUM_THREADS"] == "2"
     assert variables["KMP_AFFINITY"].endswith("proclist=[0,1]")
 
 
 def test_a_gpu_and_several_workers_are_left_to_vllm() -> None:
-    several = process_variables(cpu=True, eager=True, workers=2)
-    gpu = process_variables(cpu=False, eager=False, workers=1)
+    several = process_variables(cpu=True, eager=True, workers=2, width=576)
+    gpu = process_variables(cpu=False, eager=False, workers=1, width=576)
 
     assert "OMP_NUM_THREADS" not in several
     assert gpu.keys() == {"PYTHONWARNINGS", "TORCH_CPP_LOG_LEVEL", "AGENTLM_SERVER_PROCESS"}
+
+
+@pytest.mark.parametrize(("width", "threads"), [(64, 1), (576, 2)])
+def test_a_narrow_model_is_computed_by_one_thread(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, width: int, threads: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    (tmp_path / "config.json").write_text(json.dumps({"hidden_size": width}))
+
+    variables = process_variables(cpu=True, eager=True, workers=1, width=model_width(tmp_path))
+
+    assert variables["OMP_NUM_THREADS"] == str(threads)
 
 
 def test_bfloat16_is_a_flag_of_the_processor() -> None:
