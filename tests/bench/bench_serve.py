@@ -22,6 +22,7 @@ import os
 import platform
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -99,6 +100,7 @@ def _servers(model: Path, data: Path, like_ours: bool) -> Iterator[dict[str, str
     with ExitStack() as stack, (data / "servers.log").open("w") as log:
         for name, command in commands.items():
             command += ["--port", str(PORTS[name]), "--served-model-name", "m", *_flags(model)]
+            socket.create_server(("127.0.0.1", PORTS[name])).close()  # nobody else answers there
             process = subprocess.Popen(
                 command, env=os.environ | more[name], stdout=log, stderr=log, process_group=0
             )
@@ -204,7 +206,7 @@ async def _chats(urls: dict[str, str], levels: Sequence[int], rounds: int) -> No
         "| plain chat | at once | requests/s | of vLLM's | p50 s | of vLLM's | p99 s | of vLLM's |"
     )
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
-    connector = aiohttp.TCPConnector(limit=0)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)  # the servers wait 5 s
     async with aiohttp.ClientSession(connector=connector) as session:
         for stream, at_once in product((False, True), levels):
             asks = {name: partial(_chat, session, url, stream) for name, url in urls.items()}
