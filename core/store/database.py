@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -66,9 +68,9 @@ def open_database(address: str) -> Database:
     """
     database = connect(address)
     try:
-        with database.writer.begin() as db:
+        with _alone(database.url), database.writer.begin() as db:
             upgrade(db)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, OSError) as error:
         database.close()
         raise OperatorError(
             f"the log at {_shown(database.url)} can't be opened: {reason(error)}"
@@ -165,6 +167,21 @@ def _parse(address: str) -> URL:
         f"the log can't be kept at {_shown(url)}: use sqlite:///FILE or "
         "postgresql+psycopg://USER@HOST/DATABASE"
     )
+
+
+@contextmanager
+def _alone(url: URL) -> Iterator[None]:
+    """One opener of SQLite files in a folder at a time: switching a new one to WAL can't wait."""
+    if url.get_backend_name() != "sqlite":
+        yield
+        return
+    # The folder is locked: closing the file itself would drop the locks that SQLite holds on it.
+    folder = os.open(Path(url.database or "").parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _shown(url: URL) -> str:

@@ -96,6 +96,15 @@ def test_processes_that_open_a_new_log_at_once_migrate_it_once(store_url: str) -
         store.close()
 
 
+def test_new_logs_in_sqlite_are_switched_to_wal_by_one_of_many(tmp_path: Path) -> None:
+    """The switch fails at once where another connection is at it, so many are tried."""
+    addresses = [f"sqlite:///{tmp_path / f'{number // 4}.db'}" for number in range(80)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for store in pool.map(Store.open, addresses):
+            store.close()
+
+
 def test_the_migrations_lead_to_the_tables(store_url: str) -> None:
     database = open_database(store_url)
     with database.reader.begin() as db:
