@@ -42,13 +42,8 @@ def _store_completions() -> None:
     op.add_column(
         "interaction", sa.Column("metadata", sa.Text, nullable=False, server_default="{}")
     )
-    op.create_index(
-        "stored_completion",
-        "interaction",
-        ["owner", "created", "completion_id"],
-        sqlite_where=sa.text("stored = 1"),
-        postgresql_where=sa.text("stored"),
-    )
+    columns = ["owner", "stored", "created", "completion_id"]
+    op.create_index("interaction_by_owner", "interaction", columns)
     cascade = sa.ForeignKey("interaction.key", ondelete="CASCADE")
     op.create_table(
         "completion_tag",
