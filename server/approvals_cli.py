@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agentlm.errors import OperatorError
+from agentlm.remote import connect, send
 from agentlm.settings import Settings
 from agentlm.subcommands import Subcommand, dispatch
 
@@ -76,18 +75,5 @@ COMMANDS = {
 
 
 def _ask(settings: ListApprovals, method: str, path: str, body: Any = None) -> Any:
-    """The server's answer. Raises OperatorError with what it said, or that it is not there."""
-    headers = {"authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
-    url = settings.url.rstrip("/").removesuffix("/v1") + path
-    try:
-        answer = httpx.request(method, url, json=body, headers=headers, timeout=30)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise OperatorError(f"{settings.url} can't be reached: {error}") from error
-    try:
-        told = answer.json()
-    except ValueError:
-        told = {}
-    if answer.is_error:
-        message = told.get("error", {}).get("message", f"status {answer.status_code}")
-        raise OperatorError(f"{settings.url} said: {message}")
-    return told
+    with connect(settings.url, settings.api_key) as client:
+        return send(client, method, path, body)

@@ -1,0 +1,44 @@
+"""A running server of ours, asked by a command: what goes wrong is the operator's to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from agentlm.errors import OperatorError
+
+
+def connect(url: str, api_key: str | None) -> httpx.Client:
+    """A client of the server at a URL (`/v1` or not). Raises OperatorError if it is no URL."""
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    base = url.rstrip("/").removesuffix("/v1")
+    # Loading weights into a busy server takes a while; finding out that there is none does not.
+    timeout = httpx.Timeout(600, connect=10)
+    try:
+        return httpx.Client(base_url=base, headers=headers, timeout=timeout)
+    except httpx.InvalidURL as error:
+        raise OperatorError(f"{url} is no URL: {error}") from error
+
+
+def send(
+    client: httpx.Client, method: str, path: str, body: dict[str, object] | None = None
+) -> Any:
+    """Its answer, decoded. Raises OperatorError with what it said, or that it is not there."""
+    try:
+        response = client.request(method, path, json=body)
+    except httpx.HTTPError as error:
+        raise OperatorError(f"{client.base_url}{path} can't be reached: {error}") from error
+    if response.is_error:
+        raise OperatorError(f"{client.base_url}{path} said: {_message(response)}")
+    try:
+        return response.json()
+    except ValueError as error:
+        raise OperatorError(f"{client.base_url}{path} is no server of agentlm's") from error
+
+
+def _message(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {response.status_code}"
