@@ -22,14 +22,14 @@ from agentlm.server.conversation import Beginning
 from agentlm.server.long_text import check_can_fit, reading
 from agentlm.server.openai_format import Chunks, usage
 from agentlm.server.served import Served
-from agentlm.server.wire import Penalty, StreamOptions, Wire
+from agentlm.server.wire import SamplingFields, StreamOptions
 from agentlm.store import ApiKey
 from agentlm.trajectory import Origin, Sampling, Step, Usage
 
 TokenIds = Annotated[list[int], Field(min_length=1)]
 
 
-class CompletionRequest(Wire):
+class CompletionRequest(SamplingFields):
     """The body of `POST /v1/completions`."""
 
     model: str
@@ -42,31 +42,11 @@ class CompletionRequest(Wire):
     stream_options: StreamOptions | None = None
     echo: bool = False
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    frequency_penalty: Penalty | None = None
-    presence_penalty: Penalty | None = None
-    logit_bias: dict[int, float] | None = None
-    seed: int | None = None
     user: str | None = None
 
     def sampling(self) -> Sampling:
         """How to draw tokens."""
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-        if "" in stop:
-            raise RequestError("a stop string can't be empty", param="stop")
-        return Sampling(
-            temperature=1.0 if self.temperature is None else self.temperature,
-            top_p=1.0 if self.top_p is None else self.top_p,
-            max_tokens=self.max_tokens,
-            stop=stop,
-            seed=self.seed,
-            frequency_penalty=self.frequency_penalty or 0.0,
-            presence_penalty=self.presence_penalty or 0.0,
-            logit_bias=self.logit_bias or {},
-            top_logprobs=self.logprobs or 0,
-        )
+        return self.sampling_of(self.max_tokens, self.logprobs)
 
     async def prompts(self, served: Served, context: int) -> list[list[int]]:
         """Each prompt's ids. Raises RequestError for those that are not of this model or too long.

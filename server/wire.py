@@ -133,7 +133,28 @@ class StreamOptions(Wire):
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 
-class ChatRequest(Wire):
+class SamplingFields(Wire):
+    """How a caller says to draw tokens, in chat and in raw completions alike."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+
+    def sampling_of(self, max_tokens: int | None, top_logprobs: int | None) -> Sampling:
+        """What was said, and nothing of what was left to the model. Raises RequestError."""
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        if "" in stop:
+            raise RequestError("a stop string can't be empty", param="stop")
+        given = {name: getattr(self, name) for name in SamplingFields.model_fields}
+        given |= {"max_tokens": max_tokens, "top_logprobs": top_logprobs, "stop": stop or None}
+        return Sampling(**{name: value for name, value in given.items() if value is not None})
+
+
+class ChatRequest(SamplingFields):
     """The body of `POST /v1/chat/completions`."""
 
     model: str
@@ -145,17 +166,10 @@ class ChatRequest(Wire):
     stream: bool = False
     stream_options: StreamOptions | None = None
     n: Annotated[int, Field(ge=1, le=16)] = 1
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    frequency_penalty: Penalty | None = None
-    presence_penalty: Penalty | None = None
-    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     response_format: ResponseFormat | None = None
     user: str | None = None
     metadata: dict[str, str] | None = None
@@ -174,25 +188,15 @@ class ChatRequest(Wire):
 
     def sampling(self) -> Sampling:
         """How to draw tokens."""
-        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        if "" in stop:
-            raise RequestError("a stop string can't be empty", param="stop")
         if self.top_logprobs is not None and not self.logprobs:
             raise RequestError("top_logprobs needs logprobs to be true", param="top_logprobs")
-        given = {name: getattr(self, name) for name in _SAMPLING}
-        given["max_tokens"] = self.max_completion_tokens or self.max_tokens
-        given["stop"] = tuple(stop) or None
-        return Sampling(**{name: value for name, value in given.items() if value is not None})
+        return self.sampling_of(self.max_completion_tokens or self.max_tokens, self.top_logprobs)
 
     def for_upstream(self) -> dict[str, Any]:
         """What this server reads otherwise or not at all, as it came."""
         return self.model_dump(include=_FOR_UPSTREAM, exclude_none=True, by_alias=True)
 
 
-_SAMPLING = (
-    *("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty"),
-    *("logit_bias", "top_logprobs"),
-)
 _FOR_UPSTREAM = {"response_format", "reasoning_effort", "verbosity", "service_tier"}
 
 
