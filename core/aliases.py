@@ -7,7 +7,6 @@ The file is replaced as a whole, so whoever reads it sees the old card or the ne
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -100,8 +99,7 @@ class Aliases:
             self._path(alias).unlink()
 
     def _write(self, alias: str, history: tuple[Promotion, ...]) -> None:
-        text = json.dumps(_HISTORY.dump_python(history, mode="json"), indent=2)
-        write_text(self._path(alias), text)
+        write_text(self._path(alias), _HISTORY.dump_json(history, indent=2).decode())
 
     def _path(self, alias: str) -> Path:
         return self._directory / f"{alias}.json"
