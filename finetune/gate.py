@@ -36,12 +36,15 @@ class GateRule(Settings):
     """The mean difference over all families must be above this."""
     gate_decoding: str = "unconstrained"
     """How the answers that count were decoded."""
+    gate_base_url: str | None = None
+    """Server of the model it came from, if it is not the one that the new model is published to:
+    full weights take its place there."""
 
 
 def measure(
     rule: GateRule, *, url: str, api_key: str | None, candidate: str, incumbent: str, name: str
 ) -> None:
-    """Run `agentlm eval` on a server that has both models; goes on if it was interrupted.
+    """Run `agentlm eval` on the server of both models, or of each; goes on if it was interrupted.
 
     Raises OperatorError if the evaluation could not be completed.
     """
@@ -55,6 +58,7 @@ def measure(
         "--name": name,
         "--data-dir": str(rule.data_dir),
     }
+    flags |= {"--base-url": rule.gate_base_url} if rule.gate_base_url else {}
     program = "import sys; from agentlm.cli import main; sys.exit(main())"
     words = [word for pair in flags.items() for word in pair]
     # The evaluation is another part of the system: it is run, not imported. No key on a command

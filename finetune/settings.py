@@ -186,7 +186,12 @@ class FinetuneSettings(Selecting, Filtering, Mixing, Training, GateRule):
                 "--general rehearse:… needs --publish URL: where the base model runs"
             )
         if self.gate and not self.publish:
-            raise OperatorError("--gate needs --publish URL: the server that both models run on")
+            raise OperatorError("--gate needs --publish URL: where the new model runs")
+        if self.gate and self.full and not self.gate_base_url:
+            raise OperatorError(
+                "--gate with --full needs --gate-base-url URL: full weights take the place of "
+                "the model that they are measured beside"
+            )
         unknown = set(self.skip_filters) - set(SKIPPABLE)
         if unknown:
             raise OperatorError(

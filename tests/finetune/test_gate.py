@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agentlm.environments.evaluation.settings import EvalSettings
 from agentlm.errors import OperatorError
-from agentlm.finetune.gate import GateRule, judge
+from agentlm.finetune.gate import GateRule, judge, measure
+from agentlm.finetune.settings import FinetuneSettings
+from agentlm.settings import parse
 
 RULE = GateRule(gate_env=("db", "os"), gate_tasks=100, gate_max_loss=0.1)
 
@@ -48,6 +52,33 @@ def test_the_rule_is_held_against_every_family(
 
     assert verdict.passed == (complaint is None)
     assert complaint is None or complaint in " ".join(verdict.reasons)
+
+
+@pytest.mark.parametrize("base_url", [None, "http://old:8000"])
+def test_the_incumbent_may_run_on_another_server(
+    monkeypatch: pytest.MonkeyPatch, base_url: str | None
+) -> None:
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    rule = RULE.model_copy(update={"gate_base_url": base_url})
+    named = {"candidate": "new", "incumbent": "old", "name": "gate-new"}
+    measure(rule, url="http://new:8000", api_key=None, **named)
+
+    settings = parse(EvalSettings, asked[0][4:], "agentlm eval")
+    assert (settings.url, settings.base_url) == ("http://new:8000", base_url)
+
+
+def test_full_weights_are_gated_only_beside_a_server_of_the_old_ones() -> None:
+    full = FinetuneSettings(from_logs=True, full=True, gate=True, publish="http://new:8000")
+
+    with pytest.raises(OperatorError, match="--gate-base-url"):
+        full.check()
+    full.model_copy(update={"gate_base_url": "http://old:8000"}).check()
 
 
 def test_something_else_than_a_report_is_refused(tmp_path: Path) -> None:
