@@ -9,20 +9,10 @@ from agentlm.agent import ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.sql.tools import SchemaArgs, Sql, SqlArgs, SqlSchema, open_sql
-from store.postgres import Postgres, postgres_programs
+from store.postgres import Postgres
 
 MakeSettings = Callable[..., ToolSettings]
 CONTEXT = ToolContext("traj_1", "me")
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    programs = postgres_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's server programs are not installed (Debian: postgresql)")
-    server = Postgres.start(programs)
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="module")
