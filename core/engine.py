@@ -86,13 +86,15 @@ class Engine(Protocol):
         constraint: Constraint | None = None,
         adapter: Adapter | None = None,
         salt: str = "",
+        whole: bool = False,
     ) -> AsyncGenerator[Delta, None]:
         """Generate after `prompt_ids` until end-of-turn or `max_tokens` (≥ 1).
 
         `sampling.max_tokens` bounds a whole run and `sampling.stop` concerns the answer only: the
         policy sees to both, they are not read here. `salt` keeps the prefix
-        cache of one owner from another's. Closing or cancelling the iterator aborts the request
-        in the engine.
+        cache of one owner from another's. `whole`: nobody reads along, so that all may come at the
+        end, which costs an engine less. Closing or cancelling the iterator aborts the request in
+        the engine; cancelled, it first yields what it kept.
 
         Raises RequestError for a constraint the engine can't compile, UnavailableError if the
         engine is down.
@@ -171,8 +173,9 @@ class ScriptedEngine:
         constraint: Constraint | None = None,
         adapter: Adapter | None = None,
         salt: str = "",
+        whole: bool = False,
     ) -> AsyncGenerator[Delta, None]:
-        """See `Engine.generate`."""
+        """See `Engine.generate`; `whole` or not, it tells token by token."""
         self.requests.append(
             {
                 "prompt_ids": list(prompt_ids),
@@ -181,6 +184,7 @@ class ScriptedEngine:
                 "constraint": constraint,
                 "adapter": adapter,
                 "salt": salt,
+                "whole": whole,
             }
         )
         reply = next(self._replies)
@@ -191,9 +195,9 @@ class ScriptedEngine:
         for count, token in enumerate(ids[:max_tokens], start=1):
             await asyncio.sleep(self.delay_s)
             ended = token == self.end_of_turn
-            whole = self.decode(ids[: count - 1 if ended else count])
+            spelt = self.decode(ids[: count - 1 if ended else count])
             # A character whose bytes are not all there yet decodes to the replacement character.
-            shown = text if whole.endswith("\ufffd") and not ended else whole
+            shown = text if spelt.endswith("\ufffd") and not ended else spelt
             reason: Literal["stop", "length"] | None = None
             if ended or count in (max_tokens, len(ids)):
                 reason = "stop" if ended else "length"

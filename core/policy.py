@@ -48,6 +48,8 @@ class Ask:
     """The answer is all of the text, white space included: raw completions."""
     logprobs: bool = False
     """Report the answer's tokens through `on_tokens`."""
+    streamed: bool = True
+    """Somebody reads along. Else a turn that nothing can cut short is told when it is over."""
 
 
 @dataclass
@@ -112,6 +114,7 @@ class EnginePolicy:
             constraint=constraint,
             adapter=self.adapter,
             salt=self.salt,
+            whole=not self.ask.streamed and not self._can_be_cut(answering, constraint),
         )
         parsed: Parsed | None = None
         try:
@@ -137,6 +140,10 @@ class EnginePolicy:
 
     def _loaded(self) -> str:
         return self.engine.weights_version if self.adapter is None else self.weights_version
+
+    def _can_be_cut(self, answering: bool, constraint: Constraint | None) -> bool:
+        """Whether what a turn says can end it: a stop string, or an observation it invents."""
+        return bool(self.ask.sampling.stop) or not (answering or constraint)
 
     def _constraint(self, answering: bool, first: bool) -> Constraint | None:
         if answering:

@@ -113,6 +113,7 @@ class Chat:
             # The rest of a turn's tokens is for its thought, even at a character a token.
             max_string_chars=self.settings.max_turn_tokens * 3 // 4,
             logprobs=bool(body.logprobs),
+            streamed=body.stream,
         )
 
     def _limits(self, body: ChatRequest, served: AnyServed) -> Limits:

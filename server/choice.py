@@ -110,7 +110,7 @@ class Choice:
             await self.record()
 
     def _note(self, fragment: Fragment) -> None:
-        if not self._spoke:
+        if self.request.ask.streamed and not self._spoke:
             self._spoke = True
             self.metrics.first_token_seconds.observe(time.time() - self.request.created)
         if fragment.kind == "answer":

@@ -129,7 +129,12 @@ def _request(body: CompletionRequest, caller: ApiKey, served: Served) -> Request
         messages=(),
         tools=(),
         own=None,
-        ask=Ask(sampling, verbatim=True, logprobs=body.logprobs is not None),
+        ask=Ask(
+            sampling,
+            verbatim=True,
+            logprobs=body.logprobs is not None,
+            streamed=body.stream,
+        ),
         limits=Limits(tokens=body.max_tokens),
         metadata={"user": body.user} if body.user else {},
         keep=caller.log == "full",

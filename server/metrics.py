@@ -48,7 +48,7 @@ class Metrics:
         )
         self.first_token_seconds = Histogram(
             "agentlm_first_token_seconds",
-            "From a request to its first token.",
+            "From a streamed request to its first text.",
             buckets=_SECONDS,
             registry=registry,
         )

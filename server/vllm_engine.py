@@ -15,14 +15,18 @@ import os
 import uuid
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
+from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError, VLLMServerError
+from vllm.inputs import EngineInput
 from vllm.inputs.engine import tokens_input
 from vllm.lora.request import LoRARequest
+from vllm.outputs import RequestOutput
 from vllm.platforms import current_platform
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.engine.async_llm import AsyncLLM
@@ -101,6 +105,7 @@ class VLLMEngine:
         constraint: Constraint | None = None,
         adapter: Adapter | None = None,
         salt: str = "",
+        whole: bool = False,
     ) -> AsyncGenerator[Delta, None]:
         """See `Engine.generate`."""
         if len(prompt_ids) >= self.max_model_len:
@@ -112,8 +117,9 @@ class VLLMEngine:
                 max_tokens=max_tokens,
                 constraint=constraint,
                 end_of_turn_ids=self._end_of_turn_ids,
+                whole=whole,
             )
-            outputs = llm.generate(
+            outputs = (partial(_at_the_end, llm) if whole else llm.generate)(
                 tokens_input(list(prompt_ids), cache_salt=salt or None),
                 params,
                 uuid.uuid4().hex,
@@ -258,6 +264,27 @@ class VLLMEngine:
             self._llm = await _launch(self._args)
         except OperatorError:
             logger.exception("the engine can't be started again")
+
+
+async def _at_the_end(
+    llm: AsyncLLM,
+    prompt: EngineInput,
+    params: SamplingParams,
+    request_id: str,
+    *,
+    lora_request: LoRARequest | None,
+) -> AsyncGenerator[RequestOutput, None]:
+    """As `AsyncLLM.generate` for a request that is told at its end; cancelled, what there is."""
+    collector = await llm.add_request(request_id, prompt, params, lora_request=lora_request)
+    try:
+        output = await collector.get()
+    except asyncio.CancelledError:
+        await llm.abort(collector.request_id, internal=True)
+        if (cut_off := collector.get_nowait()) is not None:
+            cut_off.outputs[0].finish_reason = None
+            yield cut_off
+        raise
+    yield output
 
 
 def parse_arguments(flags: Mapping[str, str], given: Sequence[str]) -> AsyncEngineArgs:

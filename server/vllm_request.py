@@ -28,6 +28,7 @@ def sampling_params(
     max_tokens: int,
     constraint: Constraint | None,
     end_of_turn_ids: Sequence[int],
+    whole: bool,
 ) -> SamplingParams:
     """Raises VLLMClientError for values out of range."""
     return SamplingParams(
@@ -43,7 +44,7 @@ def sampling_params(
         logprobs=sampling.top_logprobs,
         flat_logprobs=True,
         structured_outputs=_structured(constraint) if constraint else None,
-        output_kind=RequestOutputKind.DELTA,
+        output_kind=RequestOutputKind.FINAL_ONLY if whole else RequestOutputKind.DELTA,
         # It is made for this request, so vLLM need not copy it deeply.
         skip_clone=True,
     )

@@ -210,7 +210,7 @@ async def _chats(urls: dict[str, str], levels: Sequence[int], rounds: int) -> No
     async with aiohttp.ClientSession(connector=connector) as session:
         for stream, at_once in product((False, True), levels):
             asks = {name: partial(_chat, session, url, stream) for name, url in urls.items()}
-            found = await _in_turns(asks, at_once, max(16, 2 * at_once), rounds)
+            found = await _in_turns(asks, at_once, max(32, 8 * at_once), rounds)
             kind = "streamed" if stream else "whole"
             print(f"| {kind} | {at_once} | {_compared(found)} |", flush=True)
             _check_equal_work(found)

@@ -105,9 +105,16 @@ async def say(
     max_tokens: int = 24,
     constraint: Constraint | None = None,
     adapter: Adapter | None = None,
+    *,
+    whole: bool = False,
 ) -> list[Delta]:
     deltas = engine.generate(
-        prompt, sampling, max_tokens=max_tokens, constraint=constraint, adapter=adapter
+        prompt,
+        sampling,
+        max_tokens=max_tokens,
+        constraint=constraint,
+        adapter=adapter,
+        whole=whole,
     )
     return [delta async for delta in deltas]
 
@@ -259,6 +266,48 @@ async def test_values_out_of_range_are_the_callers_error(
         await say(engine, [10**6])
 
     assert caught.value.param == "temperature"
+
+
+@pytest.mark.parametrize("stops", [True, False])
+async def test_what_is_told_at_the_end_is_what_would_have_been_told_on_the_way(
+    engine: VLLMEngine, prompt: list[int], stops: bool
+) -> None:
+    sampling = ENDLESS if not stops else GREEDY
+    sampling = sampling.model_copy(update={"top_logprobs": 2})
+
+    on_the_way = await say(engine, prompt, sampling)
+    (whole,) = await say(engine, prompt, sampling, whole=True)
+
+    assert (list(whole.token_ids), whole.text) == (ids(on_the_way), text(on_the_way))
+    assert whole.finish_reason == on_the_way[-1].finish_reason
+    for field in ("logprobs", "top_logprobs"):
+        joined = [each for delta in on_the_way for each in getattr(delta, field)]
+        assert len(getattr(whole, field)) == len(joined)
+    assert whole.logprobs == pytest.approx([p for d in on_the_way for p in d.logprobs], abs=1e-4)
+
+
+async def test_what_would_be_told_at_the_end_is_told_when_it_is_cut_off(
+    engine: VLLMEngine, prompt: list[int]
+) -> None:
+    heard: list[Delta] = []
+
+    async def listen() -> None:
+        async for delta in engine.generate(prompt, ENDLESS, max_tokens=3000, whole=True):
+            heard.append(delta)
+
+    listening = asyncio.create_task(listen())
+    beside = engine.generate(prompt, ENDLESS, max_tokens=3000)
+    for _ in range(3):
+        await anext(beside)
+    listening.cancel()
+    await beside.aclose()
+
+    with pytest.raises(asyncio.CancelledError):
+        await listening
+    (partial,) = heard
+    assert partial.finish_reason is None
+    assert 0 < len(partial.token_ids) == len(partial.logprobs) < 3000
+    assert await engine._llm.reset_prefix_cache()  # type: ignore[union-attr]
 
 
 async def test_closing_the_iterator_aborts_the_request_in_the_engine(
