@@ -33,29 +33,32 @@ class ServerState:
     jobs: Jobs
 
 
-def _state(request: Request) -> ServerState:
+# Coroutines, though they wait for nothing: FastAPI calls plain functions on a thread each.
+
+
+async def _state(request: Request) -> ServerState:
     state: ServerState = request.app.state.server
     return state
 
 
-def _caller(request: Request) -> ApiKey:
+async def _caller(request: Request) -> ApiKey:
     caller: ApiKey = request.scope["caller"]
     return caller
 
 
-def _scope(request: Request) -> str | None:
-    caller = _caller(request)
+async def _scope(request: Request) -> str | None:
+    caller = await _caller(request)
     return None if caller.admin else caller.name
 
 
-def _admin(request: Request) -> ApiKey:
-    caller = _caller(request)
+async def _admin(request: Request) -> ApiKey:
+    caller = await _caller(request)
     require_admin(caller)
     return caller
 
 
 async def _weights(request: Request) -> AsyncIterator[None]:
-    async with _state(request).models.leases.held():
+    async with (await _state(request)).models.leases.held():
         yield
 
 
