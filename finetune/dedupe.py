@@ -5,63 +5,53 @@ Their memory is fixed or grows only with what is counted (tasks, owners), never 
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from datasketch import MinHash
 from numpy.typing import NDArray
+from rensa import RMinHash
 
 from agentlm.grammar import describe
 from agentlm.trajectory import Trajectory
 
-_PERMUTATIONS = 64
+_SLOTS = 64
 _BANDS = 8
 """With rows of 8: two texts meet in a band at even odds where 3 of 4 shingles are shared."""
-_SHINGLE_BYTES = 16
-_MOST_SHINGLES = 128
-"""Those with the lowest hashes are looked at: equal texts agree on them."""
-_LOWEST = 4 * _MOST_SHINGLES
-"""Enough to leave as many once repeated ones are counted once."""
-_BITS = 1 << 29
-_PROBES = 4
-"""64 MB tell 8 million bands apart with one error in 90,000."""
+_SHINGLE_BYTES = 14
+"""Without white space: about three words of English."""
+_WORDS = 1 << 23
+"""64 MB of 64 bits each tell 8 million bands apart with one error in 15,000."""
 
 
 class NearDuplicates:
     """Leaves out what says nearly the same about the same task as something before it.
 
-    MinHash signatures in bands; a Bloom filter remembers the bands, so memory is constant.
+    MinHash signatures in bands; a Bloom filter remembers the bands, so memory is constant. A band's
+    five bits are all in one word of it: one look into memory each.
     """
 
     def __init__(self) -> None:
-        self._seen = np.zeros(_BITS // 8, np.uint8)
-        self._signature = MinHash(num_perm=_PERMUTATIONS, hashfunc=int)
+        self._seen = memoryview(bytearray(8 * _WORDS)).cast("Q")
 
     def __call__(self, trajectory: Trajectory) -> str | None:
         """See `Filter`; what is kept is remembered."""
-        places = self._places(own_text(trajectory))
-        bytes_, bits = places >> 3, np.uint8(1) << (places & 7).astype(np.uint8)
-        known = ((self._seen[bytes_] & bits) != 0).all(axis=1).any()
-        np.bitwise_or.at(self._seen, bytes_, bits)
-        return "nearly the same was kept before" if known else None
+        known = [self._remember(band) for band in _bands(own_text(trajectory))]
+        return "nearly the same was kept before" if any(known) else None
 
-    def _places(self, text: str) -> NDArray[np.uint32]:
-        """(bands, probes): the bits that stand for the text's bands."""
-        self._signature.clear()
-        self._signature.update_batch(shingles(text))
-        bands = self._signature.hashvalues.tobytes()
-        width = len(bands) // _BANDS
-        digests = b"".join(
-            hashlib.blake2b(
-                bands[band * width : (band + 1) * width],
-                digest_size=4 * _PROBES,
-                salt=bytes([band]),
-            ).digest()
-            for band in range(_BANDS)
-        )
-        return np.frombuffer(digests, np.uint32).reshape(_BANDS, _PROBES) % np.uint32(_BITS)
+    def _remember(self, band: int) -> bool:
+        """Whether this hash was there before; from now on it is."""
+        place = band % _WORDS
+        bits = 0
+        for shift in _BIT_PLACES:
+            bits |= 1 << (band >> shift & 63)
+        before = self._seen[place]
+        self._seen[place] = before | bits
+        return before & bits == bits
+
+
+_BIT_PLACES = range(23, 53, 6)
+"""Those of a hash's bits that the place in the filter leaves."""
 
 
 class Cap:
@@ -97,26 +87,28 @@ def own_text(trajectory: Trajectory) -> str:
     return text.replace(preamble, "") if preamble else text
 
 
-def shingles(text: str) -> list[int]:
-    """Hashes of a sample of the text's runs of 16 bytes, whatever its language calls a word."""
-    plain = " ".join(text.lower().split()).encode().ljust(_SHINGLE_BYTES)
-    hashes = np.frombuffer(plain, np.uint8).astype(np.uint64)
-    width = 1
-    while width < _SHINGLE_BYTES:  # two neighbouring runs make one of twice the width
-        hashes = hashes[:-width] * _PRIME + hashes[width:]
-        hashes ^= hashes >> np.uint64(31)
-        width *= 2
-    # Of hashes as good as random, about so many are below such a bound.
-    low = hashes[hashes < np.uint64(min(1.0, _LOWEST / len(hashes)) * _HIGHEST)]
-    lowest = np.unique(low)[:_MOST_SHINGLES]
-    if len(lowest) < _MOST_SHINGLES:
-        lowest = np.unique(hashes)[:_MOST_SHINGLES]
-    # The low half of what was chosen by its high half is as good as random.
-    found: list[int] = (lowest & _LOW).tolist()
-    return found
+def _bands(text: str) -> Iterator[int]:
+    """A hash of each band of the text's MinHash signature."""
+    hashes = shingles(text)
+    one_row = (0, len(hashes))
+    matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, one_row, _SLOTS, 0)
+    signature = matrix.to_rows()[0]
+    width = _SLOTS // _BANDS
+    for start in range(0, _SLOTS, width):
+        yield hash((start, *signature[start : start + width]))
 
 
+def shingles(text: str) -> NDArray[np.uint64]:
+    """Hashes of the text's runs of 14 bytes, whatever its language calls a word."""
+    plain = text.lower().encode().translate(None, _SPACE).ljust(_SHINGLE_BYTES)
+    runs = np.ndarray(len(plain) - 7, np.uint64, plain, strides=(1,))  # of 8 bytes, at each byte
+    apart = _SHINGLE_BYTES - 8
+    hashes: NDArray[np.uint64] = runs[:-apart] * _PRIME
+    hashes ^= runs[apart:]
+    hashes *= _PRIME
+    hashes ^= hashes >> np.uint64(32)
+    return hashes
+
+
+_SPACE = b" \t\n\r\v\f"
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
-_HIGHEST = 0xFFFFFFFFFFFFF800
-"""The largest number of 64 bits that is a float too."""
-_LOW = np.uint64(0xFFFFFFFF)
