@@ -29,10 +29,35 @@ _PERSONAL = {
     "[CARD]": re.compile(r"\b(?:\d[ -]?){13,16}\b"),
     "[PHONE]": re.compile(r"(?<![\w.])\+\d{1,3}[ ./-]?(?:\(?\d{1,4}\)?[ ./-]?){2,5}\d{2,4}\b"),
 }
-_WORDS = ("key", "secret", "token", "pass", "pwd", "contrase")
+_SIGNS = tuple(
+    re.compile(sign).search
+    for sign in (
+        r"A(?:3T|BIA|CCA|KIA|SIA|KC\w{10}|P[\dA-F]\w{8}|C[a-z0-9]{32}|ccountKey=)",
+        r"GR1348941",
+        r"P(?:RIVATE KEY|uTTY-User)",
+        r"S(?:K[a-z0-9]{32}|G\.)",
+        r"T3BlbkFJ",
+        r"X(?i:ox[abposr]-)",
+        r"eyJ",
+        r"g(?:h[pousr]_|l[a-z]{2,5}-)",
+        r"k_live_",
+        r"pypi-AgE",
+        r"sq0csp-",
+        r"x(?i:ox[abposr]-)",
+        r"-us\d",
+        r"\.[\w-]{6}\.[\w-]{27}",
+        r":(?:[\w-]{35}|_authToken=|//(?:\S+@|(?i:hooks\.slack|api.softlayer)))",
+    )
+)
+"""What detectors find holds one of these, or one of the words and marks below. A pattern that
+begins with a letter of its own is looked for at the speed of memory; all at once are not."""
+_WORDS = tuple(
+    re.compile(word).search for word in ("key", "secret", "token", "p(?:ass|w)", "contrase")
+)
+_MARK = re.compile("['\"`=]").search
+_LONG = 24
+"""A secret without quotes beside a word is this long."""
 _BY_NAME = "secret keyword"
-_LONG = 20
-"""A line with none of these words and no word this long holds nothing that a detector finds."""
 _SHORTEST = 6
 
 
@@ -40,8 +65,8 @@ def scrub(trajectory: Trajectory, scrubbing: Scrubbing) -> tuple[Trajectory, lis
     """The trajectory without secrets, and the kinds that were found; itself if there were none."""
     if scrubbing == "none":
         return trajectory, []
-    whole = "\n".join(step.text for step in trajectory.steps)
-    if scrubbing == "secrets" and "PRIVATE KEY" not in whole and not _suspicious(whole):
+    whole = "\n".join([step.text for step in trajectory.steps])
+    if scrubbing == "secrets" and not suspicious(whole):
         return trajectory, []  # one look at most rows
     found: list[str] = []
     texts = [scrub_text(step.text, scrubbing, found.append) for step in trajectory.steps]
@@ -65,25 +90,26 @@ def scrub_text(text: str, scrubbing: Scrubbing, found: Callable[[str], None]) ->
     return text
 
 
+def suspicious(text: str) -> bool:
+    """Whether a detector may find something: False only if none does, in no line of the text."""
+    if any(sign(text) for sign in _SIGNS):
+        return True
+    return _has_word(text) and (_MARK(text) is not None or max(map(len, text.split())) >= _LONG)
+
+
 def _secrets(text: str) -> Iterator[tuple[str, str]]:
     if "PRIVATE KEY" in text:
         yield from (("private key", block) for block in _PEM.findall(text))
-    if not _suspicious(text):
+    if not suspicious(text):
         return
     for line in text.splitlines():
-        if _suspicious(line):
+        if suspicious(line):
             yield from _line_secrets(line)
 
 
-def _suspicious(text: str) -> bool:
-    if max(map(len, text.split()), default=0) >= _LONG or "://" in text:
-        return True
-    return ("=" in text or ":" in text) and _has_word(text)
-
-
 def _has_word(text: str) -> bool:
-    lower = text.lower()
-    return any(word in lower for word in _WORDS)
+    folded = text.casefold()
+    return any(word(folded) for word in _WORDS)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -91,7 +117,7 @@ def _line_secrets(line: str) -> tuple[tuple[str, str], ...]:
     """Kinds and values; cached, since preambles and listings come back in every row."""
     found = [("assignment", value) for value in _ASSIGNED.findall(line)]
     named = _has_word(line)
-    for detector in _detectors():
+    for detector in detectors():
         kind = str(detector.secret_type).lower()
         if kind == _BY_NAME and not named:
             continue  # the slowest of them all looks for those words
@@ -110,7 +136,7 @@ def _value(match: re.Match[str]) -> str:
 
 
 @cache
-def _detectors() -> list[Any]:
+def detectors() -> list[Any]:
     """detect-secrets' own, without those that take any digest or address for a secret."""
     from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
 

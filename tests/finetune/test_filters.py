@@ -110,6 +110,7 @@ def test_a_row_that_holds_an_evaluation_task_is_left_out(by: Renderer, tmp_path:
     [
         ("export API_KEY=abcd1234efgh5678", "export API_KEY=[SECRET]"),
         ("https://ann:hunter22@db.example/x", "https://ann:[SECRET]@db.example/x"),
+        ('password "hunter22";', 'password "[SECRET]";'),
         ("token ghp_abcdefghijklmnopqrstuvwxyz0123456789", "token [SECRET]"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----\n", "[SECRET]\n"),
         ("d41d8cd98f00b204e9800998ecf8427e  notes.txt", None),
