@@ -94,12 +94,16 @@ def claimed_change(trajectory: Trajectory) -> str | None:
 
 def unrelated_thought(trajectory: Trajectory) -> str | None:
     """Its thoughts share no word with the task or with anything observed."""
-    thoughts = " ".join(step.thought for step in trajectory.steps if step.thought)
-    words = _words(thoughts)
-    shown = " ".join(step.text.lower() for step in trajectory.steps if step.role in _SHOWN)
-    if len(words) < _FEWEST_WORDS or shown.count(" ") < _FEWEST_WORDS:
+    thoughts = " ".join([step.thought for step in trajectory.steps if step.thought])
+    shown = " ".join([step.text for step in trajectory.steps if step.role in _SHOWN]).lower()
+    foreign: set[str] = set()
+    for word in _words(thoughts):  # mostly one of the first is shared
+        if word in shown:
+            return None
+        foreign.add(word)
+    if len(foreign) < _FEWEST_WORDS or shown.count(" ") < _FEWEST_WORDS:
         return None
-    return None if any(word in shown for word in words) else f"thinks {thoughts[:60]!r}"
+    return f"thinks {thoughts[:60]!r}"
 
 
 def raw_escapes(trajectory: Trajectory) -> str | None:
@@ -154,5 +158,6 @@ def _last_said(trajectory: Trajectory) -> Step | None:
     return next(said, None)
 
 
-def _words(text: str) -> set[str]:
-    return {word.lower() for word in _WORD.findall(text)}.difference(_COMMON)
+def _words(text: str) -> Iterator[str]:
+    words = (word.group().lower() for word in _WORD.finditer(text))
+    return (word for word in words if word not in _COMMON)

@@ -7,7 +7,7 @@ from agentlm.trajectory import Trajectory, reward_of
 
 def approved_by_person(trajectory: Trajectory) -> bool:
     """Whether its reward is what people said of it, not an environment's score."""
-    human = reward_of(trajectory.feedback)
+    human = reward_of(trajectory.feedback) if trajectory.feedback else None
     return human is not None and human == trajectory.reward
 
 
