@@ -33,8 +33,8 @@ class Row(NamedTuple):
     name: str
     """Id of the trajectory, or where in which file it stood."""
     ids: Sequence[int]
-    loss: Sequence[bool]
-    """One per id: whether the model learns to say it."""
+    loss: bytes
+    """One per id: 1 if the model learns to say it, else 0."""
 
 
 class RowWriter:
@@ -54,9 +54,9 @@ class RowWriter:
         if len(row.ids) != len(row.loss):
             raise ValueError(f"{row.name}: {len(row.ids)} ids but {len(row.loss)} loss marks")
         self._ids.write(array("i", row.ids).tobytes())
-        self._loss.write(bytes(row.loss))
+        self._loss.write(row.loss)
         self._names.write(f"{row.name}\n")
-        self._rows.extend((self._end, len(row.ids), sum(row.loss)))
+        self._rows.extend((self._end, len(row.ids), row.loss.count(1)))
         self._end += len(row.ids)
 
     def close(self) -> None:

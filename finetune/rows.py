@@ -37,16 +37,17 @@ class RowMaker:
 def make_row(trajectory: Trajectory, trained: Sequence[bool], max_length: int) -> Row | Refused:
     """Ids and loss marks, up to the last trained token within `max_length`."""
     ids: list[int] = []
-    loss: list[bool] = []
+    loss = bytearray()
     for step, train in zip(trajectory.steps, trained, strict=True):
-        ids += step.token_ids or ()
-        loss += [train] * len(step.token_ids or ())
-    if not any(loss):
+        if step.token_ids:
+            ids += step.token_ids
+            loss += bytes([train]) * len(step.token_ids)
+    end = min(max_length, loss.rfind(1) + 1)
+    if not end:
         return Refused("nothing_to_train", "no well-formed sampled step has the reward")
-    end = min(max_length, len(loss) - loss[::-1].index(True))
-    if not any(loss[1:end]):
+    if 1 not in loss[1:end]:
         return Refused("too_long", f"its first {max_length} tokens hold nothing to train on")
-    return Row(trajectory.id, ids[:end], loss[:end])
+    return Row(trajectory.id, ids[:end], bytes(loss[:end]))
 
 
 def loss_steps(trajectory: Trajectory, min_reward: float | None) -> list[bool]:

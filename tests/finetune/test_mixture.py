@@ -13,7 +13,7 @@ from agentlm.finetune.mixture import Batches, Plan, Source, make_plan
 def rows(directory: Path, lengths: list[int]) -> Rows:
     with RowWriter(directory) as writer:
         for index, length in enumerate(lengths):
-            writer.add(Row(f"row{index}", list(range(length)), [i > 0 for i in range(length)]))
+            writer.add(Row(f"row{index}", list(range(length)), bytes(i > 0 for i in range(length))))
     return Rows.open(directory)
 
 
