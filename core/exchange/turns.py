@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from typing import Any, TypeVar
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -17,8 +16,7 @@ Loss = Sequence[bool | None]
 R = TypeVar("R", bound=BaseModel)
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """Consecutive steps of the assistant, or of everybody else."""
 
     steps: tuple[Step, ...]
@@ -35,11 +33,11 @@ def turns(trajectory: Trajectory, loss: Loss | None = None) -> Iterator[Turn]:
 
     Imported answers stay apart even if they follow each other: each has its own loss.
     """
-    marks = loss_of(trajectory) if loss is None else loss
-    marked = enumerate(zip(trajectory.steps, marks, strict=True))
-    for _, group in groupby(marked, key=lambda it: _side(it[0], it[1][0])):
-        steps, given = zip(*(pair for _, pair in group), strict=True)
-        yield Turn(steps, _joined(given) if steps[0].role == "assistant" else None)
+    steps, marks = trajectory.steps, loss_of(trajectory) if loss is None else loss
+    begins = [i for i, step in enumerate(steps) if i == 0 or not _goes_on(steps[i - 1], step)]
+    for begin, end in pairwise([*begins, len(steps)]):
+        own = steps[begin].role == "assistant"
+        yield Turn(steps[begin:end], _joined(marks[begin:end]) if own else None)
 
 
 def loss_of(trajectory: Trajectory) -> Loss:
@@ -81,9 +79,11 @@ def parse_row(model: type[R], row: object) -> R:
         raise ValueError(f"{place}: {first['msg']}") from None
 
 
-def _side(index: int, step: Step) -> tuple[bool, int]:
-    apart = step.role == "assistant" and step.origin is Origin.IMPORTED
-    return step.role == "assistant", index if apart else -1
+def _goes_on(before: Step, step: Step) -> bool:
+    """Whether a step is of the turn that the one before it is of."""
+    if step.role != "assistant" or before.role != "assistant":
+        return step.role != "assistant" and before.role != "assistant"
+    return step.origin is not Origin.IMPORTED and before.origin is not Origin.IMPORTED
 
 
 def _joined(marks: Sequence[bool | None]) -> bool | None:
