@@ -22,20 +22,19 @@ from agentlm.server.conversation import Beginning
 from agentlm.server.long_text import check_can_fit, reading
 from agentlm.server.openai_format import Chunks, usage
 from agentlm.server.served import Served
-from agentlm.server.wire import SamplingFields, StreamOptions
+from agentlm.server.wire import Items, SamplingFields, StreamOptions
 from agentlm.store import ApiKey
 from agentlm.trajectory import Origin, Sampling, Step, Usage
 
-TokenIds = Annotated[list[int], Field(min_length=1)]
+SEVERAL = Field(min_length=1, max_length=2048)
+TokenIds = Annotated[Items[int], Field(min_length=1)]
 
 
 class CompletionRequest(SamplingFields):
     """The body of `POST /v1/completions`."""
 
     model: str
-    prompt: (
-        str | TokenIds | Annotated[list[str] | list[TokenIds], Field(min_length=1, max_length=2048)]
-    )
+    prompt: str | TokenIds | Annotated[Items[str], SEVERAL] | Annotated[Items[TokenIds], SEVERAL]
     max_tokens: Annotated[int, Field(ge=0)] = 16
     n: Annotated[int, Field(ge=1, le=16)] = 1
     stream: bool = False

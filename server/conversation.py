@@ -23,6 +23,8 @@ from agentlm.server.served import Served, ServedUpstream
 from agentlm.store import Continuation, Store
 from agentlm.trajectory import Step
 
+_MANY_CHARS = 65_536
+
 
 @dataclass(frozen=True)
 class Beginning:
@@ -54,10 +56,12 @@ class Chain:
 
 
 def _canonical(arguments: str) -> str:
-    """Arguments however a client re-serialised them."""
+    """Arguments however a client re-serialised them, unless they are endless."""
+    if len(arguments) > _MANY_CHARS:
+        return arguments
     try:
         return json.dumps(json.loads(arguments), sort_keys=True)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments
 
 
@@ -126,15 +130,9 @@ async def _claim(
     tools: Sequence[ToolSpec],
 ) -> tuple[Continuation, int] | None:
     """The recorded prefix, and the index of the last message that it covers."""
-    chain = Chain(owner, model, tools)
-    keys: list[tuple[str, int]] = []
-    for index, message in enumerate(messages):
-        key = chain.add(message)
-        if message.role == "assistant":
-            keys.append((key, index))
+    keys = await reading(texts(messages), partial(_keys, owner, model, tools, messages))
     if not keys:
         return None
-    keys.reverse()
     last = messages[keys[0][1]]
     call_id = last.tool_calls[-1].id if last.tool_calls else None
     found = await store.claim(owner, [key for key, _ in keys], call_id)
@@ -144,6 +142,15 @@ async def _claim(
     if not same:
         return None
     return found, keys[0][1] if found.key_index is None else keys[found.key_index][1]
+
+
+def _keys(
+    owner: str, model: str, tools: Sequence[ToolSpec], messages: Sequence[Message]
+) -> list[tuple[str, int]]:
+    """The key of each answer among the messages with its index, the last one first."""
+    chain = Chain(owner, model, tools)
+    keys = [(chain.add(message), index) for index, message in enumerate(messages)]
+    return [key for key in reversed(keys) if messages[key[1]].role == "assistant"]
 
 
 def _continue(

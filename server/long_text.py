@@ -20,13 +20,15 @@ T = TypeVar("T")
 
 LONG_CHARS = 4096
 """From here on (some milliseconds) the way to another thread is worth it."""
+_EACH = 64
+"""What a text takes to handle, however short it is, in characters."""
 
 _THREADS = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="agentlm-text")
 
 
 async def reading(texts: Iterable[str], work: Callable[[], T]) -> T:
-    """Do `work`, which tokenises `texts`, where it holds up nobody."""
-    if sum(map(len, texts)) < LONG_CHARS:
+    """Do `work`, which reads `texts`, where it holds up nobody."""
+    if sum(len(text) + _EACH for text in texts) < LONG_CHARS:
         return work()
     return await asyncio.get_running_loop().run_in_executor(_THREADS, work)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,6 +18,11 @@ from pydantic_core import ErrorDetails
 from agentlm.errors import RequestError
 from agentlm.messages import Message, ToolCall, ToolSpec
 from agentlm.trajectory import Sampling
+
+T = TypeVar("T")
+FIRST_WRONG = Field(fail_fast=True)
+"""Of all that is wrong in a collection the first is told: telling a million takes a minute."""
+Items = Annotated[list[T], FIRST_WRONG]
 
 
 class Wire(BaseModel):
@@ -52,8 +57,8 @@ class WireMessage(Wire):
     """One message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
-    tool_calls: list[WireToolCall] | None = None
+    content: str | Items[TextPart] | None = None
+    tool_calls: Items[WireToolCall] | None = None
     tool_call_id: str | None = None
 
     def read(self) -> Message:
@@ -73,6 +78,9 @@ class WireMessage(Wire):
         )
 
 
+Messages = Annotated[Items[WireMessage], Field(min_length=1, max_length=16_384)]
+
+
 class WireFunction(Wire):
     """A function that the client offers."""
 
@@ -86,8 +94,11 @@ class WireTool(Wire):
 
     type: str
     function: WireFunction | None = None
-    file_ids: list[str] | None = None
+    file_ids: Annotated[Items[str], Field(max_length=1024)] | None = None
     """Not OpenAI's: files of `/v1/files` that bash is handed."""
+
+
+WireTools = Annotated[Items[WireTool], Field(max_length=1024)]
 
 
 class ToolChoiceName(Wire):
@@ -131,6 +142,8 @@ class StreamOptions(Wire):
 
 
 Penalty = Annotated[float, Field(ge=-2, le=2)]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+Stop = Annotated[str, Field(max_length=256)]
 
 
 class SamplingFields(Wire):
@@ -140,8 +153,8 @@ class SamplingFields(Wire):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
-    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] | None = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    logit_bias: Annotated[dict[int, Bias], FIRST_WRONG] | None = None
+    stop: Stop | Annotated[Items[Stop], Field(max_length=16)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
 
     def sampling_of(self, max_tokens: int | None, top_logprobs: int | None) -> Sampling:
@@ -158,8 +171,8 @@ class ChatRequest(SamplingFields):
     """The body of `POST /v1/chat/completions`."""
 
     model: str
-    messages: list[WireMessage] = Field(min_length=1, max_length=16_384)
-    tools: list[WireTool] | None = None
+    messages: Messages
+    tools: WireTools | None = None
     tool_choice: Literal["auto", "none", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool | None = None
     """Accepted: one call a turn is made either way."""
@@ -172,9 +185,9 @@ class ChatRequest(SamplingFields):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     response_format: ResponseFormat | None = None
     user: str | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Annotated[dict[str, str], FIRST_WRONG] | None = None
     store: bool | None = None
-    modalities: list[Literal["text"]] | None = None
+    modalities: Items[Literal["text"]] | None = None
     reasoning_effort: str | None = None
     """This and the next two are for an upstream; no model here has what they set."""
     verbosity: str | None = None
@@ -260,7 +273,7 @@ def read_chat_request(body: Any) -> ChatRequest:
         raise RequestError(f"the body must be a JSON object, got {type(body).__name__}")
     for name, value in body.items():
         if name not in _KNOWN and value is not None:
-            raise RequestError(_explain_unknown(name), param=name)
+            raise RequestError(_explain_unknown(name[:64]), param=name[:64])
     try:
         return ChatRequest.model_validate(body)
     except ValidationError as error:
@@ -277,7 +290,7 @@ def _explain_unknown(name: str) -> str:
 
 def as_request_error(error: ValidationError) -> RequestError:
     """The most telling of pydantic's complaints, in the caller's terms."""
-    details = error.errors(include_url=False)
+    details = error.errors(include_url=False)[:100]
     # A union complains once for each member: the deepest place is where the value went wrong.
     worst = max(details, key=lambda detail: len(_path(detail["loc"])))
     param = _param(_path(worst["loc"]))

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import RequestError
 from agentlm.grammar import describe
-from agentlm.server.body import read_model
+from agentlm.server.body import MAX_ITEMS, read_model
 from agentlm.server.conversation import render, texts
 from agentlm.server.long_text import reading
 from agentlm.server.openapi import reads
 from agentlm.server.state import Caller, State
 from agentlm.server.wire import (
-    WireMessage,
-    WireTool,
+    Items,
+    Messages,
+    WireTools,
     client_tools,
     read_conversation,
     server_families,
@@ -33,8 +34,8 @@ class TokenizeRequest(BaseModel):
 
     model: str | None = None
     prompt: str | None = None
-    messages: Annotated[list[WireMessage], Field(min_length=1)] | None = None
-    tools: list[WireTool] | None = None
+    messages: Messages | None = None
+    tools: WireTools | None = None
     return_token_strs: bool = False
 
 
@@ -44,7 +45,7 @@ class DetokenizeRequest(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     model: str | None = None
-    tokens: list[int] = Field(max_length=1_000_000)
+    tokens: Items[int] = Field(max_length=MAX_ITEMS)
 
 
 @router.post("/tokenize", openapi_extra=reads(TokenizeRequest))

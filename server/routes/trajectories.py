@@ -13,6 +13,7 @@ from agentlm.errors import NotFoundError, RequestError
 from agentlm.server.body import read_model
 from agentlm.server.openapi import reads
 from agentlm.server.state import Caller, OwnerScope, ServerState, State
+from agentlm.server.wire import Items
 from agentlm.trajectory import Feedback, Outcome, Trajectory
 
 router = APIRouter(prefix="/v1/trajectories")
@@ -42,7 +43,7 @@ class ScoreRequest(BaseModel):
 
     reward: Annotated[float, Field(ge=0, le=1)] | None = None
     outcome: Outcome | None = None
-    error_classes: list[str] = []
+    error_classes: Items[str] = []
 
 
 @router.get("")
