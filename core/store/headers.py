@@ -125,6 +125,12 @@ def batch(
     return taken
 
 
+def count(db: Connection, selection: Selection) -> int:
+    """Trajectories of a selection, rows without content included."""
+    query = select(func.count(trajectories.c.key)).where(*conditions(selection))
+    return db.scalar(query) or 0
+
+
 def stats(db: Connection, selection: Selection) -> Stats:
     """Counts over a selection, rows without content included."""
     t = trajectories.c

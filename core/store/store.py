@@ -233,6 +233,11 @@ class Store:
             yield from found
             after, left = rows[-1]["key"], left - len(found)
 
+    def count(self, selection: Selection) -> int:
+        """How many trajectories a selection has."""
+        with self._reading() as db:
+            return headers.count(db, selection)
+
     def stats(self, selection: Selection | None = None) -> Stats:
         """Counts over a selection, by default the whole log."""
         with self._reading() as db:
