@@ -29,6 +29,7 @@ from typing import Any, Literal, NamedTuple
 from agentlm.messages import Message, ToolSpec
 
 FINAL_ANSWER = "Final Answer:"
+PREAMBLE_OPENING = "You can use these tools:\n"
 
 FragmentKind = Literal["thought", "call", "arguments", "answer"]
 
@@ -61,7 +62,7 @@ def describe(tools: Sequence[ToolSpec]) -> str:
         for tool in tools
     )
     return (
-        f"You can use these tools:\n{listed}\n\n"
+        f"{PREAMBLE_OPENING}{listed}\n\n"
         "To use one, write exactly:\n"
         "Thought: why this step is needed\n"
         "Action: the name of one tool\n"

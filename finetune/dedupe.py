@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rensa import RMinHash
 
-from agentlm.grammar import describe
+from agentlm.grammar import PREAMBLE_OPENING, describe
 from agentlm.trajectory import Trajectory
 
 _SLOTS = 64
@@ -82,9 +82,10 @@ def task_of(trajectory: Trajectory) -> str | None:
 
 def own_text(trajectory: Trajectory) -> str:
     """What was asked, observed and said, without what all rows share: system text and tools."""
-    text = "\n".join(step.text for step in trajectory.steps if step.role != "system")
-    preamble = describe(trajectory.tools)
-    return text.replace(preamble, "") if preamble else text
+    text = "\n".join([step.text for step in trajectory.steps if step.role != "system"])
+    if trajectory.tools and PREAMBLE_OPENING in text:
+        return text.replace(describe(trajectory.tools), "")
+    return text
 
 
 def _bands(text: str) -> Iterator[int]:
