@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,22 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from agentlm.finetune.prepare import prepare
 from agentlm.finetune.settings import FinetuneSettings
+from agentlm.messages import ToolSpec
 from agentlm.render import Renderer
 from agentlm.store import Entry, Selection, Store
-from agentlm.trajectory import Trajectory
+from agentlm.trajectory import Step
 from finetune_logs import conversation, registered, renderer, trajectory
 from tiny import CORPUS, tiny_llama
 
-CONCURRENT_INSERTS = 64
+CONCURRENT_INSERTS = 1_000
+PLAYED = 2_000
+"""Conversations; of a million rows of their steps, next to none share two observations."""
+BASH = ToolSpec(
+    name="bash",
+    description="Run a shell command and get what it prints.",
+    parameters={"type": "object", "properties": {"command": {"type": "string"}}},
+    owner="server",
+)
 WORDS = CORPUS[0].split()
 
 
@@ -46,14 +56,14 @@ def main() -> None:
         print(measure(arguments.measure))
         return
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores\n")
-    print("| rows | reading | building | of the same rows a second | peak memory |")
-    print("|---|---|---|---|---|")
+    print("| rows | reading | building | building / reading | peak memory |")
+    print("|---:|---:|---:|---:|---:|", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         for rows in arguments.rows:
             directory = (arguments.dir or Path(temporary)) / str(rows)
             fill(directory, rows)
             command = [sys.executable, __file__, "--measure", str(directory)]
-            print(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+            subprocess.run(command, check=True)
 
 
 def fill(directory: Path, rows: int) -> None:
@@ -69,19 +79,19 @@ def fill(directory: Path, rows: int) -> None:
 
 async def _insert(store: Store, by: Renderer, rows: int) -> None:
     random_ = random.Random(0)
-    gate = asyncio.Semaphore(CONCURRENT_INSERTS)
-
-    async def one(number: int) -> None:
-        async with gate:
-            played = _play(by, random_, number)
-            await store.append(Entry(played, 0, played.steps))
-            await store.score(played.id, None, reward=1.0)
-
-    for start in range(0, rows, 1_000):
-        await asyncio.gather(*(one(number) for number in range(start, min(rows, start + 1_000))))
+    played = [_play(by, random_, number) for number in range(min(rows, PLAYED))]
+    for start in range(0, rows, CONCURRENT_INSERTS):
+        some = range(start, min(rows, start + CONCURRENT_INSERTS))
+        await asyncio.gather(*(store.append(_entry(played, random_)) for _ in some))
 
 
-def _play(by: Renderer, random_: random.Random, number: int) -> Trajectory:
+def _entry(played: Sequence[tuple[Step, ...]], random_: random.Random) -> Entry:
+    """A row of its own: each step is that of another conversation."""
+    steps = tuple(random_.choice(played)[place] for place in range(len(played[0])))
+    return Entry(trajectory(steps, tools=(BASH,)), 0, steps)
+
+
+def _play(by: Renderer, random_: random.Random, number: int) -> tuple[Step, ...]:
     def text(words: int) -> str:
         return " ".join(random_.choices(WORDS, k=words))
 
@@ -90,7 +100,7 @@ def _play(by: Renderer, random_: random.Random, number: int) -> Trajectory:
         for index in range(3)
     ]
     answer = f"Thought: {text(10)}\nFinal Answer: {text(20)}"
-    return trajectory(conversation(by, text(30), *calls, answer, observed=text(60)))
+    return conversation(by, text(30), *calls, answer, observed=text(60))
 
 
 def measure(directory: Path) -> str:
