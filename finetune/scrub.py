@@ -20,9 +20,7 @@ Scrubbing = Literal["none", "secrets", "personal"]
 _PEM = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
-_ASSIGNED = re.compile(
-    r"\b[A-Z0-9_]*(?:KEY|SECRET|TOKEN|PASSWORD|PASSWD)[A-Z0-9_]*=([^\s'\"$]{6,})"
-)
+ASSIGNED = re.compile(r"\b[A-Z0-9_]*(?:KEY|SECRET|TOKEN|PASSWORD|PASSWD)[A-Z0-9_]*=([^\s'\"$]{6,})")
 _PERSONAL = {
     "[EMAIL]": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
     "[IBAN]": re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b"),
@@ -49,14 +47,24 @@ _SIGNS = tuple(
         r":(?:[\w-]{35}|_authToken=|//(?:\S+@|(?i:hooks\.slack|api.softlayer)))",
     )
 )
-"""What detectors find holds one of these, or one of the words and marks below. A pattern that
-begins with a letter of its own is looked for at the speed of memory; all at once are not."""
+"""What detectors find holds one of these, or one of the words below. A pattern that begins with a
+letter of its own is looked for at the speed of memory; all at once are not."""
 _WORDS = tuple(
     re.compile(word).search for word in ("key", "secret", "token", "p(?:ass|w)", "contrase")
 )
-_MARK = re.compile("['\"`=]").search
+"""Beside one of these stands a long secret, an assigned one, or, if it is a name, a quoted one."""
+_NAMES = tuple(
+    re.compile(name).search
+    for name in (
+        r"key(?:(?<=[behitv]key)|(?<=_key))",
+        r"secret",
+        r"p(?:wd|asswd|assword|ass(?:(?<=[bey]pass)|(?<=_pass)))",
+        r"contrase",
+    )
+)
 _LONG = 24
-"""A secret without quotes beside a word is this long."""
+_QUOTE = re.compile("['\"`]").search
+_EQUALS = re.compile(r"=(?<=[A-Z0-9_]=)[^\s'\"$]{6}").search
 _BY_NAME = "secret keyword"
 _SHORTEST = 6
 
@@ -94,7 +102,12 @@ def suspicious(text: str) -> bool:
     """Whether a detector may find something: False only if none does, in no line of the text."""
     if any(sign(text) for sign in _SIGNS):
         return True
-    return _has_word(text) and (_MARK(text) is not None or max(map(len, text.split())) >= _LONG)
+    folded = text.casefold()
+    return any(word(folded) for word in _WORDS) and (
+        _EQUALS(text) is not None
+        or max(map(len, text.split())) >= _LONG
+        or (_is_named(folded) and _QUOTE(text) is not None)
+    )
 
 
 def _secrets(text: str) -> Iterator[tuple[str, str]]:
@@ -107,20 +120,19 @@ def _secrets(text: str) -> Iterator[tuple[str, str]]:
             yield from _line_secrets(line)
 
 
-def _has_word(text: str) -> bool:
-    folded = text.casefold()
-    return any(word(folded) for word in _WORDS)
+def _is_named(folded: str) -> bool:
+    return any(name(folded) for name in _NAMES)
 
 
 @lru_cache(maxsize=1 << 14)
 def _line_secrets(line: str) -> tuple[tuple[str, str], ...]:
     """Kinds and values; cached, since preambles and listings come back in every row."""
-    found = [("assignment", value) for value in _ASSIGNED.findall(line)]
-    named = _has_word(line)
+    found = [("assignment", value) for value in ASSIGNED.findall(line)]
+    named = _is_named(line.casefold())
     for detector in detectors():
         kind = str(detector.secret_type).lower()
         if kind == _BY_NAME and not named:
-            continue  # the slowest of them all looks for those words
+            continue  # the slowest of them all looks for those names
         if hasattr(detector, "denylist"):
             matches = (m for pattern in detector.denylist for m in pattern.finditer(line))
             found += [(kind, _value(match)) for match in matches]
