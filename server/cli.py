@@ -19,6 +19,7 @@ from agentlm.errors import OperatorError
 from agentlm.registry import Registry
 from agentlm.server.app import create_app
 from agentlm.server.callers import check_strangers_need_a_key
+from agentlm.server.connection import Connection
 from agentlm.server.launch import allow_many_connections, prepare_environment
 from agentlm.server.publish import base_of, served_upstream
 from agentlm.server.served import AnyServed, Served
@@ -127,7 +128,7 @@ class Server(uvicorn.Server):
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=settings.drain_s,
-            h11_max_incomplete_event_size=64 * 1024,
+            http=type("Connection", (Connection,), {"wait_s": settings.request_wait_s}),
         )
         super().__init__(config)
         self._on_listening = on_listening

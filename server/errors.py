@@ -8,8 +8,9 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from agentlm.errors import AgentLMError, RateLimitError, RequestError, UnavailableError
 
@@ -66,7 +67,11 @@ def install(app: FastAPI) -> None:
         message = first["msg"] if param is None else f"{param}: {first['msg']}"
         return JSONResponse(_body(message, "invalid_request_error", param), 400)
 
+    async def of_leaving(_request: Request, _error: Exception) -> Response:
+        return Response(status_code=499)  # nobody gets it
+
     app.add_exception_handler(AgentLMError, ours)
+    app.add_exception_handler(ClientDisconnect, of_leaving)
     app.add_exception_handler(Exception, ours)
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, of_validation)

@@ -1,0 +1,90 @@
+"""A connection that is opened and not used is closed: else nothing keeps such from piling up.
+
+uvicorn bounds the silence after an answer only, and by httptools no request's head.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import TimerHandle
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEAD_BYTES = 65_536
+
+
+class Connection(HttpToolsProtocol):
+    """One connection, closed if a request's head has not come in time, or no more of its body.
+
+    How long an answer takes is nobody's business here.
+    """
+
+    wait_s: float
+    """For the whole head since the connection is free, and for each piece of a body."""
+    _timer: TimerHandle | None = None
+    _head_bytes: int | None = None
+    """Of the head that is being read; None: none is."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See uvicorn."""
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See uvicorn."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See uvicorn."""
+        super().data_received(data)
+        if self._head_bytes is not None and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.send_400_response("The request's head is too long.")
+
+    def on_message_begin(self) -> None:
+        """See uvicorn."""
+        super().on_message_begin()
+        self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        """See uvicorn."""
+        self._head_bytes = None
+        super().on_headers_complete()
+        self._wait()
+
+    def on_body(self, body: bytes) -> None:
+        """See uvicorn."""
+        super().on_body(body)
+        self._wait()
+
+    def on_message_complete(self) -> None:
+        """See uvicorn."""
+        super().on_message_complete()
+        if self._answers():
+            self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        """See uvicorn."""
+        super().on_response_complete()
+        self._wait()
+
+    def _answers(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _wait(self) -> None:
+        self._stop_waiting()
+        if not self.transport.is_closing():
+            self._timer = self.loop.call_later(self.wait_s, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        if self.flow.read_paused:  # it is the server that takes its time
+            self._wait()
+        elif not self._answers() or self.cycle.more_body:
+            self.transport.close()
