@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,17 @@ def held(data_dir: Path) -> Iterator[None]:
     """Another job is being trained."""
     with exclusive(data_dir / "jobs" / ".lock"):
         yield
+
+
+def trainers(job_id: str) -> set[int]:
+    """The processes that work on a job."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            words = path.read_bytes().split(b"\0")
+            if b"agentlm.finetune.job_process" in words and words[-2].endswith(job_id.encode()):
+                found.add(int(path.parent.name))
+    return found
 
 
 async def upload(client: AsyncOpenAI, data: bytes = DATA, purpose: Any = "fine-tune") -> str:
@@ -156,6 +169,55 @@ async def test_a_job_survives_the_server_and_a_pause(
             statuses.append(await jobs.cancel(job.id))
 
     assert [one.status for one in statuses] == ["paused", "queued", "cancelled"]
+
+
+async def test_a_trainer_that_dies_again_and_again_fails_the_job_with_a_reason(
+    serve: Serve, base: None
+) -> None:
+    async with serve() as running:
+        jobs = running.client.fine_tuning.jobs
+        job = await jobs.create(model="tiny", training_file="log:")
+        killed: set[int] = set()
+        while job.status != "failed":
+            for process in trainers(job.id) - killed:
+                os.kill(process, signal.SIGKILL)
+                killed.add(process)
+            await asyncio.sleep(0.01)
+            job = await jobs.retrieve(job.id)
+
+        assert len(killed) == 3
+        assert job.error is not None
+        assert (job.error.code, job.error.param) == ("server_error", None)
+        assert job.error.message == "the trainer died 3 times; its log may say why"
+        assert job.finished_at is not None
+        [event] = (await jobs.list_events(job.id)).data
+        assert (event.level, event.message) == ("error", job.error.message)
+        with pytest.raises(openai.BadRequestError, match="is failed already"):
+            await jobs.cancel(job.id)
+        assert [model.id async for model in running.client.models.list()] == ["tiny"]
+
+
+@pytest.mark.real
+async def test_a_trainer_that_is_killed_once_goes_on_and_succeeds(serve: Serve, base: None) -> None:
+    async with serve() as running:
+        jobs = running.client.fine_tuning.jobs
+        kept = await upload(running.client)
+        job = await jobs.create(model="tiny", training_file=kept, hyperparameters={"n_epochs": 2})
+        killed = False
+        while job.status not in ("failed", "succeeded"):
+            if job.status == "running" and not killed:
+                [process] = trainers(job.id)
+                os.kill(process, signal.SIGKILL)
+                killed = True
+            await asyncio.sleep(0.05)
+            job = await jobs.retrieve(job.id)
+
+        assert (killed, job.status, job.error) == (True, "succeeded", None)
+        told = [event.message async for event in jobs.list_events(job.id)]
+        assert told.count("Fine-tuning job started") == 2
+        assert "The job has successfully completed" in told
+        [checkpoint] = (await jobs.checkpoints.list(job.id)).data
+        assert checkpoint.fine_tuned_model_checkpoint == job.fine_tuned_model
 
 
 @pytest.mark.real
