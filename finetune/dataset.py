@@ -26,6 +26,9 @@ from numpy.typing import NDArray
 Ids = NDArray[np.int32]
 Loss = NDArray[np.uint8]
 
+BUFFER = 1 << 20
+"""Bytes of some hundred rows."""
+
 
 class Row(NamedTuple):
     """One trajectory as the trainer sees it."""
@@ -43,8 +46,8 @@ class RowWriter:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
-        self._ids = (directory / "ids.bin").open("wb")
-        self._loss = (directory / "loss.bin").open("wb")
+        self._ids = (directory / "ids.bin").open("wb", BUFFER)
+        self._loss = (directory / "loss.bin").open("wb", BUFFER)
         self._names = (directory / "names.txt").open("w")
         self._rows = array("q")
         self._end = 0

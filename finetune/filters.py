@@ -76,7 +76,7 @@ def ends_in_error(trajectory: Trajectory) -> str | None:
 
 def repeated_action(trajectory: Trajectory) -> str | None:
     """The same call with the same arguments, three times or more."""
-    calls = Counter((s.call.name, s.call.arguments) for s in trajectory.steps if s.call)
+    calls = Counter([(s.call.name, s.call.arguments) for s in trajectory.steps if s.call])
     for (name, arguments), count in calls.most_common(1):
         if count >= _REPEATS:
             return f"{count} times {name}({arguments[:60]})"
@@ -109,7 +109,7 @@ def unrelated_thought(trajectory: Trajectory) -> str | None:
 def raw_escapes(trajectory: Trajectory) -> str | None:
     """An observation holds a terminal's control sequences."""
     for step in trajectory.steps:
-        if step.role != "assistant" and "\x1b[" in step.text:
+        if "\x1b[" in step.text and step.role != "assistant":
             return "a control sequence in an observation"
     return None
 

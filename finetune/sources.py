@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from agentlm.errors import OperatorError
 from agentlm.exchange import to_agentinstruct
 from agentlm.finetune.ask import Asker, rehearsed
-from agentlm.finetune.dataset import Rows, RowWriter
+from agentlm.finetune.dataset import BUFFER, Rows, RowWriter
 from agentlm.finetune.drops import Drops
 from agentlm.finetune.files import Malformed, read_rows
 from agentlm.finetune.mixture import Source
@@ -62,7 +62,7 @@ def write_agent_rows(
     files = _counted(chain.from_iterable(map(read_rows, settings.data)), drops)
     logged = log.rewarded() if settings.from_logs else iter(())
     all_kept = chain(of_log.run(logged, drops), of_files.run(files, drops))
-    with (run.directory / "agentinstruct.jsonl").open("wb") as exported:
+    with (run.directory / "agentinstruct.jsonl").open("wb", BUFFER) as exported:
         for kept in _write(run, AGENT, all_kept):
             tools.add(kept.trajectory.tools)
             row = to_agentinstruct(kept.trajectory, kept.trained)
