@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import subprocess
 import time
@@ -20,25 +21,26 @@ from agentlm.store import Store
 from agentlm.trajectory import Outcome
 from test_whole_loop import serving
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 HI: Any = [{"role": "user", "content": "Hi"}]
-KILLS = 3
-"""Not twenty: each start of vLLM takes a quarter of a minute."""
+KILLS = 20
+"""Each with a start of vLLM: ten minutes on two cores."""
 
 
-async def test_kills_under_load_lose_nothing_and_leave_nothing_behind(
+async def test_twenty_kills_under_load_lose_nothing_and_leave_nothing_behind(
     tmp_path: Path, chatml_llama: Path
 ) -> None:
+    chance = random.Random(7)
     answers: dict[str, str] = {}
-    for kill in range(KILLS):
+    for _ in range(KILLS):
         with serving(tmp_path, str(chatml_llama)) as (server, url):
             processes = descendants(server.pid)
-            await asked_until_killed(server, url, answers, after=5 + 20 * kill)
+            await asked_until_killed(server, url, answers, after=chance.randrange(1, 60))
             server.wait()
             gone(processes)
 
-    assert len(answers) > 20 * KILLS
+    assert len(answers) > 10 * KILLS
     with closing(Store.open(f"sqlite:///{tmp_path / 'agentlm.db'}")) as store:
         for identity, text in answers.items():
             [interaction] = store.by_completion(identity, None)
