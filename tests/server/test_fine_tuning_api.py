@@ -1,6 +1,7 @@
 """OpenAI's files and fine-tuning jobs, as its own client asks for them.
 
-A job is trained to its end in `test_whole_loop`; here the queue is held, so that nothing is.
+A job is trained to its end in `test_whole_loop`; here the queue is held, so that nothing is, or
+trainers are killed.
 """
 
 from __future__ import annotations
