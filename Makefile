@@ -19,7 +19,7 @@ SOURCES := core server finetune tools environments clients
 # A folder's time changes when a file is added to it: then the package is installed again.
 FOLDERS := $(shell find $(SOURCES) -type d -not -name __pycache__)
 
-.PHONY: help install serve check test test-slow bench-dataset bench-env bench-serve bench-swap bench-tools bench-train lock clean
+.PHONY: help install serve check test test-slow bench-dataset bench-env bench-serve bench-store bench-swap bench-tools bench-train lock clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ bench-env: install  ## what the environments cost without a model
 
 bench-serve: install  ## AgentLM beside vLLM's own server and a LangGraph agent on it
 	$(VENV)/bin/python tests/bench/bench_serve.py $(ARGS)
+
+bench-store: install  ## what the log costs beside the disk, and how it grows
+	$(VENV)/bin/python tests/bench/bench_store.py $(ARGS)
 
 bench-swap: install  ## what promoting a model costs those who are being answered
 	$(VENV)/bin/python tests/bench/bench_swap.py $(ARGS)

@@ -13,6 +13,9 @@ from agentlm.server.state import Caller, SameWeights, State
 
 router = APIRouter(prefix="/v1")
 
+_LONGEST_HEADER = 8192
+"""Bytes that any client reads: thousands of prompts have more trajectories than that names."""
+
 
 @router.post(
     "/completions",
@@ -25,7 +28,8 @@ async def create_completion(request: Request, state: State, caller: Caller) -> R
     body = await read_model(CompletionRequest, request, state.settings.max_request_bytes)
     continuations = await prepare(state.chat, body, caller)
     choices = [each.choice for each in continuations if each.choice is not None]
-    headers = {"x-trajectory-id": ",".join(choice.trajectory.id for choice in choices)}
+    trajectories = ",".join(choice.trajectory.id for choice in choices)
+    headers = {"x-trajectory-id": trajectories} if len(trajectories) <= _LONGEST_HEADER else {}
     if body.stream:
         wanted = body.stream_options is not None and body.stream_options.include_usage
         chunks = TextChunks(choices[0].request)

@@ -55,7 +55,8 @@ from tiny import CORPUS
 
 WORDS = CORPUS[0].split()
 PORTS = {"AgentLM": 8401, "vLLM": 8402}
-TOKENS = 64
+FEWEST = 16
+"""Requests of a turn."""
 RUNS_AT_ONCE = 16
 console = Console(stderr=True)
 
@@ -67,6 +68,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="directory of a model for the plain chat")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each side [default: 3]")
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--waves", type=int, default=8, help="requests of each client in a turn")
+    parser.add_argument("--tokens", type=int, default=64, help="most tokens of an answer")
     parser.add_argument("--like-ours", action="store_true")
     parser.add_argument("--work", type=Path, help="keep the tiny model here for the next time")
     arguments = parser.parse_args()
@@ -79,7 +82,7 @@ def main() -> None:
         print(f"{_machine()}\n")
         model = arguments.model or reader
         with _servers(model, Path(temporary), arguments.like_ours) as urls:
-            asyncio.run(_chats(urls, arguments.at_once, arguments.rounds))
+            asyncio.run(_chats(urls, arguments))
             if model == reader:
                 asyncio.run(_agents(urls, arguments.rounds))
 
@@ -177,7 +180,7 @@ async def _in_turns(
     """Let each side answer `count` times, `at_once` at a time, `rounds` times in turns."""
     found = {name: Measured() for name in asks}
     for ask in asks.values():
-        await _together(ask, at_once, at_once, 0, Measured())  # warms caches and connections
+        await _together(ask, at_once, FEWEST, 0, Measured())  # warms caches and connections
     for round_ in range(1, rounds + 1):
         order = list(asks.items()) if round_ % 2 else list(asks.items())[::-1]
         for name, ask in order:
@@ -201,30 +204,37 @@ async def _together(ask: Ask, at_once: int, count: int, round_: int, measured: M
             group.create_task(client())
 
 
-async def _chats(urls: dict[str, str], levels: Sequence[int], rounds: int) -> None:
+async def _chats(urls: dict[str, str], arguments: argparse.Namespace) -> None:
     print(
         "| plain chat | at once | requests/s | of vLLM's | p50 s | of vLLM's | p99 s | of vLLM's |"
     )
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)  # the servers wait 5 s
     async with aiohttp.ClientSession(connector=connector) as session:
-        for stream, at_once in product((False, True), levels):
-            asks = {name: partial(_chat, session, url, stream) for name, url in urls.items()}
-            found = await _in_turns(asks, at_once, max(32, 8 * at_once), rounds)
+        for stream, at_once in product((False, True), arguments.at_once):
+            chat = partial(_chat, session, arguments.tokens, stream)
+            asks = {name: partial(chat, url) for name, url in urls.items()}
+            count = max(FEWEST, arguments.waves * at_once)
+            found = await _in_turns(asks, at_once, count, arguments.rounds)
             kind = "streamed" if stream else "whole"
             print(f"| {kind} | {at_once} | {_compared(found)} |", flush=True)
             _check_equal_work(found)
 
 
 async def _chat(
-    session: aiohttp.ClientSession, url: str, stream: bool, number: int, measured: Measured
+    session: aiohttp.ClientSession,
+    tokens: int,
+    stream: bool,
+    url: str,
+    number: int,
+    measured: Measured,
 ) -> None:
-    """One question of about 250 tokens, one answer of `TOKENS`."""
+    """One question of about 250 tokens, one answer of at most `tokens`."""
     text = f"{number}. " + " ".join(WORDS[number % 50 : number % 50 + 150])
     body = {
         "model": "m",
         "messages": [{"role": "user", "content": text}],
-        "max_tokens": TOKENS,
+        "max_tokens": tokens,
         "temperature": 0,
         "stream": stream,
     }

@@ -38,6 +38,19 @@ async def test_prompts_come_as_texts_or_ids_and_each_has_its_choices(serve: Serv
         assert by_ids.choices[0].text == running.served.renderer.decode_verbatim([5, 6])
 
 
+@pytest.mark.parametrize(("prompts", "named"), [(2, 2), (300, 0)])
+async def test_a_header_names_the_trajectories_unless_it_gets_too_long(
+    serve: Serve, prompts: int, named: int
+) -> None:
+    async with serve(*["on"] * prompts) as running:
+        answer = await running.client.completions.with_raw_response.create(
+            model="tiny", prompt=["x"] * prompts
+        )
+
+        assert answer.headers.get("x-trajectory-id", "").count("traj_") == named
+        assert len(answer.parse().choices) == prompts
+
+
 async def test_a_streamed_completion_is_the_whole_one(serve: Serve) -> None:
     async with serve(" one two", " one two") as running:
         whole = await running.client.completions.create(model="tiny", prompt="Hi")
