@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import time
 import uuid
 from bisect import bisect_right
@@ -9,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any, Literal
 
 from agentlm.agent import Observation, Transcript
@@ -19,6 +21,7 @@ from agentlm.render import Renderer, Turn
 from agentlm.trajectory import Origin, Sampling, Step
 
 ToolChoice = Literal["auto", "none", "required"]
+_UTF8 = codecs.getincrementaldecoder("utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,11 +276,14 @@ class _AnswerTokens:
 
     def _ends(self, delta: Delta) -> Iterator[int]:
         """Where each token's text ends; the last one's is all that the delta has."""
-        spelt = b""
-        for token in delta.token_ids[:-1]:
-            spelt += self._renderer.token_bytes(token)
-            yield self._length + min(len(delta.text), len(spelt.decode(errors="ignore")))
-        yield self._length + len(delta.text)
+        decode, last = _UTF8(errors="ignore").decode, len(delta.text)
+        shown = [token for token in delta.token_ids if token != self._renderer.end_of_turn_id]
+        spelt = [*accumulate(len(decode(self._renderer.token_bytes(token))) for token in shown)]
+        # A tokenizer that swallows a text's first space shows less than its tokens spell.
+        swallowed = max(0, spelt[-1] - last) if spelt and not self._length else 0
+        for end in spelt[: len(delta.token_ids) - 1]:
+            yield self._length + min(last, max(0, end - swallowed))
+        yield self._length + last
 
     def told(self, parser: Parser) -> list[Token]:
         """Those whose text the parser has handed out as the answer since the last time."""

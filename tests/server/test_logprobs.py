@@ -15,21 +15,21 @@ from tiny import Template
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 BASH: Any = [{"type": "bash"}]
+ALL = 1000
 
 
-def in_pairs(running: Running) -> None:
-    """Let the engine say two tokens at a time, as a busy one does."""
+def together(running: Running, count: int) -> None:
+    """Let the engine say so many tokens at a time, as a busy one does."""
     singly = running.engine.generate
 
     async def generate(*asked: Any, **options: Any) -> AsyncGenerator[Delta, None]:
-        first: Delta | None = None
+        said: Delta | None = None
         async with aclosing(singly(*asked, **options)) as deltas:
             async for delta in deltas:
-                if first is None and delta.finish_reason is None:
-                    first = delta
-                    continue
-                yield delta if first is None else joined(first, delta)
-                first = None
+                said = delta if said is None else joined(said, delta)
+                if len(said.token_ids) == count or said.finish_reason is not None:
+                    yield said
+                    said = None
 
     running.engine.generate = generate  # type: ignore[method-assign]
 
@@ -44,7 +44,8 @@ def joined(first: Delta, second: Delta) -> Delta:
 
 
 @pytest.mark.parametrize(
-    ("template", "together"), [("chatml", False), ("chatml", True), ("llama2", False)]
+    ("template", "at_a_time"),
+    [("chatml", 1), ("chatml", 2), ("chatml", ALL), ("llama2", 1), ("llama2", ALL)],
 )
 @pytest.mark.parametrize(
     ("reply", "fields", "content"),
@@ -63,11 +64,10 @@ async def test_tokens_come_with_their_text(
     reply: str,
     fields: dict[str, Any],
     content: str,
-    together: bool,
+    at_a_time: int,
 ) -> None:
     async with serve(reply, reply, template=template) as running:
-        if together:
-            in_pairs(running)
+        together(running, at_a_time)
         asked: dict[str, Any] = {"model": "tiny", "messages": HI, "logprobs": True, **fields}
         whole = (await running.client.chat.completions.create(**asked)).choices[0]
         stream = await running.client.chat.completions.create(**asked, stream=True)
