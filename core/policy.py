@@ -69,7 +69,6 @@ class EnginePolicy:
     on_tokens: Callable[[Sequence[Token]], None] | None = None
     """Called with the answer's tokens before the fragment that they spell; those that spell none of
     it (space that is stripped, a stop string) are not told."""
-    _constraints: dict[bool, Constraint | None] = field(default_factory=dict)
 
     def room(self, transcript: Transcript) -> int:
         """See `Policy.room`."""
