@@ -4,4 +4,5 @@ import sys
 
 from agentlm.cli import run
 
-sys.exit(run("finetune", sys.argv[1:]))
+# DeepSpeed's launcher says each process's place in its arguments too; the environment has it.
+sys.exit(run("finetune", [word for word in sys.argv[1:] if not word.startswith("--local_rank=")]))

@@ -152,6 +152,9 @@ class FinetuneSettings(Selecting, Filtering, Mixing, Training, GateRule):
     """Train a model's successor: select from the log, filter, tokenise, train, register, publish.
 
     Example: agentlm finetune --from-logs --max-steps 4 --publish http://localhost:8000
+
+    DeepSpeed's launcher (deepspeed --hostfile hosts --module agentlm.finetune ...) starts it on
+    several nodes: --data-dir must then be on a disk that all of them share.
     """
 
     from_logs: bool = False

@@ -42,7 +42,12 @@ def train(data_dir: Path, name: str, *flags: str, processes: int = 1) -> list[fl
         | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
         for rank in range(processes)
     ]
-    running = [subprocess.Popen(command, env=os.environ | place) for place in places]
+    running = [
+        subprocess.Popen(
+            [*command[:3], f"--local_rank={place['RANK']}", *command[3:]], env=os.environ | place
+        )
+        for place in places
+    ]
     assert [process.wait() for process in running] == [0] * processes
     lines = (data_dir / "runs" / name / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line)["loss"] for line in lines]
