@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from agentlm.errors import ContextLengthError
+from agentlm.errors import ContextLengthError, RequestError
 from agentlm.grammar import describe, observe, write
 from agentlm.http_policy import steps_of
 from agentlm.messages import Message, ToolSpec
@@ -84,6 +84,7 @@ async def begin(
     context: int,
 ) -> Beginning:
     """Find where the conversation goes on. Raises ContextLengthError if it does not fit."""
+    check_can_answer(messages)
     preamble = describe(tools)
     check_can_fit([preamble, *texts(messages)], served.renderer, context)
     if served.renderer.append_only:
@@ -183,6 +184,15 @@ def _foreign(steps: Sequence[Step], renderer: Renderer) -> bool:
     return any(step.tokenizer_digest != renderer.digest for step in steps)
 
 
+def check_can_answer(messages: Sequence[Message]) -> None:
+    """Raises RequestError if the model itself has spoken last."""
+    if messages[-1].role == "assistant":
+        raise RequestError(
+            "the last message can't be the assistant's: there is nothing to answer",
+            param=f"messages[{len(messages) - 1}].role",
+        )
+
+
 def texts(messages: Iterable[Message]) -> Iterator[str]:
     """All that is written in messages, however long."""
     for message in messages:
@@ -193,10 +203,11 @@ def texts(messages: Iterable[Message]) -> Iterator[str]:
 def render(renderer: Renderer, messages: Sequence[Message], preamble: str) -> tuple[Step, ...]:
     """The whole prompt of a conversation that nothing recorded leads to.
 
-    `preamble` is the grammar's description of the tools.
+    `preamble` is the grammar's description of the tools. The last message is the one to answer,
+    even if it is the system's.
     """
     leading = 0
-    while leading < len(messages) and messages[leading].role == "system":
+    while leading < len(messages) - 1 and messages[leading].role == "system":
         leading += 1
     system = "\n\n".join(message.content for message in messages[:leading])
     turns = [turn_of(message) for message in messages[leading:]]

@@ -214,7 +214,7 @@ _FOR_UPSTREAM = {"response_format", "reasoning_effort", "verbosity", "service_ti
 
 
 def read_conversation(given: Sequence[WireMessage]) -> tuple[Message, ...]:
-    """The conversation; it must end with something to answer. Raises RequestError."""
+    """The conversation. Raises RequestError for a result that names no call."""
     messages = tuple(message.read() for message in given)
     for index, message in enumerate(messages):
         if message.role == "tool" and not message.tool_call_id:
@@ -222,11 +222,6 @@ def read_conversation(given: Sequence[WireMessage]) -> tuple[Message, ...]:
                 "a tool message must name the call it answers",
                 param=f"messages[{index}].tool_call_id",
             )
-    if messages[-1].role not in ("user", "tool"):
-        raise RequestError(
-            f"the last message must be the user's or a tool's, got {messages[-1].role!r}",
-            param=f"messages[{len(messages) - 1}].role",
-        )
     return messages
 
 

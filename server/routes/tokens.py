@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from agentlm.errors import RequestError
 from agentlm.grammar import describe
 from agentlm.server.body import MAX_ITEMS, read_model
-from agentlm.server.conversation import render, texts
+from agentlm.server.conversation import check_can_answer, render, texts
 from agentlm.server.long_text import reading
 from agentlm.server.openapi import reads
 from agentlm.server.state import Caller, State
@@ -61,6 +61,7 @@ async def tokenize(request: Request, state: State, _caller: Caller) -> dict[str,
         families = server_families(body.tools)
         own = state.chat.toolbox.for_request(families).specs() if families else ()
         messages = read_conversation(body.messages or ())
+        check_can_answer(messages)
         preamble = describe((*own, *client_tools(body.tools)))
         rendered = partial(render, served.renderer, messages, preamble)
         steps = await reading([preamble, *texts(messages)], rendered)

@@ -346,6 +346,19 @@ async def test_silence_is_given_up(tmp_path: Path) -> None:
     silent.close()
 
 
+@pytest.mark.parametrize("role", ["system", "assistant"])
+async def test_whose_message_comes_last_is_the_upstreams_matter(
+    tmp_path: Path, httpserver: HTTPServer, role: str
+) -> None:
+    httpserver.expect_request(CHAT).respond_with_response(events(CHUNK, LAST))
+    messages = [*HI, {"role": role, "content": "One."}]
+    async with near(tmp_path / "near", httpserver.url_for("/v1")) as server:
+        answer = await ask(server, messages=messages)
+
+    assert answer.choices[0].message.content == "Hello."
+    assert httpserver.log[0][0].get_json()["messages"] == messages
+
+
 async def test_an_upstream_that_is_not_there_is_an_error_amid_a_stream(tmp_path: Path) -> None:
     async with near(tmp_path / "near", "http://127.0.0.1:9/v1") as server:
         stream = await ask(server, stream=True)

@@ -1,0 +1,53 @@
+"""What OpenAI's API and vLLM accept is accepted here too, with the same meaning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agentlm.trajectory import Origin
+from serving import Serve
+
+
+def said(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+@pytest.mark.parametrize(
+    ("messages", "prompt"),
+    [
+        ([said("system", "Say hi.")], [("user", "Say hi.")]),
+        ([said("developer", "Say hi.")], [("user", "Say hi.")]),
+        (
+            [said("system", "Be brief."), said("system", "Say hi.")],
+            [("system", "Be brief."), ("user", "Say hi.")],
+        ),
+        ([said("user", "Hi"), said("system", "Be brief.")], [("user", "Hi\n\nBe brief.")]),
+    ],
+)
+async def test_instructions_may_come_last(serve: Serve, messages: Any, prompt: Any) -> None:
+    async with serve("Hi!") as running:
+        answer = await running.client.chat.completions.create(model="tiny", messages=messages)
+        [trajectory] = running.trajectories()
+        counted: Any = await running.client.post(
+            f"{running.url}/tokenize", cast_to=object, body={"messages": messages}
+        )
+
+        steps = [step for step in trajectory.steps if step.origin is Origin.PROMPT]
+        assert [(step.role, step.text) for step in steps][-len(prompt) :] == prompt
+        assert answer.choices[0].message.content == "Hi!"
+        assert answer.usage is not None
+        assert answer.usage.prompt_tokens == counted["count"]
+
+
+async def test_a_system_message_continues_a_conversation(serve: Serve) -> None:
+    async with serve("One.", "Two.") as running:
+        create = running.client.chat.completions.create
+        messages: list[Any] = [said("system", "Count.")]
+        await create(model="tiny", messages=messages)
+        messages += [said("assistant", "One."), said("system", "Go on.")]
+        await create(model="tiny", messages=messages)
+
+        [trajectory] = running.trajectories()
+        assert len(trajectory.interactions) == 2
