@@ -68,7 +68,8 @@ class EnginePolicy:
     salt: str = ""
     on_tokens: Callable[[Sequence[Token]], None] | None = None
     """Called with the answer's tokens before the fragment that they spell; those that spell none of
-    it (space that is stripped, a stop string) are not told."""
+    it (space that is stripped, a stop string) are not told, unless the text is raw: then the end of
+    the turn is, and what spells no whole character."""
 
     def room(self, transcript: Transcript) -> int:
         """See `Policy.room`."""
@@ -108,7 +109,7 @@ class EnginePolicy:
             verbatim=self.ask.verbatim,
         )
         turn = _Turn(constraint, time.time())
-        tokens = _AnswerTokens(self.renderer)
+        tokens = _AnswerTokens(self.renderer, verbatim=self.ask.verbatim)
         stream = self.engine.generate(
             transcript.ids,
             self.ask.sampling,
@@ -134,7 +135,7 @@ class EnginePolicy:
                         break
             fragments, parsed = parser.finish()
             if self.on_tokens:
-                self.on_tokens(tokens.told(parser))
+                self.on_tokens(tokens.told(parser) + tokens.rest(parser))
             for fragment in fragments:
                 yield fragment
         finally:
@@ -257,8 +258,9 @@ class _Turn:
 class _AnswerTokens:
     """A turn's tokens on their way to the client: each goes out with the text that it spells."""
 
-    def __init__(self, renderer: Renderer) -> None:
+    def __init__(self, renderer: Renderer, *, verbatim: bool) -> None:
         self._renderer = renderer
+        self._verbatim = verbatim
         self._length = 0
         self._waiting: deque[tuple[int, int, Token]] = deque()
         """With where in the turn's text each begins and ends."""
@@ -269,7 +271,7 @@ class _AnswerTokens:
         tokens = map(Token, delta.token_ids, delta.logprobs, tops)
         ends = [*self._ends(delta)]
         for token, begin, end in zip(tokens, [self._length, *ends], ends, strict=False):
-            if token.token_id != self._renderer.end_of_turn_id:
+            if self._verbatim or token.token_id != self._renderer.end_of_turn_id:
                 self._waiting.append((begin, end, token))
         self._length += len(delta.text)
 
@@ -293,3 +295,9 @@ class _AnswerTokens:
             if end > offset or begin >= offset:
                 found.append(token)
         return found
+
+    def rest(self, parser: Parser) -> list[Token]:
+        """Of raw text that nothing cut, those that are left at its end: they spell nothing, but a
+        client that scores a prompt counts on each token that it asked for."""
+        left = self._waiting if self._verbatim and parser.cut is None else ()
+        return [token for _, _, token in left]

@@ -216,7 +216,8 @@ def _last_chunks(choice: Choice, chunks: wire.Chunks) -> Iterator[bytes]:
     for index, call in enumerate(choice.response().tool_calls):
         told = {"tool_calls": [{"index": index, **wire.tool_call(call)}]}
         yield chunks.delta(choice.index, told)
-    yield chunks.delta(choice.index, {}, choice.transcript.finish_reason)
+    left = wire.logprobs(choice) or None
+    yield chunks.delta(choice.index, {}, choice.transcript.finish_reason, left)
 
 
 def stream_end(choice: Choice, chunks: wire.Chunks, *, include_usage: bool) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from openai.types import Completion
 
 from agentlm.trajectory import Origin
-from serving import Serve
+from serving import Reply, Serve
 
 
 async def test_a_prompt_is_continued_verbatim(serve: Serve) -> None:
@@ -53,11 +53,14 @@ async def test_a_header_names_the_trajectories_unless_it_gets_too_long(
 
 async def test_a_streamed_completion_is_the_whole_one(serve: Serve) -> None:
     async with serve(" one two", " one two") as running:
-        whole = await running.client.completions.create(model="tiny", prompt="Hi")
-        stream = await running.client.completions.create(model="tiny", prompt="Hi", stream=True)
+        asked: dict[str, Any] = {"model": "tiny", "prompt": "Hi", "logprobs": 0}
+        whole: Any = await running.client.completions.create(**asked)
+        stream = await running.client.completions.create(**asked, stream=True)
         chunks = [chunk async for chunk in stream]
+        told = [chunk.choices[0].logprobs for chunk in chunks]
 
         assert "".join(chunk.choices[0].text for chunk in chunks) == whole.choices[0].text
+        assert [t for part in told if part for t in part.tokens] == whole.choices[0].logprobs.tokens
         assert chunks[-1].choices[0].finish_reason == "stop"
         assert {chunk.object for chunk in chunks} == {"text_completion"}
 
@@ -75,6 +78,23 @@ async def test_echo_and_logprobs_tell_how_likely_a_prompt_is(serve: Serve) -> No
         assert shown.text_offset[0] == 0
         assert len(shown.tokens) == len(shown.top_logprobs) == len(shown.text_offset)
         assert running.trajectories() == []
+
+
+@pytest.mark.parametrize("at_once", ["", "é", " on"])
+async def test_the_token_after_a_scored_prompt_is_told_whatever_it_spells(
+    serve: Serve, at_once: Reply
+) -> None:
+    async with serve(at_once) as running:
+        answer = await running.client.completions.create(
+            model="tiny", prompt="Hello world", echo=True, logprobs=1, max_tokens=1
+        )
+        shown: Any = answer.choices[0].logprobs
+
+        prompt = running.served.renderer.encode_raw("Hello world")
+        # How lm-eval reads likelihoods: the last token is the one that it asked for in vain.
+        assert len(shown.token_logprobs[:-1]) == len(prompt)
+        assert answer.usage is not None
+        assert answer.usage.completion_tokens == 1
 
 
 @pytest.mark.parametrize(
