@@ -48,7 +48,7 @@ def error_response(error: Exception) -> JSONResponse:
 
 
 def install(app: FastAPI) -> None:
-    """Make every failure of a route an error object."""
+    """Make every foreseen failure of a route an error object; `Guard` answers the others."""
 
     async def ours(_request: Request, error: Exception) -> JSONResponse:
         return error_response(error)
@@ -72,6 +72,5 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(AgentLMError, ours)
     app.add_exception_handler(ClientDisconnect, of_leaving)
-    app.add_exception_handler(Exception, ours)
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, of_validation)

@@ -29,7 +29,10 @@ _FORMS = {"/v1/files"}
 
 
 class Guard:
-    """Refuses by 401, 403, 413, 415, 429 and 503; otherwise notes the caller and a request id."""
+    """Refuses by 401, 403, 413, 415, 429 and 503; otherwise notes the caller and a request id.
+
+    What fails unforeseen is answered here too, so that it has a request id and is counted.
+    """
 
     def __init__(
         self,
@@ -56,17 +59,25 @@ class Guard:
             return
         headers = Headers(scope=scope)
         request_id = headers.get("x-request-id") or f"req_{uuid.uuid4().hex}"
+        begun = False
 
         async def send_named(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 MutableHeaders(scope=message)["x-request-id"] = request_id[:128]
                 method = scope["method"] if scope["method"] in _METHODS else "other"
                 self._requests.labels(method, message["status"]).inc()
             await send(message)
 
         with self._underway.request():
-            refusal = self._refuse(scope, headers) or await self._identify(scope, headers)
-            await (refusal or self._app)(scope, receive, send_named)
+            try:
+                refusal = self._refuse(scope, headers) or await self._identify(scope, headers)
+                await (refusal or self._app)(scope, receive, send_named)
+            except Exception as error:
+                if begun:
+                    raise
+                await error_response(error)(scope, receive, send_named)
 
     def _refuse(self, scope: Scope, headers: Mapping[str, str]) -> JSONResponse | None:
         if self._hosts is not None and _host(headers.get("host", "")) not in self._hosts:

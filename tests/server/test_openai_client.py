@@ -7,6 +7,7 @@ import json
 import logging
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI, pydantic_function_tool
@@ -295,6 +296,10 @@ async def test_internal_server(serve: Serve) -> None:
         assert (broken.status_code, down.status_code) == (500, 503)
         assert "secret" not in broken.message
         assert down.code == "unavailable"
+        assert broken.request_id.startswith("req_")
+        async with httpx.AsyncClient() as http:
+            counted = (await http.get(f"{running.url}/metrics")).text
+        assert 'agentlm_requests_total{method="POST",status="500"} 1.0' in counted
 
 
 async def test_timeout(serve: Serve) -> None:
