@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
 from functools import partial
+from itertools import chain
 
 from rich.console import Console
 
@@ -127,11 +128,14 @@ def describe(prepared: Prepared, tell: Callable[[str], None]) -> None:
 
 
 def register(settings: FinetuneSettings, prepared: Prepared) -> ModelCard:
-    """Add the card, and tell the log which of its rows the model was trained on."""
-    card = Registry(settings.data_dir).add(successor_card(prepared))
+    """Tell the log which of its rows the model was trained on, and add the card.
+
+    In this order: killed between the two, the log knows of a model that is not registered yet.
+    """
+    names = chain.from_iterable(source.rows.names() for source in prepared.sources())
     with closing(Store.open(settings.log_url())) as store:
-        asyncio.run(store.mark_trained(card.name, prepared.sources()[0].rows.names()))
-    return card
+        asyncio.run(store.mark_trained(prepared.run.name, names))
+    return Registry(settings.data_dir).add(successor_card(prepared))
 
 
 def gate(settings: FinetuneSettings, card: ModelCard) -> Verdict:

@@ -32,7 +32,6 @@ from agentlm.logs.settings import (
     TailLogs,
 )
 from agentlm.logs.timeline import one_line, timeline, when
-from agentlm.registry import Registry
 from agentlm.settings import Settings
 from agentlm.store import AuditRecord, Header, Store
 from agentlm.subcommands import Subcommand, dispatch
@@ -152,9 +151,8 @@ def import_logs(settings: ImportLogs) -> int:
 
 def delete_logs(settings: DeleteLogs) -> int:
     """Delete trajectories, and say where else they are; 1 if any is not there."""
-    registry = Registry(settings.data_dir)
     with _open(settings) as store:
-        places = [held(one, store, registry) for one in settings.ids]
+        places = [held(one, store, settings.data_dir) for one in settings.ids]
         deleted = asyncio.run(_delete(store, settings.ids))
     for one, was_there, elsewhere in zip(settings.ids, deleted, places, strict=True):
         print(f"{one} is deleted" if was_there else f"there is no trajectory {one}")

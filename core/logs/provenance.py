@@ -1,4 +1,4 @@
-"""Where a trajectory is beside the log: in models that were trained on it, and in their runs."""
+"""Where a trajectory is beside the log: in models that were trained on it, and in runs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,21 @@ class Held(NamedTuple):
     models: list[str]
     """Trained on it, or from such a model; parents first, forgotten ones included."""
     runs: list[Path]
-    """Directories that keep it as text and as ids."""
+    """Directories that keep it as text and as ids, whatever became of the run."""
 
 
-def held(trajectory_id: str, store: Store, registry: Registry) -> Held:
+def held(trajectory_id: str, store: Store, data_dir: Path) -> Held:
     """Find what has taken a trajectory in."""
-    trained = store.trained_on(trajectory_id)
-    cards = registry.list()
-    runs = [Path((card.training or {}).get("run", "")) for card in cards if card.name in trained]
-    models = list(trained)
+    cards = Registry(data_dir).list()
+    models = store.trained_on(trajectory_id)
     for name in models:  # it grows meanwhile
         models += [card.name for card in cards if card.parent == name and card.name not in models]
-    return Held(models, [run for run in runs if run.name and run.is_dir()])
+    names = sorted((data_dir / "runs").rglob("names.txt"))
+    # RUN/SOURCE/names.txt: a run can have it in several sources.
+    runs = dict.fromkeys(path.parents[1] for path in names if _has_line(path, trajectory_id))
+    return Held(models, list(runs))
+
+
+def _has_line(path: Path, line: str) -> bool:
+    with path.open() as lines:
+        return f"{line}\n" in lines

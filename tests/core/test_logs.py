@@ -363,9 +363,7 @@ def test_deleting_says_which_models_hold_the_row(
     asyncio.run(store.mark_trained("one", [entry.trajectory.id]))
     registry = Registry(tmp_path)
     for name, parent in (("one", "tiny"), ("two", "one"), ("other", "tiny")):
-        run = tmp_path / "runs" / name
-        run.mkdir(parents=True)
-        card = {"name": name, "parent": parent, "training": {"run": str(run)}}
+        card = {"name": name, "parent": parent}
         registry.add(ModelCard(source="local", location=str(chatml_llama), **card))
 
     _, said, _ = logs("delete", entry.trajectory.id)
@@ -373,7 +371,25 @@ def test_deleting_says_which_models_hold_the_row(
     assert said.splitlines() == [
         f"{entry.trajectory.id} is deleted",
         "  but models were trained on it: one, two",
-        f"  and its text is still in {tmp_path / 'runs' / 'one'}",
+    ]
+
+
+def test_deleting_says_which_runs_hold_the_row_whatever_became_of_them(
+    logs: Logs, store: Store, tmp_path: Path
+) -> None:
+    entry = chat()
+    put(store, entry)
+    mine, longer = f"{entry.trajectory.id}\n", f"{entry.trajectory.id}0\n"
+    sources = {"failed/agent": "x\n" + mine, "failed/general-0": mine, "other/agent": longer}
+    for source, names in sources.items():
+        (tmp_path / "runs" / source).mkdir(parents=True)
+        (tmp_path / "runs" / source / "names.txt").write_text(names)
+
+    _, said, _ = logs("delete", entry.trajectory.id)
+
+    assert said.splitlines() == [
+        f"{entry.trajectory.id} is deleted",
+        f"  and its text is still in {tmp_path / 'runs' / 'failed'}",
     ]
 
 
