@@ -220,12 +220,13 @@ class Trajectory(Frozen):
 def reward_of(feedback: tuple[Feedback, ...]) -> float | None:
     """The human reward: latest value per (name, author), booleans as 0/1, averaged.
 
-    Each step that was judged by itself counts beside the whole. Returns None if nobody gave a
-    value. An environment's own score takes precedence over this and is not passed here.
+    Each answer and each step that was judged by itself counts beside the whole. Returns None if
+    nobody gave a value. An environment's own score takes precedence over this and is not passed
+    here.
     """
-    latest = {
-        (item.name, item.author, item.step): float(item.value)
-        for item in sorted(feedback, key=lambda item: item.created)
-        if item.value is not None
-    }
+    latest: dict[tuple[str, str, str | int | None], float] = {}
+    for item in sorted(feedback, key=lambda item: item.created):
+        if item.value is not None:
+            judged = item.completion_id if item.step is None else item.step
+            latest[item.name, item.author, judged] = float(item.value)
     return sum(latest.values()) / len(latest) if latest else None

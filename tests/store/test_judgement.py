@@ -2,7 +2,7 @@ import pytest
 
 from agentlm.errors import ConflictError, NotFoundError, RequestError
 from agentlm.store import Selection, Store
-from agentlm.trajectory import Feedback, Outcome
+from agentlm.trajectory import Feedback, Outcome, reward_of
 from store.records import chat, trajectory
 
 
@@ -24,6 +24,17 @@ async def test_feedback_is_averaged_over_the_latest_of_each_name(store: Store) -
     assert read is not None
     assert read.feedback == tuple(said)
     assert read.reward == 0.75
+
+
+def test_each_answer_and_each_step_has_a_latest_judgement_of_its_own() -> None:
+    up = Feedback(author="ann", completion_id="a", value=True, created=1.0)
+    down = Feedback(author="ann", completion_id="b", value=False, created=2.0)
+    step = Feedback(author="ann", completion_id="b", step=3, value=False, created=3.0)
+    mended = Feedback(author="ann", step=3, value=True, created=4.0)
+
+    assert reward_of((up, down)) == 0.5
+    assert reward_of((step, mended)) == 1.0
+    assert reward_of((up, down, step, mended)) == 2 / 3
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), float("inf")])
