@@ -83,7 +83,9 @@ def rehearsed(
         if messages:
             said = asker.ask(messages, max_tokens=512)
             answer = Step(role="assistant", origin=Origin.IMPORTED, text=said, token_ids=None)
-            update = {"steps": (*map(_text, asked), answer), "metadata": {}, "interactions": ()}
+            metadata = {key: value for key, value in row.metadata.items() if key != "loss"}
+            steps = (*map(_text, asked), answer)
+            update = {"steps": steps, "metadata": metadata, "interactions": ()}
             yield row.model_copy(update=update)
 
 

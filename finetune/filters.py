@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import NamedTuple
 
 from agentlm.finetune.rewards import approved_by_person, step_rewards
@@ -36,14 +36,34 @@ def refuse(trajectory: Trajectory, filters: dict[str, Filter]) -> Refused | None
     return None
 
 
-def low_reward(min_reward: float) -> Filter:
-    """No step of it was rewarded enough."""
+def low_reward(min_reward: float, *, unjudged: bool = False) -> Filter:
+    """No step of it was rewarded enough; with `unjudged`, one that nobody judged is."""
 
     def judge(trajectory: Trajectory) -> str | None:
-        best = max((r for r in step_rewards(trajectory) if r is not None), default=None)
+        judged = zip(trajectory.steps, step_rewards(trajectory), strict=True)
+        rewards = [reward for step, reward in judged if step.role == "assistant"]
+        if unjudged and (None in rewards or not rewards):
+            return None
+        best = max((r for r in rewards if r is not None), default=None)
         if best is None:
             return "nobody judged it"
         return f"reward {best:g} < {min_reward:g}" if best < min_reward else None
+
+    return judge
+
+
+def may_not_train(trajectory: Trajectory) -> str | None:
+    """Its owner's key did not allow to train on it."""
+    return None if trajectory.may_train else "its owner does not allow it"
+
+
+def ended(outcomes: Container[Outcome]) -> Filter:
+    """It did not end in one of these ways. How a row of another system ended nobody recorded."""
+
+    def judge(trajectory: Trajectory) -> str | None:
+        if trajectory.source == "import" or trajectory.outcome in outcomes:
+            return None
+        return f"it ended as {trajectory.outcome}"
 
     return judge
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from agentlm.finetune.filters import Filter, Refused, refuse
 from agentlm.finetune.leaks import Leaks, read_tasks
 from agentlm.finetune.rows import RowMaker, loss_steps
 from agentlm.finetune.scrub import Scrubbing, scrub
-from agentlm.finetune.settings import Filtering
+from agentlm.finetune.settings import Filtering, Selecting
 from agentlm.trajectory import Trajectory
 
 
@@ -37,8 +37,9 @@ class Pipeline:
     judging: dict[str, Filter]
     """Look at one trajectory alone."""
     scrubbing: Scrubbing
-    min_reward: float | None
-    """None: what was not judged is trained on too."""
+    min_reward: float
+    unjudged: bool
+    """Whether what nobody judged is trained on too."""
     maker: RowMaker
     remembering: dict[str, Filter]
     """Compare it with what was kept before, so they come last."""
@@ -61,7 +62,7 @@ class Pipeline:
             return refused
         clean, secrets = scrub(trajectory, self.scrubbing)
         drops.scrubbed.update(secrets)
-        trained = loss_steps(clean, self.min_reward)
+        trained = loss_steps(clean, self.min_reward, unjudged=self.unjudged)
         row = self.maker.row(clean, trained)
         if isinstance(row, Refused):
             return row
@@ -81,6 +82,17 @@ def judging_filters(
         asker = Asker(filtering.judge_url, filtering.judge_model, api_key)
         found["judge"] = Judge(asker, filtering.judge_least)
     return {name: judge for name, judge in found.items() if name not in filtering.skip_filters}
+
+
+def recorded_filters(selecting: Selecting, skip_filters: Container[str] = ()) -> dict[str, Filter]:
+    """What the database tells of the log's rows, for a row that may bring a record of its own."""
+    found = {
+        "may_not_train": filters.may_not_train,
+        "outcome": filters.ended(selecting.outcomes),
+        "low_reward": filters.low_reward(selecting.min_reward, unjudged=True),
+        "evaluation_task": filters.evaluation_task,
+    }
+    return {name: judge for name, judge in found.items() if name not in skip_filters}
 
 
 def remembering_filters(filtering: Filtering) -> dict[str, Filter]:

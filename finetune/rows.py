@@ -50,8 +50,8 @@ def make_row(trajectory: Trajectory, trained: Sequence[bool], max_length: int) -
     return Row(trajectory.id, ids[:end], bytes(loss[:end]))
 
 
-def loss_steps(trajectory: Trajectory, min_reward: float | None) -> list[bool]:
-    """For each step, whether the model learns to say it; with `min_reward=None` unjudged too."""
+def loss_steps(trajectory: Trajectory, min_reward: float, *, unjudged: bool = False) -> list[bool]:
+    """For each step, whether the model learns to say it; with `unjudged` what nobody judged too."""
     rewards = step_rewards(trajectory)
     copied = trajectory.parent_step or 0
     following = [*trajectory.steps[1:], None]
@@ -62,7 +62,7 @@ def loss_steps(trajectory: Trajectory, min_reward: float | None) -> list[bool]:
         and own
         and index not in corrected
         and well_formed(step, after)
-        and _enough(reward, min_reward)
+        and (unjudged if reward is None else reward >= min_reward)
         for index, (step, after, own, reward) in enumerate(
             zip(trajectory.steps, following, said, rewards, strict=True)
         )
@@ -88,7 +88,3 @@ def _said(trajectory: Trajectory) -> list[bool]:
         step.role == "assistant" and step.origin is Origin.IMPORTED and mark is not False
         for step, mark in zip(trajectory.steps, marks, strict=True)
     ]
-
-
-def _enough(reward: float | None, min_reward: float | None) -> bool:
-    return min_reward is None or (reward is not None and reward >= min_reward)

@@ -37,7 +37,7 @@ class LogRows:
             yield trajectory
 
     def chats(self) -> Iterator[Trajectory]:
-        """Plain conversations, judged or not."""
+        """Plain conversations; whether they were judged well is left to the filters."""
         asked = self.selecting.asked()
         chosen = {"source": "chat", "may_train_only": True, "outcomes": self.selecting.outcomes}
         for trajectory in self.store.select(asked.model_copy(update=chosen)):

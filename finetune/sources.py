@@ -16,7 +16,13 @@ from agentlm.finetune.drops import Drops
 from agentlm.finetune.files import Malformed, read_rows
 from agentlm.finetune.mixture import Source
 from agentlm.finetune.negatives import ToolSets, with_negatives
-from agentlm.finetune.pipeline import Kept, Pipeline, judging_filters, remembering_filters
+from agentlm.finetune.pipeline import (
+    Kept,
+    Pipeline,
+    judging_filters,
+    recorded_filters,
+    remembering_filters,
+)
 from agentlm.finetune.rows import RowMaker
 from agentlm.finetune.run import Run
 from agentlm.finetune.selection import LogRows
@@ -57,8 +63,9 @@ def write_agent_rows(
     drops = log.drops if settings.from_logs else Drops()
     remembering = remembering_filters(settings)
     judging = judging_filters(settings.min_reward, settings, settings.api_key)
-    of_log = Pipeline(judging, settings.scrub, settings.min_reward, maker, remembering)
-    of_files = Pipeline({}, settings.scrub, None, maker, remembering)
+    recorded = recorded_filters(settings, settings.skip_filters)
+    of_log = Pipeline(judging, settings.scrub, settings.min_reward, False, maker, remembering)
+    of_files = Pipeline(recorded, settings.scrub, settings.min_reward, True, maker, remembering)
     files = _counted(chain.from_iterable(map(read_rows, settings.data)), drops)
     logged = log.rewarded() if settings.from_logs else iter(())
     all_kept = chain(of_log.run(logged, drops), of_files.run(files, drops))
@@ -79,16 +86,18 @@ def write_general_rows(
 ) -> dict[str, Drops]:
     """Write the rows of each general source, and the weights of all sources of the mixture.
 
-    Every answer in them is trained on, judged or not.
+    Every answer in them is trained on, unless it was judged and found wanting.
     """
     sources = [parse_general(text) for text in settings.general]
     total = sum(source.weight for source in sources)
     mixture = {AGENT: settings.eta if sources else 1.0}
     found: dict[str, Drops] = {}
     uncapped = settings.model_copy(update={"max_per_task": None})
+    recorded = recorded_filters(settings, settings.skip_filters)
     for index, source in enumerate(sources):
         name = f"general-{index}"
-        pipeline = Pipeline({}, settings.scrub, None, maker, remembering_filters(uncapped))
+        remembering = remembering_filters(uncapped)
+        pipeline = Pipeline(recorded, settings.scrub, settings.min_reward, True, maker, remembering)
         drops = found[name] = Drops()
         rows = _counted(rows_of(source.location), drops)
         for _ in _write(run, name, pipeline.run(rows, drops)):

@@ -79,7 +79,7 @@ def test_rehearsal_puts_the_models_own_answer_in_place(says: Callable[[str], Ask
     assert isinstance(rows[0], Trajectory)
     texts = [step.text for step in rows[0].steps]
     assert texts == ["Who wrote Faust?", "Johann Wolfgang von Goethe."]
-    assert loss_steps(rows[0], None) == [False, True]
+    assert loss_steps(rows[0], 1.0, unjudged=True) == [False, True]
 
 
 def test_a_negative_is_shown_tools_and_answers_without_them(chatml_llama: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_negative_is_shown_tools_and_answers_without_them(chatml_llama: Path) 
     [row] = with_negatives([CHAT], [(BASH,)], share=1.0, seed=0)
 
     assert isinstance(row, Trajectory)
-    made = RowMaker(by, 4096).row(row, loss_steps(row, None))
+    made = RowMaker(by, 4096).row(row, loss_steps(row, 1.0, unjudged=True))
     text = by.decode(list(made.ids))  # type: ignore[union-attr]
     assert "- bash: Run it." in text
     said = parse(row.steps[-1].text)

@@ -63,7 +63,7 @@ def test_a_corrected_answer_of_plain_chat_is_learned_as_it_is() -> None:
     rude = trajectory(steps, feedback=(Feedback(author="ann", correction="Hello!"),))
     [shown] = demonstrations(rude)
     assert learned(shown) == "Hello!<|im_end|>"
-    assert loss_steps(rude, None) == [False] * 3
+    assert loss_steps(rude, 0.0) == [False] * 3
 
 
 def test_the_latest_correction_of_the_answer_that_was_judged_counts() -> None:

@@ -73,6 +73,18 @@ def test_feedback_on_one_answer_vouches_for_that_answer_only(by: Renderer) -> No
     assert step_rewards(plain) == [1.0] * len(steps)
 
 
+def test_where_the_unjudged_is_trained_on_a_bad_answer_is_not(by: Renderer) -> None:
+    steps = [*by.open([Turn("user", "One?")]), sampled(by, "First.")]
+    first = len(steps)
+    steps += [*by.extend([Turn("user", "Two?")]), sampled(by, "Second.")]
+    plain = trajectory(steps, reward=0.0)
+    bad = Feedback(value=False, author="ann", completion_id="chatcmpl-2")
+    second = interaction(plain, first, len(steps), "chatcmpl-2")
+    judged = plain.model_copy(update={"interactions": (second,), "feedback": (bad,)})
+
+    assert said(judged, loss_steps(judged, 1.0, unjudged=True)) == ["First."]
+
+
 def test_a_fork_trains_on_its_own_part_only(by: Renderer) -> None:
     steps = conversation(by, "How many?", CALL, ANSWER)
     fork = trajectory(steps, parent_id="traj_0", parent_step=len(steps) - 1)

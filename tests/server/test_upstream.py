@@ -224,7 +224,9 @@ async def test_its_answers_are_rows_to_train_on(teach: Teach) -> None:
         [trajectory] = server.trajectories()
 
         renderer = server.served.renderer
-        row: Any = RowMaker(renderer, 4096).row(trajectory, loss_steps(trajectory, None))
+        row: Any = RowMaker(renderer, 4096).row(
+            trajectory, loss_steps(trajectory, 1.0, unjudged=True)
+        )
         learned = [token for token, loss in zip(row.ids, row.loss, strict=True) if loss]
         said = renderer.decode_verbatim(learned)
         assert said == f"{CALL}<|im_end|>{FINAL}<|im_end|>"
