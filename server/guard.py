@@ -87,7 +87,8 @@ class Guard:
         if scope["path"] in _FORMS:
             return self._refuse_form(headers)
         kind = headers.get("content-type", "").split(";")[0].strip().lower()
-        if kind != "application/json" and headers.get("content-length", "0") != "0":
+        empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+        if kind != "application/json" and not empty:
             return _refusal(415, f"the content type must be application/json, got {kind!r}")
         if _too_long(headers.get("content-length"), self._max_bytes):
             return _refusal(413, f"the body may have at most {self._max_bytes} bytes")
