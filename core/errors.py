@@ -22,16 +22,24 @@ class RequestError(AgentLMError):
     """The request can't be served as it is.
 
     `param` names the offending field in the caller's own terms (`messages[0].content`), `code` is
-    OpenAI's machine-readable word or None.
+    OpenAI's machine-readable word or None; `retry_after_s` is when the same request may be.
     """
 
     status = 400
     type = "invalid_request_error"
 
-    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.param = param
         self.code = code
+        self.retry_after_s = retry_after_s
 
 
 class NotFoundError(RequestError):
@@ -54,8 +62,7 @@ class RateLimitError(RequestError):
     type = "rate_limit_error"
 
     def __init__(self, message: str, retry_after_s: float) -> None:
-        super().__init__(message, code="rate_limit_exceeded")
-        self.retry_after_s = retry_after_s
+        super().__init__(message, code="rate_limit_exceeded", retry_after_s=retry_after_s)
 
 
 class ConflictError(RequestError):

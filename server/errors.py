@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from agentlm.errors import AgentLMError, RateLimitError, RequestError, UnavailableError
+from agentlm.errors import AgentLMError, RequestError, UnavailableError
 
 log = logging.getLogger("agentlm.server")
 
@@ -39,7 +39,7 @@ def _body(
 def error_response(error: Exception) -> JSONResponse:
     """The whole answer to a request that failed."""
     if isinstance(error, RequestError):
-        retry = error.retry_after_s if isinstance(error, RateLimitError) else None
+        retry = error.retry_after_s
         headers = {} if retry is None else {"retry-after": str(math.ceil(retry))}
         return JSONResponse(error_body(error), error.status, headers)
     if isinstance(error, UnavailableError):

@@ -13,6 +13,8 @@ from agentlm.store.writer import Writer
 
 KEPT_S = 24 * 3600.0
 """How long an answer can be asked for again."""
+_ASK_AGAIN_S = 1.0
+"""What a client is told to wait while its request is being answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,9 @@ def _begin(db: Connection, row: dict[str, str], lease_s: float) -> Answer | None
         return Answer(known.status, known.body)
     if known.lease_until > now:
         raise ConflictError(
-            "the request with this Idempotency-Key is being answered", code="request_in_progress"
+            "the request with this Idempotency-Key is being answered",
+            code="request_in_progress",
+            retry_after_s=_ASK_AGAIN_S,
         )
     db.execute(update(table).where(asked).values(lease_until=now + lease_s))
     return None

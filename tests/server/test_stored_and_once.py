@@ -109,6 +109,7 @@ async def test_a_request_that_is_being_answered_is_not_run_again(serve: Serve) -
         first.cancel()
 
         assert caught.value.code == "request_in_progress"
+        assert caught.value.response.headers["retry-after"] == "1"
 
 
 async def test_what_failed_can_be_tried_again_with_its_key(serve: Serve) -> None:
