@@ -79,10 +79,10 @@ _SCALARS = ("string", "integer", "number", "boolean")
 
 def _describe_input(schema: dict[str, Any]) -> str:
     """Each argument with what it means, where all are plain values; else the whole JSON schema."""
-    arguments: dict[str, Any] = schema.get("properties", {})
-    if any(argument.get("type") not in _SCALARS for argument in arguments.values()):
+    arguments, required = schema.get("properties", {}), schema.get("required", [])
+    plain = isinstance(arguments, dict) and isinstance(required, list)
+    if not plain or not all(map(_is_scalar, arguments.values())):
         return json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
-    required = schema.get("required", ())
     shown = {
         name: ", ".join(
             part
@@ -97,6 +97,15 @@ def _describe_input(schema: dict[str, Any]) -> str:
         for name, argument in arguments.items()
     }
     return json.dumps(shown, ensure_ascii=False)
+
+
+def _is_scalar(schema: Any) -> bool:
+    """Whether it is the schema of a plain value, described in words if at all."""
+    return (
+        isinstance(schema, dict)
+        and schema.get("type") in _SCALARS
+        and isinstance(schema.get("description") or "", str)
+    )
 
 
 def observe(text: str) -> str:
@@ -182,7 +191,8 @@ def _bounded(schema: Any, limit: int) -> Any:
         "pattern",
         "format",
     }:
-        bounded["maxLength"] = min(schema.get("maxLength", limit), limit)
+        own = schema.get("maxLength")
+        bounded["maxLength"] = min(own, limit) if isinstance(own, int) else limit
     return bounded
 
 

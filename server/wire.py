@@ -226,7 +226,7 @@ def read_conversation(given: Sequence[WireMessage]) -> tuple[Message, ...]:
 
 
 def client_tools(tools: Sequence[WireTool] | None) -> tuple[ToolSpec, ...]:
-    """The functions that the client runs itself. Raises RequestError for a nameless one."""
+    """The functions that the client runs itself. Raises RequestError for a wrong one."""
     specs: dict[str, ToolSpec] = {}
     for index, tool in enumerate(tools or ()):
         if tool.type != "function":
@@ -243,9 +243,18 @@ def client_tools(tools: Sequence[WireTool] | None) -> tuple[ToolSpec, ...]:
         specs[tool.function.name] = ToolSpec(
             name=tool.function.name,
             description=tool.function.description,
-            parameters=tool.function.parameters,
+            parameters=_checked(tool.function.parameters, f"tools[{index}].function.parameters"),
         )
     return tuple(specs.values())
+
+
+def _checked(parameters: dict[str, Any], param: str) -> dict[str, Any]:
+    """Raises RequestError for what is no schema at first sight."""
+    for name, kind in (("properties", dict), ("required", list)):
+        if not isinstance(parameters.get(name, kind()), kind):
+            expected = "an object" if kind is dict else "a list"
+            raise RequestError(f"{param}: its {name} must be {expected}", param=param)
+    return parameters
 
 
 def server_families(tools: Sequence[WireTool] | None) -> tuple[str, ...]:

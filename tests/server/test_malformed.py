@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -69,6 +69,34 @@ def bombard(operation: Any, there: dict[str, str]) -> None:
         case.call_and_validate(checks=CHECKS)
 
     send()
+
+
+words = st.sampled_from(
+    ["type", "properties", "required", "maxLength", "enum", "description", "string", "object"]
+)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.floats(-2, 2) | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=4),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(anything)
+@example({"properties": {"a": True}})
+@example({"properties": {"a": {"type": "string", "description": 1}}})
+@example({"properties": {"a": {"type": "string", "maxLength": "x"}}})
+def test_whatever_a_function_is_said_to_read(server: Running, parameters: Any) -> None:
+    body = {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}],
+        "max_tokens": 1,
+    }
+    told = httpx.post(f"{server.url}/v1/chat/completions", json=body)
+    counted = httpx.post(f"{server.url}/tokenize", json=body)
+
+    assert told.status_code == counted.status_code, (told.text, counted.text)
+    assert told.status_code == 200 or told.json()["error"]["param"].startswith("tools[0].function")
 
 
 async def test_every_route_says_what_it_reads(serve: Serve) -> None:
