@@ -81,6 +81,7 @@ def prepare(settings: FinetuneSettings) -> Prepared:
             run = Run(runs / (settings.name or _free_name(base.card, registry, runs)))
             with _whole_or_absent(run.directory) as partial, _rare_collections():
                 _write_rows(partial, settings, base, log)
+                _check_vocabulary(partial, base.directory)
                 _write_plan(partial, settings, base)
     return Prepared(run, base)
 
@@ -170,6 +171,17 @@ def context_length(directory: Path) -> int:
     # Llama's and its relatives' names; a sliding window would need another attention.
     limits = (config.get("max_position_embeddings"), config.get("sliding_window"))
     return min(int(limit) for limit in limits if limit)
+
+
+def _check_vocabulary(run: Run, directory: Path) -> None:
+    """Raise OperatorError if a row has an id that the model has no embedding of."""
+    size = int(json.loads((directory / "config.json").read_text())["vocab_size"])
+    highest = max(int(source.rows.ids.max()) for source in open_sources(run))
+    if highest >= size:
+        raise OperatorError(
+            f"the tokenizer in {directory} is another model's: it gave the id {highest}, and the "
+            f"model has embeddings of {size} ids"
+        )
 
 
 def _write_plan(run: Run, settings: FinetuneSettings, base: ModelFiles) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from finetune_logs import (
     trajectory,
     write_log,
 )
+from tiny import tiny_llama
 
 
 @pytest.fixture
@@ -175,3 +177,16 @@ def test_an_unfinished_run_goes_on_only_with_the_same_settings(
     assert run(data_dir, name="next").run == begun.run
     with pytest.raises(OperatorError, match=r"begun with other settings \(lr was None\)"):
         run(data_dir, name="next", lr=0.1)
+
+
+def test_a_tokenizer_of_another_model_is_refused(
+    data_dir: Path, chatml_llama: Path, tmp_path: Path
+) -> None:
+    small = tiny_llama(tmp_path / "small", vocab=400)
+    shutil.copy(chatml_llama / "tokenizer.json", small)
+    registered(data_dir, small, "small")
+    write_log(data_dir, [trajectory(conversation(renderer(chatml_llama), "Hi?", ANSWER))])
+
+    with pytest.raises(OperatorError, match="the model has embeddings of 400 ids"):
+        run(data_dir, base="small")
+    assert not list((data_dir / "runs").glob("*small*"))
