@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 from agentlm.errors import OperatorError
 from agentlm.exchange import FORMATS, FormatName
-from agentlm.trajectory import Trajectory
+from agentlm.grammar import parse
+from agentlm.messages import ToolCall
+from agentlm.trajectory import Origin, Step, Trajectory
 
 
 class Malformed(NamedTuple):
@@ -46,6 +48,28 @@ def format_of(row: object) -> FormatName:
     if "steps" in keys:
         return "jsonl"
     raise ValueError("no `conversations`, `messages` or `steps`: not a format that can be read")
+
+
+def parsed(row: Trajectory | Malformed) -> Trajectory | Malformed:
+    """The row with what its turns say, where the format told only their text: filters look at it.
+
+    A turn without the grammar's labels stays text: plain chat, and forms of other agents.
+    """
+    if isinstance(row, Malformed):
+        return row
+    return row.model_copy(update={"steps": tuple(map(_read, row.steps))})
+
+
+def _read(step: Step) -> Step:
+    if step.origin is not Origin.IMPORTED or step.role != "assistant" or step.call or step.answer:
+        return step
+    said = parse(step.text)
+    if said.name is None and said.answer is None:
+        return step
+    # An action of AgentInstruct is a name without arguments to this grammar.
+    call = said.name and ToolCall(id="", name=said.name, arguments=said.arguments or "")
+    read = {"thought": said.thought, "call": call or None, "answer": said.answer}
+    return step.model_copy(update=read)
 
 
 def _parse(row: object, place: str) -> Trajectory | Malformed:

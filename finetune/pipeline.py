@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from agentlm.finetune.filters import Filter, Refused, refuse
 from agentlm.finetune.leaks import Leaks, read_tasks
 from agentlm.finetune.rows import RowMaker, loss_steps
 from agentlm.finetune.scrub import Scrubbing, scrub
-from agentlm.finetune.settings import Filtering, Selecting
+from agentlm.finetune.settings import Filtering, FinetuneSettings
 from agentlm.trajectory import Trajectory
 
 
@@ -69,30 +69,24 @@ class Pipeline:
         return refuse(clean, self.remembering) or Kept(clean, trained, row)
 
 
-def judging_filters(
-    min_reward: float, filtering: Filtering, api_key: str | None
-) -> dict[str, Filter]:
-    """Those for trajectories of the log, without the skipped ones; the dearest comes last."""
+def recorded_filters(settings: FinetuneSettings, *, unjudged: bool) -> dict[str, Filter]:
+    """What the record tells of how a row came about; the database has told it of the log's."""
     found = {
-        "low_reward": filters.low_reward(min_reward),
+        "may_not_train": filters.may_not_train,
+        "outcome": filters.ended(settings.outcomes),
+        "low_reward": filters.low_reward(settings.min_reward, unjudged=unjudged),
         "evaluation_task": filters.evaluation_task,
-        **{name: filters.unless_approved(it) for name, it in filters.CONTENT_FILTERS.items()},
     }
+    return _not_skipped(found, settings)
+
+
+def content_filters(filtering: Filtering, api_key: str | None) -> dict[str, Filter]:
+    """What only its content tells; the dearest comes last."""
+    found = {name: filters.unless_approved(it) for name, it in filters.CONTENT_FILTERS.items()}
     if filtering.judge_url and filtering.judge_model:
         asker = Asker(filtering.judge_url, filtering.judge_model, api_key)
         found["judge"] = Judge(asker, filtering.judge_least)
-    return {name: judge for name, judge in found.items() if name not in filtering.skip_filters}
-
-
-def recorded_filters(selecting: Selecting, skip_filters: Container[str] = ()) -> dict[str, Filter]:
-    """What the database tells of the log's rows, for a row that may bring a record of its own."""
-    found = {
-        "may_not_train": filters.may_not_train,
-        "outcome": filters.ended(selecting.outcomes),
-        "low_reward": filters.low_reward(selecting.min_reward, unjudged=True),
-        "evaluation_task": filters.evaluation_task,
-    }
-    return {name: judge for name, judge in found.items() if name not in skip_filters}
+    return _not_skipped(found, filtering)
 
 
 def remembering_filters(filtering: Filtering) -> dict[str, Filter]:
@@ -107,3 +101,7 @@ def remembering_filters(filtering: Filtering) -> dict[str, Filter]:
     if filtering.max_per_owner is not None:
         found["owner_cap"] = Cap(filtering.max_per_owner, lambda trajectory: trajectory.owner)
     return found
+
+
+def _not_skipped(found: dict[str, Filter], filtering: Filtering) -> dict[str, Filter]:
+    return {name: judge for name, judge in found.items() if name not in filtering.skip_filters}

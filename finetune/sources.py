@@ -13,13 +13,13 @@ from agentlm.exchange import to_agentinstruct
 from agentlm.finetune.ask import Asker, rehearsed
 from agentlm.finetune.dataset import BUFFER, Rows, RowWriter
 from agentlm.finetune.drops import Drops
-from agentlm.finetune.files import Malformed, read_rows
+from agentlm.finetune.files import Malformed, parsed, read_rows
 from agentlm.finetune.mixture import Source
 from agentlm.finetune.negatives import ToolSets, with_negatives
 from agentlm.finetune.pipeline import (
     Kept,
     Pipeline,
-    judging_filters,
+    content_filters,
     recorded_filters,
     remembering_filters,
 )
@@ -62,11 +62,19 @@ def write_agent_rows(
     """
     drops = log.drops if settings.from_logs else Drops()
     remembering = remembering_filters(settings)
-    judging = judging_filters(settings.min_reward, settings, settings.api_key)
-    recorded = recorded_filters(settings, settings.skip_filters)
-    of_log = Pipeline(judging, settings.scrub, settings.min_reward, False, maker, remembering)
-    of_files = Pipeline(recorded, settings.scrub, settings.min_reward, True, maker, remembering)
-    files = _counted(chain.from_iterable(map(read_rows, settings.data)), drops)
+    content = content_filters(settings, settings.api_key)
+    of_log, of_files = (
+        Pipeline(
+            recorded_filters(settings, unjudged=unjudged) | content,
+            settings.scrub,
+            settings.min_reward,
+            unjudged,
+            maker,
+            remembering,
+        )
+        for unjudged in (False, True)
+    )
+    files = _counted(map(parsed, chain.from_iterable(map(read_rows, settings.data))), drops)
     logged = log.rewarded() if settings.from_logs else iter(())
     all_kept = chain(of_log.run(logged, drops), of_files.run(files, drops))
     with (run.directory / "agentinstruct.jsonl").open("wb", BUFFER) as exported:
@@ -93,7 +101,7 @@ def write_general_rows(
     mixture = {AGENT: settings.eta if sources else 1.0}
     found: dict[str, Drops] = {}
     uncapped = settings.model_copy(update={"max_per_task": None})
-    recorded = recorded_filters(settings, settings.skip_filters)
+    recorded = recorded_filters(settings, unjudged=True)
     for index, source in enumerate(sources):
         name = f"general-{index}"
         remembering = remembering_filters(uncapped)

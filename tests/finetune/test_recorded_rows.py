@@ -103,3 +103,39 @@ def test_a_chat_that_was_judged_badly_or_played_for_evaluation_is_no_general_row
 
     assert dropped(prepared, "general-0") == {"low_reward": 1, "evaluation_task": 1}
     assert list(prepared.sources()[1].rows.names()) == [kind.id]
+
+
+def agentinstruct(name: str, *values: str) -> dict[str, Any]:
+    turns = [
+        {"from": "gpt", "loss": index > 1, "value": value}
+        if index % 2
+        else {"from": "human", "loss": None, "value": value}
+        for index, value in enumerate(values)
+    ]
+    return {"id": name, "conversations": turns}
+
+
+def test_what_a_reward_misses_is_found_in_rows_of_files(data_dir: Path) -> None:
+    query = "I look at it.\nAction: Operation\n```sql\nSELECT fruit FROM garden\n```"
+    error = "(1146, \"Table 'garden' doesn't exist\")"
+    begin = ("You can query a database.", "Ok.")
+    rows = [
+        agentinstruct("db_1", *begin, "Which fruit?", query, "[('fig',)]", f"{query[:-9]}box\n```"),
+        agentinstruct("db_2", *begin, "Count the apples.", *[query, error] * 3),
+        agentinstruct("os_1", *begin, "List it.", "Think: go\n\nAct: bash", "\x1b[31mred\x1b[0m"),
+        agentinstruct(
+            "mind2web_1",
+            *begin,
+            "Reserve a table at the harbour restaurant.",
+            "Thought: cheapest flights towards Lisbon\nAnswer: C.\nAction: CLICK",
+        ),
+    ]
+
+    prepared = run(data_dir, rows)
+
+    assert dropped(prepared) == {"repeated_action": 1, "raw_escapes": 1, "unrelated_thought": 1}
+    exported = (prepared.run.directory / "agentinstruct.jsonl").read_text().splitlines()
+    assert [json.loads(row) for row in exported] == rows[:1]
+
+    kept_all = run(data_dir, rows, skip_filters=tuple(dropped(prepared)))
+    assert dropped(kept_all) == {}
