@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from openai.types.completion_create_params import CompletionCreateParamsBase
 from pydantic import Field
 
 from agentlm.agent import Limits
@@ -22,7 +23,7 @@ from agentlm.server.conversation import Beginning
 from agentlm.server.long_text import check_can_fit, reading
 from agentlm.server.openai_format import Chunks, usage
 from agentlm.server.served import Served
-from agentlm.server.wire import Items, SamplingFields, StreamOptions
+from agentlm.server.wire import Items, SamplingFields, StreamOptions, read_request
 from agentlm.store import ApiKey
 from agentlm.trajectory import Origin, Sampling, Step, Usage
 
@@ -71,6 +72,11 @@ class CompletionRequest(SamplingFields):
             if len(prompt) + min(self.max_tokens, 1) > context:
                 raise ContextLengthError(len(prompt), context, param="prompt")
         return prompts
+
+
+def read_completion_request(body: Any) -> CompletionRequest:
+    """Check a decoded body. Raises RequestError naming the first wrong field."""
+    return read_request(CompletionRequest, body, CompletionCreateParamsBase.__annotations__)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
@@ -29,6 +29,9 @@ class Wire(BaseModel):
     """A part of a request."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+W = TypeVar("W", bound=Wire)
 
 
 class TextPart(Wire):
@@ -268,26 +271,39 @@ _WITHOUT_EFFECT = {
     *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
     *("safety_identifier", "stream"),
 }
-_KNOWN = set(ChatRequest.model_fields) | _WITHOUT_EFFECT
 
 
 def read_chat_request(body: Any) -> ChatRequest:
     """Check a decoded body. Raises RequestError naming the first wrong field."""
+    openais = CompletionCreateParamsBase.__annotations__
+    return read_request(ChatRequest, body, openais, _WITHOUT_EFFECT)
+
+
+def read_request(
+    kind: type[W], body: Any, openais: Collection[str], without_effect: Collection[str] = ()
+) -> W:
+    """Check a decoded body, in which null says no more than nothing does.
+
+    `openais` are all fields that OpenAI's own may have, `without_effect` those that are ignored.
+    Raises RequestError naming the first wrong field.
+    """
     if not isinstance(body, dict):
         raise RequestError(f"the body must be a JSON object, got {type(body).__name__}")
-    for name, value in body.items():
-        if name not in _KNOWN and value is not None:
-            raise RequestError(_explain_unknown(name[:64]), param=name[:64])
+    given = {name: value for name, value in body.items() if value is not None}
+    known = {*kind.model_fields, *without_effect}
+    for name in given:
+        if name not in known:
+            raise RequestError(_explain_unknown(name[:64], known, openais), param=name[:64])
     try:
-        return ChatRequest.model_validate(body)
+        return kind.model_validate(given)
     except ValidationError as error:
         raise as_request_error(error) from None
 
 
-def _explain_unknown(name: str) -> str:
-    if name in CompletionCreateParamsBase.__annotations__:
+def _explain_unknown(name: str, known: Collection[str], openais: Collection[str]) -> str:
+    if name in openais:
         return f"{name} is not supported by this model"
-    nearest = difflib.get_close_matches(name, _KNOWN, n=1)
+    nearest = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     return f"unknown parameter {name!r}{hint}"
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response
 
-from agentlm.server.body import read_model
-from agentlm.server.completions import CompletionRequest, TextChunks, prepare, text_completion
+from agentlm.errors import RequestError
+from agentlm.server.body import read_json
+from agentlm.server.completions import (
+    CompletionRequest,
+    TextChunks,
+    prepare,
+    read_completion_request,
+    text_completion,
+)
 from agentlm.server.event_stream import ClientGone, EventStream, while_connected
 from agentlm.server.openapi import OR_EVENTS, reads
 from agentlm.server.state import Caller, SameWeights, State
@@ -23,9 +32,17 @@ _LONGEST_HEADER = 8192
     openapi_extra=reads(CompletionRequest),
     responses=OR_EVENTS,
 )
-async def create_completion(request: Request, state: State, caller: Caller) -> Response:
+async def create_completion(
+    request: Request,
+    state: State,
+    caller: Caller,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Response:
     """Continue raw prompts; with `echo` and `logprobs`, say how likely they are."""
-    body = await read_model(CompletionRequest, request, state.settings.max_request_bytes)
+    if idempotency_key is not None:
+        raise RequestError("raw completions take no Idempotency-Key: each is run anew")
+    raw = await read_json(request, state.settings.max_request_bytes)
+    body = read_completion_request(raw)
     continuations = await prepare(state.chat, body, caller)
     choices = [each.choice for each in continuations if each.choice is not None]
     trajectories = ",".join(choice.trajectory.id for choice in choices)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
+from agentlm.server.completions import CompletionRequest
+from agentlm.server.wire import ChatRequest
 from agentlm.trajectory import Origin
 from serving import Serve
 
@@ -51,3 +54,18 @@ async def test_a_system_message_continues_a_conversation(serve: Serve) -> None:
 
         [trajectory] = running.trajectories()
         assert len(trajectory.interactions) == 2
+
+
+async def test_null_is_as_good_as_nothing(serve: Serve) -> None:
+    async with serve("One.", "Two.") as running, httpx.AsyncClient(base_url=running.url) as client:
+        chat = dict.fromkeys(ChatRequest.model_fields) | {
+            "model": "tiny",
+            "messages": [said("user", "Hi")],
+        }
+        raw = dict.fromkeys(CompletionRequest.model_fields) | {"model": "tiny", "prompt": "Hi"}
+        answers = [
+            await client.post("/v1/chat/completions", json=chat),
+            await client.post("/v1/completions", json=raw),
+        ]
+
+        assert [answer.status_code for answer in answers] == [200, 200]

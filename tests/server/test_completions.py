@@ -107,6 +107,8 @@ async def test_the_token_after_a_scored_prompt_is_told_whatever_it_spells(
         ({"max_tokens": 0}, "max_tokens"),
         ({"echo": True, "stream": True}, "echo"),
         ({"stop": ""}, "stop"),
+        ({"extra_body": {"tempratur": 0.3}}, "tempratur"),
+        ({"extra_body": {"response_format": {"type": "json_object"}}}, "response_format"),
     ],
 )
 async def test_a_wrong_field_is_named(serve: Serve, change: Any, param: str) -> None:
@@ -115,3 +117,23 @@ async def test_a_wrong_field_is_named(serve: Serve, change: Any, param: str) -> 
             await running.client.completions.create(**{"model": "tiny", "prompt": "Hi"} | change)
 
         assert caught.value.param == param
+
+
+async def test_what_is_openais_but_not_ours_is_refused(serve: Serve) -> None:
+    async with serve() as running:
+        for name, value in {"suffix": "and on", "best_of": 4}.items():
+            asked: Any = {"model": "tiny", "prompt": "Hi", name: value}
+            with pytest.raises(openai.BadRequestError, match="is not supported") as caught:
+                await running.client.completions.create(**asked)
+
+            assert caught.value.param == name
+
+
+async def test_a_key_to_run_it_once_is_refused_rather_than_ignored(serve: Serve) -> None:
+    async with serve() as running:
+        with pytest.raises(openai.BadRequestError, match="Idempotency-Key"):
+            await running.client.completions.create(
+                model="tiny", prompt="Hi", extra_headers={"Idempotency-Key": "a"}
+            )
+
+        assert running.trajectories() == []
