@@ -47,6 +47,7 @@ class Drops:
     def to_json(self) -> dict[str, Any]:
         """For selection.json and the report."""
         return {
+            "summary": self.summary(),
             "rows": self.rows,
             "kept": self.kept,
             "dropped": {name: count for name, count in self.counts.items() if count},
@@ -59,4 +60,6 @@ class Drops:
         if not self.rows:
             raise OperatorError("nothing to train on: the log is empty and no file has rows")
         if not self.kept:
-            raise OperatorError(f"nothing is left to train on: {self.summary()}")
+            first = next((found[0] for found in self.examples.values() if found), None)
+            why = f"; {first['trajectory']}: {first['reason']}" if first else ""
+            raise OperatorError(f"nothing is left to train on: {self.summary()}{why}")

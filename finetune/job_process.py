@@ -41,6 +41,10 @@ class JobProgress:
         self._left = sum(int(lengths[source][row]) for source, row in plan.draws)
         job.update(status="running")
         job.tell("Fine-tuning job started")
+        for name, found in prepared.run.read("selection.json").items():
+            job.tell(f"{name}: {found['summary']}", level="warn" if found["dropped"] else "info")
+            for one in found["examples"].get("malformed", ()):
+                job.tell(f"{one['trajectory']}: {one['reason']}", level="warn")
 
     def skip(self, tokens: float) -> None:
         """Tokens that an earlier process trained on."""

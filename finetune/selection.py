@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from agentlm.finetune.demonstrations import demonstrations
 from agentlm.finetune.drops import Drops
 from agentlm.finetune.settings import Selecting
-from agentlm.store import EVERYTHING, Selection, Store
+from agentlm.store import Selection, Store
 from agentlm.trajectory import Trajectory
 
 _ABOVE_ZERO = 1e-9
@@ -65,7 +65,8 @@ def _narrow(store: Store, selecting: Selecting) -> tuple[Selection, Drops]:
     judged = ended.model_copy(update={"min_reward": 0.0, "or_corrected": True})
     # An answer can be better than the mean of its trajectory, but not if that is zero.
     some = judged.model_copy(update={"min_reward": min(selecting.min_reward, _ABOVE_ZERO)})
-    before = store.count(EVERYTHING)
+    # Those of other owners are not told to one who may not see them.
+    before = store.count(Selection(owner=selecting.owner, may_train_only=False))
     drops = Drops(rows=before)
     for name, selection in {
         "not_asked_for": asked,

@@ -11,8 +11,11 @@ from openai.types.fine_tuning import FineTuningJobEvent
 from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 
 from agentlm.errors import OperatorError
+from agentlm.finetune.job_process import JobProgress
 from agentlm.finetune.jobs import parse_query, settings_of
+from agentlm.finetune.prepare import prepare
 from agentlm.jobs import Job, JobRequest, unfinished
+from finetune_logs import ANSWER, CALL, conversation, registered, renderer, trajectory, write_log
 
 
 def job(data_dir: Path, name: str = "ftjob-1", **fields: Any) -> Job:
@@ -40,6 +43,7 @@ def test_a_file_and_a_learning_rate_multiplier_are_understood(tmp_path: Path) ->
     settings = settings_of(job(tmp_path, training="/x.jsonl", learning_rate_multiplier=0.5))
 
     assert settings.data == ("/x.jsonl",)
+    assert settings.skip_filters == ("near_duplicate",)
     assert not settings.from_logs
     assert settings.lr == pytest.approx(1e-4)
 
@@ -71,6 +75,47 @@ def test_events_and_checkpoints_are_openais(tmp_path: Path) -> None:
     assert [event.type for event in events] == ["message", "metrics"]
     saved = json.loads((one.directory / "checkpoints.jsonl").read_text())
     assert FineTuningJobCheckpoint.model_validate(saved).step_number == 2
+
+
+def test_what_was_left_out_of_a_file_is_told(tmp_path: Path, chatml_llama: Path) -> None:
+    registered(tmp_path, chatml_llama)
+    turns = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Nobody."}]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"messages": turns}) + "\n" + 5 * '{"messages": 3}\n')
+    one = job(tmp_path, training=str(rows))
+    prepared = prepare(settings_of(one))
+
+    JobProgress(one, prepared, prepared.plan())
+
+    told = [(event["level"], event["message"]) for event in one.events]
+    reason = "messages: Input should be a valid list"
+    assert told == [
+        ("info", "Fine-tuning job started"),
+        ("warn", "agent: 6 rows; left out: malformed 5; kept 1"),
+        *[("warn", f"rows.jsonl:{line}: {reason}") for line in (2, 3, 4)],
+    ]
+
+
+def test_a_file_of_which_nothing_is_left_fails_with_the_first_reason(
+    tmp_path: Path, chatml_llama: Path
+) -> None:
+    registered(tmp_path, chatml_llama)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"messages": 3}\n')
+
+    with pytest.raises(OperatorError, match=r"malformed 1; kept 0; rows.jsonl:1: messages: Input"):
+        prepare(settings_of(job(tmp_path, training=str(rows))))
+
+
+def test_the_log_of_others_is_not_counted_for_an_owner(tmp_path: Path, chatml_llama: Path) -> None:
+    registered(tmp_path, chatml_llama)
+    steps = conversation(renderer(chatml_llama), "How many?", CALL, ANSWER)
+    write_log(tmp_path, [trajectory(steps), trajectory(steps, owner="bob")])
+
+    prepared = prepare(settings_of(job(tmp_path)))
+
+    summary = prepared.run.read("selection.json")["agent"]["summary"]
+    assert summary == "1 rows; left out: none; kept 1"
 
 
 def test_unfinished_jobs_are_found_oldest_first(tmp_path: Path) -> None:
