@@ -17,7 +17,7 @@ from time import time
 from typing import Any
 
 import httpx
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from agentlm.cards import ModelCard
 from agentlm.errors import (
@@ -37,7 +37,16 @@ _ABOUT_THE_REQUEST = {400, 413, 422}
 
 
 class _Told(BaseModel):
+    """A part of an event. Null says no more than nothing does."""
+
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, told: Any) -> Any:
+        if not isinstance(told, dict):
+            return told
+        return {name: value for name, value in told.items() if value is not None}
 
 
 class FunctionDelta(_Told):

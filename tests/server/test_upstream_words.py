@@ -1,0 +1,47 @@
+"""What an upstream says reaches the client in its own words, and the client's asking reaches it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pytest_httpserver import HTTPServer
+
+from serving import Running
+from upstreams import events, near
+
+CHAT = "/v1/chat/completions"
+HI: Any = [{"role": "user", "content": "Hi"}]
+PARAMETERS = {"type": "object", "properties": {"key": {"type": "string"}}, "required": ["key"]}
+LOOKUP: Any = {"type": "function", "function": {"name": "lookup", "parameters": PARAMETERS}}
+
+
+def said(finish_reason: str | None = None, **delta: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+
+
+def calling(arguments: str | None) -> dict[str, Any]:
+    function = {"name": "lookup", "arguments": arguments}
+    return said(tool_calls=[{"index": 0, "id": "c", "function": function}])
+
+
+async def ask(server: Running, **fields: Any) -> Any:
+    return await server.client.chat.completions.create(
+        **{"model": "teacher", "messages": HI, **fields}
+    )
+
+
+async def test_null_is_as_good_as_nothing(tmp_path: Path, httpserver: HTTPServer) -> None:
+    nulls = [
+        {"choices": None},
+        {"choices": [{"index": 0, "delta": None, "finish_reason": None}]},
+        said(tool_calls=[{"index": 0, "id": "c", "function": None}]),
+        said("stop", content="Hello."),
+        {"choices": [], "usage": {"prompt_tokens": None, "completion_tokens": 3}},
+    ]
+    httpserver.expect_request(CHAT).respond_with_response(events(*nulls))
+    async with near(tmp_path, httpserver.url_for("/v1")) as server:
+        answer = await ask(server)
+
+    assert answer.choices[0].message.content == "Hello."
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (0, 3)
