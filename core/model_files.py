@@ -11,6 +11,8 @@ from agentlm.cards import ModelCard
 from agentlm.errors import OperatorError
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+TRAINED_ON = "trained_on.json"
+"""Beside an adapter that was trained here: the digest of the weights it changes."""
 
 
 def weight_files(directory: Path) -> list[Path]:

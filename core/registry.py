@@ -8,6 +8,7 @@ kept in memory, so every process sees what another has just registered.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,11 @@ from agentlm.errors import ConflictError, NotFoundError, OperatorError, RequestE
 from agentlm.files import write_text
 from agentlm.model_files import (
     ADAPTER_WEIGHTS,
+    TRAINED_ON,
     card_template,
     check_adapter,
     check_model,
+    read_json,
     weight_files,
 )
 from agentlm.render import tokenizer_digest
@@ -152,10 +155,27 @@ class Registry:
             raise OperatorError(f"{card.base}, the base of {card.name}, is itself an adapter")
         adapter = Path(card.adapter or "")
         check_adapter(adapter)
+        self._check_base(adapter, base)
         digest = _tokenizer_digest(card, base.directory)
         changed = self._digests.of([adapter / "adapter_config.json", adapter / ADAPTER_WEIGHTS])
         version = combined(base.card.weights_version or "", changed, digest)
         return ModelFiles(_stamped(card, version, digest), base.directory, adapter, base.card)
+
+    def record_base(self, adapter: Path, base: Path) -> None:
+        """Write beside an adapter which weights it was trained on: it fits no others."""
+        write_text(adapter / TRAINED_ON, json.dumps({"weights": self._weights(base)}))
+
+    def _check_base(self, adapter: Path, base: ModelFiles) -> None:
+        """Adapters from elsewhere say nothing of their base and are believed."""
+        record = adapter / TRAINED_ON
+        if record.is_file() and read_json(record).get("weights") != self._weights(base.directory):
+            raise OperatorError(
+                f"the adapter in {adapter} was trained on other weights than those that "
+                f"{base.card.name} has in {base.directory}"
+            )
+
+    def _weights(self, directory: Path) -> str:
+        return self._digests.of(weight_files(directory))
 
     def _locate(self, card: ModelCard) -> Path:
         match card.source:

@@ -135,7 +135,10 @@ def register(settings: FinetuneSettings, prepared: Prepared) -> ModelCard:
     names = chain.from_iterable(source.rows.names() for source in prepared.sources())
     with closing(Store.open(settings.log_url())) as store:
         asyncio.run(store.mark_trained(prepared.run.name, names))
-    return Registry(settings.data_dir).add(successor_card(prepared))
+    registry, card = Registry(settings.data_dir), successor_card(prepared)
+    if card.adapter is not None:
+        registry.record_base(prepared.run.model, prepared.base.directory)
+    return registry.add(card)
 
 
 def gate(settings: FinetuneSettings, card: ModelCard) -> Verdict:

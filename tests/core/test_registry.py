@@ -139,6 +139,24 @@ def test_an_adapter_is_its_base_and_a_little_more(
         registry.resolve(card.model_copy(update={"base": "tuned"}))
 
 
+def test_an_adapter_that_was_trained_here_fits_no_other_weights(
+    registry: Registry, tmp_path: Path
+) -> None:
+    base = tiny_llama(tmp_path / "base")
+    registry.add(local("base", base))
+    registry.add(local("other", tiny_llama(tmp_path / "other", seed=1)))
+    files = adapter(tmp_path / "adapter")
+    card = local("tuned", files, base="base", adapter=str(files))
+    registry.record_base(files, base)
+    registry.add(card)
+
+    with pytest.raises(OperatorError, match="trained on other weights than those that other has"):
+        registry.add(card.model_copy(update={"name": "lost", "base": "other"}))
+    tiny_llama(base, seed=1)
+    with pytest.raises(OperatorError, match="trained on other weights than those that base has"):
+        registry.resolve(registry.get("tuned"))
+
+
 def test_what_is_missing_is_said_in_one_sentence(
     registry: Registry, chatml_llama: Path, tmp_path: Path
 ) -> None:

@@ -63,6 +63,8 @@ def test_a_memorisable_log_is_learned_and_registered(data_dir: Path, kind: str) 
     assert files.card.parent == "tiny"
     assert files.card.tokenizer_digest == Registry(data_dir).get("tiny").tokenizer_digest
     assert (files.adapter is None) == (kind == "--full")
+    names_its_base = (data_dir / "runs/next/model/trained_on.json").exists()
+    assert names_its_base == (kind == "--lora")
     assert trained_on(data_dir) == {"next": 2}
 
 
