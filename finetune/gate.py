@@ -1,9 +1,10 @@
 """The gate: a candidate is fit to be promoted only if the recipe's rule holds of its evaluation.
 
 `agentlm eval --model CANDIDATE --base INCUMBENT` measures both on the same tasks and leaves
-report.json; this reads it. The rule asks two things: on no family of tasks may the candidate be
-plausibly worse than allowed, and over all of them it must be better. Plausibly means by the 95%
-interval of the paired difference, so too few tasks fail the gate rather than pass it.
+report.json; this reads it. The rule asks three things: on no family of tasks may the candidate be
+plausibly worse than allowed, over all of them it must be better, and of its general ability it may
+not have lost more than allowed. Plausibly means by the 95% interval of the paired difference, so
+too few tasks fail the gate rather than pass it.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import subprocess
 import sys
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 
 from agentlm.aliases import Verdict
 from agentlm.errors import OperatorError
 from agentlm.settings import Settings
+
+Ability = Literal["hellaswag", "truthfulqa", "perplexity", "instructions", "abstention"]
+"""Of `agentlm eval --general`."""
 
 
 class GateRule(Settings):
@@ -34,6 +38,11 @@ class GateRule(Settings):
     """On each family the lower end of the difference's interval must be above minus this."""
     gate_min_gain: float = Field(default=0.0, ge=-1, le=1)
     """The mean difference over all families must be above this."""
+    gate_general: tuple[Ability, ...] = ("perplexity", "instructions")
+    """General abilities that are measured too, by as many cases as tasks of a family: of
+    hellaswag, truthfulqa, perplexity, instructions and abstention."""
+    gate_general_max_loss: float = Field(default=0.1, ge=0)
+    """What the new model may have lost of each: of a share this much, of perplexity this part."""
     gate_decoding: str = "unconstrained"
     """How the answers that count were decoded."""
     gate_base_url: str | None = None
@@ -59,6 +68,7 @@ def measure(
         "--data-dir": str(rule.data_dir),
     }
     flags |= {"--base-url": rule.gate_base_url} if rule.gate_base_url else {}
+    flags |= {"--general": ",".join(rule.gate_general)} if rule.gate_general else {}
     program = "import sys; from agentlm.cli import main; sys.exit(main())"
     words = [word for pair in flags.items() for word in pair]
     # The evaluation is another part of the system: it is run, not imported. No key on a command
@@ -81,8 +91,16 @@ class _Difference(BaseModel):
     interval: tuple[float, float]
 
 
+class _Ability(BaseModel):
+    measure: str
+    model: str
+    value: float | None = None
+    skipped: str | None = None
+
+
 class _Report(BaseModel):
     differences: list[_Difference]
+    abilities: list[_Ability] = []
 
 
 class Judged(NamedTuple):
@@ -97,9 +115,10 @@ def judge(report: Path, candidate: str, incumbent: str, rule: GateRule) -> Verdi
 
     Raises OperatorError if it is no such report.
     """
+    read = _read(report)
     found = {
         one.environment: one
-        for one in _read(report).differences
+        for one in read.differences
         if (one.candidate, one.base, one.decoding) == (candidate, incumbent, rule.gate_decoding)
     }
     families = [_family(name, found.get(name), rule) for name in rule.gate_env]
@@ -107,6 +126,9 @@ def judge(report: Path, candidate: str, incumbent: str, rule: GateRule) -> Verdi
     reasons = [family.complaint for family in families if family.complaint]
     if not gain > rule.gate_min_gain:
         reasons.append(f"over all, the gain is {gain:+.1%}, not above {rule.gate_min_gain:+.1%}")
+    for name in rule.gate_general:
+        lost = _general(name, read, (incumbent, candidate), rule.gate_general_max_loss)
+        reasons += [lost] if lost else []
     return Verdict(
         candidate=candidate,
         incumbent=incumbent,
@@ -126,6 +148,23 @@ def _family(name: str, found: _Difference | None, rule: GateRule) -> Judged:
         said = f"{name}: {found.difference:+.1%}, plausibly from {low:+.1%} to {high:+.1%}"
         return Judged(found.difference, f"{said}; down to -{rule.gate_max_loss:.1%} is allowed")
     return Judged(found.difference, None)
+
+
+def _general(name: str, report: _Report, models: tuple[str, str], allowed: float) -> str | None:
+    """What there is to complain of in one general ability of incumbent and candidate."""
+    found = {one.model: one for one in report.abilities if one.measure == name}
+    before, after = (found.get(model, _Ability(measure=name, model=model)) for model in models)
+    if before.value is None or after.value is None:
+        why = before.skipped or after.skipped or "the report has nothing of it"
+        return f"{name} was not measured: {why}"
+    # Of two perplexities the ratio counts, and the lower one is better.
+    share = name != "perplexity"
+    lost = before.value - after.value if share else after.value / before.value - 1
+    if lost <= allowed:
+        return None
+    return (
+        f"{name}: from {before.value:.3g} to {after.value:.3g}; a loss of {allowed:.1%} is allowed"
+    )
 
 
 def _read(path: Path) -> _Report:
