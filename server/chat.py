@@ -24,7 +24,6 @@ from agentlm.server import openai_format as wire
 from agentlm.server.callers import allowed_families
 from agentlm.server.choice import Choice, Request
 from agentlm.server.conversation import Beginning, begin, begin_as_text
-from agentlm.server.errors import error_body
 from agentlm.server.metrics import Metrics
 from agentlm.server.served import AnyServed, ServedModels, ServedUpstream
 from agentlm.server.settings import ServeSettings
@@ -72,6 +71,8 @@ class Chat:
     def _read(self, body: ChatRequest, caller: ApiKey) -> Request:
         served, agent = self.models.find(body.model)
         _check_logprobs(body, served)
+        if not isinstance(served, ServedUpstream):
+            body.check_schemas()
         offered = allowed_families(caller, self.toolbox.families())
         families = offered if agent else server_families(body.tools)
         _check_families(body, offered)
@@ -142,7 +143,10 @@ class Chat:
     async def stream(
         self, choices: Sequence[Choice], chunks: wire.Chunks, *, include_usage: bool
     ) -> AsyncGenerator[bytes, None]:
-        """Run all choices and yield them as `chunks`; closing the generator cancels them."""
+        """Run all choices and yield them as `chunks`; closing the generator cancels them.
+
+        Nothing is yielded before one of them has something to tell.
+        """
         try:
             events = _merged(choices, chunks) if len(choices) > 1 else _chunks(choices[0], chunks)
             async with aclosing(events):
@@ -151,9 +155,9 @@ class Chat:
             if include_usage:
                 yield chunks.usage([choice.transcript.usage() for choice in choices])
             yield wire.DONE
-        except Exception as error:  # noqa: BLE001  the boundary: the status line is already sent
+        except Exception:
             await self._keep(choices)
-            yield wire.error_event(error_body(error))
+            raise
         except BaseException:
             self._keep_in_background(choices)
             raise
@@ -194,13 +198,15 @@ async def _exhaust(choice: Choice) -> None:
 async def _chunks(choice: Choice, chunks: wire.Chunks) -> AsyncGenerator[bytes, None]:
     """The events of one choice, its `finish_reason` after the commit."""
     choice.delivered = 0
-    yield chunks.delta(choice.index, {"role": "assistant", "content": ""})
     writer = _DeltaWriter(choice)
     async with aclosing(choice.run()) as events:
         async for event in events:
             delta = writer.delta(event)
             if delta is None:
                 continue
+            if not choice.announced:
+                choice.announced = True
+                yield _announcement(choice, chunks)
             shown = None
             if "content" in delta and choice.request.ask.logprobs:
                 shown = wire.logprobs(choice)
@@ -210,9 +216,15 @@ async def _chunks(choice: Choice, chunks: wire.Chunks) -> AsyncGenerator[bytes, 
         yield chunk
 
 
+def _announcement(choice: Choice, chunks: wire.Chunks) -> bytes:
+    return chunks.delta(choice.index, {"role": "assistant", "content": ""})
+
+
 def _last_chunks(choice: Choice, chunks: wire.Chunks) -> Iterator[bytes]:
     """What a choice ends with: a call that the client has to run comes whole, when it is known to
     be well-formed."""
+    if not choice.announced:
+        yield _announcement(choice, chunks)
     for index, call in enumerate(choice.response().tool_calls):
         told = {"tool_calls": [{"index": index, **wire.tool_call(call)}]}
         yield chunks.delta(choice.index, told)

@@ -63,6 +63,8 @@ class Choice:
     """Parts of thoughts and tool activity, as a stream would have told them; not filled on one."""
     tokens: list[Token] = field(default_factory=list)
     """The answer's tokens since they were last taken."""
+    announced: bool = False
+    """On a stream: whether its role was told, which goes before the first of what it says."""
     delivered: int | None = None
     """On a stream: characters that had been sent, as far as the server knows."""
     kept: Callable[[], KeptAnswer] | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.responses import Response
@@ -49,7 +50,11 @@ async def _disconnected(receive: Receive) -> None:
 
 
 class EventStream(Response):
-    """Sends what a generator yields; closes it when the client goes away."""
+    """Sends what a generator yields; closes it when the client goes away.
+
+    It begins with the first event, or a keep-alive before that: so what fails before then is raised
+    and answered with its own status. What fails later ends the stream with an error event.
+    """
 
     media_type = "text/event-stream"
 
@@ -64,36 +69,51 @@ class EventStream(Response):
         del self.headers["content-length"]
         self._events = events
         self._keep_alive_s = keep_alive_s
+        self._begun = False
+        self._beginning = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         try:
             await while_connected(receive, self._send_all(send))
         except ClientGone:
-            return
-        except UnavailableError as error:
+            if not self._begun:
+                await Response(status_code=499)(scope, receive, send)  # nobody gets it
+        except Exception as error:
+            if not self._begun:
+                raise
             event = error_event(error_body(error))
             await send({"type": "http.response.body", "body": event})
 
     async def _send_all(self, send: Send) -> None:
-        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        await send(start)
-        idle = _Idle(send, self._keep_alive_s)
+        idle = _Idle(partial(self._send, send, KEEP_ALIVE), self._keep_alive_s)
         try:
             async with aclosing(self._events) as events:
                 async for event in events:
                     idle.touch()
-                    await send({"type": "http.response.body", "body": event, "more_body": True})
+                    await self._send(send, event)
         finally:
             idle.stop()
         await send({"type": "http.response.body", "body": b""})
 
+    async def _send(self, send: Send, body: bytes) -> None:
+        if not self._begun:
+            await self._begin(send)
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def _begin(self, send: Send) -> None:
+        async with self._beginning:
+            if not self._begun:
+                start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+                await send(start)
+                self._begun = True
+
 
 class _Idle:
-    """Sends a comment whenever nothing was sent for a while; one timer, moved lazily."""
+    """Calls `beat` whenever nothing was sent for a while; one timer, moved lazily."""
 
-    def __init__(self, send: Send, after_s: float) -> None:
-        self._send = send
+    def __init__(self, beat: Callable[[], Coroutine[Any, Any, None]], after_s: float) -> None:
+        self._beat = beat
         self._after_s = after_s
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time()
@@ -113,10 +133,6 @@ class _Idle:
     def _ring(self) -> None:
         left = self._last + self._after_s - self._loop.time()
         if left <= 0:
-            body = {"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True}
-            self._task = self._loop.create_task(self._beat(body))
+            self._task = self._loop.create_task(self._beat())
             left = self._after_s
         self._timer = self._loop.call_later(left, self._ring)
-
-    async def _beat(self, body: dict[str, Any]) -> None:
-        await self._send(body)

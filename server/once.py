@@ -13,6 +13,7 @@ from typing import Any
 
 from agentlm.errors import RequestError
 from agentlm.server.choice import Choice
+from agentlm.server.openai_format import DONE
 from agentlm.store import Answer, KeptAnswer, Store
 
 _LONGEST = 255
@@ -79,23 +80,16 @@ class Once:
         """
         sent: list[bytes] = []
         self._keep_with(choices, lambda: (b"".join(sent) + end()).decode())
-        last = b""
         try:
             async with aclosing(events) as source:
                 async for event in source:
-                    if last:
-                        yield last
                     sent.append(event)
-                    last = event
+                    if event == DONE and len(choices) > 1:
+                        await self.store.requests.end(self._kept(b"".join(sent).decode()))
+                    yield event
         except BaseException:
             await self.abandon()
             raise
-        if last.startswith(b"data: [DONE]"):
-            if len(choices) > 1:
-                await self.store.requests.end(self._kept(b"".join(sent).decode()))
-        else:
-            await self.abandon()
-        yield last
 
     def _keep_with(self, choices: Sequence[Choice], body: Callable[[], str]) -> None:
         """Let the answer be committed with the choice that ends it.

@@ -21,7 +21,17 @@ from serving import Running, Serve
 HI = [{"role": "user", "content": "Hi"}]
 GOOD: dict[str, Any] = {"model": "tiny", "messages": HI}
 BASH_FN = {"type": "function", "function": {"name": "bash"}}
+UNHELD = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
+NO_SCHEMA = {"type": "json_schema", "json_schema": {"name": "it"}}
 IMAGE = [{"type": "image_url", "image_url": {"url": "data:,"}}]
+
+
+def function(parameters: Any, **more: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "f", "parameters": parameters, **more}}
+
+
+def answer(schema: Any) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "it", "schema": schema}}
 
 
 async def post(running: Running, body: Any, path: str = "/v1/chat/completions") -> httpx.Response:
@@ -51,6 +61,11 @@ async def post(running: Running, body: Any, path: str = "/v1/chat/completions") 
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
         ({"tools": [{"type": "bash"}, BASH_FN]}, "tools[1].function.name"),
         ({"tools": [BASH_FN, BASH_FN]}, "tools[1].function.name"),
+        ({"tools": [function({"type": "string"})]}, "tools[0].function.parameters"),
+        ({"tools": [function(UNHELD, strict=True)]}, "tools[0].function.parameters"),
+        ({"tools": [BASH_FN], "response_format": answer(UNHELD)}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"response_format": NO_SCHEMA}, "response_format.json_schema.schema"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"audio": {"voice": "a"}}, "audio"),
         ({"temprature": 1}, "temprature"),
@@ -144,13 +159,13 @@ def test_other_machines_need_a_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_an_engine_that_is_down_is_503_or_an_error_event(serve: Serve, stream: bool) -> None:
+async def test_an_engine_that_is_down_is_503_streamed_or_not(serve: Serve, stream: bool) -> None:
     async with serve(UnavailableError("the engine is starting again")) as running:
         answer = await post(running, {**GOOD, "stream": stream})
 
-        assert answer.status_code == (200 if stream else 503)
-        assert "the engine is starting again" in answer.text
-        assert "[DONE]" not in answer.text
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        assert answer.json()["error"]["message"] == "the engine is starting again"
         [trajectory] = running.trajectories()
         assert trajectory.outcome is Outcome.ERROR
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -13,7 +14,8 @@ import pytest
 from openai import AsyncOpenAI, OpenAI, pydantic_function_tool
 from pydantic import BaseModel
 
-from agentlm.errors import UnavailableError
+from agentlm.engine import Delta
+from agentlm.errors import RequestError, UnavailableError
 from agentlm.store import ApiKey
 from agentlm.trajectory import Outcome
 from serving import Running, Serve
@@ -312,10 +314,66 @@ async def test_connection() -> None:
         await raised(create(client), openai.APIConnectionError)
 
 
+async def test_a_stream_that_is_refused_has_the_status_of_its_error(serve: Serve) -> None:
+    refused = RequestError("this schema can't be held", param="response_format")
+    async with serve(refused, DOWN, RuntimeError("a secret")) as running:
+        bad = await raised(create(running.client, stream=True), openai.BadRequestError)
+        down = await raised(create(running.client, stream=True), openai.InternalServerError)
+        broken = await raised(create(running.client, stream=True), openai.InternalServerError)
+
+        assert (bad.param, bad.response.headers["content-type"]) == (
+            "response_format",
+            "application/json",
+        )
+        assert (down.status_code, down.response.headers["retry-after"]) == (503, "1")
+        assert broken.status_code == 500
+        assert broken.request_id.startswith("req_")
+        assert "secret" not in broken.message
+
+
+async def test_all_choices_of_a_stream_can_be_refused(serve: Serve) -> None:
+    async with serve(DOWN, DOWN) as running:
+        await raised(create(running.client, stream=True, n=2), openai.InternalServerError)
+
+
+async def test_the_client_asks_again_for_a_stream(serve: Serve) -> None:
+    async with serve(DOWN, "Hello.") as running:
+        stream = await create(running.client.with_options(max_retries=1), stream=True)
+        deltas = [chunk.choices[0].delta async for chunk in stream]
+
+        assert deltas[0].role == "assistant"
+        assert "".join(delta.content or "" for delta in deltas) == "Hello."
+
+
 async def test_an_error_amid_a_stream(serve: Serve) -> None:
-    async with serve(DOWN) as running:
-        stream = await create(running.client, stream=True)
+    async with serve(BASH_CALL, DOWN) as running:
+        stream = await create(running.client, stream=True, tools=[{"type": "bash"}])
         with pytest.raises(openai.APIError, match="the engine is starting again") as caught:
             [chunk async for chunk in stream]
 
         assert (type(caught.value), caught.value.code) == (openai.APIError, "unavailable")
+
+
+async def test_a_stream_is_kept_alive_before_its_first_event(serve: Serve) -> None:
+    async with serve(DOWN, keep_alive_s=0.01) as running:
+        generate, going = running.engine.generate, asyncio.Event()
+
+        async def silent(*arguments: Any, **options: Any) -> AsyncIterator[Delta]:
+            await going.wait()
+            async for delta in generate(*arguments, **options):
+                yield delta
+
+        running.engine.generate = silent  # type: ignore[method-assign, assignment]
+        body = {"model": "tiny", "messages": HI, "stream": True}
+        async with (
+            httpx.AsyncClient() as http,
+            http.stream("POST", f"{running.url}/v1/chat/completions", json=body) as response,
+        ):
+            lines = response.aiter_lines()
+            assert await anext(lines) == ": keep-alive"
+            going.set()
+            told = [line async for line in lines if line.startswith("data:")]
+
+        assert response.status_code == 200
+        assert len(told) == 1
+        assert "the engine is starting again" in told[0]

@@ -361,11 +361,27 @@ async def test_whose_message_comes_last_is_the_upstreams_matter(
     assert httpserver.log[0][0].get_json()["messages"] == messages
 
 
-async def test_an_upstream_that_is_not_there_is_an_error_amid_a_stream(tmp_path: Path) -> None:
+async def test_an_upstream_that_is_not_there_is_told_before_a_stream_begins(tmp_path: Path) -> None:
     async with near(tmp_path / "near", "http://127.0.0.1:9/v1") as server:
-        stream = await ask(server, stream=True)
-        with pytest.raises(openai.APIError, match="can't be reached"):
-            [chunk async for chunk in stream]
+        with pytest.raises(openai.InternalServerError, match="can't be reached") as caught:
+            await ask(server, stream=True)
+
+        assert caught.value.status_code == 503
+
+
+async def test_a_stream_that_the_upstream_refuses_has_its_status(
+    tmp_path: Path, httpserver: HTTPServer
+) -> None:
+    many, bad = error(429, **{"retry-after": "77"}), error(400, "top_p is too high")
+    httpserver.expect_ordered_request(CHAT).respond_with_response(many)
+    httpserver.expect_ordered_request(CHAT).respond_with_response(bad)
+    async with near(tmp_path / "near", httpserver.url_for("/v1")) as server:
+        with pytest.raises(openai.RateLimitError) as caught:
+            await ask(server, stream=True)
+        with pytest.raises(openai.BadRequestError, match="top_p is too high"):
+            await ask(server, stream=True)
+
+        assert caught.value.response.headers["retry-after"] == "77"
 
 
 # -- the key -------------------------------------------------------------------------------------
