@@ -21,6 +21,9 @@ from agentlm.policy import Ask
 from agentlm.trajectory import Origin, Step
 from agentlm.upstream import CallDelta, ChatDelta, Chunk, ChunkUsage, Upstream
 
+_TOKEN_BOUNDS = ("max_tokens", "max_completion_tokens")
+"""An upstream knows one of these names, or both: it is sent the one that the client used."""
+_READ_HERE = {"top_logprobs", "max_tokens"}
 _CHARS_A_TOKEN = 4
 _ANY_LENGTH = 1 << 30
 """Room in a context of a length that nobody told."""
@@ -83,10 +86,10 @@ class HttpPolicy:
 
     def _body(self, transcript: Transcript, max_tokens: int, *, first: bool) -> dict[str, Any]:
         # Only what was asked for: not every upstream knows every field.
-        sampling = self.ask.sampling.model_dump(exclude_unset=True, exclude={"top_logprobs"})
-        if sampling.pop("max_tokens", None) is not None:
-            sampling["max_completion_tokens"] = max_tokens
-        body = {**self.fields, **sampling, "messages": list(messages_of(transcript.steps))}
+        sampling = self.ask.sampling.model_dump(exclude_unset=True, exclude=_READ_HERE)
+        bounds = {name: max_tokens for name in _TOKEN_BOUNDS if name in self.fields}
+        messages = list(messages_of(transcript.steps))
+        body = {**self.fields, **sampling, **bounds, "messages": messages}
         if self.ask.tools:
             body["tools"] = [_tool(spec) for spec in self.ask.tools]
             body["tool_choice"] = self._choice(first=first)

@@ -213,7 +213,10 @@ class ChatRequest(SamplingFields):
         return self.model_dump(include=_FOR_UPSTREAM, exclude_none=True, by_alias=True)
 
 
-_FOR_UPSTREAM = {"response_format", "reasoning_effort", "verbosity", "service_tier"}
+_FOR_UPSTREAM = {
+    *("response_format", "reasoning_effort", "verbosity", "service_tier"),
+    *("max_tokens", "max_completion_tokens"),
+}
 
 
 def read_conversation(given: Sequence[WireMessage]) -> tuple[Message, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pytest_httpserver import HTTPServer
 
 from serving import Running
@@ -45,3 +46,15 @@ async def test_null_is_as_good_as_nothing(tmp_path: Path, httpserver: HTTPServer
 
     assert answer.choices[0].message.content == "Hello."
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (0, 3)
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+async def test_the_bound_on_tokens_keeps_its_name(
+    tmp_path: Path, httpserver: HTTPServer, name: str
+) -> None:
+    httpserver.expect_request(CHAT).respond_with_response(events(said("stop", content="Hello.")))
+    async with near(tmp_path, httpserver.url_for("/v1")) as server:
+        await ask(server, **{name: 7})
+
+    asked = httpserver.log[0][0].get_json()
+    assert {key: asked[key] for key in asked if "tokens" in key} == {name: 7}
