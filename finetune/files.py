@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic_core import to_json
+
 from agentlm.errors import OperatorError
 from agentlm.exchange import FORMATS, FormatName
 from agentlm.grammar import parse
@@ -76,10 +78,19 @@ def _parse(row: object, place: str) -> Trajectory | Malformed:
     if isinstance(row, Malformed):
         return row._replace(place=place)
     try:
+        _check_text(row)
         trajectory = FORMATS[format_of(row)].read(row)
     except (ValueError, TypeError) as error:
         return Malformed(place, str(error))
     return trajectory if trajectory.steps else Malformed(place, "it has no turns")
+
+
+def _check_text(row: object) -> None:
+    """Raise ValueError for what no tokenizer reads; bytes that are not UTF-8 became such text."""
+    try:
+        to_json(row, bytes_mode="base64")
+    except ValueError:
+        raise ValueError("not Unicode: half a surrogate pair, or a byte that is no UTF-8") from None
 
 
 def _files(name: str) -> list[Path]:
@@ -117,12 +128,12 @@ def _objects(path: Path) -> Iterator[object]:
         raise OperatorError(f"{path}: expected {', '.join(_READERS)}")
     try:
         yield from reader(path)
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise OperatorError(f"{path} can't be read: {error}") from error
 
 
 def _json_lines(path: Path) -> Iterator[object]:
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             if line.strip():
                 yield _loads(line)
@@ -131,12 +142,12 @@ def _json_lines(path: Path) -> Iterator[object]:
 def _loads(line: str) -> object:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return Malformed("", f"not JSON: {error}")
 
 
 def _json_list(path: Path) -> Iterator[object]:
-    value = _loads(path.read_text(encoding="utf-8"))
+    value = _loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     yield from value if isinstance(value, list) and not isinstance(value, Malformed) else [value]
 
 
