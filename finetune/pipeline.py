@@ -80,11 +80,11 @@ def recorded_filters(settings: FinetuneSettings, *, unjudged: bool) -> dict[str,
     return _not_skipped(found, settings)
 
 
-def content_filters(filtering: Filtering, api_key: str | None) -> dict[str, Filter]:
+def content_filters(filtering: Filtering) -> dict[str, Filter]:
     """What only its content tells; the dearest comes last."""
     found = {name: filters.unless_approved(it) for name, it in filters.CONTENT_FILTERS.items()}
     if filtering.judge_url and filtering.judge_model:
-        asker = Asker(filtering.judge_url, filtering.judge_model, api_key)
+        asker = Asker(filtering.judge_url, filtering.judge_model, filtering.judge_api_key)
         found["judge"] = Judge(asker, filtering.judge_least)
     return _not_skipped(found, filtering)
 

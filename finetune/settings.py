@@ -74,6 +74,8 @@ class Filtering(Settings):
     """OpenAI-compatible server of a model that marks each selected trajectory."""
     judge_model: str | None = None
     """The judge's name there."""
+    judge_api_key: str | None = None
+    """Key for the server given by --judge-url."""
     judge_least: float = Field(default=0.5, ge=0, le=1)
     """The mark below which a trajectory is left out."""
 
@@ -204,5 +206,6 @@ class FinetuneSettings(Selecting, Filtering, Mixing, Training, GateRule):
 
     def recipe(self) -> dict[str, object]:
         """Everything that decides the weights, as it goes into the run's directory."""
-        others = {"data_dir", "store_url", "publish", "api_key", "name", "gate", "dry_run"}
+        keys = {"api_key", "judge_api_key"}
+        others = keys | {"data_dir", "store_url", "publish", "name", "gate", "dry_run"}
         return self.model_dump(mode="json", exclude=others | set(GateRule.model_fields))

@@ -62,7 +62,7 @@ def write_agent_rows(
     """
     drops = log.drops if settings.from_logs else Drops()
     remembering = remembering_filters(settings)
-    content = content_filters(settings, settings.api_key)
+    content = content_filters(settings)
     of_log, of_files = (
         Pipeline(
             recorded_filters(settings, unjudged=unjudged) | content,

@@ -14,11 +14,13 @@ from agentlm.exchange import from_sharegpt
 from agentlm.finetune.ask import Asker, Judge, rehearsed
 from agentlm.finetune.files import Malformed
 from agentlm.finetune.negatives import NO_TOOL, with_negatives
+from agentlm.finetune.prepare import prepare
 from agentlm.finetune.rows import RowMaker, loss_steps
+from agentlm.finetune.settings import FinetuneSettings
 from agentlm.grammar import parse
 from agentlm.messages import ToolSpec
 from agentlm.trajectory import Trajectory
-from finetune_logs import ANSWER, CALL, conversation, renderer, trajectory
+from finetune_logs import ANSWER, CALL, conversation, registered, renderer, trajectory, write_log
 
 BASH = ToolSpec(name="bash", description="Run it.", parameters={"type": "object"}, owner="server")
 CHAT = from_sharegpt(
@@ -100,3 +102,25 @@ def test_rows_with_tools_are_never_made_negatives(chatml_llama: Path) -> None:
 
     assert list(with_negatives([used], [(BASH,)], share=1.0, seed=0)) == [used]
     assert list(with_negatives([CHAT], [(BASH,)], share=0.0, seed=0)) == [CHAT]
+
+
+def test_the_judge_is_shown_its_own_key_only(
+    says: Callable[[str], Asker], httpserver: HTTPServer, chatml_llama: Path, tmp_path: Path
+) -> None:
+    says("8")
+    registered(tmp_path, chatml_llama)
+    write_log(tmp_path, [trajectory(conversation(renderer(chatml_llama), "How many?", ANSWER))])
+    settings = FinetuneSettings(
+        data_dir=tmp_path,
+        from_logs=True,
+        api_key="the publisher's",
+        judge_url=httpserver.url_for("/"),
+        judge_model="m",
+        judge_api_key="the judge's",
+    )
+
+    prepared = prepare(settings)
+
+    [(request, _)] = httpserver.log
+    assert request.headers["Authorization"] == "Bearer the judge's"
+    assert not {"api_key", "judge_api_key"} & prepared.run.read("recipe.json").keys()
