@@ -63,6 +63,11 @@ def promote(settings: Promote) -> int:
 def roll_back(settings: RollBack) -> int:
     """Flip the alias back."""
     card = Aliases(settings.data_dir).before(settings.alias)
+    if card not in {known.name for known in Registry(settings.data_dir).list()}:
+        raise OperatorError(
+            f"{settings.alias} can't go back to {card}, which was removed: agentlm models add "
+            "gives it its name again"
+        )
     _flip(settings, Promotion(card=card, rollback=True))
     return 0
 

@@ -96,6 +96,20 @@ def test_what_the_gate_did_not_pass_is_refused_with_its_reasons(
     assert (forced.card, forced.forced) == ("worse", "a demonstration")
 
 
+def test_nothing_goes_back_to_a_model_that_was_removed(
+    models: Models, trained: Callable[..., None], tmp_path: Path
+) -> None:
+    trained("one")
+    for argv in (("promote", "tiny"), ("promote", "one"), ("remove", "tiny")):
+        assert models(*argv)[0] == 0
+
+    code, said = models("rollback")
+
+    assert code == 2
+    assert "production can't go back to tiny, which was removed" in said
+    assert Aliases(tmp_path).card("production") == "one"
+
+
 def test_a_server_that_can_not_switch_leaves_the_alias_as_it_was(
     models: Models, trained: Callable[..., None], tmp_path: Path
 ) -> None:
