@@ -12,10 +12,10 @@ from vllm.exceptions import VLLMClientError, VLLMValidationError
 from vllm.logprobs import FlatLogprobs
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
-from vllm.v1.structured_output.backend_xgrammar import has_xgrammar_unsupported_json_features
 
 from agentlm.engine import Constraint, Delta, TokenLogprob
 from agentlm.errors import RequestError, UnavailableError
+from agentlm.server.schemas import unheld
 from agentlm.trajectory import Sampling
 
 MAX_WHITESPACE = 8
@@ -88,10 +88,8 @@ def json_tag(schema: str) -> str:
         parsed = json.loads(schema)
     except ValueError as error:
         raise VLLMValidationError(f"it is no JSON: {error}") from error
-    if has_xgrammar_unsupported_json_features(parsed):
-        raise VLLMValidationError(
-            "it uses multipleOf, uniqueItems, contains, allOf, or a pattern together with a length"
-        )
+    if ignored := unheld(parsed):
+        raise VLLMValidationError(f"{ignored} would be ignored")
     content = {"type": "json_schema", "json_schema": parsed, "max_whitespace_cnt": MAX_WHITESPACE}
     return json.dumps({"type": "structural_tag", "format": content})
 

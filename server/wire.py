@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from agentlm.errors import RequestError
 from agentlm.messages import Message, ToolCall, ToolSpec
+from agentlm.server.schemas import check_held, object_schema
 from agentlm.trajectory import Sampling
 
 T = TypeVar("T")
@@ -89,7 +90,8 @@ class WireFunction(Wire):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     description: str = ""
-    parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object"})
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    strict: bool | None = None
 
 
 class WireTool(Wire):
@@ -122,7 +124,7 @@ class JSONSchemaFormat(Wire):
 
     name: str = "answer"
     strict: bool | None = None
-    schema_: dict[str, Any] = Field(default_factory=lambda: {"type": "object"}, alias="schema")
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
 
 
 class ResponseFormat(Wire):
@@ -132,10 +134,15 @@ class ResponseFormat(Wire):
     json_schema: JSONSchemaFormat | None = None
 
     def schema_of_answer(self) -> dict[str, Any] | None:
-        """The JSON schema of the answer; None: free text."""
+        """The JSON schema of the answer; None: free text. Raises RequestError if it is missing."""
         if self.type == "text":
             return None
-        return self.json_schema.schema_ if self.json_schema else {"type": "object"}
+        if self.type == "json_object":
+            return {"type": "object"}
+        if self.json_schema is None:
+            param = "response_format.json_schema"
+            raise RequestError(f"{param}: is required", param=param)
+        return self.json_schema.schema_
 
 
 class StreamOptions(Wire):
@@ -208,6 +215,14 @@ class ChatRequest(SamplingFields):
             raise RequestError("top_logprobs needs logprobs to be true", param="top_logprobs")
         return self.sampling_of(self.max_completion_tokens or self.max_tokens, self.top_logprobs)
 
+    def check_schemas(self) -> None:
+        """Raises RequestError for a schema that decoding must hold and could only in part."""
+        if self.response_format is not None:
+            check_held(self.response_format.schema_of_answer(), "response_format")
+        for index, tool in enumerate(self.tools or ()):
+            if self.constrained and tool.function is not None and tool.function.strict:
+                check_held(tool.function.parameters, f"tools[{index}].function.parameters")
+
     def for_upstream(self) -> dict[str, Any]:
         """What this server reads otherwise or not at all, as it came."""
         return self.model_dump(include=_FOR_UPSTREAM, exclude_none=True, by_alias=True)
@@ -249,18 +264,11 @@ def client_tools(tools: Sequence[WireTool] | None) -> tuple[ToolSpec, ...]:
         specs[tool.function.name] = ToolSpec(
             name=tool.function.name,
             description=tool.function.description,
-            parameters=_checked(tool.function.parameters, f"tools[{index}].function.parameters"),
+            parameters=object_schema(
+                tool.function.parameters, f"tools[{index}].function.parameters"
+            ),
         )
     return tuple(specs.values())
-
-
-def _checked(parameters: dict[str, Any], param: str) -> dict[str, Any]:
-    """Raises RequestError for what is no schema at first sight."""
-    for name, kind in (("properties", dict), ("required", list)):
-        if not isinstance(parameters.get(name, kind()), kind):
-            expected = "an object" if kind is dict else "a list"
-            raise RequestError(f"{param}: its {name} must be {expected}", param=param)
-    return parameters
 
 
 def server_families(tools: Sequence[WireTool] | None) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ def function(parameters: Any, **more: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": "f", "parameters": parameters, **more}}
 
 
-def answer(schema: Any) -> dict[str, Any]:
+def held_to(schema: Any) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "it", "schema": schema}}
 
 
@@ -63,7 +63,7 @@ async def post(running: Running, body: Any, path: str = "/v1/chat/completions") 
         ({"tools": [BASH_FN, BASH_FN]}, "tools[1].function.name"),
         ({"tools": [function({"type": "string"})]}, "tools[0].function.parameters"),
         ({"tools": [function(UNHELD, strict=True)]}, "tools[0].function.parameters"),
-        ({"tools": [BASH_FN], "response_format": answer(UNHELD)}, "response_format"),
+        ({"tools": [BASH_FN], "response_format": held_to(UNHELD)}, "response_format"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         ({"response_format": NO_SCHEMA}, "response_format.json_schema.schema"),
         ({"tool_choice": "required"}, "tool_choice"),
