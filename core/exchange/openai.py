@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from agentlm.exchange.turns import Turn, call_of, imported, imported_step, parse_row, turns
-from agentlm.grammar import describe, observe, write, write_answer
+from agentlm.grammar import describe, observe, read_arguments, write, write_answer
 from agentlm.messages import Message, ToolCall, ToolSpec
 from agentlm.trajectory import Step, Trajectory
 
@@ -34,6 +34,7 @@ class _Message(BaseModel):
     reasoning_content: str | None = None
     tool_calls: list[_Call] = []
     tool_call_id: str | None = None
+    function_call: object = None
     weight: Literal[0, 1] = 1
 
 
@@ -68,14 +69,32 @@ def to_openai(trajectory: Trajectory) -> dict[str, Any]:
 
 
 def from_openai(row: object) -> Trajectory:
-    """The trajectory of a row, its calls written in the canonical grammar."""
+    """The trajectory of a row, its calls written in the canonical grammar.
+
+    Raises ValueError for an answer to learn that says nothing, or calls what is not there.
+    """
     parsed = parse_row(_Row, row)
+    for index, message in enumerate(parsed.messages):
+        if message.role == "assistant" and message.weight:
+            _check_answer(f"messages.{index}", message, parsed.tools)
     tools = tuple(ToolSpec(**tool.function.model_dump()) for tool in parsed.tools)
     steps = [_step(message, in_form=bool(tools)) for message in parsed.messages]
     loss = [
         message.weight == 1 if message.role == "assistant" else None for message in parsed.messages
     ]
     return imported(steps, loss, task_id=None, tools=tools)
+
+
+def _check_answer(place: str, message: _Message, tools: list[_Tool]) -> None:
+    if message.function_call is not None:
+        raise ValueError(f"{place}.function_call: calls are read from tool_calls only")
+    if not message.tool_calls and not _text(message.content).strip():
+        raise ValueError(f"{place}: the assistant says nothing and calls nothing")
+    for function in (call.function for call in message.tool_calls):
+        if read_arguments(function.arguments)[1]:
+            raise ValueError(f"{place}.tool_calls: the arguments of {function.name} are no object")
+        if tools and function.name not in [tool.function.name for tool in tools]:
+            raise ValueError(f"{place}.tool_calls: {function.name} is not among the tools")
 
 
 def _answer(turn: Turn) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Trajectories as other programs write and read them."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,11 @@ AGENTINSTRUCT = {
 
 def step(role: Role, text: str, origin: Origin = Origin.PROMPT, **fields: object) -> Step:
     return Step(role=role, origin=origin, text=text, token_ids=(1,), **fields)
+
+
+def called(arguments: str, name: str = "bash") -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"id": "call_1", "type": "function", "function": function}
 
 
 def run() -> Trajectory:
@@ -210,3 +216,30 @@ def test_two_calls_in_one_message_are_refused() -> None:
 
     with pytest.raises(ValueError, match="one call a turn"):
         from_openai(row)
+
+
+BAD_ANSWERS = {
+    "messages.1: the assistant says nothing and calls nothing": {"content": " "},
+    "messages.1.function_call: calls are read from tool_calls only": {
+        "content": None,
+        "function_call": {"name": "bash", "arguments": "{}"},
+    },
+    "messages.1.tool_calls: the arguments of bash are no object": {"tool_calls": [called("[1]")]},
+    "messages.1.tool_calls: sql is not among the tools": {"tool_calls": [called("{}", "sql")]},
+}
+
+
+@pytest.mark.parametrize(("reason", "said"), BAD_ANSWERS.items())
+def test_a_broken_answer_is_no_row_to_learn_from_but_may_be_context(
+    reason: str, said: dict[str, Any]
+) -> None:
+    answer = {"role": "assistant"} | said
+    row = {
+        "messages": [{"role": "user", "content": "How many?"}, answer],
+        "tools": [{"type": "function", "function": {"name": "bash"}}],
+    }
+
+    with pytest.raises(ValueError, match=f"^{reason}$"):
+        from_openai(row)
+    row["messages"][1]["weight"] = 0
+    assert from_openai(row).metadata["loss"] == [None, False]
