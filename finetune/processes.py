@@ -52,6 +52,11 @@ class Processes:
         result: T = box[0]
         return result
 
+    def wait(self) -> None:
+        """Until every process has come here."""
+        if self.count > 1:
+            torch.distributed.barrier()
+
     def sum(self, value: float) -> float:
         """The sum of each process's value."""
         if self.count == 1:

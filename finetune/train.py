@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from agentlm.errors import OperatorError
+from agentlm.files import sync, write_text
 from agentlm.finetune import zero
 from agentlm.finetune.mixture import Plan, Source
 from agentlm.finetune.packing import Pack, pack
@@ -14,6 +16,9 @@ from agentlm.finetune.processes import Processes
 from agentlm.finetune.progress import Progress
 from agentlm.finetune.run import Run
 from agentlm.finetune.settings import Training
+
+LATEST = "latest"
+"""DeepSpeed's name for the file that names the last checkpoint."""
 
 
 def train(
@@ -59,22 +64,39 @@ def probe_pack(sources: Sequence[Source], plan: Plan) -> Pack:
 
 
 def _resume(engine: Any, run: Run) -> int:
-    """Load the last checkpoint; returns the first step that is to be done."""
-    if not (run.checkpoints / "latest").exists():
+    """Load the last checkpoint; returns the first step that is to be done.
+
+    Raises OperatorError if it can't be read.
+    """
+    if not (run.checkpoints / LATEST).exists():
         return 0
-    _, state = engine.load_checkpoint(str(run.checkpoints), load_module_strict=False)
-    return int(state["step"])
+    try:
+        _, state = engine.load_checkpoint(str(run.checkpoints), load_module_strict=False)
+        return int(state["step"])
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OperatorError(
+            f"the last checkpoint of {run.name} can't be read ({reason}); if it is damaged, delete "
+            f"{run.checkpoints} to begin again with the first step"
+        ) from error
 
 
 def _save(engine: Any, run: Run, step: int, processes: Processes) -> None:
-    """Checkpoint; the one before goes only when the new one is whole."""
+    """Checkpoint; it becomes the last, and the one before goes, only when it is on the disk."""
+    directory = run.checkpoints / f"step{step}"
     engine.save_checkpoint(
         str(run.checkpoints),
-        tag=f"step{step}",
+        tag=directory.name,
         client_state={"step": step},
+        save_latest=False,
         exclude_frozen_parameters=True,
     )
+    # Of every process: what other machines wrote is theirs to bring to a shared disk.
+    for path in (*directory.iterdir(), directory):
+        sync(path)
+    processes.wait()
     if processes.first:
+        write_text(run.checkpoints / LATEST, directory.name)
         for old in run.checkpoints.glob("step*"):
-            if old.name != f"step{step}":
+            if old != directory:
                 shutil.rmtree(old)
