@@ -283,7 +283,7 @@ def _message(step: Step) -> dict[str, Any]:
 
 
 def _tool(spec: ToolSpec) -> dict[str, Any]:
-    return {"type": "function", "function": spec.model_dump(exclude={"owner"})}
+    return {"type": "function", "function": spec.model_dump(exclude={"owner"}, exclude_none=True)}
 
 
 def _shortened(text: str, limit: int) -> str:

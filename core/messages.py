@@ -55,5 +55,8 @@ class ToolSpec(Frozen):
     description: str
     parameters: dict[str, Any]
     """JSON schema of the arguments object."""
+    strict: bool | None = None
+    """What the client said of OpenAI's field: whether an upstream has to hold the arguments to the
+    schema. Here decoding does so or does not for all tools."""
     owner: Literal["client", "server"] = "client"
     """Who runs it: a client's call is returned to the client, a server's runs in the loop."""

@@ -44,7 +44,7 @@ class Chain:
     """The continuation keys of one conversation: a hash that grows by one message at a time."""
 
     def __init__(self, owner: str, model: str, tools: Sequence[ToolSpec]) -> None:
-        seed = json.dumps([owner, model, [tool.model_dump() for tool in tools]])
+        seed = json.dumps([owner, model, [tool.model_dump(exclude_none=True) for tool in tools]])
         self._hash = hashlib.sha256(seed.encode())
 
     def add(self, message: Message) -> str:

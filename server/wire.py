@@ -267,6 +267,7 @@ def client_tools(tools: Sequence[WireTool] | None) -> tuple[ToolSpec, ...]:
             parameters=object_schema(
                 tool.function.parameters, f"tools[{index}].function.parameters"
             ),
+            strict=tool.function.strict,
         )
     return tuple(specs.values())
 

@@ -42,6 +42,7 @@ class _ToolFunction(BaseModel):
     name: str
     description: str = ""
     parameters: dict[str, Any] = {"type": "object", "properties": {}}
+    strict: bool | None = None
 
 
 class _Tool(BaseModel):
@@ -130,7 +131,7 @@ def _others(turn: Turn, preamble: str) -> Iterator[dict[str, Any]]:
 
 
 def _tool(spec: ToolSpec) -> dict[str, Any]:
-    return {"type": "function", "function": spec.model_dump(exclude={"owner"})}
+    return {"type": "function", "function": spec.model_dump(exclude={"owner"}, exclude_none=True)}
 
 
 def _step(message: _Message, *, in_form: bool) -> Step:

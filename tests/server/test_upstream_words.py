@@ -58,3 +58,16 @@ async def test_the_bound_on_tokens_keeps_its_name(
 
     asked = httpserver.log[0][0].get_json()
     assert {key: asked[key] for key in asked if "tokens" in key} == {name: 7}
+
+
+@pytest.mark.parametrize("strict", [True, False, None])
+async def test_the_arguments_that_were_to_be_strict_are(
+    tmp_path: Path, httpserver: HTTPServer, strict: bool | None
+) -> None:
+    function = {**LOOKUP["function"], **({} if strict is None else {"strict": strict})}
+    httpserver.expect_request(CHAT).respond_with_response(events(said("stop", content="Hello.")))
+    async with near(tmp_path, httpserver.url_for("/v1")) as server:
+        await ask(server, tools=[{"type": "function", "function": function}])
+
+    [told] = httpserver.log[0][0].get_json()["tools"]
+    assert told["function"] == {"description": "", **function}
