@@ -22,6 +22,9 @@ class Drops:
     kept: int = 0
     scrubbed: Counter[str] = field(default_factory=Counter)
     """Secrets that were replaced, by kind."""
+    rendered_anew: int = 0
+    """Kept rows whose ids are of another tokenizer or template: they are learned as this one
+    renders their text, which differs from what was served."""
     counts: Counter[str] = field(default_factory=Counter)
     """Rows that each filter left out, in the order in which the filters saw them."""
     examples: dict[str, list[dict[str, str]]] = field(default_factory=lambda: defaultdict(list))
@@ -42,7 +45,8 @@ class Drops:
     def summary(self) -> str:
         """One line for people."""
         parts = [f"{name} {count}" for name, count in self.counts.items() if count]
-        return f"{self.rows} rows; left out: {', '.join(parts) or 'none'}; kept {self.kept}"
+        anew = f", {self.rendered_anew} of them rendered anew" if self.rendered_anew else ""
+        return f"{self.rows} rows; left out: {', '.join(parts) or 'none'}; kept {self.kept}{anew}"
 
     def to_json(self) -> dict[str, Any]:
         """For selection.json and the report."""
@@ -53,6 +57,7 @@ class Drops:
             "dropped": {name: count for name, count in self.counts.items() if count},
             "examples": self.examples,
             "scrubbed": self.scrubbed,
+            "rendered_anew": self.rendered_anew,
         }
 
     def check(self) -> None:

@@ -79,6 +79,11 @@ def _drops(name: str, found: dict[str, Any]) -> str:
         lines.append(f"<tr><td>{escape(dropped)}<td class=n>{count:,}<td>{examples}")
     for kind, count in found["scrubbed"].items():
         lines.append(f"<tr><td>scrubbed<td class=n>{count:,}<td><small>{escape(kind)}</small>")
+    if found["rendered_anew"]:
+        why = "recorded under another tokenizer or template"
+        lines.append(
+            f"<tr><td>rendered anew<td class=n>{found['rendered_anew']:,}<td><small>{why}</small>"
+        )
     return "".join([*lines, "</table>"])
 
 

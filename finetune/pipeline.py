@@ -55,6 +55,7 @@ class Pipeline:
                 drops.add(trajectory.id, kept)
             else:
                 drops.kept += 1
+                drops.rendered_anew += self.maker.differs(kept.trajectory)
                 yield kept
 
     def _keep(self, trajectory: Trajectory, drops: Drops) -> Kept | Refused:

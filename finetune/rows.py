@@ -33,6 +33,11 @@ class RowMaker:
             return make_row(trajectory, trained, self.max_length)
         return make_row(*rendered(trajectory, trained, self.renderer), self.max_length)
 
+    def differs(self, trajectory: Trajectory) -> bool:
+        """Whether it was recorded under another tokenizer or template than this model's."""
+        known = (None, self.renderer.digest)
+        return any(step.tokenizer_digest not in known for step in trajectory.steps)
+
 
 def make_row(trajectory: Trajectory, trained: Sequence[bool], max_length: int) -> Row | Refused:
     """Ids and loss marks, up to the last trained token within `max_length`."""

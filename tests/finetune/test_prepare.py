@@ -110,10 +110,13 @@ def test_what_another_tokenizer_recorded_is_rendered_anew_from_its_text(
         step.model_copy(update={"tokenizer_digest": "0" * 16, "token_ids": (1, 2)})
         for step in steps
     ]
-    write_log(data_dir, [trajectory(strange)])
+    write_log(data_dir, [trajectory(strange), trajectory(conversation(by, "Who?", ANSWER))])
 
-    [source] = run(data_dir).sources()
+    prepared = run(data_dir)
 
+    found = prepared.run.read("selection.json")["agent"]
+    assert found["summary"] == "2 rows; left out: none; kept 2, 1 of them rendered anew"
+    [source] = prepared.sources()
     ids, loss = source.rows.row(0)
     recorded = [i for step in steps for i in step.token_ids or ()]
     assert ids.tolist() == recorded
