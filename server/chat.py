@@ -84,7 +84,6 @@ class Chat:
             raise RequestError(
                 "n must be 1 when the server runs tools: their side effects would double", param="n"
             )
-        metadata = {**(body.metadata or {}), **({"user": body.user} if body.user else {})}
         return Request(
             completion_id=f"chatcmpl-{uuid.uuid4().hex}",
             owner=caller.name,
@@ -95,7 +94,8 @@ class Chat:
             own=None if body.tool_choice == "none" else own,
             ask=self._ask(body, tools),
             limits=self._limits(body, served),
-            metadata=metadata,
+            metadata=body.metadata or {},
+            user=body.user,
             stored=body.store is True,
             keep=body.store is not False and caller.log == "full",
             may_train=caller.may_train,

@@ -37,7 +37,9 @@ class Request:
     """Those that run here."""
     ask: Ask
     limits: Limits
-    metadata: dict[str, Any]
+    metadata: dict[str, str]
+    user: str | None = None
+    """Whom the client answers; stands in the trajectory's metadata unless that names one."""
     stored: bool = False
     """List it among the caller's stored completions."""
     keep: bool = True
@@ -87,7 +89,7 @@ class Choice:
             tools=request.tools,
             parent_id=beginning.parent_id,
             parent_step=beginning.recorded if beginning.parent_id else None,
-            metadata=request.metadata,
+            metadata=({"user": request.user} if request.user else {}) | request.metadata,
             may_train=request.may_train,
         )
 

@@ -141,7 +141,8 @@ def _request(body: CompletionRequest, caller: ApiKey, served: Served) -> Request
             streamed=body.stream,
         ),
         limits=Limits(tokens=body.max_tokens),
-        metadata={"user": body.user} if body.user else {},
+        metadata={},
+        user=body.user,
         keep=caller.log == "full",
         may_train=caller.may_train,
     )

@@ -156,6 +156,12 @@ Bias = Annotated[float, Field(ge=-100, le=100)]
 Stop = Annotated[str, Field(max_length=256)]
 
 
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=16, fail_fast=True),
+]
+
+
 class SamplingFields(Wire):
     """How a caller says to draw tokens, in chat and in raw completions alike."""
 
@@ -195,7 +201,7 @@ class ChatRequest(SamplingFields):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     response_format: ResponseFormat | None = None
     user: str | None = None
-    metadata: Annotated[dict[str, str], FIRST_WRONG] | None = None
+    metadata: Metadata | None = None
     store: bool | None = None
     modalities: Items[Literal["text"]] | None = None
     reasoning_effort: str | None = None

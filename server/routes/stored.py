@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from agentlm.errors import NotFoundError
 from agentlm.messages import Message
@@ -16,14 +16,10 @@ from agentlm.server.openapi import reads
 from agentlm.server.pages import page, page_of
 from agentlm.server.routes.trajectories import release
 from agentlm.server.state import OwnerScope, State
+from agentlm.server.wire import Metadata
 from agentlm.store import Completion
 
 router = APIRouter(prefix="/v1/chat/completions")
-
-Metadata = Annotated[
-    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
-    Field(max_length=16),
-]
 
 
 class UpdateRequest(BaseModel):

@@ -69,3 +69,16 @@ async def test_null_is_as_good_as_nothing(serve: Serve) -> None:
         ]
 
         assert [answer.status_code for answer in answers] == [200, 200]
+
+
+async def test_a_user_stands_beside_the_metadata(serve: Serve) -> None:
+    async with serve("One.", "Two.") as running:
+        stored = running.client.chat.completions
+        asked: Any = {"model": "tiny", "user": "ann", "store": True}
+        one = await stored.create(**asked, messages=[said("user", "1")], metadata={"a": "b"})
+        two = await stored.create(**asked, messages=[said("user", "2")], metadata={"user": "c"})
+
+        kept = [row.metadata for row in running.trajectories()]
+        assert kept == [{"user": "ann", "a": "b"}, {"user": "c"}]
+        shown: Any = [await stored.retrieve(each.id) for each in (one, two)]
+        assert [each.metadata for each in shown] == [{"a": "b"}, {"user": "c"}]

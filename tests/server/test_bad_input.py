@@ -67,6 +67,8 @@ async def post(running: Running, body: Any, path: str = "/v1/chat/completions") 
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         ({"response_format": NO_SCHEMA}, "response_format.json_schema.schema"),
         ({"tool_choice": "required"}, "tool_choice"),
+        ({"metadata": {str(key): "a" for key in range(17)}}, "metadata"),
+        ({"metadata": {"a": "a" * 513}}, "metadata.a"),
         ({"audio": {"voice": "a"}}, "audio"),
         ({"temprature": 1}, "temprature"),
     ],
