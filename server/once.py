@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from agentlm.errors import RequestError
-from agentlm.server.choice import Choice
+from agentlm.server.choice import Choice, Request
 from agentlm.server.openai_format import DONE
 from agentlm.store import Answer, KeptAnswer, Store
 
@@ -41,8 +41,8 @@ class Once:
     async def known(self) -> Answer | None:
         """The answer that was given already; None: this request is to give it.
 
-        Raises ConflictError while another one is being answered, and for a key that was used with
-        another request.
+        Raises ConflictError while another one is being answered, for a key that was used with
+        another request, and if the answer was not to be kept.
         """
         return await self.store.requests.begin(self.owner, self.key, self.digest)
 
@@ -65,7 +65,7 @@ class Once:
             await self.abandon()
             raise
         if len(choices) > 1:
-            await self.store.requests.end(self._kept(body()))
+            await self.store.requests.end(self._kept(choices[0].request, body()))
         return body()
 
     async def stream(
@@ -85,7 +85,8 @@ class Once:
                 async for event in source:
                     sent.append(event)
                     if event == DONE and len(choices) > 1:
-                        await self.store.requests.end(self._kept(b"".join(sent).decode()))
+                        whole = self._kept(choices[0].request, b"".join(sent).decode())
+                        await self.store.requests.end(whole)
                     yield event
         except BaseException:
             await self.abandon()
@@ -98,7 +99,8 @@ class Once:
         have no tools whose effects could double.
         """
         if len(choices) == 1:
-            choices[0].kept = lambda: self._kept(body())
+            choices[0].kept = lambda: self._kept(choices[0].request, body())
 
-    def _kept(self, body: str) -> KeptAnswer:
-        return KeptAnswer(self.owner, self.key, Answer(200, body))
+    def _kept(self, request: Request, body: str) -> KeptAnswer:
+        answer = Answer(200, body if request.keep else None)
+        return KeptAnswer(self.owner, self.key, answer, request.created)

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, exists, insert, literal, select, update
 
 from agentlm.errors import ConflictError, NotFoundError, RequestError
+from agentlm.store.idempotency import forget
 from agentlm.store.stored import Stored, find, merge_metadata
 from agentlm.store.tables import feedbacks, interactions, steps, trainings, trajectories
 from agentlm.trajectory import Feedback, Outcome, reward_of
@@ -96,6 +97,7 @@ def remove(db: Connection, trajectory_id: str, owner: str | None) -> bool:
     mine = [trajectories.c.id == trajectory_id]
     if owner is not None:
         mine.append(trajectories.c.owner == owner)
+    forget(db, interactions.c.trajectory.in_(select(trajectories.c.key).where(*mine)))
     return db.execute(delete(trajectories).where(*mine)).rowcount == 1
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
 
 from agentlm.errors import NotFoundError
 from agentlm.store.changes import forget_feedback
+from agentlm.store.idempotency import forget
 from agentlm.store.keys import Reading
 from agentlm.store.rows import metadata_json, parse_interaction
 from agentlm.store.stored import Stored, count_tokens, find, insert_completion_tags
@@ -158,6 +159,7 @@ def _update(
 def _delete(db: Connection, completion_id: str, owner: str | None) -> bool:
     mine = and_(*_listed(owner), _i.completion_id == completion_id)
     ids = list(db.scalars(select(_t.id).join(interactions).where(mine).distinct()))
+    forget(db, mine)
     db.execute(delete(interactions).where(mine))
     for one in ids:
         if (stored := find(db, one)) is not None:

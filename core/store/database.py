@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,8 +60,8 @@ class Database:
         self.reader.dispose()
 
 
-def open_database(address: str) -> Database:
-    """Connect and migrate to the newest schema.
+def open_database(address: str, *also: Callable[[Connection], None]) -> Database:
+    """Connect, migrate to the newest schema, and do what `also` is to be done then.
 
     Raises OperatorError, in one line, for an address that can't be understood, reached or written,
     or a log whose schema is newer than this program.
@@ -70,6 +70,8 @@ def open_database(address: str) -> Database:
     try:
         with _alone(database.url), database.writer.begin() as db:
             upgrade(db)
+            for work in also:
+                work(db)
     except (SQLAlchemyError, OSError) as error:
         database.close()
         raise OperatorError(

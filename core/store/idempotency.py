@@ -1,14 +1,20 @@
-"""Requests that must have one effect, however often they are sent."""
+"""Requests that must have one effect, however often they are sent.
+
+An answer is kept for a day, to be given again. Where no text may be kept (`store: false`,
+`log: metadata`) and where it was deleted, only that the request was answered is known: then asking
+again is a conflict. What is older goes when the next request with a key comes or the log is opened.
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, tuple_, update
 
 from agentlm.errors import ConflictError
 from agentlm.store.tables import idempotency as table
+from agentlm.store.tables import interactions
 from agentlm.store.writer import Writer
 
 KEPT_S = 24 * 3600.0
@@ -23,7 +29,8 @@ class Answer:
 
     status: int
     """HTTP status."""
-    body: str
+    body: str | None
+    """None: it is not to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,8 @@ class KeptAnswer:
     key: str
     """The client's."""
     answer: Answer
+    created: float
+    """When the request came, as its interactions say: its answer is deleted with them."""
 
 
 class Requests:
@@ -48,8 +57,8 @@ class Requests:
         """None: answer it, then `end` or `abandon`. Else the answer that was given already.
 
         Of concurrent requests one is told to go on. Raises ConflictError while that one is being
-        answered (until its lease ends: the server may have died), and for a key that was used
-        with another request.
+        answered (until its lease ends: the server may have died), for a key that was used with
+        another request, and if the answer was not kept.
         """
         row = {"owner": owner, "request_key": key, "digest": digest}
         return await self._writer.run(lambda db: _begin(db, row, lease_s))
@@ -66,8 +75,24 @@ class Requests:
 
 def keep(db: Connection, kept: KeptAnswer) -> None:
     """Keep an answer, in the writer's transaction."""
-    given = {"status": kept.answer.status, "body": kept.answer.body}
+    given = {
+        "status": kept.answer.status,
+        "body": kept.answer.body,
+        "created": kept.created,
+    }
     db.execute(update(table).where(_asked(kept.owner, kept.key)).values(given))
+
+
+def forget(db: Connection, which: ColumnElement[bool]) -> None:
+    """Drop the answers that some interactions were; that they were given stays known."""
+    told = select(interactions.c.owner, interactions.c.created).where(which)
+    gone = tuple_(table.c.owner, table.c.created).in_(told)
+    db.execute(update(table).where(gone).values(body=None))
+
+
+def forget_old(db: Connection) -> None:
+    """Drop what was kept long enough."""
+    db.execute(delete(table).where(table.c.created < time.time() - KEPT_S))
 
 
 def _asked(owner: str, key: str) -> ColumnElement[bool]:
@@ -76,7 +101,7 @@ def _asked(owner: str, key: str) -> ColumnElement[bool]:
 
 def _begin(db: Connection, row: dict[str, str], lease_s: float) -> Answer | None:
     now = time.time()
-    db.execute(delete(table).where(table.c.created < now - KEPT_S))
+    forget_old(db)
     asked = _asked(row["owner"], row["request_key"])
     known = db.execute(select(table).where(asked).with_for_update()).one_or_none()
     if known is None:
@@ -86,6 +111,11 @@ def _begin(db: Connection, row: dict[str, str], lease_s: float) -> Answer | None
     if known.digest != row["digest"]:
         raise ConflictError(
             "this Idempotency-Key was used with another request", code="idempotency_key_reused"
+        )
+    if known.status is not None and known.body is None:
+        raise ConflictError(
+            "the request with this Idempotency-Key was answered, and its answer is not kept",
+            code="answer_not_kept",
         )
     if known.status is not None:
         return Answer(known.status, known.body)

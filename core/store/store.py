@@ -29,7 +29,7 @@ from agentlm.store.contract import (
     Written,
 )
 from agentlm.store.database import Database, available, open_database
-from agentlm.store.idempotency import Requests
+from agentlm.store.idempotency import Requests, forget_old
 from agentlm.store.keys import Keys
 from agentlm.store.writer import Writer
 from agentlm.trajectory import Feedback, Interaction, Outcome, Trajectory
@@ -52,9 +52,11 @@ class Store:
     def open(cls, url: str) -> Self:
         """Open `sqlite:///FILE` or `postgresql+psycopg://…`, and migrate it to this schema.
 
+        Answers to requests with an `Idempotency-Key` that are older than a day go.
+
         Raises OperatorError if it can't be reached or written, or is of a newer schema.
         """
-        return cls(open_database(url))
+        return cls(open_database(url, forget_old))
 
     def close(self) -> None:
         """Commit what is queued and disconnect. Idempotent."""

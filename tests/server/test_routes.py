@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -138,13 +139,23 @@ async def test_a_rollouts_task_is_noted(serve: Serve) -> None:
         )
 
 
-async def test_store_false_keeps_no_text(serve: Serve) -> None:
-    async with serve("Hello.") as running:
-        await running.client.chat.completions.create(model="tiny", messages=HI, store=False)
+@pytest.mark.parametrize("once", [{}, {"idempotency-key": "once"}])
+async def test_store_false_keeps_no_text(serve: Serve, tmp_path: Path, once: Any) -> None:
+    async with serve("Zebras.") as running:
+        await running.client.chat.completions.create(
+            model="tiny", messages=HI, store=False, extra_headers=once
+        )
         headers, _ = running.store.page(None)
 
         assert headers[0].sampled_tokens > 0
-        assert "Hello" not in running.trajectory(headers[0].id).model_dump_json()
+        assert "Zebra" not in running.trajectory(headers[0].id).model_dump_json()
+        assert headers[0].id.encode() in log_bytes(tmp_path)
+        assert b"Zebra" not in log_bytes(tmp_path)
+
+
+def log_bytes(directory: Path) -> bytes:
+    """All of the log's files."""
+    return b"".join(file.read_bytes() for file in directory.glob("*.db*"))
 
 
 @pytest.mark.parametrize("text", ["Hello world", "<|im_end|>", "été"])

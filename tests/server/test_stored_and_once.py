@@ -120,3 +120,21 @@ async def test_what_failed_can_be_tried_again_with_its_key(serve: Serve) -> None
         again = await create(model="tiny", messages=HI, extra_headers=KEY)
 
         assert again.choices[0].message.content == "Hello."
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_an_answer_that_may_not_be_kept_is_given_once(
+    serve: Serve, stream: bool, n: int
+) -> None:
+    asked: Any = {"model": "tiny", "messages": HI, "n": n, "stream": stream, "extra_headers": KEY}
+    async with serve("Zebras.", "Zebras.") as running:
+        create = running.client.chat.completions.create
+        answer = await create(**asked, store=False)
+        if stream:
+            assert [chunk async for chunk in answer]
+        with pytest.raises(openai.ConflictError) as caught:
+            await create(**asked, store=False)
+
+        assert caught.value.code == "answer_not_kept"
+        assert len(running.engine.requests) == n

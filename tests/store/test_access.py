@@ -1,13 +1,18 @@
 """API keys, and requests that must have one effect."""
 
 import asyncio
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from agentlm.errors import ConflictError
-from agentlm.store import Answer, ApiKey, KeptAnswer, Store
+from agentlm.store import Answer, ApiKey, Entry, KeptAnswer, Store
+from agentlm.store.database import connect
+from agentlm.store.idempotency import KEPT_S
+from agentlm.store.tables import idempotency
 from store.records import chat
 
 
@@ -69,7 +74,7 @@ async def test_a_request_is_answered_once(store: Store) -> None:
     begun = await store.requests.begin("ann", "key", "digest")
     with pytest.raises(ConflictError, match="being answered"):
         await store.requests.begin("ann", "key", "digest")
-    await store.requests.end(KeptAnswer("ann", "key", answer))
+    await store.requests.end(KeptAnswer("ann", "key", answer, time.time()))
     await store.requests.abandon("ann", "key")
 
     assert begun is None
@@ -104,12 +109,53 @@ async def test_a_request_that_could_not_be_answered_is_tried_again(store: Store)
 
 async def test_an_answer_is_kept_if_and_only_if_its_entry_is(store: Store) -> None:
     await store.requests.begin("ann", "key", "digest")
-    kept = KeptAnswer("ann", "key", Answer(200, "body"))
-    whole = replace(chat(), kept=kept)
+    whole = kept_chat()
 
     with pytest.raises(ConflictError):
         await store.append(replace(whole, first_step=3))
     with pytest.raises(ConflictError, match="being answered"):
         await store.requests.begin("ann", "key", "digest")
     await store.append(whole)
-    assert await store.requests.begin("ann", "key", "digest") == kept.answer
+    assert await store.requests.begin("ann", "key", "digest") == Answer(200, "body")
+
+
+@pytest.mark.parametrize("what", ["trajectory", "completion"])
+async def test_an_answer_is_deleted_with_what_it_tells(store: Store, what: str) -> None:
+    whole = kept_chat()
+    assert whole.interaction is not None
+    other = KeptAnswer("ann", "other", Answer(200, "other"), time.time())
+    for key in ("key", "other"):
+        await store.requests.begin("ann", key, "digest")
+    await store.append(whole)
+    await store.requests.end(other)
+    if what == "trajectory":
+        assert await store.delete(whole.trajectory.id, "ann")
+    else:
+        assert await store.completions.delete(whole.interaction.completion_id, "ann")
+
+    assert await store.requests.begin("ann", "other", "digest") == other.answer
+    with pytest.raises(ConflictError, match="not kept") as caught:
+        await store.requests.begin("ann", "key", "digest")
+    assert caught.value.code == "answer_not_kept"
+
+
+async def test_an_old_answer_goes_when_the_log_is_opened(store: Store, store_url: str) -> None:
+    for key, age_s in (("old", KEPT_S + 60), ("new", 0)):
+        await store.requests.begin("ann", key, "digest")
+        answer = KeptAnswer("ann", key, Answer(200, key), time.time() - age_s)
+        await store.requests.end(answer)
+    Store.open(store_url).close()
+
+    database = connect(store_url)
+    with database.reader.begin() as db:
+        assert list(db.scalars(select(idempotency.c.request_key))) == ["new"]
+    database.close()
+
+
+def kept_chat() -> Entry:
+    """An answered request that came with a key."""
+    entry = chat()
+    assert entry.interaction is not None
+    kept = KeptAnswer("ann", "key", Answer(200, "body"), entry.interaction.created)
+    stored = entry.interaction.model_copy(update={"stored": True})
+    return replace(entry, kept=kept, interaction=stored)
