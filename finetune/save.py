@@ -33,7 +33,7 @@ PROBE_TOKENS = 64
 
 def save_model(engine: Any, model: Any, base: Path, target: Path, processes: Processes) -> None:
     """Write the adapter, or all weights with the base's tokenizer and config, to `target`."""
-    weights = _gather(engine.module, trained_only=hasattr(model, "peft_config"))
+    weights = _gather(engine.module, processes, trained_only=hasattr(model, "peft_config"))
     if processes.first:
         _write(model, weights, base, target)
 
@@ -58,8 +58,10 @@ def _write(model: Any, weights: dict[str, torch.Tensor], base: Path, target: Pat
     sync(target.parent)
 
 
-def _gather(module: PackLoss, *, trained_only: bool) -> dict[str, torch.Tensor]:
-    """Every parameter whole and on the CPU, under its name in the model."""
+def _gather(
+    module: PackLoss, processes: Processes, *, trained_only: bool
+) -> dict[str, torch.Tensor]:
+    """Every parameter whole and on the CPU, under its name in the model; in the first process."""
     import deepspeed
 
     weights = {}
@@ -67,7 +69,8 @@ def _gather(module: PackLoss, *, trained_only: bool) -> dict[str, torch.Tensor]:
         if parameter.requires_grad or not trained_only:
             # Whole parameters pass through this untouched; ZeRO-3's parts are put together.
             with deepspeed.zero.GatheredParameters([parameter]):
-                weights[name] = parameter.detach().to("cpu", copy=True)
+                if processes.first:
+                    weights[name] = parameter.detach().to("cpu", copy=True)
     return weights
 
 
