@@ -15,8 +15,12 @@ def shipped_recipes() -> dict[str, Path]:
 
 def with_shipped_recipe(argv: Sequence[str]) -> list[str]:
     """The arguments, with the file of a shipped recipe where `--config` names one."""
-    words = list(argv)
+    words = [part for word in argv for part in _parts(word)]
     for index, word in enumerate(words[1:], 1):
         if words[index - 1] == "--config" and not Path(word).exists():
             words[index] = str(shipped_recipes().get(word, word))
     return words
+
+
+def _parts(word: str) -> list[str]:
+    return word.split("=", 1) if word.startswith("--config=") else [word]

@@ -27,6 +27,13 @@ def test_a_recipe_is_understood_by_the_command_it_begins_with(name: str) -> None
     assert settings.base is not None
 
 
+def test_a_recipe_is_found_however_its_name_is_given() -> None:
+    path = str(shipped_recipes()["agentlm-7b"])
+
+    assert with_shipped_recipe(["--config=agentlm-7b", "--full"]) == ["--config", path, "--full"]
+    assert with_shipped_recipe(["--config=mine.yaml"]) == ["--config", "mine.yaml"]
+
+
 @pytest.mark.parametrize(("size", "lr"), [("7b", 5e-5), ("13b", 5e-5), ("70b", 1e-5)])
 def test_the_papers_recipe_is_the_papers(size: str, lr: float) -> None:
     flags = with_shipped_recipe(["--config", f"agentlm-{size}"])
