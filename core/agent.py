@@ -279,7 +279,8 @@ def _end(transcript: Transcript, step: Step, *, forced: bool) -> None:
     if step.finish_reason == "length":
         transcript.end(Outcome.LIMIT, "length")
     elif step.error:
-        transcript.end(Outcome.INVALID, "stop")
+        filtered = step.finish_reason == "content_filter"
+        transcript.end(Outcome.INVALID, "content_filter" if filtered else "stop")
     else:
         transcript.end(Outcome.LIMIT if forced else Outcome.COMPLETED, "stop")
 

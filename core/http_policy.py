@@ -200,8 +200,8 @@ class _Turn:
         reasoning, content = "".join(self.reasoning), "".join(self.content)
         if self.finish_reason is None:
             return reasoning or None, None, None, None
-        if self.name is None:
-            filtered = "content_filter" if self.finish_reason == "content_filter" else None
+        filtered = "content_filter" if self.finish_reason == "content_filter" else None
+        if self.name is None or filtered:
             return reasoning or None, None, content, filtered
         thought = "\n".join(filter(None, (reasoning.strip(), content.strip())))
         arguments, error = read_arguments("".join(self.arguments) or "{}")
@@ -217,10 +217,13 @@ class _Turn:
         content = "".join(self.content)
         return write_answer(content, thought) if in_form else content
 
-    def _finish(self) -> Literal["stop", "length", "cancelled"]:
-        if self.finish_reason is None:
-            return "cancelled"
-        return "length" if self.finish_reason == "length" else "stop"
+    def _finish(self) -> Literal["stop", "length", "content_filter", "cancelled"]:
+        match self.finish_reason:
+            case None:
+                return "cancelled"
+            case "length" | "content_filter" as told:
+                return told
+        return "stop"
 
 
 # -- between messages and steps ------------------------------------------------------------------

@@ -33,7 +33,8 @@ from agentlm.messages import Frozen, Message, Role, ToolCall, ToolSpec
 
 TRAJECTORY_VERSION = 1
 
-FinishReason = Literal["stop", "length", "tool_calls"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+"""OpenAI's words. Only an upstream filters."""
 
 
 class Origin(StrEnum):
@@ -103,7 +104,7 @@ class Step(Frozen):
     """On observations: the tool refused or failed, and said so to the model."""
     error: str | None = None
     """What was wrong with a turn: the grammar's complaint, or `repetition`."""
-    finish_reason: Literal["stop", "length", "cancelled"] | None = None
+    finish_reason: Literal["stop", "length", "content_filter", "cancelled"] | None = None
     """On sampled steps: why sampling ended."""
     discarded_ids: tuple[int, ...] = ()
     """Sampled after a stop string began: said by the engine, not part of the sequence."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
+from agentlm.trajectory import Outcome
 from serving import Running
 from upstreams import events, near
 
@@ -71,3 +72,17 @@ async def test_the_arguments_that_were_to_be_strict_are(
 
     [told] = httpserver.log[0][0].get_json()["tools"]
     assert told["function"] == {"description": "", **function}
+
+
+async def test_a_filtered_answer_says_so(tmp_path: Path, httpserver: HTTPServer) -> None:
+    chunks = [said(content="I"), said("content_filter")]
+    httpserver.expect_request(CHAT).respond_with_response(events(*chunks))
+    async with near(tmp_path, httpserver.url_for("/v1")) as server:
+        answer = await ask(server)
+        [trajectory] = server.trajectories()
+
+    assert answer.choices[0].finish_reason == "content_filter"
+    assert answer.choices[0].message.content == "I"
+    assert trajectory.outcome is Outcome.INVALID
+    assert trajectory.steps[-1].finish_reason == "content_filter"
+    assert trajectory.interactions[0].finish_reason == "content_filter"
