@@ -68,9 +68,12 @@ def create_key(settings: CreateKey) -> int:
     settings.prepare_data_dir()
     key = ApiKey(**settings.model_dump(include=set(ApiKey.model_fields)))
     with _open(settings) as store:
+        first = all(known.revoked is not None for known in store.keys.list())
         secret = asyncio.run(store.keys.create(key))
     print(secret)
     print(f"the key of {key.name}; keep it, it can't be shown again", file=sys.stderr)
+    if first:
+        print("a running server without keys asks for them after a restart only", file=sys.stderr)
     return 0
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from agentlm.errors import ForbiddenError, OperatorError, RateLimitError
 from agentlm.server.settings import ServeSettings
 from agentlm.store import Store
-from agentlm.store.keys import ApiKey
+from agentlm.store.keys import LOCAL_OWNER, STATIC_OWNER, ApiKey
 
-LOCAL = ApiKey(name="local", admin=True)
+LOCAL = ApiKey(name=LOCAL_OWNER, admin=True)
 """Whoever calls a server that has no keys: only this machine can."""
 
 
@@ -36,7 +36,7 @@ class Callers:
         if not self.needs_key:
             return LOCAL
         if self._static and hmac.compare_digest(secret.encode(), self._static.encode()):
-            return ApiKey(name="default", admin=True)
+            return ApiKey(name=STATIC_OWNER, admin=True)
         return await asyncio.to_thread(self._store.keys.find, secret) if secret else None
 
     def spend(self, key: ApiKey) -> None:

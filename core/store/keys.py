@@ -19,6 +19,12 @@ from agentlm.store.tables import api_keys
 from agentlm.store.writer import Writer
 
 Reading = Callable[[], AbstractContextManager[Connection]]
+STATIC_OWNER = "default"
+LOCAL_OWNER = "local"
+_OWNERS_WITHOUT_A_KEY = {
+    STATIC_OWNER: "what is done with a server's --api-key",
+    LOCAL_OWNER: "what is done on a server without keys",
+}
 
 
 class ApiKey(Frozen):
@@ -52,8 +58,14 @@ class Keys:
     async def create(self, key: ApiKey) -> str:
         """Keep a key and return its secret.
 
-        Raises ConflictError if there is or was a key of this name: its rows must stay its own.
+        Raises ConflictError if there is or was a key of this name, or a server uses it without a
+        key: everybody's rows must stay their own.
         """
+        if key.name in _OWNERS_WITHOUT_A_KEY:
+            owned = _OWNERS_WITHOUT_A_KEY[key.name]
+            raise ConflictError(
+                f"{key.name!r} is the owner of {owned}; give the key another name", param="name"
+            )
         secret = f"sk-agentlm-{secrets.token_urlsafe(32)}"
         row = {
             "name": key.name,

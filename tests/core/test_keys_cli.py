@@ -69,3 +69,18 @@ def test_what_makes_no_key_is_one_line(keys: Keys, argv: list[str]) -> None:
     assert code == 2
     assert said == ""
     assert len(why.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["default", "local"])
+def test_a_key_can_not_own_what_a_server_without_it_does(keys: Keys, name: str) -> None:
+    code, secret, said = keys("create", name)
+
+    assert (code, secret) == (2, "")
+    assert f"{name!r} is the owner of" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_the_first_key_says_that_a_running_server_does_not_know_of_it(keys: Keys) -> None:
+    said = [keys("create", name)[2] for name in ("ann", "bob")]
+
+    assert ["restart" in told for told in said] == [True, False]
