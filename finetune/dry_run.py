@@ -49,6 +49,7 @@ def _set_up(settings: FinetuneSettings, directory: Path) -> None:
     card = files.card.model_copy(
         update={
             "name": "dry-run-base",
+            "parent": files.card.name,
             "source": "local",
             "location": str(directory / "base"),
             "adapter": None,

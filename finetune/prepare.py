@@ -144,12 +144,14 @@ def _write_rows(run: Run, settings: FinetuneSettings, base: ModelFiles, log: Log
     """Write the rows of every source, what was left out of each, and how they are mixed."""
     maker = RowMaker(load_renderer(base), min(settings.max_length, context_length(base.directory)))
     tools = ToolSets()
+    # No server knows the tiny base of a dry run.
+    asked = (settings.dry_run and base.card.parent) or base.card.name
     found = {AGENT: write_agent_rows(run, settings, maker, log, tools)}
     found |= write_general_rows(
         run,
         settings,
         maker,
-        lambda location: general_rows(location, settings, log, base.card.name, tools),
+        lambda location: general_rows(location, settings, log, asked, tools),
     )
     run.write("selection.json", {name: drops.to_json() for name, drops in found.items()})
     for name, drops in found.items():

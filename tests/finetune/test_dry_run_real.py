@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pytest_httpserver import HTTPServer
 
 from agentlm.registry import Registry
 from finetune_logs import registered
@@ -34,14 +35,22 @@ CHAT = {
 # 13b differs from 70b in nothing that a dry run could tell.
 @pytest.mark.parametrize("size", ["7b", "70b"])
 def test_a_recipe_goes_through_on_a_tiny_model(
-    tmp_path: Path, llama2_llama: Path, size: str
+    tmp_path: Path, llama2_llama: Path, httpserver: HTTPServer, size: str
 ) -> None:
+    said = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": "Paris"},
+    }
+    answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [said]}
+    httpserver.expect_request("/v1/chat/completions").respond_with_json(answer)
     registered(tmp_path, llama2_llama, f"llama-2-{size}-chat", template="llama2")
     (tmp_path / "agent.jsonl").write_text(3 * (json.dumps(AGENT) + "\n"))
     (tmp_path / "chats.jsonl").write_text(3 * (json.dumps(CHAT) + "\n"))
     flags = ["--config", f"agentlm-{size}", "--dry-run", "--data-dir", str(tmp_path)]
     flags += ["--data", str(tmp_path / "agent.jsonl")]
-    flags += ["--general", f"{tmp_path / 'chats.jsonl'}=4"]
+    flags += ["--general", f"rehearse:{tmp_path / 'chats.jsonl'}=4"]
+    flags += ["--publish", httpserver.url_for("/")]
 
     done = subprocess.run(
         [sys.executable, "-m", "agentlm.finetune", *flags],
@@ -53,6 +62,9 @@ def test_a_recipe_goes_through_on_a_tiny_model(
     assert done.returncode == 0, done.stderr
     assert "step 2/2" in done.stderr
     assert "the dry run went through" in done.stderr
+    assert {request.get_json()["model"] for request, _ in httpserver.log} == {
+        f"llama-2-{size}-chat"
+    }
     assert not list((tmp_path / "runs").glob("*dry-run*"))
     assert "dry-run" not in {card.name for card in Registry(tmp_path).list()}
 
