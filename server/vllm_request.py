@@ -21,6 +21,9 @@ from agentlm.trajectory import Sampling
 MAX_WHITESPACE = 8
 """Characters between two tokens of JSON: enough to indent, too few to be caught in."""
 
+LEAST_TOP_P = 1e-6
+"""For 0, which OpenAI allows and vLLM does not: only the likeliest token is left."""
+
 
 def sampling_params(
     sampling: Sampling,
@@ -33,7 +36,7 @@ def sampling_params(
     """Raises VLLMClientError for values out of range."""
     return SamplingParams(
         temperature=sampling.temperature,
-        top_p=sampling.top_p,
+        top_p=sampling.top_p or LEAST_TOP_P,
         seed=sampling.seed,
         frequency_penalty=sampling.frequency_penalty,
         presence_penalty=sampling.presence_penalty,

@@ -166,7 +166,7 @@ class SamplingFields(Wire):
     """How a caller says to draw tokens, in chat and in raw completions alike."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     logit_bias: Annotated[dict[int, Bias], FIRST_WRONG] | None = None

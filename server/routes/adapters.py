@@ -10,10 +10,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from agentlm.errors import ConflictError
+from agentlm.errors import ConflictError, RequestError
 from agentlm.server.body import read_model
 from agentlm.server.openapi import reads
 from agentlm.server.publish import adapter_of
+from agentlm.server.served import AGENT_SUFFIX
 from agentlm.server.state import Admin, State
 
 router = APIRouter(prefix="/v1")
@@ -42,7 +43,12 @@ class UnloadAdapterRequest(BaseModel):
 async def load_adapter(request: Request, state: State, _admin: Admin) -> PlainTextResponse:
     """Serve an adapter under a name that is not taken."""
     body = await read_model(LoadAdapterRequest, request, 64 * 1024)
-    if body.lora_name in {served.name for served in state.models.all()}:
+    if body.lora_name.endswith(AGENT_SUFFIX):
+        raise RequestError(
+            f"{AGENT_SUFFIX!r} ends the name of a model with tools", param="lora_name"
+        )
+    taken = {served.name for served in state.models.all()} | state.models.aliases().keys()
+    if body.lora_name in taken:
         raise ConflictError(f"{body.lora_name!r} is served already", param="lora_name")
     base = state.models.base
     served = await adapter_of(base, body.lora_name, body.lora_path, state.registry)

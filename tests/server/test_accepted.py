@@ -71,6 +71,16 @@ async def test_null_is_as_good_as_nothing(serve: Serve) -> None:
         assert [answer.status_code for answer in answers] == [200, 200]
 
 
+async def test_a_top_p_may_be_zero(serve: Serve) -> None:
+    async with serve("Hi!") as running:
+        await running.client.chat.completions.create(
+            model="tiny", messages=[{"role": "user", "content": "Hi"}], top_p=0
+        )
+
+        sampling: Any = running.engine.requests[0]["sampling"]
+        assert sampling.top_p == 0
+
+
 async def test_a_user_stands_beside_the_metadata(serve: Serve) -> None:
     async with serve("One.", "Two.") as running:
         stored = running.client.chat.completions

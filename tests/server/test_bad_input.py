@@ -52,7 +52,7 @@ async def post(running: Running, body: Any, path: str = "/v1/chat/completions") 
         ({"max_tokens": -1}, "max_tokens"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"temperature": 9}, "temperature"),
-        ({"top_p": 0}, "top_p"),
+        ({"top_p": -0.1}, "top_p"),
         ({"n": 0}, "n"),
         ({"n": 2, "tools": [{"type": "bash"}]}, "n"),
         ({"stop": ""}, "stop"),

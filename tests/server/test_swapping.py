@@ -85,6 +85,18 @@ async def test_full_weights_are_swapped_under_traffic_and_no_request_fails(
             assert trajectory.steps[-1].weights_version == version[trajectory.model]
 
 
+@pytest.mark.parametrize(("name", "status"), [("production", 409), ("mine:agent", 400)])
+async def test_an_adapter_takes_no_name_that_means_something(
+    serve: Serve, data_dir: Path, name: str, status: int
+) -> None:
+    async with serve() as running, httpx.AsyncClient(base_url=running.url) as client:
+        await promote(running, data_dir, "one")
+        body = {"lora_name": name, "lora_path": "/nowhere"}
+        answer = await client.post("/v1/load_lora_adapter", json=body)
+
+        assert (answer.status_code, answer.json()["error"]["param"]) == (status, "lora_name")
+
+
 async def test_a_run_keeps_its_weights_until_its_end(serve: Serve, data_dir: Path) -> None:
     call = 'Thought: t\nAction: bash\nAction Input: {"command": "hang"}'
     async with serve("-", call, DONE, "Hello.") as running:

@@ -255,6 +255,12 @@ async def test_a_schema_that_cannot_be_held_is_the_callers_error(
     assert caught.value.param == param
 
 
+async def test_a_top_p_of_zero_leaves_the_likeliest(engine: VLLMEngine, prompt: list[int]) -> None:
+    zero = await say(engine, prompt, Sampling(top_p=0, seed=1), 10)
+
+    assert ids(zero) == ids(await say(engine, prompt, max_tokens=10))
+
+
 async def test_values_out_of_range_are_the_callers_error(
     engine: VLLMEngine, prompt: list[int]
 ) -> None:
