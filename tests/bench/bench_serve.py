@@ -55,8 +55,6 @@ from tiny import CORPUS
 
 WORDS = CORPUS[0].split()
 PORTS = {"AgentLM": 8401, "vLLM": 8402}
-FEWEST = 16
-"""Requests of a turn."""
 RUNS_AT_ONCE = 16
 console = Console(stderr=True)
 
@@ -69,16 +67,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each side [default: 3]")
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--waves", type=int, default=8, help="requests of each client in a turn")
+    parser.add_argument("--fewest", type=int, default=16, help="requests of a turn, at least")
     parser.add_argument("--tokens", type=int, default=64, help="most tokens of an answer")
     parser.add_argument("--like-ours", action="store_true")
     parser.add_argument("--work", type=Path, help="keep the tiny model here for the next time")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or Path(temporary)
-        if not (work / "reader" / "hermes.jinja").exists():
-            console.print("Teaching the tiny model its job")
-            asyncio.run(reader_llama(work / "reader"))
         reader = work / "reader"
+        if arguments.model is None and not (reader / "hermes.jinja").exists():
+            console.print("Teaching the tiny model its job")
+            asyncio.run(reader_llama(reader))
         print(f"{_machine()}\n")
         model = arguments.model or reader
         with _servers(model, Path(temporary), arguments.like_ours) as urls:
@@ -175,12 +174,12 @@ Ask = Callable[[int, Measured], Awaitable[None]]
 
 
 async def _in_turns(
-    asks: Mapping[str, Ask], at_once: int, count: int, rounds: int
+    asks: Mapping[str, Ask], at_once: int, count: int, rounds: int, warm_up: int = 16
 ) -> dict[str, Measured]:
     """Let each side answer `count` times, `at_once` at a time, `rounds` times in turns."""
     found = {name: Measured() for name in asks}
     for ask in asks.values():
-        await _together(ask, at_once, FEWEST, 0, Measured())  # warms caches and connections
+        await _together(ask, at_once, warm_up, 0, Measured())  # warms caches and connections
     for round_ in range(1, rounds + 1):
         order = list(asks.items()) if round_ % 2 else list(asks.items())[::-1]
         for name, ask in order:
@@ -214,8 +213,9 @@ async def _chats(urls: dict[str, str], arguments: argparse.Namespace) -> None:
         for stream, at_once in product((False, True), arguments.at_once):
             chat = partial(_chat, session, arguments.tokens, stream)
             asks = {name: partial(chat, url) for name, url in urls.items()}
-            count = max(FEWEST, arguments.waves * at_once)
-            found = await _in_turns(asks, at_once, count, arguments.rounds)
+            fewest = arguments.fewest
+            count = max(fewest, arguments.waves * at_once)
+            found = await _in_turns(asks, at_once, count, arguments.rounds, fewest)
             kind = "streamed" if stream else "whole"
             print(f"| {kind} | {at_once} | {_compared(found)} |", flush=True)
             _check_equal_work(found)
