@@ -21,8 +21,9 @@ from agentlm.jobs import Job, JobRequest
 from agentlm.server.body import read_model
 from agentlm.server.openapi import reads
 from agentlm.server.pages import page_of
-from agentlm.server.routes.stored import Metadata, metadata_filter
+from agentlm.server.routes.stored import metadata_filter
 from agentlm.server.state import Admin, ServerState, State
+from agentlm.server.wire import Metadata
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs")
 

@@ -13,7 +13,7 @@ from agentlm.trajectory import Origin
 from serving import Serve
 
 
-def said(role: str, content: str) -> dict[str, str]:
+def said(role: str, content: str) -> Any:
     return {"role": role, "content": content}
 
 
