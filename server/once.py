@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from agentlm.server.openai_format import DONE
 from agentlm.store import Answer, KeptAnswer, Store
 
 _LONGEST = 255
+_COMPLETION_ID = re.compile(r"chatcmpl-\w+")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,13 @@ class Once:
         another request, and if the answer was not to be kept.
         """
         return await self.store.requests.begin(self.owner, self.key, self.digest)
+
+    async def trajectories(self, answer: Answer) -> str:
+        """The trajectories of an answer that was given already, as its header named them."""
+        completion = _COMPLETION_ID.search(answer.body or "")
+        assert completion is not None
+        told = await asyncio.to_thread(self.store.by_completion, completion[0], self.owner)
+        return ",".join(interaction.trajectory_id for interaction in told)
 
     async def abandon(self) -> None:
         """It was not answered: let it be tried again."""

@@ -45,7 +45,7 @@ async def create_chat_completion(
     once = Once.of(state.store, caller.name, idempotency_key, raw)
     if once is not None and (known := await once.known()) is not None:
         kind = "text/event-stream" if body.stream else _JSON
-        headers = {"idempotent-replayed": "true"}
+        headers = {"idempotent-replayed": "true", "x-trajectory-id": await once.trajectories(known)}
         return Response(known.body, known.status, headers, media_type=kind)
     try:
         inputs = inputs_of(body.tools, state.files, owner)

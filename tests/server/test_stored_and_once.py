@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -79,11 +80,16 @@ async def test_a_client_that_leaves_with_the_finish_reason_is_not_run_again(serv
         assert running.bash.calls == ["ls"]
 
 
-async def test_several_answers_are_kept_too(serve: Serve) -> None:
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_several_answers_are_kept_too(serve: Serve, stream: bool) -> None:
     async with serve("One.", "Two.") as running:
-        asked: Any = {"model": "tiny", "messages": HI, "n": 2, "extra_headers": KEY}
-        create = running.client.chat.completions.create
-        assert await create(**asked) == await create(**asked)
+        asked: Any = {"model": "tiny", "messages": HI, "n": 2, "stream": stream}
+        async with httpx.AsyncClient(base_url=running.url, headers=KEY) as http:
+            first, again = [await http.post("/v1/chat/completions", json=asked) for _ in range(2)]
+
+        assert first.text == again.text
+        assert again.headers["idempotent-replayed"] == "true"
+        assert again.headers["x-trajectory-id"] == first.headers["x-trajectory-id"]
 
 
 async def test_the_same_key_with_another_request_is_a_conflict(serve: Serve) -> None:
