@@ -9,7 +9,7 @@ tools act (`tools.Toolbox`), and `commit` makes durable what was done before a t
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import chain
@@ -241,7 +241,7 @@ async def _turns(
             async for fragment in said:
                 yield fragment
         step = _last_sampled(transcript)
-        if step.call is None or step.error or step.finish_reason == "length":
+        if step.call is None or not _stands(step, step.call, own):
             _end(transcript, step, forced=answer_now)
             return
         if tools is None or step.call.name not in own:
@@ -273,6 +273,15 @@ def _budget(policy: Policy, transcript: Transcript, limits: Limits, *, in_form: 
 
 def _last_sampled(transcript: Transcript) -> Step:
     return next(step for step in reversed(transcript.steps) if step.origin is Origin.SAMPLED)
+
+
+def _stands(step: Step, call: ToolCall, own: Container[str]) -> bool:
+    """Whether a call is to be acted on.
+
+    One that an upstream made of its client's tool is the client's to judge, as it would be there.
+    """
+    told_apart = step.token_ids is None and call.name not in own
+    return step.finish_reason != "length" and (step.error is None or told_apart)
 
 
 def _end(transcript: Transcript, step: Step, *, forced: bool) -> None:

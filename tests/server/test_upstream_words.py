@@ -86,3 +86,26 @@ async def test_a_filtered_answer_says_so(tmp_path: Path, httpserver: HTTPServer)
     assert trajectory.outcome is Outcome.INVALID
     assert trajectory.steps[-1].finish_reason == "content_filter"
     assert trajectory.interactions[0].finish_reason == "content_filter"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_clients_call_is_passed_on_as_it_came(
+    tmp_path: Path, httpserver: HTTPServer, stream: bool
+) -> None:
+    chunks = [calling('{"key": oops'), said("tool_calls")]
+    httpserver.expect_request(CHAT).respond_with_response(events(*chunks))
+    async with near(tmp_path, httpserver.url_for("/v1")) as server:
+        answer = await ask(server, tools=[LOOKUP], stream=stream)
+        if stream:
+            choices = [chunk.choices[0] async for chunk in answer]
+            calls = [call for choice in choices for call in choice.delta.tool_calls or ()]
+        else:
+            choices = answer.choices
+            calls = choices[0].message.tool_calls
+        [trajectory] = server.trajectories()
+
+    assert [call.function.arguments for call in calls] == ['{"key": oops']
+    assert choices[-1].finish_reason == "tool_calls"
+    assert trajectory.outcome is Outcome.REQUIRES_ACTION
+    # It is told apart in the log, and not learnt.
+    assert "not JSON" in (trajectory.steps[-1].error or "")
