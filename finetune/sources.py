@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from math import inf
 from typing import NamedTuple
 
 from pydantic_core import to_json
@@ -42,15 +43,15 @@ class General(NamedTuple):
 
 
 def parse_general(text: str) -> General:
-    """`FILE` or `FILE=WEIGHT`. Raises OperatorError for a weight that is no positive number."""
-    location, _, weight = text.partition("=")
+    """`FILE`, or `FILE=WEIGHT` if a number ends it. Raises OperatorError unless it is positive."""
+    location, _, number = text.rpartition("=")
     try:
-        parsed = General(location, float(weight or 1))
+        weight = float(number)
     except ValueError:
-        parsed = General(location, 0)
-    if not parsed.weight > 0:
+        return General(text, 1)
+    if not 0 < weight < inf:
         raise OperatorError(f"--general {text}: the weight must be a number above 0")
-    return parsed
+    return General(location, weight)
 
 
 def write_agent_rows(

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from agentlm.errors import OperatorError
 from agentlm.finetune.files import Malformed, read_rows
+from agentlm.finetune.sources import parse_general
 
 
 def chat(answer: str = "Paris.") -> dict[str, Any]:
@@ -37,3 +39,22 @@ def test_a_row_nested_too_deeply_costs_itself_only(tmp_path: Path) -> None:
     path.write_text(f"{100_000 * '['}\n{json.dumps(chat())}\n")
 
     assert list(malformed(path)) == ["rows.jsonl:1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("log", ("log", 1)),
+        ("chats.jsonl=0.5", ("chats.jsonl", 0.5)),
+        ("date=2024/chats.jsonl", ("date=2024/chats.jsonl", 1)),
+        ("date=2024/chats.jsonl=3", ("date=2024/chats.jsonl", 3)),
+    ],
+)
+def test_a_general_source_has_the_weight_that_ends_it(text: str, meant: tuple[str, float]) -> None:
+    assert parse_general(text) == meant
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "nan", "inf"])
+def test_a_weight_by_which_nothing_can_be_mixed_is_refused(weight: str) -> None:
+    with pytest.raises(OperatorError, match="the weight must be a number above 0"):
+        parse_general(f"log={weight}")
