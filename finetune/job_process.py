@@ -88,7 +88,8 @@ def _see_through(job: Job) -> None:
     except Stopped:
         job.obey()
     except AgentLMError as error:
-        job.fail("invalid_training_file", str(error))
+        begun = job.state.status == "running"  # so nothing was wrong with the file
+        job.fail("server_error" if begun else "invalid_training_file", str(error))
     except Exception:
         # Its own words stand in the process's stderr; a client is not shown a traceback.
         job.fail("server_error", "the trainer failed; its log says why")

@@ -11,6 +11,7 @@ from openai.types.fine_tuning import FineTuningJobEvent
 from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 
 from agentlm.errors import OperatorError
+from agentlm.finetune import job_process
 from agentlm.finetune.job_process import JobProgress
 from agentlm.finetune.jobs import parse_query, settings_of
 from agentlm.finetune.prepare import prepare
@@ -105,6 +106,26 @@ def test_a_file_of_which_nothing_is_left_fails_with_the_first_reason(
 
     with pytest.raises(OperatorError, match=r"malformed 1; kept 0; rows.jsonl:1: messages: Input"):
         prepare(settings_of(job(tmp_path, training=str(rows))))
+
+
+@pytest.mark.parametrize(
+    ("reached", "code"),
+    [("validating_files", "invalid_training_file"), ("running", "server_error")],
+)
+def test_a_file_is_blamed_only_until_it_is_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reached: str, code: str
+) -> None:
+    def stop(one: Job) -> None:
+        one.update(status=reached)
+        raise OperatorError("the loss is nan")
+
+    monkeypatch.setattr(job_process, "_work", stop)
+    one = job(tmp_path)
+
+    job_process._see_through(one)
+
+    assert one.state.error is not None
+    assert one.state.error.code == code
 
 
 def test_the_log_of_others_is_not_counted_for_an_owner(tmp_path: Path, chatml_llama: Path) -> None:
