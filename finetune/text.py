@@ -1,17 +1,18 @@
 """Text that brings no ids, rendered by the model's own renderer: imports, and what was scrubbed.
 
 The turns are those that the model would be shown; its own come back with their loss. Consecutive
-turns of one side merge, as templates demand; a merged turn is trained on if all of it is.
+turns of one side merge, as templates demand; a merged turn is trained on if all of it is. Words
+put into the model's mouth are one text with what it said, and learned or not as that is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from agentlm.grammar import describe
 from agentlm.render import Renderer, Turn
-from agentlm.trajectory import Step, Trajectory
+from agentlm.trajectory import Origin, Step, Trajectory
 
 
 def rendered(
@@ -32,10 +33,29 @@ def _opening(
     trajectory: Trajectory, trained: Sequence[bool]
 ) -> tuple[str | None, list[tuple[Step, bool]]]:
     """The system text that stands first, and everything after it."""
-    marked = list(zip(trajectory.steps, trained, strict=True))
+    marked = list(_joined(zip(trajectory.steps, trained, strict=True)))
     if marked and marked[0][0].role == "system":
         return marked[0][0].text, marked[1:]
     return None, marked
+
+
+def _joined(marked: Iterable[tuple[Step, bool]]) -> Iterator[tuple[Step, bool]]:
+    """Forced words with what was sampled before or after them as one step."""
+    last: tuple[Step, bool] | None = None
+    for step, train in marked:
+        if last and Origin.FORCED in (last[0].origin, step.origin) and _served(last[0], step):
+            said, learned = last if step.origin is Origin.FORCED else (step, train)
+            last = said.model_copy(update={"text": last[0].text + step.text}), learned
+            continue
+        if last:
+            yield last
+        last = step, train
+    if last:
+        yield last
+
+
+def _served(*steps: Step) -> bool:
+    return all(step.origin in (Origin.SAMPLED, Origin.FORCED) for step in steps)
 
 
 def _turn(step: Step) -> Turn:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from agentlm.finetune.dataset import Row
-from agentlm.finetune.rows import Refused, loss_steps, make_row, step_rewards
+from agentlm.finetune.rows import Refused, RowMaker, loss_steps, make_row, step_rewards
+from agentlm.finetune.scrub import scrub
 from agentlm.render import Renderer, Turn
 from agentlm.trajectory import Feedback, Origin, Trajectory
 from finetune_logs import ANSWER, CALL, conversation, interaction, renderer, sampled, trajectory
@@ -40,6 +41,18 @@ def test_a_forced_step_is_not_learned(by: Renderer) -> None:
     one = trajectory(steps)
 
     assert said(one, loss_steps(one, 1.0)) == ["12"]
+
+
+def test_what_was_sampled_after_forced_words_is_learned_from_its_text_too(by: Renderer) -> None:
+    opened = by.open([Turn("user", "The token is ghp_abcdefghijklmnopqrstuvwxyz0123456789.")])
+    steps = [*opened, by.force("Final Answer:"), sampled(by, " 12"), by.end_turn()]
+
+    clean, _ = scrub(trajectory(steps), "secrets")
+    row = RowMaker(by, 4096).row(clean, loss_steps(clean, 1.0))
+
+    assert isinstance(row, Row)
+    marked = [token for token, train in zip(row.ids, row.loss, strict=True) if train]
+    assert by.decode_verbatim(marked) == "Final Answer: 12<|im_end|>"
 
 
 def test_a_refused_call_stays_as_context_and_its_correction_is_learned(by: Renderer) -> None:
