@@ -109,7 +109,7 @@ def _read_message(choice: Choice, usage: UsageMetadata | None) -> AIMessage:
         [call.model_dump() for call in message.tool_calls or () if call.type == "function"]
     )
     return AIMessage(
-        content=message.content or "",
+        content=message.content or message.refusal or "",
         tool_calls=calls,
         invalid_tool_calls=invalid,
         additional_kwargs=_thoughts(message),
@@ -142,7 +142,7 @@ def _read_chunk(chunk: ChatCompletionChunk) -> ChatGenerationChunk:
     if choice.finish_reason:
         info["finish_reason"] = choice.finish_reason
     message = AIMessageChunk(
-        content=choice.delta.content or "",
+        content=choice.delta.content or choice.delta.refusal or "",
         tool_call_chunks=_call_chunks(choice),
         additional_kwargs=_thoughts(choice.delta),
         response_metadata=_agent_steps(choice.delta),

@@ -31,7 +31,8 @@ from agentlm.messages import Message, ToolSpec
 FINAL_ANSWER = "Final Answer:"
 PREAMBLE_OPENING = "You can use these tools:\n"
 
-FragmentKind = Literal["thought", "call", "arguments", "answer"]
+FragmentKind = Literal["thought", "call", "arguments", "answer", "refusal"]
+"""Only an upstream tells a refusal apart from an answer."""
 
 
 class Fragment(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from agentlm.agent import Observation, Transcript
 from agentlm.errors import UnavailableError
-from agentlm.grammar import Fragment, observe, read_arguments, write, write_answer
+from agentlm.grammar import Fragment, FragmentKind, observe, read_arguments, write, write_answer
 from agentlm.messages import Message, ToolCall, ToolSpec
 from agentlm.policy import Ask
 from agentlm.trajectory import Origin, Step
@@ -155,8 +155,10 @@ class _Turn:
     def _add_delta(self, delta: ChatDelta) -> Iterator[Fragment]:
         if thought := delta.reasoning_content or delta.reasoning:
             yield self._said("thought", self.reasoning, thought)
-        if text := delta.content or delta.refusal:
-            yield self._said("answer", self.content, text)
+        if delta.content:
+            yield self._said("answer", self.content, delta.content)
+        if delta.refusal:
+            yield self._said("refusal", self.content, delta.refusal)
         for call in delta.tool_calls or ():
             yield from self._add_call(call)
 
@@ -169,9 +171,7 @@ class _Turn:
         if index == self._call and call.function.arguments:
             yield self._said("arguments", self.arguments, call.function.arguments)
 
-    def _said(
-        self, kind: Literal["thought", "answer", "arguments"], parts: list[str], text: str
-    ) -> Fragment:
+    def _said(self, kind: FragmentKind, parts: list[str], text: str) -> Fragment:
         self.deltas += 1
         parts.append(text)
         return Fragment(kind, text)

@@ -44,6 +44,8 @@ class Message(Frozen):
     content: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     """On assistant messages."""
+    refusal: str | None = None
+    """On assistant messages: what an upstream said instead of the answer that was asked for."""
     tool_call_id: str | None = None
     """On tool messages: the call that this answers."""
 

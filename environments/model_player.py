@@ -174,7 +174,7 @@ def _read(completion: ChatCompletion, trajectory_id: str | None) -> Reply:
     message, usage = choice.message, completion.usage
     extra = message.model_extra or {}
     thought = str(extra.get("reasoning_content") or extra.get("reasoning") or "")
-    call, content = _call(message), message.content or ""
+    call, content = _call(message), message.content or message.refusal or ""
     nothing = call is None and not content.strip()
     return Reply(
         thought=thought if call is None else thought or content,

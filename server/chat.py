@@ -211,7 +211,8 @@ async def _chunks(choice: Choice, chunks: wire.Chunks) -> AsyncGenerator[bytes, 
             if "content" in delta and choice.request.ask.logprobs:
                 shown = wire.logprobs(choice)
             yield chunks.delta(choice.index, delta, logprobs=shown)
-            choice.delivered += len(delta.get("content") or delta.get("reasoning_content") or "")
+            told = map(delta.get, ("content", "refusal", "reasoning_content"))
+            choice.delivered += sum(len(text or "") for text in told)
     for chunk in _last_chunks(choice, chunks):
         yield chunk
 
@@ -265,6 +266,8 @@ class _DeltaWriter:
         match fragment.kind:
             case "answer":
                 return {"content": fragment.text}
+            case "refusal":
+                return {"refusal": fragment.text}
             case "thought":
                 return {"reasoning_content": fragment.text}
             case "call":

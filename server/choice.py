@@ -61,6 +61,8 @@ class Choice:
     beginning: Beginning
     content: list[str] = field(default_factory=list)
     """Parts of the answer, as they were handed out."""
+    refusal: list[str] = field(default_factory=list)
+    """The same of a refusal."""
     reasoning: list[str] = field(default_factory=list)
     """Parts of thoughts and tool activity, as a stream would have told them; not filled on one."""
     tokens: list[Token] = field(default_factory=list)
@@ -119,6 +121,8 @@ class Choice:
             self.metrics.first_token_seconds.observe(time.time() - self.request.created)
         if fragment.kind == "answer":
             self.content.append(fragment.text)
+        elif fragment.kind == "refusal":
+            self.refusal.append(fragment.text)
 
     async def record(self) -> None:
         """Commit the steps that are not in the log yet, and the interaction as it ended.
@@ -148,6 +152,7 @@ class Choice:
         return Message(
             role="assistant",
             content="".join(self.content),
+            refusal="".join(self.refusal) or None,
             tool_calls=(last.call,) if client_called and last.call else (),
         )
 

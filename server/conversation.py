@@ -50,7 +50,8 @@ class Chain:
     def add(self, message: Message) -> str:
         """Grow by a message; returns the key of the conversation that ends with it."""
         calls = [(call.name, _canonical(call.arguments)) for call in message.tool_calls]
-        part = json.dumps([message.role, message.content.strip(), calls])
+        text = message.content or message.refusal or ""
+        part = json.dumps([message.role, text.strip(), calls])
         self._hash.update(part.encode() + b"\n")
         return self._hash.hexdigest()
 

@@ -45,10 +45,11 @@ def finished_choice(
     index: int, response: Message, finish_reason: FinishReason | None
 ) -> dict[str, Any]:
     """A choice of a whole completion."""
+    otherwise = response.tool_calls or response.refusal
     message: dict[str, Any] = {
         "role": "assistant",
-        "content": None if response.tool_calls and not response.content else response.content,
-        "refusal": None,
+        "content": None if otherwise and not response.content else response.content,
+        "refusal": response.refusal,
     }
     if response.tool_calls:
         message["tool_calls"] = [tool_call(call) for call in response.tool_calls]

@@ -62,12 +62,13 @@ class WireMessage(Wire):
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | Items[TextPart] | None = None
+    refusal: str | None = None
     tool_calls: Items[WireToolCall] | None = None
     tool_call_id: str | None = None
 
     def read(self) -> Message:
         """In the project's own words."""
-        content = self.content or ""
+        content = self.content or self.refusal or ""
         if not isinstance(content, str):
             content = "".join(part.text for part in content)
         calls = (

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from pytest_httpserver import HTTPServer
 
 from agentlm.trajectory import Outcome
@@ -109,3 +110,29 @@ async def test_a_clients_call_is_passed_on_as_it_came(
     assert trajectory.outcome is Outcome.REQUIRES_ACTION
     # It is told apart in the log, and not learnt.
     assert "not JSON" in (trajectory.steps[-1].error or "")
+
+
+class Number(BaseModel):
+    value: int
+
+
+async def test_a_refusal_is_no_answer(tmp_path: Path, httpserver: HTTPServer) -> None:
+    chunks = [said(refusal="I "), said(refusal="won't."), said("stop")]
+    httpserver.expect_request(CHAT).respond_with_response(events(*chunks))
+    async with near(tmp_path, httpserver.url_for("/v1")) as server:
+        parsed = await server.client.chat.completions.parse(
+            model="teacher", messages=HI, response_format=Number, store=True
+        )
+        message = parsed.choices[0].message
+        stream = await ask(server, stream=True)
+        told = [chunk.choices[0].delta.refusal or "" async for chunk in stream]
+        stored = await server.client.chat.completions.retrieve(parsed.id)
+        returned = [*HI, message.model_dump(include={"role", "content", "refusal"}), *HI]
+        await ask(server, messages=returned)
+        _, last = server.trajectories()
+
+    assert (message.content, message.refusal, message.parsed) == (None, "I won't.", None)
+    assert "".join(told) == stored.choices[0].message.refusal == "I won't."
+    # It is recorded as the answer, and what follows continues from there.
+    assert (last.steps[1].answer, len(last.interactions)) == ("I won't.", 2)
+    assert httpserver.log[-1][0].get_json()["messages"][1]["content"] == "I won't."
