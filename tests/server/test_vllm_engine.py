@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from httpx import ASGITransport, AsyncClient
+from prometheus_client import generate_latest
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
@@ -185,6 +186,31 @@ async def test_the_same_seed_says_the_same_alone_and_in_company(
     company = await asyncio.gather(*(say(engine, prompt, sampling) for _ in range(4)))
 
     assert {tuple(ids(deltas)) for deltas in company} == {tuple(ids(alone))}
+
+
+@pytest.mark.parametrize("name", ["frequency_penalty", "presence_penalty"])
+async def test_a_penalty_makes_it_repeat_itself_less(
+    engine: VLLMEngine, prompt: list[int], name: str
+) -> None:
+    said = [
+        ids(await say(engine, prompt, GREEDY.model_copy(update={name: penalty})))
+        for penalty in (2.0, -2.0)
+    ]
+
+    varied, repeated = (len(set(each)) for each in said)
+    assert varied > repeated
+
+
+async def test_the_engine_counts_for_prometheus(engine: VLLMEngine, prompt: list[int]) -> None:
+    def counted() -> float:
+        lines = generate_latest().decode().splitlines()
+        counts = [line for line in lines if line.startswith("vllm:generation_tokens_total")]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in counts)
+
+    before = counted()
+    await say(engine, prompt)
+
+    assert counted() - before == 24
 
 
 async def test_a_prompt_seen_before_comes_from_the_cache_of_its_salt(
