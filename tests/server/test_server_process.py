@@ -92,7 +92,8 @@ async def test_a_full_disk_is_an_error_until_there_is_room_and_loses_no_answer(
     tmp_path: Path,
 ) -> None:
     answers: Answers = {}
-    big = {**PLAIN, "metadata": {"much": "x" * 100_000}, "stream": False}
+    much = {f"part {number}": "x" * 512 for number in range(16)}
+    big = {**PLAIN, "metadata": much, "stream": False}
     with started(tmp_path, file_bytes=1_500_000) as (server, url):
         async with httpx.AsyncClient(base_url=url, timeout=30, verify=False) as http:
             with pytest.raises(AssertionError, match="unavailable"):
