@@ -149,7 +149,8 @@ CONTENT_FILTERS: dict[str, Filter] = {
 }
 """Those that need no setting, in the order in which they judge."""
 
-SKIPPABLE = (*CONTENT_FILTERS, "evaluation_task", "near_duplicate")
+TEMPLATE_MISMATCH = "template_mismatch"
+SKIPPABLE = (*CONTENT_FILTERS, "evaluation_task", TEMPLATE_MISMATCH, "near_duplicate")
 """Filters that a setting can turn off; the others are turned off by their own."""
 
 _REPEATS = 3

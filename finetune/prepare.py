@@ -19,6 +19,7 @@ from pathlib import Path
 from agentlm.cards import ModelCard
 from agentlm.errors import OperatorError
 from agentlm.files import exclusive
+from agentlm.finetune.filters import TEMPLATE_MISMATCH
 from agentlm.finetune.mixture import Batches, Plan, Source, make_plan
 from agentlm.finetune.negatives import ToolSets
 from agentlm.finetune.rows import RowMaker
@@ -80,7 +81,7 @@ def prepare(settings: FinetuneSettings) -> Prepared:
             base = registry.resolve(_base(settings, registry, log.majority_model()))
             run = Run(runs / (settings.name or _free_name(base.card, registry, runs)))
             with _whole_or_absent(run.directory) as partial, _rare_collections():
-                _write_rows(partial, settings, base, log)
+                _write_rows(partial, settings, base, log, _line(settings, base.card, registry))
                 _check_vocabulary(partial, base.directory)
                 _write_plan(partial, settings, base)
     return Prepared(run, base)
@@ -140,9 +141,25 @@ def _rare_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _write_rows(run: Run, settings: FinetuneSettings, base: ModelFiles, log: LogRows) -> None:
+def _line(settings: FinetuneSettings, base: ModelCard, registry: Registry) -> frozenset[str]:
+    """The base and the models that it was trained from; nobody, if mismatches are let through."""
+    if TEMPLATE_MISMATCH in settings.skip_filters:
+        return frozenset()
+    known = {card.name: card for card in registry.list()}
+    line: set[str] = set()
+    name: str | None = base.name
+    while name is not None and name not in line:
+        line.add(name)
+        name = known[name].parent if name in known else None
+    return frozenset(line)
+
+
+def _write_rows(
+    run: Run, settings: FinetuneSettings, base: ModelFiles, log: LogRows, line: frozenset[str]
+) -> None:
     """Write the rows of every source, what was left out of each, and how they are mixed."""
-    maker = RowMaker(load_renderer(base), min(settings.max_length, context_length(base.directory)))
+    length = min(settings.max_length, context_length(base.directory))
+    maker = RowMaker(load_renderer(base), length, line)
     tools = ToolSets()
     # No server knows the tiny base of a dry run.
     asked = (settings.dry_run and base.card.parent) or base.card.name

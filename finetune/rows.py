@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from agentlm.finetune.dataset import Row
 from agentlm.finetune.demonstrations import corrected_steps
-from agentlm.finetune.filters import Refused
+from agentlm.finetune.filters import TEMPLATE_MISMATCH, Refused
 from agentlm.finetune.rewards import step_rewards
 from agentlm.finetune.text import rendered
 from agentlm.render import Renderer
@@ -26,11 +26,18 @@ class RowMaker:
 
     renderer: Renderer
     max_length: int
+    line: frozenset[str] = frozenset()
+    """The model and those it came from: what they said is learned as it was served, or not."""
 
     def row(self, trajectory: Trajectory, trained: Sequence[bool]) -> Row | Refused:
         """The recorded ids if they are of this model's tokenizer and template, else its text's."""
         if all(step.tokenizer_digest == self.renderer.digest for step in trajectory.steps):
             return make_row(trajectory, trained, self.max_length)
+        if trajectory.model in self.line and self.differs(trajectory):
+            return Refused(
+                TEMPLATE_MISMATCH,
+                f"{trajectory.model} was served with another tokenizer or template than it has now",
+            )
         return make_row(*rendered(trajectory, trained, self.renderer), self.max_length)
 
     def differs(self, trajectory: Trajectory) -> bool:

@@ -101,8 +101,9 @@ def test_nothing_to_train_on_is_said_in_one_line_and_leaves_nothing_behind(
     assert [path.name for path in (data_dir / "runs").iterdir()] == [".lock"]
 
 
+@pytest.mark.parametrize(("model", "skipped"), [("teacher", ()), ("tiny", ("template_mismatch",))])
 def test_what_another_tokenizer_recorded_is_rendered_anew_from_its_text(
-    data_dir: Path, chatml_llama: Path
+    data_dir: Path, chatml_llama: Path, model: str, skipped: tuple[str, ...]
 ) -> None:
     by = renderer(chatml_llama)
     steps = conversation(by, "How many?", CALL, ANSWER)
@@ -110,9 +111,10 @@ def test_what_another_tokenizer_recorded_is_rendered_anew_from_its_text(
         step.model_copy(update={"tokenizer_digest": "0" * 16, "token_ids": (1, 2)})
         for step in steps
     ]
-    write_log(data_dir, [trajectory(strange), trajectory(conversation(by, "Who?", ANSWER))])
+    foreign = trajectory(strange).model_copy(update={"model": model})
+    write_log(data_dir, [foreign, trajectory(conversation(by, "Who?", ANSWER))])
 
-    prepared = run(data_dir)
+    prepared = run(data_dir, base="tiny", skip_filters=skipped)
 
     found = prepared.run.read("selection.json")["agent"]
     assert found["summary"] == "2 rows; left out: none; kept 2, 1 of them rendered anew"
@@ -121,6 +123,17 @@ def test_what_another_tokenizer_recorded_is_rendered_anew_from_its_text(
     recorded = [i for step in steps for i in step.token_ids or ()]
     assert ids.tolist() == recorded
     assert by.decode(ids[loss == 1].tolist()) == CALL + ANSWER
+
+
+def test_what_the_model_itself_said_under_another_template_is_refused(
+    data_dir: Path, chatml_llama: Path
+) -> None:
+    steps = conversation(renderer(chatml_llama), "How many?", CALL, ANSWER)
+    strange = [step.model_copy(update={"tokenizer_digest": "0" * 16}) for step in steps]
+    write_log(data_dir, [trajectory(strange)])
+
+    with pytest.raises(OperatorError, match=r"template_mismatch 1; kept 0; .* another tokenizer"):
+        run(data_dir)
 
 
 def test_a_secret_goes_and_with_it_the_ids_that_spell_it(
