@@ -29,22 +29,28 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "serve": Command("agentlm.server.cli:main", "cpu", "serve a model over the OpenAI API"),
-    "models": Command("agentlm.models_cli:main", "cpu", "list, add, promote and remove models"),
-    "logs": Command("agentlm.logs.cli:main", "cpu", "look at the log, export, import, delete"),
-    "keys": Command("agentlm.keys_cli:main", "cpu", "create, list and revoke API keys"),
-    "approvals": Command(
-        "agentlm.server.approvals_cli:main", "cpu", "decide on tool calls that wait for a person"
+    "models": Command(
+        "agentlm.commands.models:main", "cpu", "list, add, promote and remove models"
     ),
-    "doctor": Command("agentlm.doctor:main", "tools", "check machine, sandbox, log and models"),
+    "logs": Command(
+        "agentlm.commands.logs.main:main", "cpu", "look at the log, export, import, delete"
+    ),
+    "keys": Command("agentlm.commands.keys:main", "cpu", "create, list and revoke API keys"),
+    "approvals": Command(
+        "agentlm.commands.approvals:main", "cpu", "decide on tool calls that wait for a person"
+    ),
+    "doctor": Command(
+        "agentlm.commands.doctor:main", "tools", "check machine, sandbox, log and models"
+    ),
     "mcp": Command("agentlm.tools.mcp_server:main", "tools", "offer the tools to an MCP client"),
     "finetune": Command("agentlm.finetune.main:main", "train", "train a successor from the log"),
     "rollout": Command(
-        "agentlm.environments.rollout_cli:main",
+        "agentlm.environments.playing.cli:main",
         "environments",
         "play tasks, leave scored trajectories",
     ),
     "eval": Command(
-        "agentlm.environments.eval_cli:main",
+        "agentlm.environments.evaluation.cli:main",
         "environments",
         "measure a model on tasks, beside the one it came from",
     ),

@@ -23,12 +23,12 @@ from openai import AsyncOpenAI
 
 from agentlm.environments.catalogue import EnvironmentName, opened
 from agentlm.environments.db.environment import DbEnvironment
-from agentlm.environments.model_player import Decoding, connected
-from agentlm.environments.play import play
-from agentlm.environments.players import GoldPlayer
-from agentlm.environments.progress import Progress
-from agentlm.environments.recording import NoRecorder
-from agentlm.environments.rollout import Rollout
+from agentlm.environments.playing.model_player import Decoding, connected
+from agentlm.environments.playing.play import play
+from agentlm.environments.playing.players import GoldPlayer
+from agentlm.environments.playing.progress import Progress
+from agentlm.environments.playing.recording import NoRecorder
+from agentlm.environments.playing.rollout import Rollout
 from agentlm.environments.task import Environment, Task
 from agentlm.settings import Settings
 from agentlm.tools.shell.process_tree import tree_usage

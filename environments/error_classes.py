@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Literal
 
-from agentlm.agent import Observation
+from agentlm.agent.tool import Observation
 from agentlm.messages import ToolCall, ToolSpec
 
 ErrorClass = Literal["refusal", "invalid_action", "repetition", "call_error"]

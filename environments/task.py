@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from agentlm.agent import Observation
+from agentlm.agent.tool import Observation
 from agentlm.messages import Frozen, ToolSpec
 
 Split = Literal["train", "dev", "test"]

@@ -6,8 +6,8 @@ import hashlib
 import json
 import time
 
-from agentlm.cards import ModelCard
-from agentlm.finetune.prepare import Prepared
+from agentlm.finetune.data.prepare import Prepared
+from agentlm.models.cards import ModelCard
 
 
 def successor_card(prepared: Prepared) -> ModelCard:

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agentlm.finetune.prepare import DEFAULT_BASE
-from agentlm.finetune.processes import Processes
+from agentlm.finetune.data.prepare import DEFAULT_BASE
 from agentlm.finetune.settings import FinetuneSettings
-from agentlm.registry import Registry
+from agentlm.finetune.training.processes import Processes
+from agentlm.models.registry import Registry
 
 STEPS = 2
 LAYERS, WIDTH, HEADS = 2, 64, 4

@@ -19,8 +19,8 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 
-from agentlm.aliases import Verdict
 from agentlm.errors import OperatorError
+from agentlm.models.aliases import Verdict
 from agentlm.settings import Settings
 
 Ability = Literal["hellaswag", "truthfulqa", "perplexity", "instructions", "abstention"]

@@ -14,15 +14,15 @@ from typing import NoReturn
 
 from agentlm.errors import AgentLMError
 from agentlm.files import exclusive
-from agentlm.finetune.allocator import restart_with_tcmalloc
-from agentlm.finetune.jobs import settings_of
+from agentlm.finetune.data.mixture import Plan
+from agentlm.finetune.data.prepare import Prepared
+from agentlm.finetune.job_settings import settings_of
 from agentlm.finetune.main import finetune
-from agentlm.finetune.mixture import Plan
-from agentlm.finetune.prepare import Prepared
 from agentlm.finetune.run import Run
-from agentlm.jobs import Job
-from agentlm.kept_files import KeptFile, KeptFiles
-from agentlm.registry import Registry
+from agentlm.finetune.training.allocator import restart_with_tcmalloc
+from agentlm.jobs.job import Job
+from agentlm.jobs.kept_files import KeptFile, KeptFiles
+from agentlm.models.registry import Registry
 
 _NICE = 10
 

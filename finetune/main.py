@@ -15,22 +15,22 @@ from itertools import chain
 
 from rich.console import Console
 
-from agentlm.aliases import Verdict
-from agentlm.cards import ModelCard
 from agentlm.errors import OperatorError
-from agentlm.finetune.allocator import restart_with_tcmalloc
 from agentlm.finetune.card import successor_card
+from agentlm.finetune.data.mixture import Plan
+from agentlm.finetune.data.prepare import Prepared, prepare
 from agentlm.finetune.gate import judge, measure
-from agentlm.finetune.mixture import Plan
-from agentlm.finetune.prepare import Prepared, prepare
-from agentlm.finetune.progress import Progress, TrainingProgress
 from agentlm.finetune.recipes import with_shipped_recipe
-from agentlm.finetune.report import write_report
+from agentlm.finetune.report.report import write_report
+from agentlm.finetune.report.sample import marked
 from agentlm.finetune.run import Run
-from agentlm.finetune.sample import marked
 from agentlm.finetune.settings import FinetuneSettings
-from agentlm.publish import check_server, publish
-from agentlm.registry import Registry
+from agentlm.finetune.training.allocator import restart_with_tcmalloc
+from agentlm.finetune.training.progress import Progress, TrainingProgress
+from agentlm.models.aliases import Verdict
+from agentlm.models.cards import ModelCard
+from agentlm.models.publish import check_server, publish
+from agentlm.models.registry import Registry
 from agentlm.settings import parse
 from agentlm.store import Store
 
@@ -56,8 +56,8 @@ def main(argv: Sequence[str]) -> int:
 
 def dry_run(settings: FinetuneSettings) -> None:
     """Go through all that training does, on a tiny model; what does not work is raised."""
-    from agentlm.finetune import processes
     from agentlm.finetune.dry_run import rehearsal
+    from agentlm.finetune.training import processes
 
     with rehearsal(settings, processes.join()) as tiny:
         finetune(tiny, show)
@@ -66,7 +66,7 @@ def dry_run(settings: FinetuneSettings) -> None:
 def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
     """Train, register and publish a successor; its card, in the first process."""
     # torch and DeepSpeed take seconds to import: not for --help or a misspelt flag.
-    from agentlm.finetune import model, processes, save, train, zero
+    from agentlm.finetune.training import model, processes, save, train, zero
 
     these = processes.join()
     tell = Console(stderr=True, quiet=not these.first, highlight=False, soft_wrap=True).print

@@ -13,9 +13,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from agentlm.errors import OperatorError
-from agentlm.finetune.filters import SKIPPABLE
+from agentlm.finetune.filters.rules import SKIPPABLE
+from agentlm.finetune.filters.scrub import Scrubbing
 from agentlm.finetune.gate import GateRule
-from agentlm.finetune.scrub import Scrubbing
 from agentlm.settings import Settings
 from agentlm.store import Selection
 from agentlm.trajectory import Outcome

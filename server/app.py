@@ -8,22 +8,22 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from agentlm import __version__
-from agentlm.engine import Engine
-from agentlm.kept_files import KeptFiles
-from agentlm.registry import Registry
-from agentlm.server import errors
+from agentlm.engine.protocol import Engine
+from agentlm.jobs.kept_files import KeptFiles
+from agentlm.models.registry import Registry
 from agentlm.server.callers import Callers
-from agentlm.server.chat import Chat
-from agentlm.server.guard import Guard
-from agentlm.server.jobs import Jobs
+from agentlm.server.chat.chat import Chat
+from agentlm.server.http import errors
+from agentlm.server.http.guard import Guard
+from agentlm.server.http.openapi import describe
+from agentlm.server.http.underway import Underway
+from agentlm.server.job_processes import Jobs
 from agentlm.server.metrics import Metrics
-from agentlm.server.openapi import describe
-from agentlm.server.publish import publish, publish_known
+from agentlm.server.models.publish import publish, publish_known
+from agentlm.server.models.served import AnyServed, ServedModels
 from agentlm.server.routes import ROUTERS
-from agentlm.server.served import AnyServed, ServedModels
 from agentlm.server.settings import ServeSettings
 from agentlm.server.state import ServerState
-from agentlm.server.underway import Underway
 from agentlm.store import Store
 from agentlm.tools.toolbox import Toolbox
 

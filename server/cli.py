@@ -14,16 +14,16 @@ import uvloop
 from fastapi import FastAPI
 from rich.console import Console
 
-from agentlm.engine import Engine
+from agentlm.engine.protocol import Engine
 from agentlm.errors import OperatorError
-from agentlm.registry import Registry
+from agentlm.models.registry import Registry
 from agentlm.server.app import create_app
 from agentlm.server.callers import check_strangers_need_a_key
-from agentlm.server.connection import Connection
-from agentlm.server.launch import allow_many_connections, prepare_environment
-from agentlm.server.publish import base_of, served_upstream
-from agentlm.server.served import AnyServed, Served
+from agentlm.server.http.connection import Connection
+from agentlm.server.models.publish import base_of, served_upstream
+from agentlm.server.models.served import AnyServed, Served
 from agentlm.server.settings import ServeSettings
+from agentlm.server.vllm.launch import allow_many_connections, prepare_environment
 from agentlm.settings import parse_known
 from agentlm.store import Store
 from agentlm.store.database import shown
@@ -98,7 +98,7 @@ async def _base(settings: ServeSettings, engine_arguments: Sequence[str]) -> Any
         console.print(f"[bold]1/3[/] model {settings.model}")
         return served_upstream(card, settings.upstream_timeout_s, settings.served_model_name)
     # Takes seconds to import, so `--help` and wrong flags must not wait for it.
-    from agentlm.server.vllm_engine import parse_arguments
+    from agentlm.server.vllm.engine import parse_arguments
 
     parse_arguments({}, engine_arguments)  # a misspelt flag is told before anything is loaded
     console.print(f"[bold]1/3[/] model {settings.model}")
@@ -107,7 +107,7 @@ async def _base(settings: ServeSettings, engine_arguments: Sequence[str]) -> Any
 
 
 async def _engine(base: Served, settings: ServeSettings, engine_arguments: Sequence[str]) -> Engine:
-    from agentlm.server.vllm_engine import VLLMEngine
+    from agentlm.server.vllm.engine import VLLMEngine
 
     return await VLLMEngine.start(
         base.files.directory,

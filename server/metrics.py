@@ -11,7 +11,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-from agentlm.agent import CallEnded, Transcript
+from agentlm.agent.loop import CallEnded
+from agentlm.agent.transcript import Transcript
 from agentlm.store import Store
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)

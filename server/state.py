@@ -8,13 +8,13 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from agentlm.kept_files import KeptFiles
-from agentlm.registry import Registry
+from agentlm.jobs.kept_files import KeptFiles
+from agentlm.models.registry import Registry
 from agentlm.server.callers import require_admin
-from agentlm.server.chat import Chat
-from agentlm.server.jobs import Jobs
+from agentlm.server.chat.chat import Chat
+from agentlm.server.job_processes import Jobs
 from agentlm.server.metrics import Metrics
-from agentlm.server.served import ServedModels
+from agentlm.server.models.served import ServedModels
 from agentlm.server.settings import ServeSettings
 from agentlm.store import ApiKey, Store
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from store.postgres import Postgres, postgres_programs
-from tiny import tiny_llama
+from support.postgres import Postgres, postgres_programs
+from support.serving import Serve, running
+from support.tiny import tiny_llama
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +38,11 @@ def postgres() -> Iterator[Postgres]:
     server = Postgres.start(programs)
     yield server
     server.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Serve:
+    """Start a server whose engine gives `replies` in order; options are its settings."""
+    return lambda *replies, template="chatml", **options: running(
+        tmp_path, replies, template, options
+    )

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from openai import OpenAI
 
-from agentlm.render import Renderer
+from agentlm.prompt.render import Renderer
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
@@ -77,7 +77,7 @@ def tool_flags(data_dir: Path) -> list[str]:
         graph.write_text('<urn:a> <http://www.w3.org/2000/01/rdf-schema#label> "a" .')
         agentlm_module("graph.build", "--graph", str(data_dir / "graph"), str(graph))
         own.write_text(WEATHER)
-        servers = Path(__file__).with_name("tools") / "mcp_servers.py"
+        servers = Path(__file__).with_name("support") / "mcp_servers.py"
         server = {"command": sys.executable, "args": [str(servers), "official"]}
         mcp.write_text(json.dumps({"mcpServers": {"test": server}}))
     flags = ["--web-search", str(data_dir / "pages.db"), "--tool-files", str(own)]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from agentlm.agent import ToolContext
+from agentlm.agent.tool import ToolContext
 from agentlm.errors import NotFoundError
 from agentlm.messages import Frozen, ToolCall
 

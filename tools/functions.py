@@ -26,7 +26,7 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, create_model
 
-from agentlm.agent import Tool, ToolContext
+from agentlm.agent.tool import Tool, ToolContext
 from agentlm.errors import OperatorError
 from agentlm.tools.settings import ToolSettings
 

@@ -14,12 +14,12 @@ import mcp_types
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
-from agentlm.agent import ToolContext
+from agentlm.agent.tool import ToolContext
 from agentlm.messages import ToolCall, ToolSpec
 from agentlm.settings import parse
 from agentlm.store import Store
 from agentlm.tools.approvals import ApprovalItem, Decision
-from agentlm.tools.selection import Selection
+from agentlm.tools.run_tools import Selection
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import Toolbox
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from agentlm.agent import Tool, ToolError
+from agentlm.agent.tool import Tool, ToolError
 from agentlm.messages import ToolCall, ToolSpec
 
 

@@ -10,18 +10,18 @@ import os
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from functools import partial
 
-from agentlm.agent import Tool
+from agentlm.agent.tool import Tool
 from agentlm.errors import OperatorError, RequestError
 from agentlm.tools.approvals import Approvals, OnPending
 from agentlm.tools.audit import Audit, log_audit
-from agentlm.tools.bash import Bash
 from agentlm.tools.functions import own_families
 from agentlm.tools.graph.tools import open_graph
 from agentlm.tools.mcp.config import load_servers
-from agentlm.tools.policy import load_policy
+from agentlm.tools.permissions import load_policy
+from agentlm.tools.run_tools import Bounds, Selection
 from agentlm.tools.secrets import Secrets, secret_values
-from agentlm.tools.selection import Bounds, Selection
 from agentlm.tools.settings import ToolSettings
+from agentlm.tools.shell.bash import Bash
 from agentlm.tools.shell.files import WorkspaceFiles
 from agentlm.tools.shell.pool import checked
 from agentlm.tools.sql.tools import open_sql
@@ -37,7 +37,7 @@ async def _open_bash(settings: ToolSettings) -> tuple[Tool, ...]:
 async def _open_mcp(settings: ToolSettings) -> tuple[Tool, ...]:
     if settings.mcp_config is None:
         raise OperatorError("no mcp_config names MCP servers")
-    from agentlm.tools.mcp.tools import open_mcp  # the SDK takes a second that others need not wait
+    from agentlm.tools.mcp.tools import open_mcp
 
     return await open_mcp(settings.mcp_config, settings)
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from agentlm.exchange.turns import Turn, call_of, imported, imported_step, parse_row, turns
-from agentlm.grammar import describe, observe, read_arguments, write, write_answer
 from agentlm.messages import Message, ToolCall, ToolSpec
+from agentlm.prompt.grammar import describe, observe, read_arguments, write, write_answer
 from agentlm.trajectory import Step, Trajectory
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, insert, select
 
 from agentlm.messages import Frozen
 from agentlm.store.tables import audits
-from agentlm.store.writer import Writer
+from agentlm.store.write.writer import Writer
 
 Ending = Literal["ok", "failed", "denied", "timeout", "cancelled", "error"]
 Reading = Callable[[], AbstractContextManager[Connection]]

@@ -20,19 +20,13 @@ from sqlalchemy import (
 )
 
 from agentlm.errors import NotFoundError
-from agentlm.store.changes import forget_feedback
 from agentlm.store.idempotency import forget
 from agentlm.store.keys import Reading
 from agentlm.store.rows import metadata_json, parse_interaction
-from agentlm.store.stored import Stored, count_tokens, find, insert_completion_tags
-from agentlm.store.tables import (
-    completion_tags,
-    continuations,
-    interactions,
-    steps,
-    trajectories,
-)
-from agentlm.store.writer import Writer
+from agentlm.store.tables import completion_tags, continuations, interactions, steps, trajectories
+from agentlm.store.write.changes import forget_feedback
+from agentlm.store.write.stored import Stored, count_tokens, find, insert_completion_tags
+from agentlm.store.write.writer import Writer
 from agentlm.trajectory import Interaction
 
 _i, _t, _s = interactions.c, trajectories.c, steps.c

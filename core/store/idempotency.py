@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, 
 from agentlm.errors import ConflictError
 from agentlm.store.tables import idempotency as table
 from agentlm.store.tables import interactions
-from agentlm.store.writer import Writer
+from agentlm.store.write.writer import Writer
 
 KEPT_S = 24 * 3600.0
 """How long an answer can be asked for again."""

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from agentlm.errors import ConflictError
 from agentlm.messages import Frozen
 from agentlm.store.tables import api_keys
-from agentlm.store.writer import Writer
+from agentlm.store.write.writer import Writer
 
 Reading = Callable[[], AbstractContextManager[Connection]]
 STATIC_OWNER = "default"

@@ -15,8 +15,6 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, text
 
-from agentlm.store import changes, headers, queries
-from agentlm.store.append import append, call_key
 from agentlm.store.audit import AuditTrail
 from agentlm.store.completions import Completions
 from agentlm.store.contract import (
@@ -31,7 +29,10 @@ from agentlm.store.contract import (
 from agentlm.store.database import Database, available, open_database
 from agentlm.store.idempotency import Requests, forget_old
 from agentlm.store.keys import Keys
-from agentlm.store.writer import Writer
+from agentlm.store.read import headers, queries
+from agentlm.store.write import changes
+from agentlm.store.write.append import append, call_key
+from agentlm.store.write.writer import Writer
 from agentlm.trajectory import Feedback, Interaction, Outcome, Trajectory
 
 _IDS_A_QUERY = 500

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from agentlm.environments.db.database import Database, quoted
-from agentlm.tools.sample_database import sample_database
+from agentlm.tools.sql.sample_database import sample_database
 
 
 @cache

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from agentlm.agent import Observation
+from agentlm.agent.tool import Observation
 from agentlm.environments.db import agentbench, chinook
 from agentlm.environments.db.database import Database, Result, StatementError
 from agentlm.environments.db.generate import tasks

@@ -13,7 +13,7 @@ from statistics import fmean
 from agentlm.environments.error_classes import ERROR_CLASSES
 from agentlm.environments.evaluation.general import Ability
 from agentlm.environments.evaluation.statistics import Interval, paired_bootstrap, wilson
-from agentlm.environments.progress import Result
+from agentlm.environments.playing.progress import Result
 from agentlm.messages import Frozen
 from agentlm.trajectory import Outcome
 

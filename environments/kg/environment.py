@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agentlm.agent import Observation
+from agentlm.agent.tool import Observation
 from agentlm.environments.kg.explore import PLAYED, Explorer, Trail
 from agentlm.environments.kg.generate import lacking, tasks
 from agentlm.environments.task import Action, Split, Task

@@ -7,14 +7,14 @@ from functools import lru_cache
 
 from pyoxigraph import Literal, NamedNode
 
-from agentlm.agent import Observation
+from agentlm.agent.tool import Observation
 from agentlm.environments.splits import split_of
 from agentlm.environments.task import Action, Split
 from agentlm.tools.graph.graph import Graph
 from agentlm.tools.graph.graph_worker import GraphWorker
 from agentlm.tools.graph.program import Evaluator
+from agentlm.tools.graph.protocol import Question, Step
 from agentlm.tools.graph.tools import FUNCTIONS
-from agentlm.tools.graph.wire import Question, Step
 
 PLAYED = (
     "get_relations",

@@ -14,15 +14,15 @@ from shlex import quote
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
-from agentlm.agent import Observation, ToolContext, ToolError
+from agentlm.agent.tool import Observation, ToolContext, ToolError
 from agentlm.environments.os import agentbench
 from agentlm.environments.os.compare import agrees
 from agentlm.environments.os.generate import tasks
 from agentlm.environments.task import Action, Split, Task
 from agentlm.messages import ToolSpec
-from agentlm.tools.bash import Bash, BashArgs
 from agentlm.tools.schema import spec_of
 from agentlm.tools.settings import ToolSettings
+from agentlm.tools.shell.bash import Bash, BashArgs
 
 MAX_OBSERVATION_CHARS = 800
 COMMAND_SECONDS = 10.0

@@ -11,10 +11,10 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import ConflictError, RequestError
-from agentlm.server.body import read_model
-from agentlm.server.openapi import reads
-from agentlm.server.publish import adapter_of
-from agentlm.server.served import AGENT_SUFFIX
+from agentlm.server.http.body import read_model
+from agentlm.server.http.openapi import reads
+from agentlm.server.models.publish import adapter_of
+from agentlm.server.models.served import AGENT_SUFFIX
 from agentlm.server.state import Admin, State
 
 router = APIRouter(prefix="/v1")

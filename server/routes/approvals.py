@@ -6,8 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from agentlm.server.body import read_model
-from agentlm.server.openapi import reads
+from agentlm.server.http.body import read_model
+from agentlm.server.http.openapi import reads
 from agentlm.server.state import OwnerScope, State
 from agentlm.tools.approvals import Decision
 

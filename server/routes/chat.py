@@ -10,16 +10,16 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 
-from agentlm.server.body import read_json
-from agentlm.server.chat import stream_end
-from agentlm.server.choice import Choice
-from agentlm.server.event_stream import ClientGone, EventStream, while_connected
-from agentlm.server.inputs import hand_in, inputs_of
-from agentlm.server.once import Once
-from agentlm.server.openai_format import Chunks, completion
-from agentlm.server.openapi import OR_EVENTS, reads
+from agentlm.server.chat.chat import stream_end
+from agentlm.server.chat.choice import Choice
+from agentlm.server.chat.inputs import hand_in, inputs_of
+from agentlm.server.chat.once import Once
+from agentlm.server.http.body import read_json
+from agentlm.server.http.event_stream import ClientGone, EventStream, while_connected
+from agentlm.server.http.openapi import OR_EVENTS, reads
+from agentlm.server.openai.answers import Chunks, completion
+from agentlm.server.openai.chat_request import ChatRequest, read_chat_request
 from agentlm.server.state import Caller, OwnerScope, SameWeights, ServerState, State
-from agentlm.server.wire import ChatRequest, read_chat_request
 
 router = APIRouter(prefix="/v1")
 

@@ -8,16 +8,16 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response
 
 from agentlm.errors import RequestError
-from agentlm.server.body import read_json
-from agentlm.server.completions import (
+from agentlm.server.chat.raw_completion import (
     CompletionRequest,
     TextChunks,
     prepare,
     read_completion_request,
     text_completion,
 )
-from agentlm.server.event_stream import ClientGone, EventStream, while_connected
-from agentlm.server.openapi import OR_EVENTS, reads
+from agentlm.server.http.body import read_json
+from agentlm.server.http.event_stream import ClientGone, EventStream, while_connected
+from agentlm.server.http.openapi import OR_EVENTS, reads
 from agentlm.server.state import Caller, SameWeights, State
 
 router = APIRouter(prefix="/v1")

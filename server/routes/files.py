@@ -11,12 +11,12 @@ from fastapi.responses import FileResponse, Response
 from openai.types import FilePurpose
 
 from agentlm.errors import ConflictError, RequestError
-from agentlm.jobs import unfinished
-from agentlm.kept_files import KeptFile
-from agentlm.server.openapi import BYTES, reads_content
-from agentlm.server.pages import page_of
+from agentlm.jobs.job import unfinished
+from agentlm.jobs.kept_files import KeptFile
+from agentlm.server.http.openapi import BYTES, reads_content
+from agentlm.server.http.pages import page_of
+from agentlm.server.http.upload import Upload, receive_upload
 from agentlm.server.state import Caller, OwnerScope, State
-from agentlm.server.upload import Upload, receive_upload
 
 router = APIRouter(prefix="/v1/files")
 

@@ -14,16 +14,16 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from agentlm.cards import ModelCard
 from agentlm.errors import NotFoundError, RequestError
 from agentlm.files import new_id, write_text
-from agentlm.jobs import Job, JobRequest
-from agentlm.server.body import read_model
-from agentlm.server.openapi import reads
-from agentlm.server.pages import page_of
+from agentlm.jobs.job import Job, JobRequest
+from agentlm.models.cards import ModelCard
+from agentlm.server.http.body import read_model
+from agentlm.server.http.openapi import reads
+from agentlm.server.http.pages import page_of
+from agentlm.server.openai.chat_request import Metadata
 from agentlm.server.routes.stored import metadata_filter
 from agentlm.server.state import Admin, ServerState, State
-from agentlm.server.wire import Metadata
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs")
 

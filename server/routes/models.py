@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
-from agentlm.server.body import read_model
-from agentlm.server.openapi import reads
-from agentlm.server.publish import publish
-from agentlm.server.served import AnyServed, ServedUpstream
+from agentlm.server.http.body import read_model
+from agentlm.server.http.openapi import reads
+from agentlm.server.models.publish import publish
+from agentlm.server.models.served import AnyServed, ServedUpstream
 from agentlm.server.state import Admin, Caller, ServerState, State
 
 router = APIRouter(prefix="/v1")

@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict
 
 from agentlm.errors import NotFoundError
 from agentlm.messages import Message
-from agentlm.server.body import read_model
-from agentlm.server.openai_format import finished_choice, tool_call, usage
-from agentlm.server.openapi import reads
-from agentlm.server.pages import page, page_of
+from agentlm.server.http.body import read_model
+from agentlm.server.http.openapi import reads
+from agentlm.server.http.pages import page, page_of
+from agentlm.server.openai.answers import finished_choice, tool_call, usage
+from agentlm.server.openai.chat_request import Metadata
 from agentlm.server.routes.trajectories import release
 from agentlm.server.state import OwnerScope, State
-from agentlm.server.wire import Metadata
 from agentlm.store import Completion
 
 router = APIRouter(prefix="/v1/chat/completions")

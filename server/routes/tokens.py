@@ -9,13 +9,12 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import RequestError
-from agentlm.grammar import describe
-from agentlm.server.body import MAX_ITEMS, read_model
-from agentlm.server.conversation import check_can_answer, render, texts
-from agentlm.server.long_text import reading
-from agentlm.server.openapi import reads
-from agentlm.server.state import Caller, State
-from agentlm.server.wire import (
+from agentlm.prompt.grammar import describe
+from agentlm.server.chat.conversation import check_can_answer, render, texts
+from agentlm.server.chat.long_text import reading
+from agentlm.server.http.body import MAX_ITEMS, read_model
+from agentlm.server.http.openapi import reads
+from agentlm.server.openai.chat_request import (
     Items,
     Messages,
     WireTools,
@@ -23,6 +22,7 @@ from agentlm.server.wire import (
     read_conversation,
     server_families,
 )
+from agentlm.server.state import Caller, State
 
 router = APIRouter()
 

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import NotFoundError, RequestError
-from agentlm.server.body import read_model
-from agentlm.server.openapi import reads
+from agentlm.server.http.body import read_model
+from agentlm.server.http.openapi import reads
+from agentlm.server.openai.chat_request import Items
 from agentlm.server.state import Caller, OwnerScope, ServerState, State
-from agentlm.server.wire import Items
 from agentlm.trajectory import Feedback, Outcome, Trajectory
 
 router = APIRouter(prefix="/v1/trajectories")

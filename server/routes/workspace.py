@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from agentlm.errors import NotFoundError
 from agentlm.server.callers import allowed_families
-from agentlm.server.openapi import BYTES, BYTES_SCHEMA, reads_content
+from agentlm.server.http.openapi import BYTES, BYTES_SCHEMA, reads_content
 from agentlm.server.routes.trajectories import find_trajectory, missing
 from agentlm.server.state import Caller, OwnerScope, ServerState, State
 from agentlm.store import ApiKey

@@ -25,14 +25,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from agentlm.finetune.prepare import prepare
+from agentlm.finetune.data.prepare import prepare
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.messages import ToolSpec
-from agentlm.render import Renderer
+from agentlm.prompt.render import Renderer
 from agentlm.store import Entry, Selection, Store
 from agentlm.trajectory import Step
-from finetune_logs import conversation, registered, renderer, trajectory
-from tiny import CORPUS, tiny_llama
+from support.finetune_logs import conversation, registered, renderer, trajectory
+from support.tiny import CORPUS, tiny_llama
 
 CONCURRENT_INSERTS = 1_000
 PLAYED = 2_000

@@ -49,9 +49,9 @@ from pydantic import SecretStr
 from reader_llama import reader_llama, task
 from rich.console import Console
 
-from agentlm.server.engine_flags import chosen
-from agentlm.server.launch import model_width, process_variables
-from tiny import CORPUS
+from agentlm.server.vllm.flags import chosen
+from agentlm.server.vllm.launch import model_width, process_variables
+from support.tiny import CORPUS
 
 WORDS = CORPUS[0].split()
 PORTS = {"AgentLM": 8401, "vLLM": 8402}

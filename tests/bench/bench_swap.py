@@ -31,9 +31,9 @@ import numpy as np
 from openai import AsyncOpenAI, OpenAIError
 from safetensors.numpy import save_file
 
-from agentlm.aliases import Aliases, Promotion
-from agentlm.cards import ModelCard
-from agentlm.registry import ModelFiles, Registry
+from agentlm.models.aliases import Aliases, Promotion
+from agentlm.models.cards import ModelCard
+from agentlm.models.registry import ModelFiles, Registry
 
 BASE = "smollm2-135m"
 ALIAS = "production"

@@ -19,13 +19,13 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from agentlm.agent import ToolContext
+from agentlm.agent.tool import ToolContext
 from agentlm.messages import ToolCall
 from agentlm.store import Store
 from agentlm.tools.audit import AuditRecord
-from agentlm.tools.sample_database import sample_database
-from agentlm.tools.selection import Selection
+from agentlm.tools.run_tools import Selection
 from agentlm.tools.settings import ToolSettings
+from agentlm.tools.sql.sample_database import sample_database
 from agentlm.tools.toolbox import Toolbox
 
 RUNS = 32

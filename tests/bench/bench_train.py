@@ -34,14 +34,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agentlm.cli import run as agentlm
-from agentlm.finetune.allocator import preloaded
-from agentlm.finetune.mixture import Plan
-from agentlm.finetune.packing import TokenRow, pack
-from agentlm.finetune.prepare import prepare
+from agentlm.finetune.data.mixture import Plan
+from agentlm.finetune.data.prepare import prepare
+from agentlm.finetune.data.sources import open_sources
 from agentlm.finetune.run import Run
 from agentlm.finetune.settings import FinetuneSettings
-from agentlm.finetune.sources import open_sources
-from agentlm.registry import Registry
+from agentlm.finetune.training.allocator import preloaded
+from agentlm.finetune.training.packing import TokenRow, pack
+from agentlm.models.registry import Registry
 
 STEPS, ROWS, LENGTH = 2, 8, 2048
 AGENT_SHARE = 0.75
@@ -170,7 +170,7 @@ def run_untrained(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def run_agentlm(arguments: argparse.Namespace, kind: str) -> dict[str, Any]:
     """The steps as `agentlm finetune` does them."""
-    from agentlm.finetune import model, processes, zero
+    from agentlm.finetune.training import model, processes, zero
 
     data, training = load(arguments), settings(arguments, kind)
     these = processes.join()

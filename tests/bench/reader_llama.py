@@ -18,8 +18,8 @@ from pages import PAGES, page
 
 from agentlm.tools.functions import function_tools
 from agentlm.trajectory import Origin
-from serving import running
-from tiny import tiny_llama
+from support.serving import running
+from support.tiny import tiny_llama
 
 HERMES = """\
 {%- if tools -%}

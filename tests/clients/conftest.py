@@ -9,18 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from background import in_background
-from responder import Responder
-from serving import Running, Serve, running
-from tiny import tiny_llama
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Serve:
-    """Start a server whose engine gives `replies` in order; options are its settings."""
-    return lambda *replies, template="chatml", **options: running(
-        tmp_path, replies, template, options
-    )
+from support.background import in_background
+from support.responder import Responder
+from support.serving import Running, running
+from support.tiny import tiny_llama
 
 
 @pytest.fixture(scope="module")

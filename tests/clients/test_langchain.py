@@ -8,8 +8,18 @@ import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 
 from agentlm.trajectory import Outcome
-from chatting import BASH, CALL, CLIENT_CALL, FINAL, Way, astream, chat, in_every_way, lookup
-from serving import Serve
+from support.chatting import (
+    BASH,
+    CALL,
+    CLIENT_CALL,
+    FINAL,
+    Way,
+    astream,
+    chat,
+    in_every_way,
+    lookup,
+)
+from support.serving import Serve
 
 
 @in_every_way

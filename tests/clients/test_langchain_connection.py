@@ -10,8 +10,8 @@ import pytest
 
 from agentlm.clients.langchain import ChatAgentLM
 from agentlm.trajectory import Outcome, Trajectory
-from chatting import astream, chat
-from serving import Running, Serve
+from support.chatting import astream, chat
+from support.serving import Running, Serve
 
 
 @pytest.mark.parametrize("closing", ["sync", "async"])

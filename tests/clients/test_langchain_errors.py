@@ -11,8 +11,8 @@ from langchain_core.messages import HumanMessage
 
 from agentlm.clients.langchain import ChatAgentLM
 from agentlm.errors import UnavailableError
-from chatting import chat
-from serving import Reply, Serve
+from support.chatting import chat
+from support.serving import Reply, Serve
 
 DOWN = UnavailableError("the engine is starting again")
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}

@@ -9,8 +9,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from pydantic import BaseModel, ValidationError
 
 from agentlm.clients.langchain import ChatAgentLM
-from chatting import BASH, CALL, chat, lookup
-from serving import Running, Serve
+from support.chatting import BASH, CALL, chat, lookup
+from support.serving import Running, Serve
 
 
 async def test_every_setting_reaches_the_engine(serve: Serve) -> None:

@@ -21,7 +21,7 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
 from agentlm.clients.langchain import ChatAgentLM
-from serving import Running
+from support.serving import Running
 
 LIVE_URL = os.environ.get("LIVE_SERVER_URL")
 LIVE_MODEL = os.environ.get("LIVE_SERVER_MODEL", "smollm2-135m")

@@ -6,12 +6,12 @@ from itertools import islice
 from pathlib import Path
 
 from agentlm.environments.db.environment import DbEnvironment
-from agentlm.environments.model_player import Decoding, connected
-from agentlm.environments.play import play
-from agentlm.environments.players import GoldPlayer
-from agentlm.environments.recording import ServerRecorder, steps_of
+from agentlm.environments.playing.model_player import Decoding, connected
+from agentlm.environments.playing.play import play
+from agentlm.environments.playing.players import GoldPlayer
+from agentlm.environments.playing.recording import ServerRecorder, steps_of
 from agentlm.trajectory import Origin, Outcome
-from serving import running
+from support.serving import running
 
 ENVIRONMENT = DbEnvironment()
 

@@ -13,8 +13,8 @@ from agentlm.environments.db.environment import DbEnvironment
 from agentlm.environments.db.scoring import answers_match, parse_answer
 from agentlm.environments.db.templates import skills, table_kinds, templates
 from agentlm.environments.names import pool
-from agentlm.environments.play import play
-from agentlm.environments.players import EmptyPlayer, GoldPlayer, RandomPlayer
+from agentlm.environments.playing.play import play
+from agentlm.environments.playing.players import EmptyPlayer, GoldPlayer, RandomPlayer
 from agentlm.environments.task import Split, Task
 from agentlm.errors import OperatorError
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from pytest_httpserver import HTTPServer
 
-from agentlm.environments.eval_cli import main
+from agentlm.environments.evaluation.cli import main
 from agentlm.environments.evaluation.report import difference_of, row_of
 from agentlm.environments.evaluation.statistics import paired_bootstrap, wilson
-from agentlm.environments.progress import Result
+from agentlm.environments.playing.progress import Result
 from agentlm.trajectory import Outcome
-from experts import StandIn, stand_in
+from support.experts import StandIn, stand_in
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from werkzeug import Request, Response
 from agentlm.environments.evaluation.general import Probe, check_measures
 from agentlm.environments.evaluation.instructions import KINDS, instructions
 from agentlm.errors import OperatorError
-from serving import running
+from support.serving import running
 
 
 @pytest_asyncio.fixture

@@ -12,11 +12,11 @@ import pytest_asyncio
 
 from agentlm.environments.kg.environment import KgEnvironment, f1, opened
 from agentlm.environments.kg.generate import skills
-from agentlm.environments.play import play
-from agentlm.environments.players import EmptyPlayer, GoldPlayer, Player, RandomPlayer
+from agentlm.environments.playing.play import play
+from agentlm.environments.playing.players import EmptyPlayer, GoldPlayer, Player, RandomPlayer
 from agentlm.environments.task import Action, Split, Task
 from agentlm.errors import OperatorError
-from agentlm.overlap import TrainedTexts
+from agentlm.finetune.filters.overlap import TrainedTexts
 from agentlm.tools.graph import geonames, wordnet
 from agentlm.tools.graph.build import Source, build
 

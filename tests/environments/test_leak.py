@@ -10,7 +10,7 @@ import pytest
 from agentlm.environments.db.generate import tasks as db_tasks
 from agentlm.environments.os.generate import tasks as os_tasks
 from agentlm.environments.task import Split, Task
-from agentlm.overlap import TrainedTexts
+from agentlm.finetune.filters.overlap import TrainedTexts
 
 Generate = Callable[[Split], Iterator[Task]]
 

@@ -14,8 +14,14 @@ import pytest_asyncio
 from agentlm.environments.os.compare import Comparison, agrees
 from agentlm.environments.os.environment import OsEnvironment, opened
 from agentlm.environments.os.generate import skills
-from agentlm.environments.play import Play, play
-from agentlm.environments.players import EmptyPlayer, GoldPlayer, Player, RandomPlayer, Reply
+from agentlm.environments.playing.play import Play, play
+from agentlm.environments.playing.players import (
+    EmptyPlayer,
+    GoldPlayer,
+    Player,
+    RandomPlayer,
+    Reply,
+)
 from agentlm.environments.task import Action, Split, Task
 from agentlm.errors import OperatorError
 from agentlm.trajectory import Outcome

@@ -11,16 +11,16 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from agentlm.environments.db.environment import DbEnvironment
-from agentlm.environments.demonstration import demonstration
 from agentlm.environments.error_classes import Exchange, babbles, classify, complaint
-from agentlm.environments.model_player import Decoding, connected
-from agentlm.environments.play import play
-from agentlm.environments.rollout_cli import main
+from agentlm.environments.playing.cli import main
+from agentlm.environments.playing.demonstration import demonstration
+from agentlm.environments.playing.model_player import Decoding, connected
+from agentlm.environments.playing.play import play
 from agentlm.errors import OperatorError
 from agentlm.messages import ToolCall
 from agentlm.store import Selection, Store
 from agentlm.trajectory import Outcome, Trajectory
-from experts import StandIn, stand_in
+from support.experts import StandIn, stand_in
 
 ENVIRONMENT = DbEnvironment()
 COUNT = 6

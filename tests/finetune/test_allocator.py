@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from agentlm.finetune.allocator import preloaded, restart_with_tcmalloc
+from agentlm.finetune.training.allocator import preloaded, restart_with_tcmalloc
 
 PROGRAM = """
 import sys

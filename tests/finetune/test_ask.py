@@ -11,16 +11,24 @@ from pytest_httpserver import HTTPServer
 
 from agentlm.errors import OperatorError
 from agentlm.exchange import from_sharegpt
-from agentlm.finetune.ask import Asker, Judge, rehearsed
-from agentlm.finetune.files import Malformed
-from agentlm.finetune.negatives import NO_TOOL, with_negatives
-from agentlm.finetune.prepare import prepare
-from agentlm.finetune.rows import RowMaker, loss_steps
+from agentlm.finetune.data.files import Malformed
+from agentlm.finetune.data.negatives import NO_TOOL, with_negatives
+from agentlm.finetune.data.prepare import prepare
+from agentlm.finetune.data.rows import RowMaker, loss_steps
+from agentlm.finetune.filters.judge import Asker, Judge, rehearsed
 from agentlm.finetune.settings import FinetuneSettings
-from agentlm.grammar import parse
 from agentlm.messages import ToolSpec
+from agentlm.prompt.grammar import parse
 from agentlm.trajectory import Trajectory
-from finetune_logs import ANSWER, CALL, conversation, registered, renderer, trajectory, write_log
+from support.finetune_logs import (
+    ANSWER,
+    CALL,
+    conversation,
+    registered,
+    renderer,
+    trajectory,
+    write_log,
+)
 
 BASH = ToolSpec(name="bash", description="Run it.", parameters={"type": "object"}, owner="server")
 CHAT = from_sharegpt(

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from agentlm.errors import OperatorError
-from agentlm.finetune.mixture import Plan
-from agentlm.finetune.processes import Processes
+from agentlm.finetune.data.mixture import Plan
 from agentlm.finetune.run import Run
 from agentlm.finetune.settings import FinetuneSettings
-from agentlm.finetune.train import train
+from agentlm.finetune.training.processes import Processes
+from agentlm.finetune.training.train import train
 
 
 class Quiet:

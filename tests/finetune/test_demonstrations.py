@@ -7,16 +7,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from agentlm.finetune.demonstrations import demonstrations
-from agentlm.finetune.prepare import prepare
-from agentlm.finetune.rewards import step_rewards
-from agentlm.finetune.rows import RowMaker, loss_steps
-from agentlm.finetune.selection import open_log
+from agentlm.finetune.data.demonstrations import demonstrations
+from agentlm.finetune.data.prepare import prepare
+from agentlm.finetune.data.rows import RowMaker, loss_steps
+from agentlm.finetune.data.selection import open_log
+from agentlm.finetune.filters.rewards import step_rewards
 from agentlm.finetune.settings import FinetuneSettings, Selecting
 from agentlm.messages import ToolSpec
 from agentlm.store import Store
 from agentlm.trajectory import Feedback, Trajectory
-from finetune_logs import (
+from support.finetune_logs import (
     ANSWER,
     CALL,
     conversation,
@@ -26,7 +26,7 @@ from finetune_logs import (
     trajectory,
     write_log,
 )
-from tiny import tiny_renderer
+from support.tiny import tiny_renderer
 
 RENDERER = tiny_renderer()
 BASH = ToolSpec(name="bash", description="Run it.", parameters={}, owner="server")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from pytest_httpserver import HTTPServer
 
-from agentlm.registry import Registry
-from finetune_logs import registered
+from agentlm.models.registry import Registry
+from support.finetune_logs import registered
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from agentlm.errors import OperatorError
-from agentlm.finetune.files import Malformed, read_rows
-from agentlm.finetune.sources import parse_general
+from agentlm.finetune.data.files import Malformed, read_rows
+from agentlm.finetune.data.sources import parse_general
 
 
 def chat(answer: str = "Paris.") -> dict[str, Any]:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from agentlm.finetune.dedupe import Cap, NearDuplicates, task_of
-from agentlm.finetune.filters import CONTENT_FILTERS, evaluation_task, low_reward
-from agentlm.finetune.leaks import Leaks, read_tasks
-from agentlm.finetune.scrub import scrub_text
+from agentlm.finetune.filters.dedupe import Cap, NearDuplicates, task_of
+from agentlm.finetune.filters.leaks import Leaks, read_tasks
+from agentlm.finetune.filters.rules import CONTENT_FILTERS, evaluation_task, low_reward
+from agentlm.finetune.filters.scrub import scrub_text
 from agentlm.messages import ToolSpec
-from agentlm.render import Renderer
+from agentlm.prompt.render import Renderer
 from agentlm.trajectory import Outcome, Trajectory
-from finetune_logs import ANSWER, CALL, conversation, renderer, trajectory
-from tiny import CORPUS
+from support.finetune_logs import ANSWER, CALL, conversation, renderer, trajectory
+from support.tiny import CORPUS
 
 TASK = "How many programs in /usr/bin start with z?"
 BASH = ToolSpec(name="bash", description="Run it.", parameters={"type": "object"}, owner="server")

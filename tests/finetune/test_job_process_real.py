@@ -12,10 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from agentlm.jobs import Job, JobRequest
-from agentlm.kept_files import KeptFiles
-from agentlm.registry import Registry
-from finetune_logs import ANSWER, CALL, conversation, registered, renderer, trajectory, write_log
+from agentlm.jobs.job import Job, JobRequest
+from agentlm.jobs.kept_files import KeptFiles
+from agentlm.models.registry import Registry
+from support.finetune_logs import (
+    ANSWER,
+    CALL,
+    conversation,
+    registered,
+    renderer,
+    trajectory,
+    write_log,
+)
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 

@@ -12,11 +12,19 @@ from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 
 from agentlm.errors import OperatorError
 from agentlm.finetune import job_process
+from agentlm.finetune.data.prepare import prepare
 from agentlm.finetune.job_process import JobProgress
-from agentlm.finetune.jobs import parse_query, settings_of
-from agentlm.finetune.prepare import prepare
-from agentlm.jobs import Job, JobRequest, unfinished
-from finetune_logs import ANSWER, CALL, conversation, registered, renderer, trajectory, write_log
+from agentlm.finetune.job_settings import parse_query, settings_of
+from agentlm.jobs.job import Job, JobRequest, unfinished
+from support.finetune_logs import (
+    ANSWER,
+    CALL,
+    conversation,
+    registered,
+    renderer,
+    trajectory,
+    write_log,
+)
 
 
 def job(data_dir: Path, name: str = "ftjob-1", **fields: Any) -> Job:

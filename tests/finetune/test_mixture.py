@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agentlm.finetune.dataset import Row, Rows, RowWriter
-from agentlm.finetune.mixture import Batches, Plan, Source, make_plan
+from agentlm.finetune.data.dataset import Row, Rows, RowWriter
+from agentlm.finetune.data.mixture import Batches, Plan, Source, make_plan
 
 
 def rows(directory: Path, lengths: list[int]) -> Rows:

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from agentlm.finetune.attention import PACK_ATTENTION, register
-from agentlm.finetune.gated import keep_less
-from agentlm.finetune.loss import PackLoss
-from agentlm.finetune.packing import Pack, TokenRow, pack
+from agentlm.finetune.training.attention import PACK_ATTENTION, register
+from agentlm.finetune.training.gated import keep_less
+from agentlm.finetune.training.loss import PackLoss
+from agentlm.finetune.training.packing import Pack, TokenRow, pack
 
 
 def token_row(ids: list[int], trained_from: int) -> TokenRow:

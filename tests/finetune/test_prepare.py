@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from agentlm.errors import OperatorError
-from agentlm.finetune.prepare import Prepared, prepare
+from agentlm.finetune.data.prepare import Prepared, prepare
 from agentlm.finetune.settings import FinetuneSettings
-from agentlm.render import Turn
+from agentlm.prompt.render import Turn
 from agentlm.trajectory import Outcome
-from finetune_logs import (
+from support.finetune_logs import (
     ANSWER,
     CALL,
     conversation,
@@ -23,7 +23,7 @@ from finetune_logs import (
     trajectory,
     write_log,
 )
-from tiny import tiny_llama
+from support.tiny import tiny_llama
 
 
 @pytest.fixture

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from finetune_logs import ANSWER, CALL, conversation, registered, renderer, trajectory, write_log
+from support.finetune_logs import (
+    ANSWER,
+    CALL,
+    conversation,
+    registered,
+    renderer,
+    trajectory,
+    write_log,
+)
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 

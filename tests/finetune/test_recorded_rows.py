@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from agentlm.exchange import to_record
-from agentlm.finetune.prepare import Prepared, prepare
+from agentlm.finetune.data.prepare import Prepared, prepare
 from agentlm.finetune.settings import FinetuneSettings
-from agentlm.render import Renderer, Turn
+from agentlm.prompt.render import Renderer, Turn
 from agentlm.store import Store
 from agentlm.trajectory import Feedback, Outcome, Trajectory
-from finetune_logs import (
+from support.finetune_logs import (
     ANSWER,
     CALL,
     conversation,

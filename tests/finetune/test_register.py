@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from agentlm.finetune.data.prepare import prepare
 from agentlm.finetune.main import register
-from agentlm.finetune.prepare import prepare
 from agentlm.finetune.settings import FinetuneSettings
-from agentlm.registry import Registry
-from agentlm.render import Turn
+from agentlm.models.registry import Registry
+from agentlm.prompt.render import Turn
 from agentlm.store import Store
-from finetune_logs import (
+from support.finetune_logs import (
     ANSWER,
     CALL,
     conversation,

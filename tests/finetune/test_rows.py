@@ -6,12 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from agentlm.finetune.dataset import Row
-from agentlm.finetune.rows import Refused, RowMaker, loss_steps, make_row, step_rewards
-from agentlm.finetune.scrub import scrub
-from agentlm.render import Renderer, Turn
+from agentlm.finetune.data.dataset import Row
+from agentlm.finetune.data.rows import Refused, RowMaker, loss_steps, make_row, step_rewards
+from agentlm.finetune.filters.scrub import scrub
+from agentlm.prompt.render import Renderer, Turn
 from agentlm.trajectory import Feedback, Origin, Trajectory
-from finetune_logs import ANSWER, CALL, conversation, interaction, renderer, sampled, trajectory
+from support.finetune_logs import (
+    ANSWER,
+    CALL,
+    conversation,
+    interaction,
+    renderer,
+    sampled,
+    trajectory,
+)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from detect_secrets.plugins.keyword import QUOTES_REQUIRED_DENYLIST_REGEX_TO_GRO
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import from_regex
 
-from agentlm.finetune.scrub import ASSIGNED, detectors, suspicious
+from agentlm.finetune.filters.scrub import ASSIGNED, detectors, suspicious
 
 NAMED = [*QUOTES_REQUIRED_DENYLIST_REGEX_TO_GROUP]
 FORMS = [form for detector in detectors() for form in getattr(detector, "denylist", NAMED)]

@@ -12,9 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from agentlm.registry import Registry
+from agentlm.models.registry import Registry
 from agentlm.store import Store
-from finetune_logs import ANSWER, CALL, conversation, registered, renderer, trajectory, write_log
+from support.finetune_logs import (
+    ANSWER,
+    CALL,
+    conversation,
+    registered,
+    renderer,
+    trajectory,
+    write_log,
+)
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from agentlm.errors import OperatorError
-from agentlm.finetune.packing import Pack, pack
-from agentlm.finetune.processes import Processes
-from agentlm.finetune.zero import optimize
+from agentlm.finetune.training.packing import Pack, pack
+from agentlm.finetune.training.processes import Processes
+from agentlm.finetune.training.zero import optimize
 
 
 class Engine:

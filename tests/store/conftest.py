@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentlm.store import Store
-from store.postgres import Postgres
+from support.postgres import Postgres
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -13,7 +13,7 @@ from agentlm.store import Answer, ApiKey, Entry, KeptAnswer, Store
 from agentlm.store.database import connect
 from agentlm.store.idempotency import KEPT_S
 from agentlm.store.tables import idempotency
-from store.records import chat
+from support.records import chat
 
 
 async def test_a_key_is_found_by_its_secret(store: Store) -> None:

@@ -7,7 +7,7 @@ from agentlm.errors import ConflictError, NotFoundError
 from agentlm.messages import Message
 from agentlm.store import Entry, Store
 from agentlm.trajectory import Outcome
-from store.records import (
+from support.records import (
     TOOL,
     chat,
     follow_up,

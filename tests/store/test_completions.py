@@ -6,7 +6,7 @@ import pytest
 from agentlm.errors import NotFoundError
 from agentlm.store import Entry, Store
 from agentlm.trajectory import Feedback
-from store.records import chat, follow_up, interaction
+from support.records import chat, follow_up, interaction
 
 
 def stored(entry: Entry, **fields: Any) -> Entry:

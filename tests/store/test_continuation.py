@@ -2,7 +2,7 @@ import asyncio
 from dataclasses import replace
 
 from agentlm.store import Store
-from store.records import chat, follow_up, fork
+from support.records import chat, follow_up, fork
 
 
 async def test_a_conversation_goes_on_from_its_longest_known_prefix(store: Store) -> None:

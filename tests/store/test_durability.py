@@ -10,9 +10,9 @@ import pytest
 
 from agentlm.errors import UnavailableError
 from agentlm.store import Selection, Store
-from store.postgres import Postgres
-from store.records import chat
-from store.victims import append_until_killed, append_with_small_files, fill, started
+from support.postgres import Postgres
+from support.records import chat
+from support.victims import append_until_killed, append_with_small_files, fill, started
 
 
 def test_a_killed_writer_loses_nothing_it_acknowledged(store_url: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentlm.store import Entry, Selection, Store
-from store.records import interaction, prompt, sampled, trajectory
+from support.records import interaction, prompt, sampled, trajectory
 
 Act = tuple[str, int]
 ACTS = st.tuples(st.sampled_from(["begin", "go on", "go on", "abandon"]), st.integers(0, 50))

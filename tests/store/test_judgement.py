@@ -3,7 +3,7 @@ import pytest
 from agentlm.errors import ConflictError, NotFoundError, RequestError
 from agentlm.store import Selection, Store
 from agentlm.trajectory import Feedback, Outcome, reward_of
-from store.records import chat, trajectory
+from support.records import chat, trajectory
 
 
 async def test_feedback_is_averaged_over_the_latest_of_each_name(store: Store) -> None:

@@ -11,7 +11,7 @@ from agentlm.errors import RequestError
 from agentlm.messages import Message
 from agentlm.store import EVERYTHING, Entry, Store
 from agentlm.trajectory import Feedback
-from store.records import chat, interaction, prompt, sampled, trajectory
+from support.records import chat, interaction, prompt, sampled, trajectory
 
 ODD = "a\x00b' \"; -- % _ \\ 🙂 \u2028"
 

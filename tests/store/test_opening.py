@@ -14,8 +14,8 @@ from agentlm.store import Store
 from agentlm.store.database import open_database
 from agentlm.store.migrations import HEAD
 from agentlm.store.tables import METADATA
-from store.records import chat
-from store.victims import open_as_nobody, started
+from support.records import chat
+from support.victims import open_as_nobody, started
 
 
 @pytest.mark.parametrize(

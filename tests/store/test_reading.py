@@ -8,7 +8,7 @@ import pytest
 from agentlm.errors import NotFoundError
 from agentlm.store import Selection, Store
 from agentlm.trajectory import Outcome
-from store.records import chat, fork, interaction, prompt, sampled, trajectory
+from support.records import chat, fork, interaction, prompt, sampled, trajectory
 
 
 async def test_pages_go_back_in_time_without_gaps_or_repeats(store: Store) -> None:

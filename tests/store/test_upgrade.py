@@ -8,7 +8,7 @@ from agentlm.messages import Message
 from agentlm.store import ApiKey, Entry, Store
 from agentlm.store.database import connect, upgrade
 from agentlm.trajectory import Feedback, Interaction, Origin, Outcome, Sampling, Step, Trajectory
-from store.records import interaction, prompt, sampled
+from support.records import interaction, prompt, sampled
 
 AT_0001 = """
 INSERT INTO trajectory (id, version, created, owner, source, model, outcome, reward, scored,

@@ -7,9 +7,9 @@ from sqlalchemy import Connection, text
 
 from agentlm.store import Store
 from agentlm.store.database import open_database
-from agentlm.store.writer import Writer
-from store.postgres import Postgres
-from store.records import chat
+from agentlm.store.write.writer import Writer
+from support.postgres import Postgres
+from support.records import chat
 
 
 async def test_a_write_that_ends_a_deadlock_is_done_again(postgres: Postgres) -> None:

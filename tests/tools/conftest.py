@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from agentlm.agent import ToolContext
-from agentlm.tools.sample_database import sample_database
+from agentlm.agent.tool import ToolContext
 from agentlm.tools.settings import ToolSettings
+from agentlm.tools.sql.sample_database import sample_database
 
 
 @pytest.fixture(scope="session")

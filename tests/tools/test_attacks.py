@@ -26,13 +26,13 @@ import yaml
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from agentlm.agent import Observation, ToolContext
+from agentlm.agent.tool import Observation, ToolContext
 from agentlm.messages import ToolCall
-from agentlm.render import Turn
+from agentlm.prompt.render import Turn
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import Toolbox
 from agentlm.tools.web.network import AddressRefused, PublicNetwork
-from tiny import tiny_renderer
+from support.tiny import tiny_renderer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 MakeSettings = Callable[..., ToolSettings]
@@ -232,7 +232,8 @@ async def test_files_that_a_sandbox_made_can_be_listed_whatever_they_are_called(
 async def test_a_server_that_is_killed_takes_its_sandboxes_with_it(tmp_path: Path) -> None:
     script = (
         "import asyncio, os, signal; from pathlib import Path\n"
-        "from agentlm.agent import ToolContext; from agentlm.tools.bash import Bash, BashArgs\n"
+        "from agentlm.agent import ToolContext\n"
+        "from agentlm.tools.shell.bash import Bash, BashArgs\n"
         "from agentlm.tools.settings import ToolSettings\n"
         "async def main():\n"
         f"    bash = await Bash.open(ToolSettings(data_dir=Path({str(tmp_path)!r})))\n"

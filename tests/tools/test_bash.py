@@ -3,10 +3,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from agentlm.agent import ToolContext, ToolError
+from agentlm.agent.tool import ToolContext, ToolError
 from agentlm.errors import OperatorError
-from agentlm.tools.bash import Bash, BashArgs
 from agentlm.tools.settings import ToolSettings
+from agentlm.tools.shell.bash import Bash, BashArgs
 
 MakeSettings = Callable[..., ToolSettings]
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from agentlm.tools.graph.tools import FUNCTIONS
-from agentlm.tools.policy import load_policy
+from agentlm.tools.permissions import load_policy
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import FAMILIES
 

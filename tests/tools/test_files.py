@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from agentlm.agent import ToolContext
+from agentlm.agent.tool import ToolContext
 from agentlm.errors import NotFoundError, RequestError
-from agentlm.tools.bash import Bash, BashArgs
 from agentlm.tools.settings import ToolSettings
+from agentlm.tools.shell.bash import Bash, BashArgs
 from agentlm.tools.shell.files import WorkspaceFiles
 from agentlm.tools.shell.pool import Shells
 from agentlm.tools.shell.workspace import excess_of, trim

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agentlm.agent import ToolContext
+from agentlm.agent.tool import ToolContext
 from agentlm.errors import OperatorError
 from agentlm.messages import ToolCall
 from agentlm.tools import functions

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from agentlm.agent import Observation, ToolContext
+from agentlm.agent.tool import Observation, ToolContext
 from agentlm.errors import OperatorError
 from agentlm.messages import ToolCall
 from agentlm.tools.graph import edges, wordnet

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mcp import Client, StdioServerParameters
 
-from agentlm.agent import Observation, ToolContext
+from agentlm.agent.tool import Observation, ToolContext
 from agentlm.errors import OperatorError
 from agentlm.messages import ToolCall
 from agentlm.store import Store
@@ -18,7 +18,7 @@ from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import Toolbox
 
 MakeSettings = Callable[..., ToolSettings]
-SERVERS = Path(__file__).with_name("mcp_servers.py")
+SERVERS = Path(__file__).parents[1] / "support" / "mcp_servers.py"
 
 
 def config(folder: Path, **servers: Any) -> Path:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from agentlm.agent import Observation, ToolContext
+from agentlm.agent.tool import Observation, ToolContext
 from agentlm.errors import NotFoundError, OperatorError
 from agentlm.messages import ToolCall
 from agentlm.tools.approvals import ApprovalItem, Decision
 from agentlm.tools.audit import AuditRecord
-from agentlm.tools.policy import ToolPolicy, load_policy
+from agentlm.tools.permissions import ToolPolicy, load_policy
 from agentlm.tools.secrets import Secrets, password_of, secret_values
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import Toolbox

@@ -5,11 +5,11 @@ from contextlib import suppress
 import psycopg
 import pytest
 
-from agentlm.agent import ToolContext, ToolError
+from agentlm.agent.tool import ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.sql.tools import SchemaArgs, Sql, SqlArgs, SqlSchema, open_sql
-from store.postgres import Postgres
+from support.postgres import Postgres
 
 MakeSettings = Callable[..., ToolSettings]
 CONTEXT = ToolContext("traj_1", "me")

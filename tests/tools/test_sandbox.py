@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentlm.tools.seccomp import program
+from agentlm.tools.confinement.seccomp import program
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.shell.bubblewrap import prepare_workspace, sandboxed
 from agentlm.tools.shell.cgroup import Cgroup, delegated

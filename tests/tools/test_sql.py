@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from agentlm.agent import ToolContext, ToolError
+from agentlm.agent.tool import ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.sql.tools import (

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from agentlm.agent import Observation, ToolContext
+from agentlm.agent.tool import Observation, ToolContext
 from agentlm.errors import OperatorError, RequestError
 from agentlm.messages import ToolCall
 from agentlm.tools.audit import AuditRecord

@@ -9,7 +9,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from agentlm.agent import ToolContext, ToolError
+from agentlm.agent.tool import ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.web.build_index import main as build_index

@@ -10,11 +10,11 @@ from typing import Any
 
 from pyoxigraph import NamedNode, QueryBoolean, QuerySolutions
 
-from agentlm.tools.confinement import answer_frames, confine
+from agentlm.tools.confinement.inside import answer_frames, confine
 from agentlm.tools.graph.graph import Graph, GraphError, Terms
 from agentlm.tools.graph.names import PREFIXES, shorten
 from agentlm.tools.graph.program import Evaluator
-from agentlm.tools.graph.wire import Answer, Question, Step
+from agentlm.tools.graph.protocol import Answer, Question, Step
 
 _MEMORY_BYTES = 4 << 30
 _CELL_CHARS = 300

@@ -11,7 +11,7 @@ from typing import Any
 from pyoxigraph import Literal
 
 from agentlm.tools.graph.graph import Graph, GraphError, Term, Terms
-from agentlm.tools.graph.wire import Step
+from agentlm.tools.graph.protocol import Step
 
 _REMEMBERED_TERMS = 2_000_000
 

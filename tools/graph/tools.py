@@ -8,12 +8,12 @@ from importlib.util import find_spec
 
 from pydantic import BaseModel, Field
 
-from agentlm.agent import Tool, ToolContext, ToolError
+from agentlm.agent.tool import Tool, ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.messages import Frozen
-from agentlm.tools.graph.wire import Answer, Question, Step
+from agentlm.tools.confinement.worker import Worker, WorkerStopped
+from agentlm.tools.graph.protocol import Answer, Question, Step
 from agentlm.tools.settings import ToolSettings
-from agentlm.tools.worker import Worker, WorkerStopped
 
 _WORKERS = 2
 _TRAJECTORIES = 10_000

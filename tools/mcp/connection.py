@@ -12,7 +12,7 @@ import httpx2
 import mcp_types
 from mcp import Client, MCPError
 
-from agentlm.agent import ToolError
+from agentlm.agent.tool import ToolError
 from agentlm.tools.mcp.config import McpServer
 from agentlm.tools.mcp.http import TooLong, http_streams
 from agentlm.tools.mcp.process import McpProcess

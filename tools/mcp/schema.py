@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from agentlm.agent import ToolError
+from agentlm.agent.tool import ToolError
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _TYPES = {"object", "array", "string", "number", "integer", "boolean", "null"}

@@ -11,7 +11,7 @@ from typing import Any
 import mcp_types
 from pydantic import BaseModel, ConfigDict
 
-from agentlm.agent import Tool, ToolContext, ToolError
+from agentlm.agent.tool import Tool, ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.tools.mcp.config import load_servers
 from agentlm.tools.mcp.connection import Connection, ConnectionFailed

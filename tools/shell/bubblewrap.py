@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentlm.errors import OperatorError
-from agentlm.tools import seccomp
+from agentlm.tools.confinement import seccomp
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
 
 _PROGRAMS = ("bwrap", "prlimit")

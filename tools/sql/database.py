@@ -10,7 +10,7 @@ from typing import TypeVar
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from agentlm.agent import ToolError
+from agentlm.agent.tool import ToolError
 from agentlm.errors import OperatorError
 from agentlm.tools.sql.guard import Guard
 from agentlm.tools.sql.question import Question, answer, reason

@@ -6,11 +6,11 @@ import json
 
 from sqlalchemy import URL
 
-from agentlm.agent import ToolError
+from agentlm.agent.tool import ToolError
 from agentlm.errors import OperatorError
+from agentlm.tools.confinement.worker import WorkerPool, WorkerStopped
 from agentlm.tools.sql.question import Question
 from agentlm.tools.sql.sqlite import require_file
-from agentlm.tools.worker import WorkerPool, WorkerStopped
 
 _WORKERS = 4
 _GRACE_S = 1.0

@@ -14,8 +14,8 @@ import sys
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from agentlm.agent import ToolError
-from agentlm.tools.confinement import answer_frames, confine
+from agentlm.agent.tool import ToolError
+from agentlm.tools.confinement.inside import answer_frames, confine
 from agentlm.tools.settings import MEBIBYTE
 from agentlm.tools.sql.question import Question, answer, reason
 from agentlm.tools.sql.sqlite import SqliteGuard

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Inspector, inspect
 
-from agentlm.agent import ToolError
+from agentlm.agent.tool import ToolError
 from agentlm.tools.sql.guard import Result
 
 _CELL_CHARS = 500

@@ -8,14 +8,14 @@ from pydantic import BaseModel, Field
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from agentlm.agent import Tool, ToolContext
+from agentlm.agent.tool import Tool, ToolContext
 from agentlm.errors import OperatorError
 from agentlm.messages import Frozen
-from agentlm.tools.sample_database import sample_database
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.sql.database import Database
 from agentlm.tools.sql.postgres import PostgresGuard
 from agentlm.tools.sql.question import Kind, Question, Reader
+from agentlm.tools.sql.sample_database import sample_database
 from agentlm.tools.sql.sqlite_reader import SqliteReader
 from agentlm.tools.sql.trusted import TrustedGuard
 

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from agentlm.agent import ToolError
+from agentlm.agent.tool import ToolError
 from agentlm.tools.web.extract import Extractor
 from agentlm.tools.web.index import build_index
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agentlm.agent import ToolError
-from agentlm.tools.worker import Worker, WorkerStopped
+from agentlm.agent.tool import ToolError
+from agentlm.tools.confinement.worker import Worker, WorkerStopped
 
 _TIMEOUT_S = 10.0
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import trafilatura
 
-from agentlm.tools.confinement import answer_frames, confine
+from agentlm.tools.confinement.inside import answer_frames, confine
 
 _MEMORY_BYTES = 1 << 30
 _SHORT = 200

@@ -9,7 +9,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpcore
 import httpx
 
-from agentlm.agent import ToolError
+from agentlm.agent.tool import ToolError
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
 from agentlm.tools.web.body import ACCEPTED, BodyRefused, read_body
 from agentlm.tools.web.network import AddressRefused, PublicTransport, Reach

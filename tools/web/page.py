@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from agentlm.agent import ToolError
+from agentlm.agent.tool import ToolError
 from agentlm.tools.observation import readable
 from agentlm.tools.web.extract import Extractor
 from agentlm.tools.web.fetch import Fetched

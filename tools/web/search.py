@@ -7,7 +7,7 @@ from typing import Protocol
 
 import httpx
 
-from agentlm.agent import ToolError
+from agentlm.agent.tool import ToolError
 from agentlm.errors import OperatorError
 from agentlm.tools.web.index import Index
 

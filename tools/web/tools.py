@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from pydantic import BaseModel, Field
 
-from agentlm.agent import Tool, ToolContext, ToolError
+from agentlm.agent.tool import Tool, ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.messages import Frozen
 from agentlm.tools.settings import ToolSettings

@@ -1,0 +1,33 @@
+"""What a request wants of every turn of its run, whoever writes the turns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from agentlm.messages import ToolSpec
+from agentlm.trajectory import Sampling
+
+ToolChoice = Literal["auto", "none", "required"]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a request wants of every turn of its run."""
+
+    sampling: Sampling = field(default_factory=Sampling)
+    tools: tuple[ToolSpec, ...] = ()
+    choice: ToolChoice | str = "auto"
+    """Which tools the first turn may call: a word of OpenAI's, or the name of one tool."""
+    answer_schema: dict[str, Any] | None = None
+    """JSON schema that the answer is held to."""
+    constrained: bool = True
+    """Hold decoding to the grammar's form. Off, a turn can be malformed: outcome `invalid`."""
+    max_string_chars: int = 1500
+    """Bound of each string of a call while decoding is constrained."""
+    verbatim: bool = False
+    """The answer is all of the text, white space included: raw completions."""
+    logprobs: bool = False
+    """Report the answer's tokens through `on_tokens`."""
+    streamed: bool = True
+    """Somebody reads along. Else a turn that nothing can cut short is told when it is over."""

@@ -1,0 +1,282 @@
+"""The policy that generates: one turn of a model by an engine, in exact ids."""
+
+from __future__ import annotations
+
+import codecs
+import time
+import uuid
+from bisect import bisect_right
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import Literal
+
+from agentlm.agent.ask import Ask
+from agentlm.agent.tool import Observation
+from agentlm.agent.transcript import Transcript
+from agentlm.engine.protocol import Adapter, Constraint, Delta, Engine, TokenLogprob
+from agentlm.messages import ToolCall
+from agentlm.prompt.grammar import FINAL_ANSWER, Fragment, Parsed, Parser, observe, structural_tag
+from agentlm.prompt.render import Renderer, Turn
+from agentlm.trajectory import Origin, Step
+
+_UTF8 = codecs.getincrementaldecoder("utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One sampled token of the answer, with the likeliest alternatives at its place."""
+
+    token_id: int
+    logprob: float
+    top: Sequence[TokenLogprob]
+
+
+@dataclass
+class EnginePolicy:
+    """Writes turns with an engine; see `agent.Policy`."""
+
+    engine: Engine
+    renderer: Renderer
+    ask: Ask
+    weights_version: str
+    """The adapter's; without one each turn has what the engine had loaded when it began."""
+    adapter: Adapter | None = None
+    salt: str = ""
+    on_tokens: Callable[[Sequence[Token]], None] | None = None
+    """Called with the answer's tokens before the fragment that they spell; those that spell none of
+    it (space that is stripped, a stop string) are not told, unless the text is raw: then the end of
+    the turn is, and what spells no whole character."""
+
+    def room(self, transcript: Transcript) -> int:
+        """See `Policy.room`."""
+        return self.engine.max_model_len - len(transcript.ids)
+
+    def observe(
+        self, transcript: Transcript, call: ToolCall, observation: Observation, max_tokens: int
+    ) -> Observation:
+        """See `Policy.observe`."""
+        self.end_turn(transcript)
+        text = self.renderer.content.truncate(
+            observation.text, max(1, max_tokens), "\n… [{n} tokens left out] …\n"
+        )
+        steps = self.renderer.extend([Turn("user", observe(text), call.id)])
+        update = {"failed": observation.failed, "seconds": observation.seconds}
+        transcript.add(*(step.model_copy(update=update) for step in steps))
+        return replace(observation, text=text)
+
+    def force_answer(self, transcript: Transcript) -> None:
+        """See `Policy.force_answer`."""
+        transcript.add(self.renderer.force(FINAL_ANSWER))
+
+    def end_turn(self, transcript: Transcript) -> None:
+        """Close the assistant's turn if the model did not."""
+        if transcript.ids[-1] != self.renderer.end_of_turn_id:
+            transcript.add(self.renderer.end_turn())
+
+    async def next(
+        self, transcript: Transcript, *, max_tokens: int, first: bool
+    ) -> AsyncGenerator[Fragment, None]:
+        """See `Policy.next`."""
+        answering = not self.ask.tools or transcript.steps[-1].origin is Origin.FORCED
+        constraint = self._constraint(answering, first)
+        parser = Parser(
+            "answer" if answering else "thought",
+            self.ask.sampling.stop,
+            verbatim=self.ask.verbatim,
+        )
+        turn = _Turn(constraint, time.time())
+        tokens = _AnswerTokens(self.renderer, verbatim=self.ask.verbatim)
+        stream = self.engine.generate(
+            transcript.ids,
+            self.ask.sampling,
+            max_tokens=max_tokens,
+            constraint=constraint,
+            adapter=self.adapter,
+            salt=self.salt,
+            whole=not self.ask.streamed and not self._can_be_cut(answering, constraint),
+        )
+        parsed: Parsed | None = None
+        try:
+            async with aclosing(stream) as deltas:
+                async for delta in deltas:
+                    turn.weights_version = turn.weights_version or self._loaded()
+                    turn.add(delta)
+                    fragments = parser.feed(delta.text)
+                    if self.on_tokens:
+                        tokens.add(delta)
+                        self.on_tokens(tokens.told(parser))
+                    for fragment in fragments:
+                        yield fragment
+                    if parser.cut is not None:
+                        break
+            fragments, parsed = parser.finish()
+            if self.on_tokens:
+                self.on_tokens(tokens.told(parser) + tokens.rest(parser))
+            for fragment in fragments:
+                yield fragment
+        finally:
+            self._note(transcript, turn, parser, parsed)
+
+    def _loaded(self) -> str:
+        return self.engine.weights_version if self.adapter is None else self.weights_version
+
+    def _can_be_cut(self, answering: bool, constraint: Constraint | None) -> bool:
+        """Whether what a turn says can end it: a stop string, or an observation it invents."""
+        return bool(self.ask.sampling.stop) or not (answering or constraint)
+
+    def _constraint(self, answering: bool, first: bool) -> Constraint | None:
+        if answering:
+            schema = self.ask.answer_schema
+            return Constraint.of_schema(schema) if schema is not None else None
+        if not self.ask.constrained:
+            return None
+        choice = self.ask.choice if first else "auto"
+        named = [tool for tool in self.ask.tools if tool.name == choice]
+        tag = structural_tag(
+            named or self.ask.tools,
+            answer=choice == "auto",
+            answer_schema=self.ask.answer_schema,
+            control=self.renderer.control_spellings,
+            max_string_chars=self.ask.max_string_chars,
+        )
+        return Constraint(structural_tag=tag)
+
+    def _note(
+        self, transcript: Transcript, turn: _Turn, parser: Parser, parsed: Parsed | None
+    ) -> None:
+        """Put what was sampled into the transcript, whether the turn was finished or not."""
+        transcript.sampled_tokens += len(turn.ids)
+        if not any(step.origin is Origin.SAMPLED for step in transcript.steps[transcript.first :]):
+            transcript.cached_tokens = turn.cached_tokens
+        if not turn.ids and parsed is None:
+            return
+        kept = turn.ids if parser.cut is None else turn.ids[: self._token_at(turn, parser.cut)]
+        offset = parser.answer_offset
+        answered = parsed is not None and parsed.answer is not None
+        reasoning = self._token_at(turn, offset or 0) if answered else len(turn.ids)
+        transcript.reasoning_tokens += 0 if not self.ask.tools else reasoning
+        transcript.add(self._step(turn, parsed, kept, parser.cut))
+        if parser.cut is not None:
+            transcript.add(self.renderer.end_turn())
+
+    def _step(self, turn: _Turn, parsed: Parsed | None, kept: list[int], cut: int | None) -> Step:
+        text = "".join(turn.text)
+        said = parsed or Parsed()
+        call = None
+        if said.name is not None:
+            call = ToolCall(
+                id=f"call_{uuid.uuid4().hex[:24]}", name=said.name, arguments=said.arguments or ""
+            )
+        logprobs = tuple(turn.logprobs[: len(kept)])
+        return Step(
+            role="assistant",
+            origin=Origin.SAMPLED,
+            text=text if cut is None else text[:cut],
+            token_ids=tuple(kept),
+            logprobs=logprobs,
+            # After the mask a lone legal token has all the probability: log 1 is 0 exactly.
+            single_choice=tuple(p == 0.0 for p in logprobs) if turn.constraint else None,
+            thought=said.thought,
+            call=call,
+            answer=said.answer,
+            error=said.error,
+            finish_reason=self._finish(turn, parsed, cut),
+            discarded_ids=tuple(turn.ids[len(kept) :]),
+            sampling=self.ask.sampling,
+            weights_version=turn.weights_version or self.weights_version,
+            tokenizer_digest=self.renderer.digest,
+            constraint_digest=turn.constraint.digest() if turn.constraint else None,
+            started=turn.started,
+            seconds=time.time() - turn.started,
+        )
+
+    def _finish(
+        self, turn: _Turn, parsed: Parsed | None, cut: int | None
+    ) -> Literal["stop", "length", "cancelled"]:
+        if parsed is None:
+            return "cancelled"
+        return "stop" if cut is not None else turn.finish_reason
+
+    def _token_at(self, turn: _Turn, offset: int) -> int:
+        """Index of the first sampled token that holds the character at `offset` of the text."""
+        whole = len("".join(turn.text))
+        # A tokenizer that swallows a text's first space makes every prefix shorter by the same.
+        swallowed = max(0, whole - len(self.renderer.decode(turn.ids)))
+        return bisect_right(
+            range(len(turn.ids)),
+            offset,
+            key=lambda index: len(self.renderer.decode(turn.ids[: index + 1])) + swallowed,
+        )
+
+
+@dataclass
+class _Turn:
+    """What the engine has said in the turn so far."""
+
+    constraint: Constraint | None
+    started: float
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    finish_reason: Literal["stop", "length"] = "length"
+    cached_tokens: int = 0
+    weights_version: str = ""
+
+    def add(self, delta: Delta) -> None:
+        if not self.ids:
+            self.cached_tokens = delta.cached_tokens
+        self.ids += delta.token_ids
+        self.logprobs += delta.logprobs
+        self.text.append(delta.text)
+        self.finish_reason = delta.finish_reason or self.finish_reason
+
+
+class _AnswerTokens:
+    """A turn's tokens on their way to the client: each goes out with the text that it spells."""
+
+    def __init__(self, renderer: Renderer, *, verbatim: bool) -> None:
+        self._renderer = renderer
+        self._verbatim = verbatim
+        self._length = 0
+        self._waiting: deque[tuple[int, int, Token]] = deque()
+        """With where in the turn's text each begins and ends."""
+
+    def add(self, delta: Delta) -> None:
+        """Take what the engine said."""
+        tops = delta.top_logprobs or [()] * len(delta.token_ids)
+        tokens = map(Token, delta.token_ids, delta.logprobs, tops)
+        ends = [*self._ends(delta)]
+        for token, begin, end in zip(tokens, [self._length, *ends], ends, strict=False):
+            if self._verbatim or token.token_id != self._renderer.end_of_turn_id:
+                self._waiting.append((begin, end, token))
+        self._length += len(delta.text)
+
+    def _ends(self, delta: Delta) -> Iterator[int]:
+        """Where each token's text ends; the last one's is all that the delta has."""
+        decode, last = _UTF8(errors="ignore").decode, len(delta.text)
+        shown = [token for token in delta.token_ids if token != self._renderer.end_of_turn_id]
+        spelt = [*accumulate(len(decode(self._renderer.token_bytes(token))) for token in shown)]
+        # A tokenizer that swallows a text's first space shows less than its tokens spell.
+        swallowed = max(0, spelt[-1] - last) if spelt and not self._length else 0
+        for end in spelt[: len(delta.token_ids) - 1]:
+            yield self._length + min(last, max(0, end - swallowed))
+        yield self._length + last
+
+    def told(self, parser: Parser) -> list[Token]:
+        """Those whose text the parser has handed out as the answer since the last time."""
+        found = []
+        offset = parser.answer_offset
+        while offset is not None and self._waiting and self._waiting[0][0] < parser.answer_end:
+            begin, end, token = self._waiting.popleft()
+            if end > offset or begin >= offset:
+                found.append(token)
+        return found
+
+    def rest(self, parser: Parser) -> list[Token]:
+        """Of raw text that nothing cut, those that are left at its end: they spell nothing, but a
+        client that scores a prompt counts on each token that it asked for."""
+        left = self._waiting if self._verbatim and parser.cut is None else ()
+        return [token for _, _, token in left]

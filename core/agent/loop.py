@@ -1,0 +1,178 @@
+"""The ReAct loop, and what it needs of its surroundings.
+
+`run` extends a `Transcript`: the policy writes a turn, the tool that it calls runs, the observation
+is appended, until an answer comes or a limit is reached. A policy says what comes next (from an
+engine, in ids: `policy.EnginePolicy`; from an upstream, in messages: `http_policy.HttpPolicy`),
+tools act (`tools.Toolbox`), and `commit` makes durable what was done before a tool acts on it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from agentlm.agent.policy import Policy
+from agentlm.agent.tool import Observation, ToolContext, Tools
+from agentlm.agent.transcript import Transcript
+from agentlm.messages import ToolCall
+from agentlm.prompt.grammar import Fragment
+from agentlm.trajectory import Origin, Outcome, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may spend."""
+
+    turns: int = 10
+    """Turns the model may take; the last one is made an answer."""
+    tokens: int | None = None
+    """All sampled tokens of the run (`max_tokens` of the request)."""
+    turn_tokens: int = 1024
+    """Sampled tokens of a turn while tools are in play: a small model may never close a string."""
+    observation_tokens: int = 1024
+    """Tokens of one observation; never more than half of what the context leaves."""
+    answer_tokens: int = 160
+    """Context kept free for the answer: with less room left, the next turn is made one."""
+    repeats: int = 3
+    """The same call this many times in a row is not run again; the next turn is made an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """A tool of the server is about to run."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """A tool of the server has run."""
+
+    call: ToolCall
+    observation: Observation
+
+
+Event = Fragment | CallStarted | CallEnded
+Commit = Callable[[Transcript], Awaitable[None]]
+
+
+async def run(
+    policy: Policy,
+    tools: Tools | None,
+    transcript: Transcript,
+    context: ToolContext,
+    *,
+    limits: Limits,
+    commit: Commit,
+) -> AsyncGenerator[Event, None]:
+    """Extend `transcript` until it ends; its `outcome` and `finish_reason` then say how.
+
+    A call of a tool that is not in `tools` is the client's: it ends the run as `requires_action`.
+    Each turn is committed before its tool runs. Closing the generator cancels generation and tool.
+    """
+    try:
+        turns = _turns(policy, tools, transcript, context, limits, commit)
+        async with aclosing(turns) as events:
+            async for event in events:
+                yield event
+    except BaseException as error:
+        transcript.end(Outcome.ERROR if isinstance(error, Exception) else Outcome.CANCELLED, None)
+        raise
+
+
+async def _turns(
+    policy: Policy,
+    tools: Tools | None,
+    transcript: Transcript,
+    context: ToolContext,
+    limits: Limits,
+    commit: Commit,
+) -> AsyncGenerator[Event, None]:
+    own = {spec.name for spec in tools.specs()} if tools else set()
+    answer_now = False
+    for turn in range(1, limits.turns + 1):
+        answer_now = answer_now or (bool(own) and turn > 1 and turn == limits.turns)
+        if answer_now:
+            policy.force_answer(transcript)
+        budget = _budget(policy, transcript, limits, in_form=bool(own) and not answer_now)
+        if budget < 1:
+            transcript.end(Outcome.LIMIT, "length")
+            return
+        async with aclosing(policy.next(transcript, max_tokens=budget, first=turn == 1)) as said:
+            async for fragment in said:
+                yield fragment
+        step = _last_sampled(transcript)
+        if step.call is None or not _stands(step, step.call, own):
+            _end(transcript, step, forced=answer_now)
+            return
+        if tools is None or step.call.name not in own:
+            transcript.end(Outcome.REQUIRES_ACTION, "tool_calls")
+            return
+        observation = _repetition(transcript, step.call, limits)
+        answer_now = observation is not None
+        if observation is None:
+            await commit(transcript)
+            yield CallStarted(step.call)
+            observation = await tools.call(step.call, context)
+        room = policy.room(transcript)
+        shown = policy.observe(
+            transcript, step.call, observation, min(limits.observation_tokens, room // 2)
+        )
+        yield CallEnded(step.call, shown)
+        answer_now = answer_now or policy.room(transcript) < limits.answer_tokens
+
+
+def _budget(policy: Policy, transcript: Transcript, limits: Limits, *, in_form: bool) -> int:
+    """How many tokens the next turn may sample."""
+    budget = policy.room(transcript)
+    if in_form:
+        budget = min(budget, limits.turn_tokens)
+    if limits.tokens is not None:
+        budget = min(budget, limits.tokens - transcript.sampled_tokens)
+    return budget
+
+
+def _last_sampled(transcript: Transcript) -> Step:
+    return next(step for step in reversed(transcript.steps) if step.origin is Origin.SAMPLED)
+
+
+def _stands(step: Step, call: ToolCall, own: Container[str]) -> bool:
+    """Whether a call is to be acted on.
+
+    One that an upstream made of its client's tool is the client's to judge, as it would be there.
+    """
+    told_apart = step.token_ids is None and call.name not in own
+    return step.finish_reason != "length" and (step.error is None or told_apart)
+
+
+def _end(transcript: Transcript, step: Step, *, forced: bool) -> None:
+    if step.finish_reason == "length":
+        transcript.end(Outcome.LIMIT, "length")
+    elif step.error:
+        filtered = step.finish_reason == "content_filter"
+        transcript.end(Outcome.INVALID, "content_filter" if filtered else "stop")
+    else:
+        transcript.end(Outcome.LIMIT if forced else Outcome.COMPLETED, "stop")
+
+
+def _repetition(transcript: Transcript, call: ToolCall, limits: Limits) -> Observation | None:
+    """What to tell a model that makes the same call again and again; None while it does not."""
+    calls = [step.call for step in transcript.steps[transcript.first :] if step.call]
+    recent = calls[-limits.repeats :]
+    if len(recent) < limits.repeats or any(_key(other) != _key(call) for other in recent):
+        return None
+    return Observation(
+        f"This call was made {limits.repeats} times in a row and was not run again. Answer with "
+        "what you know.",
+        failed=True,
+    )
+
+
+def _key(call: ToolCall) -> tuple[str, str]:
+    """What makes two calls the same: the tool and its arguments, however spaced."""
+    try:
+        return call.name, json.dumps(call.parsed(), sort_keys=True)
+    except ValueError:
+        return call.name, call.arguments

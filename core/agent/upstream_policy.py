@@ -1,0 +1,304 @@
+"""The policy that asks an upstream: one turn of a model that another server runs, in messages.
+
+Such a server tells no token ids, so its steps have none; what it thought, called and answered is
+recorded in the words of the canonical grammar, as imported text is, and can be trained on as such.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from agentlm.agent.ask import Ask
+from agentlm.agent.tool import Observation
+from agentlm.agent.transcript import Transcript
+from agentlm.agent.upstream import CallDelta, ChatDelta, Chunk, ChunkUsage, Upstream
+from agentlm.errors import UnavailableError
+from agentlm.messages import Message, ToolCall, ToolSpec
+from agentlm.prompt.grammar import (
+    Fragment,
+    FragmentKind,
+    observe,
+    read_arguments,
+    write,
+    write_answer,
+)
+from agentlm.trajectory import Origin, Step
+
+_TOKEN_BOUNDS = ("max_tokens", "max_completion_tokens")
+"""An upstream knows one of these names, or both: it is sent the one that the client used."""
+_READ_HERE = {"top_logprobs", "max_tokens"}
+_CHARS_A_TOKEN = 4
+_ANY_LENGTH = 1 << 30
+"""Room in a context of a length that nobody told."""
+
+
+@dataclass
+class HttpPolicy:
+    """Writes turns with an upstream; see `agent.Policy`."""
+
+    upstream: Upstream
+    ask: Ask
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the request, passed on as they came."""
+    context: int | None = None
+    """Tokens that the upstream's context holds; None: it sees to that itself."""
+    _answer_now: bool = False
+    _spoke: bool = False
+    """A turn of this run had text for the client, before a call too: upstreams don't say which text
+    is the answer until it is over."""
+    _in_context: int = 0
+    """Tokens of the last turn, its prompt included."""
+    _said: int = 0
+    """Tokens of this run's turns that stand in the next one's prompt."""
+
+    def room(self, transcript: Transcript) -> int:
+        """See `Policy.room`."""
+        return _ANY_LENGTH if self.context is None else self.context - self._in_context
+
+    def observe(
+        self, transcript: Transcript, call: ToolCall, observation: Observation, max_tokens: int
+    ) -> Observation:
+        """See `Policy.observe`; a token is taken for four characters."""
+        text = _shortened(observation.text, max(1, max_tokens) * _CHARS_A_TOKEN)
+        step = _prompt(Message(role="tool", content=text, tool_call_id=call.id))
+        update = {"failed": observation.failed, "seconds": observation.seconds}
+        transcript.add(step.model_copy(update=update))
+        return replace(observation, text=text)
+
+    def force_answer(self, transcript: Transcript) -> None:
+        """See `Policy.force_answer`: the next turn may call nothing."""
+        self._answer_now = True
+
+    async def next(
+        self, transcript: Transcript, *, max_tokens: int, first: bool
+    ) -> AsyncGenerator[Fragment, None]:
+        """See `Policy.next`."""
+        turn = _Turn(self.upstream.model, time.time())
+        chunks = self.upstream.chat(self._body(transcript, max_tokens, first=first))
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    for fragment in turn.add(chunk):
+                        if fragment.kind == "answer" and len(turn.content) == 1 and self._spoke:
+                            yield Fragment("answer", "\n\n")
+                        yield fragment
+            if turn.finish_reason is None:
+                raise UnavailableError("the upstream ended its answer in the middle")
+        finally:
+            self._note(transcript, turn)
+
+    def _body(self, transcript: Transcript, max_tokens: int, *, first: bool) -> dict[str, Any]:
+        # Only what was asked for: not every upstream knows every field.
+        sampling = self.ask.sampling.model_dump(exclude_unset=True, exclude=_READ_HERE)
+        bounds = {name: max_tokens for name in _TOKEN_BOUNDS if name in self.fields}
+        messages = list(messages_of(transcript.steps))
+        body = {**self.fields, **sampling, **bounds, "messages": messages}
+        if self.ask.tools:
+            body["tools"] = [_tool(spec) for spec in self.ask.tools]
+            body["tool_choice"] = self._choice(first=first)
+            body["parallel_tool_calls"] = False
+        return body
+
+    def _choice(self, *, first: bool) -> Any:
+        if self._answer_now:
+            return "none"
+        choice = self.ask.choice if first else "auto"
+        if choice in ("auto", "none", "required"):
+            return choice
+        return {"type": "function", "function": {"name": choice}}
+
+    def _note(self, transcript: Transcript, turn: _Turn) -> None:
+        """Put what was said into the transcript, whether the turn was finished or not."""
+        self._spoke = self._spoke or bool(turn.content)
+        self._count(transcript, turn)
+        if turn.finish_reason is not None or turn.deltas:
+            transcript.add(turn.step(self.ask))
+
+    def _count(self, transcript: Transcript, turn: _Turn) -> None:
+        """Usage as the upstream told it; if it did not, each delta counts as a token."""
+        told = turn.usage or ChunkUsage(completion_tokens=turn.deltas)
+        thought = told.completion_tokens_details and told.completion_tokens_details.reasoning_tokens
+        cached = told.prompt_tokens_details and told.prompt_tokens_details.cached_tokens
+        if transcript.prompt_tokens is None:
+            transcript.cached_tokens = cached or 0
+        transcript.prompt_tokens = max(
+            transcript.prompt_tokens or 0, told.prompt_tokens - self._said
+        )
+        transcript.sampled_tokens += told.completion_tokens
+        called = told.completion_tokens if turn.name else 0
+        transcript.reasoning_tokens += called or thought or 0
+        self._said += told.completion_tokens - (thought or 0)
+        self._in_context = told.prompt_tokens + told.completion_tokens
+
+
+@dataclass
+class _Turn:
+    """What the upstream has said in the turn so far."""
+
+    model: str
+    """As the upstream names it, often with a date."""
+    started: float
+    reasoning: list[str] = field(default_factory=list)
+    content: list[str] = field(default_factory=list)
+    name: str | None = None
+    arguments: list[str] = field(default_factory=list)
+    deltas: int = 0
+    finish_reason: str | None = None
+    usage: ChunkUsage | None = None
+    _call: int | None = None
+    """Index of the call that is read; others of the same turn are not."""
+
+    def add(self, chunk: Chunk) -> Iterator[Fragment]:
+        self.model = chunk.model or self.model
+        self.usage = chunk.usage or self.usage
+        for choice in chunk.choices[:1]:
+            self.finish_reason = choice.finish_reason or self.finish_reason
+            yield from self._add_delta(choice.delta)
+
+    def _add_delta(self, delta: ChatDelta) -> Iterator[Fragment]:
+        if thought := delta.reasoning_content or delta.reasoning:
+            yield self._said("thought", self.reasoning, thought)
+        if delta.content:
+            yield self._said("answer", self.content, delta.content)
+        if delta.refusal:
+            yield self._said("refusal", self.content, delta.refusal)
+        for call in delta.tool_calls or ():
+            yield from self._add_call(call)
+
+    def _add_call(self, call: CallDelta) -> Iterator[Fragment]:
+        index = call.index or 0
+        if self._call is None and call.function.name:
+            self._call, self.name = index, call.function.name
+            self.deltas += 1
+            yield Fragment("call", self.name)
+        if index == self._call and call.function.arguments:
+            yield self._said("arguments", self.arguments, call.function.arguments)
+
+    def _said(self, kind: FragmentKind, parts: list[str], text: str) -> Fragment:
+        self.deltas += 1
+        parts.append(text)
+        return Fragment(kind, text)
+
+    def step(self, ask: Ask) -> Step:
+        """The turn as it is recorded."""
+        thought, call, answer, error = self._parsed()
+        return Step(
+            role="assistant",
+            origin=Origin.SAMPLED,
+            text=self._text(thought, call, in_form=bool(ask.tools)),
+            token_ids=None,
+            thought=thought,
+            call=call,
+            answer=answer,
+            error=error,
+            finish_reason=self._finish(),
+            sampling=ask.sampling,
+            weights_version=self.model,
+            started=self.started,
+            seconds=time.time() - self.started,
+        )
+
+    def _parsed(self) -> tuple[str | None, ToolCall | None, str | None, str | None]:
+        """Thought, call, answer, and what is wrong with them."""
+        reasoning, content = "".join(self.reasoning), "".join(self.content)
+        if self.finish_reason is None:
+            return reasoning or None, None, None, None
+        filtered = "content_filter" if self.finish_reason == "content_filter" else None
+        if self.name is None or filtered:
+            return reasoning or None, None, content, filtered
+        thought = "\n".join(filter(None, (reasoning.strip(), content.strip())))
+        arguments, error = read_arguments("".join(self.arguments) or "{}")
+        # Its own id need not be unique in our log.
+        identity = f"call_{uuid.uuid4().hex[:24]}"
+        call = ToolCall(id=identity, name=self.name, arguments=arguments)
+        return thought or None, call, None, error
+
+    def _text(self, thought: str | None, call: ToolCall | None, *, in_form: bool) -> str:
+        if call is not None:
+            said = Message(role="assistant", content=thought or "", tool_calls=(call,))
+            return write(said)
+        content = "".join(self.content)
+        return write_answer(content, thought) if in_form else content
+
+    def _finish(self) -> Literal["stop", "length", "content_filter", "cancelled"]:
+        match self.finish_reason:
+            case None:
+                return "cancelled"
+            case "length" | "content_filter" as told:
+                return told
+        return "stop"
+
+
+# -- between messages and steps ------------------------------------------------------------------
+
+
+def steps_of(messages: Iterable[Message]) -> Iterator[Step]:
+    """Messages of a client as steps without ids."""
+    for message in messages:
+        if message.role != "assistant":
+            yield _prompt(message)
+        elif not message.tool_calls:
+            yield _imported(message.content, answer=message.content)
+        else:
+            for index, call in enumerate(message.tool_calls):
+                content = "" if index else message.content
+                said = Message(role="assistant", content=content, tool_calls=(call,))
+                yield _imported(write(said), call=call, thought=content or None)
+
+
+def messages_of(steps: Sequence[Step]) -> Iterator[dict[str, Any]]:
+    """Steps without ids as messages for an upstream; consecutive calls are one message's."""
+    last: dict[str, Any] = {}
+    for step in steps:
+        message = _message(step)
+        if "tool_calls" in last and "tool_calls" in message:
+            last["tool_calls"] += message["tool_calls"]
+            continue
+        if last:
+            yield last
+        last = message
+    if last:
+        yield last
+
+
+def _prompt(message: Message) -> Step:
+    text = observe(message.content) if message.role == "tool" else message.content
+    return Step(
+        role=message.role,
+        origin=Origin.PROMPT,
+        text=text,
+        token_ids=None,
+        tool_call_id=message.tool_call_id,
+    )
+
+
+def _imported(text: str, **parsed: Any) -> Step:
+    return Step(role="assistant", origin=Origin.IMPORTED, text=text, token_ids=None, **parsed)
+
+
+def _message(step: Step) -> dict[str, Any]:
+    if step.role == "tool":
+        content = step.text.removeprefix(observe(""))
+        return {"role": "tool", "tool_call_id": step.tool_call_id, "content": content}
+    if step.call is None:
+        content = step.text if step.answer is None else step.answer
+        return {"role": step.role, "content": content}
+    function = {"name": step.call.name, "arguments": step.call.arguments}
+    call = {"id": step.call.id, "type": "function", "function": function}
+    return {"role": "assistant", "content": step.thought, "tool_calls": [call]}
+
+
+def _tool(spec: ToolSpec) -> dict[str, Any]:
+    return {"type": "function", "function": spec.model_dump(exclude={"owner"}, exclude_none=True)}
+
+
+def _shortened(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    head, tail = limit - limit // 3, limit // 3
+    return f"{text[:head]}\n… [{len(text) - limit} characters left out] …\n{text[-tail:]}"

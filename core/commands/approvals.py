@@ -1,0 +1,79 @@
+"""`agentlm approvals`: look at the calls that wait on a running server, and decide on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic_settings import CliPositionalArg
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agentlm.commands.subcommands import Subcommand, dispatch
+from agentlm.remote import connect, send
+from agentlm.settings import Settings
+
+
+class ListApprovals(Settings):
+    """List the calls that wait for a decision."""
+
+    url: str = "http://127.0.0.1:8000"
+    """The server."""
+    api_key: str | None = None
+    """Key for the server."""
+
+
+class Approve(ListApprovals):
+    """Let a call run; its run goes on."""
+
+    id: CliPositionalArg[str]
+    """An id from the list."""
+
+
+class Deny(Approve):
+    """Keep a call from running; the model is told, and its run goes on."""
+
+    reason: str | None = None
+    """What the model is told."""
+
+
+def main(argv: list[str]) -> int:
+    """Entry point of `agentlm approvals`."""
+    return dispatch(COMMANDS, argv, "agentlm approvals")
+
+
+def list_approvals(settings: ListApprovals) -> int:
+    """Print what waits."""
+    table = Table("id", "owner", "tool", "arguments", box=None, pad_edge=False)
+    for item in _ask(settings, "GET", "/v1/approvals")["data"]:
+        call = item["call"]
+        arguments = " ".join(call["arguments"].split())
+        cells = (item["id"], item["owner"], call["name"], arguments)
+        table.add_row(*map(Text, cells))
+    Console(highlight=False).print(table)
+    return 0
+
+
+def approve(settings: Approve) -> int:
+    """Approve one call."""
+    _ask(settings, "POST", f"/v1/approvals/{settings.id}", {"approve": True})
+    return 0
+
+
+def deny(settings: Deny) -> int:
+    """Deny one call."""
+    body = {"approve": False, "reason": settings.reason}
+    _ask(settings, "POST", f"/v1/approvals/{settings.id}", body)
+    return 0
+
+
+COMMANDS = {
+    "list": Subcommand(ListApprovals, list_approvals),
+    "approve": Subcommand(Approve, approve),
+    "deny": Subcommand(Deny, deny),
+}
+
+
+def _ask(settings: ListApprovals, method: str, path: str, body: Any = None) -> Any:
+    with connect(settings.url, settings.api_key) as client:
+        return send(client, method, path, body)

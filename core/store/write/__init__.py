@@ -1,0 +1,1 @@
+"""What changes the log: one writer thread, and everything that runs inside its transactions."""

@@ -1,0 +1,221 @@
+"""`agentlm rollout`: play tasks and leave scored trajectories in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import CliToggleFlag, SettingsConfigDict
+from rich.console import Console
+
+from agentlm.environments.agentinstruct import TextGrammar
+from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of, text_grammar
+from agentlm.environments.playing.demonstration import demonstration
+from agentlm.environments.playing.display import Display
+from agentlm.environments.playing.model_player import Decoding, connected
+from agentlm.environments.playing.players import EmptyPlayer, GoldPlayer, Player, RandomPlayer
+from agentlm.environments.playing.progress import Progress
+from agentlm.environments.playing.recording import (
+    EitherRecorder,
+    NoRecorder,
+    Recorder,
+    ServerRecorder,
+    StoreRecorder,
+)
+from agentlm.environments.playing.rollout import Rollout
+from agentlm.environments.playing.text_player import TextPlayer
+from agentlm.environments.task import Environment, Split
+from agentlm.errors import OperatorError
+from agentlm.settings import Settings, parse
+from agentlm.store import Store
+
+_LOCAL_OWNER = "local"
+
+
+class RolloutSettings(Settings):
+    """Play many tasks with a model, and leave scored trajectories in its log.
+
+    agentlm rollout --env db --url http://localhost:8000 --model smollm2-135m -n 200
+    agentlm rollout --env db --player gold -n 500
+
+    The tries are kept as they finish: the same command goes on after an interruption.
+    """
+
+    model_config = SettingsConfigDict(cli_shortcuts={"limit": "n"})
+
+    env: EnvironmentName
+    """The family of tasks."""
+    player: Literal["model", "gold", "empty", "random"] = "model"
+    """Who plays: a model, the expert that each task comes with, nobody, or chance."""
+    url: str = "http://127.0.0.1:8000"
+    """An OpenAI-compatible server. Our own keeps the trajectories and is told the scores; what
+    another one's model does is written into the log of --data-dir."""
+    model: str | None = None
+    """The model to play."""
+    api_key: str | None = None
+    """Key for the server."""
+    split: Split = "train"
+    """Which tasks: train, dev and test share neither templates nor values."""
+    tasks: Path | None = None
+    """A task file of AgentBench, instead of generated tasks."""
+    limit: int = Field(100, ge=1)
+    """Tasks to play."""
+    tries: int = Field(1, ge=1)
+    """Tries per task."""
+    concurrency: int = Field(8, ge=1)
+    """Tries at a time."""
+    retries: int = Field(2, ge=0)
+    """How often a try is played again after a failure that is not the player's."""
+    seed: int = 0
+    """Of the tasks, and of the model's sampling."""
+    temperature: float = Field(0.7, ge=0)
+    """0 always takes the likeliest token."""
+    max_tokens: int = Field(512, ge=1)
+    """Tokens that the model may write per turn."""
+    unconstrained: CliToggleFlag[bool] = False
+    """Let our server's model write as it likes, instead of holding its calls to their form."""
+    one_shot: CliToggleFlag[bool] = False
+    """Show a solved training task before each task."""
+    grammar: Literal["canonical", "agentinstruct"] = "canonical"
+    """How actions are written: as calls of declared tools, or in AgentInstruct's own texts."""
+    name: str | None = None
+    """Of this rollout's file of results in the data directory; the default says what is played."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    settings = parse(RolloutSettings, argv or [], "agentlm rollout")
+    if settings.one_shot and settings.grammar == "agentinstruct":
+        raise OperatorError("--one-shot is not offered with --grammar agentinstruct")
+    settings.prepare_data_dir()
+    try:
+        return asyncio.run(_run(settings))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        raise
+
+
+async def _run(settings: RolloutSettings) -> int:
+    async with opened(
+        settings.env, concurrency=settings.concurrency, data_dir=settings.data_dir
+    ) as environment:
+        return await _play(settings, environment)
+
+
+async def _play(settings: RolloutSettings, environment: Environment) -> int:
+    tasks = tasks_of(environment, settings.split, settings.seed, settings.limit, settings.tasks)
+    shown = await demonstration(environment, settings.seed) if settings.one_shot else ()
+    display = Display(Console(stderr=True), settings.limit * settings.tries)
+    with Progress(_path(settings), _plan(settings)) as progress:
+        async with _seated(settings, environment) as (player, recorder):
+            display.count(progress.results.values())
+            rollout = Rollout(
+                environment,
+                player,
+                recorder,
+                progress,
+                concurrency=settings.concurrency,
+                retries=settings.retries,
+                shown=shown,
+                on_result=display.add,
+            )
+            with display:
+                await rollout.run(tasks, settings.tries)
+    print(f"{display.summary()}; results: {progress.path}")
+    if display.errors:
+        print(f"the last failure: {display.last_error}", file=sys.stderr)
+    return 1 if display.errors else 0
+
+
+@asynccontextmanager
+async def _seated(
+    settings: RolloutSettings, environment: Environment
+) -> AsyncIterator[tuple[Player, Recorder]]:
+    """The player and where its runs are kept, open."""
+    match settings.player:
+        case "empty":
+            yield EmptyPlayer(), NoRecorder()
+        case "random":
+            yield RandomPlayer(settings.seed), NoRecorder()
+        case "gold":
+            async with _log(settings, environment, "gold") as recorder:
+                yield GoldPlayer(), recorder
+        case "model":
+            if settings.model is None:
+                raise OperatorError("--model is required: the name of the model to play")
+            metadata = {"player": "model", "rollout": _name(settings)}
+            decoding = Decoding(
+                temperature=settings.temperature,
+                max_tokens=settings.max_tokens,
+                constrained=False if settings.unconstrained else None,
+                seed=settings.seed,
+            )
+            async with (
+                connected(
+                    settings.url,
+                    settings.model,
+                    decoding,
+                    api_key=settings.api_key,
+                    metadata=metadata,
+                ) as player,
+                _log(settings, environment, settings.model) as recorder,
+            ):
+                texts = _texts(settings, environment)
+                seated = TextPlayer(player, texts) if texts else player
+                yield seated, EitherRecorder(ServerRecorder(player), recorder)
+
+
+@asynccontextmanager
+async def _log(
+    settings: RolloutSettings, environment: Environment, model: str
+) -> AsyncIterator[StoreRecorder]:
+    store = Store.open(settings.log_url())
+    try:
+        yield StoreRecorder(
+            store,
+            environment,
+            model=model,
+            owner=_LOCAL_OWNER,
+            metadata={"player": settings.player, "rollout": _name(settings)},
+            grammar=_texts(settings, environment),
+        )
+    finally:
+        store.close()
+
+
+def _texts(settings: RolloutSettings, environment: Environment) -> TextGrammar | None:
+    return text_grammar(environment) if settings.grammar == "agentinstruct" else None
+
+
+def _plan(settings: RolloutSettings) -> dict[str, object]:
+    """What a continued rollout must agree on; its size may change."""
+    return {
+        "rollout": settings.env,
+        "player": settings.player,
+        "model": settings.model,
+        "split": settings.split,
+        "tasks": str(settings.tasks) if settings.tasks else None,
+        "seed": settings.seed,
+        "temperature": settings.temperature,
+        "unconstrained": settings.unconstrained,
+        "one_shot": settings.one_shot,
+        "grammar": settings.grammar,
+    }
+
+
+def _name(settings: RolloutSettings) -> str:
+    who = settings.model if settings.player == "model" else settings.player
+    parts = [settings.env, settings.split, who or "model", str(settings.seed)]
+    if settings.grammar != "canonical":
+        parts.append(settings.grammar)
+    return settings.name or re.sub(r"[^\w.-]+", "-", "-".join(parts))
+
+
+def _path(settings: RolloutSettings) -> Path:
+    return settings.data_dir / "rollouts" / _name(settings) / "results.jsonl"

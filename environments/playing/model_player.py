@@ -1,0 +1,208 @@
+"""A model behind any OpenAI-compatible URL.
+
+The environment's actions are offered as the client's own function tools. Our own server keeps the
+run as one trajectory and names it in the header `x-trajectory-id`; another server names none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import openai
+from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletion, ChatCompletionMessage
+
+from agentlm.environments.playing.players import ContextFullError, Reply
+from agentlm.environments.task import Task
+from agentlm.errors import OperatorError
+from agentlm.messages import Frozen, Message, ToolCall, ToolSpec
+from agentlm.prompt.grammar import FINAL_ANSWER
+from agentlm.trajectory import Outcome
+
+_TIMEOUT_S = 600.0
+_TURNS = 1000
+_HOPELESS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+
+
+class Decoding(Frozen):
+    """How the model is asked to draw tokens."""
+
+    temperature: float = 0.0
+    max_tokens: int = 512
+    """Per turn."""
+    constrained: bool | None = None
+    """Our server holds calls to their form unless this is False; None: not asked for."""
+    seed: int = 0
+    """Each try and each turn has a seed of its own: they differ, and can be repeated."""
+
+
+class ModelPlayer:
+    """Plays by asking a model for each turn. Made by `connected`."""
+
+    def __init__(
+        self, client: AsyncOpenAI, model: str, decoding: Decoding, metadata: Mapping[str, str]
+    ) -> None:
+        self.name = model
+        self._client = client
+        self._decoding = decoding
+        self._metadata = metadata
+
+    async def reply(
+        self, task: Task, attempt: int, messages: Sequence[Message], tools: Sequence[ToolSpec]
+    ) -> Reply:
+        """See `Player.reply`."""
+        request = self._request(task, attempt, messages, tools)
+        try:
+            raw = await self._client.chat.completions.with_raw_response.create(**request)
+        except _HOPELESS as error:
+            raise OperatorError(f"{self._client.base_url} refused: {_words(error)}") from error
+        except openai.BadRequestError as error:
+            if error.code == "context_length_exceeded":
+                raise ContextFullError(_words(error)) from error
+            raise
+        completion = raw.parse()
+        if not isinstance(completion, ChatCompletion):
+            kind = raw.headers.get("content-type")
+            raise openai.OpenAIError(f"{raw.url} answered {kind} where JSON was expected")
+        reply = _read(completion, raw.headers.get("x-trajectory-id"))
+        return replace(reply, answer=_announced(reply.answer)) if tools else reply
+
+    async def score(
+        self,
+        trajectory_id: str,
+        *,
+        reward: float | None,
+        outcome: Outcome,
+        error_classes: Sequence[str],
+    ) -> None:
+        """Tell our server how a run ended, and how well."""
+        body = {"reward": reward, "outcome": outcome.value, "error_classes": list(error_classes)}
+        path = f"/trajectories/{trajectory_id}/score"
+        await self._client.post(path, body=body, cast_to=object)
+
+    def _request(
+        self, task: Task, attempt: int, messages: Sequence[Message], tools: Sequence[ToolSpec]
+    ) -> dict[str, Any]:
+        named = {
+            "environment": task.environment,
+            "task_id": task.id,
+            "family": task.family,
+            "template": task.template,
+            "split": task.split,
+            "try": str(attempt),
+        }
+        constrained = self._decoding.constrained
+        return {
+            "model": self.name,
+            "messages": [as_openai(message) for message in messages],
+            "tools": [_tool(tool) for tool in tools] or openai.omit,
+            "temperature": self._decoding.temperature,
+            "max_tokens": self._decoding.max_tokens,
+            "seed": _TURNS * (self._decoding.seed + attempt) + len(messages),
+            "metadata": {**self._metadata, **named},
+            "extra_body": None if constrained is None else {"constrained": constrained},
+        }
+
+
+@asynccontextmanager
+async def connected(
+    url: str,
+    model: str,
+    decoding: Decoding,
+    *,
+    api_key: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> AsyncIterator[ModelPlayer]:
+    """A player on an open connection. Raises OperatorError if nobody answers at the URL."""
+    async with client_of(url, api_key) as client:
+        yield ModelPlayer(client, model, decoding, metadata or {})
+
+
+@asynccontextmanager
+async def client_of(url: str, api_key: str | None) -> AsyncIterator[AsyncOpenAI]:
+    """An open connection. Raises OperatorError if nobody answers at the URL."""
+    base = url.rstrip("/")
+    base = base if base.endswith("/v1") else f"{base}/v1"
+    async with AsyncOpenAI(
+        base_url=base, api_key=api_key or "none", timeout=_TIMEOUT_S, max_retries=2
+    ) as client:
+        await _greet(client, base)
+        yield client
+
+
+async def _greet(client: AsyncOpenAI, base: str) -> None:
+    try:
+        await client.with_options(timeout=10, max_retries=0).models.list()
+    except openai.APIConnectionError as error:
+        raise OperatorError(f"no OpenAI-compatible server answers at {base}: {error}") from error
+    except _HOPELESS[:2] as error:
+        raise OperatorError(f"{base} refused: {_words(error)}") from error
+    except openai.APIStatusError:
+        return  # not every server lists its models; the first turn will tell
+
+
+def as_openai(message: Message) -> dict[str, Any]:
+    """A message as the wire has it."""
+    wire: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        wire["content"] = message.content or None
+        wire["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        wire["tool_call_id"] = message.tool_call_id
+    return wire
+
+
+def _tool(tool: ToolSpec) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}
+
+
+def _read(completion: ChatCompletion, trajectory_id: str | None) -> Reply:
+    choice = completion.choices[0] if completion.choices else None
+    if choice is None:
+        return Reply(invalid="the reply holds no choice", trajectory_id=trajectory_id)
+    message, usage = choice.message, completion.usage
+    extra = message.model_extra or {}
+    thought = str(extra.get("reasoning_content") or extra.get("reasoning") or "")
+    call, content = _call(message), message.content or message.refusal or ""
+    nothing = call is None and not content.strip()
+    return Reply(
+        thought=thought if call is None else thought or content,
+        call=call,
+        answer=None if call or nothing else content.strip(),
+        invalid="neither a call nor an answer" if nothing else None,
+        cut=choice.finish_reason == "length",
+        prompt_tokens=usage.prompt_tokens if usage else 0,
+        completion_tokens=usage.completion_tokens if usage else 0,
+        trajectory_id=trajectory_id,
+    )
+
+
+def _call(message: ChatCompletionMessage) -> ToolCall | None:
+    """The first call: one a turn is what environments take."""
+    for call in message.tool_calls or ():
+        if call.type == "function":
+            return ToolCall(
+                id=call.id, name=call.function.name, arguments=call.function.arguments or "{}"
+            )
+    return None
+
+
+def _announced(content: str | None) -> str | None:
+    """The answer alone: other servers' models may have learnt to announce it."""
+    return None if content is None else content.rpartition(FINAL_ANSWER)[2].strip()
+
+
+def _words(error: openai.APIStatusError) -> str:
+    body = error.body if isinstance(error.body, dict) else {}
+    return str(body.get("message") or error.message)

@@ -1,0 +1,138 @@
+"""One try at one task: the player and the world in turn, until an answer, a limit or a failure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from agentlm.agent.tool import Observation
+from agentlm.environments.error_classes import (
+    ErrorClass,
+    Exchange,
+    classify,
+    complaint,
+    repeated_calls,
+)
+from agentlm.environments.playing.players import ContextFullError, Player, Reply
+from agentlm.environments.task import Action, Environment, OpenTask, Task
+from agentlm.errors import OperatorError
+from agentlm.messages import Message, ToolCall
+from agentlm.trajectory import Outcome
+
+_SAME_CALLS = 5
+"""So many equal calls running end a try: a model that got there does not leave by itself."""
+_MAX_CHARS = 20_000
+"""Characters of one turn that are kept, or run; a server may ignore the bound on tokens."""
+
+
+@dataclass
+class Play:
+    """What happened in one try, and how it was judged."""
+
+    task: Task
+    attempt: int
+    opening: tuple[Message, ...]
+    """The messages before the player's first turn."""
+    exchanges: list[Exchange] = field(default_factory=list)
+    outcome: Outcome = Outcome.LIMIT
+    reward: float | None = 0.0
+    """None if the infrastructure failed, which says nothing about the player."""
+    broken: Exception | None = None
+    """What failed then."""
+    started: float = field(default_factory=time.time)
+    seconds: float = 0.0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    trajectory_id: str | None = None
+    """Where the player's server keeps this run."""
+
+    @property
+    def error_classes(self) -> tuple[ErrorClass, ...]:
+        """What went wrong on the way."""
+        return classify(self.exchanges)
+
+    def note(self, reply: Reply, observation: Observation | None, invalid: str | None) -> None:
+        """Keep one turn and what was observed."""
+        self.prompt_tokens += reply.prompt_tokens
+        self.completion_tokens += reply.completion_tokens
+        self.trajectory_id = reply.trajectory_id
+        answer = None if reply.answer is None else reply.answer[:_MAX_CHARS]
+        thought = reply.thought[:_MAX_CHARS]
+        self.exchanges.append(Exchange(thought, reply.call, answer, observation, invalid))
+
+
+async def play(
+    environment: Environment,
+    task: Task,
+    player: Player,
+    attempt: int = 0,
+    *,
+    shown: Sequence[Message] = (),
+) -> Play:
+    """Play to the end. `shown` is an example of a solved task that precedes this one.
+
+    A run without a final answer scores 0. If the world or the player's server breaks, the outcome
+    is `error` without a reward. Raises OperatorError if no try could ever work.
+    """
+    opening = Message(role="user", content=environment.prompt(task))
+    run = Play(task, attempt, (*shown, opening))
+    begun = time.monotonic()
+    try:
+        async with environment.open(task) as world:
+            await _until_end(environment, world, player, run)
+            if run.outcome is Outcome.COMPLETED:
+                run.reward = await world.score(run.exchanges[-1].answer or "")
+    except OperatorError:
+        raise
+    except Exception as error:  # noqa: BLE001  the boundary: whatever broke, it was not the player
+        run.outcome, run.reward, run.broken = Outcome.ERROR, None, error
+    run.seconds = time.monotonic() - begun
+    return run
+
+
+async def _until_end(environment: Environment, world: OpenTask, player: Player, run: Play) -> None:
+    tools = environment.tools()
+    messages = list(run.opening)
+    for _ in range(environment.max_turns):
+        try:
+            reply = await player.reply(run.task, run.attempt, messages, tools)
+        except ContextFullError:
+            return
+        reply = _bounded(reply)
+        if reply.call is None or reply.cut:
+            run.note(reply, None, reply.invalid)
+            run.outcome = _outcome(reply)
+            return
+        invalid = complaint(reply.call, tools)
+        if invalid is None:
+            action = Action(name=reply.call.name, arguments=reply.call.parsed())
+            observation = await world.act(action)
+        else:
+            observation = Observation(f"error: {invalid}", failed=True)
+        run.note(reply, observation, invalid)
+        if repeated_calls(run.exchanges) >= _SAME_CALLS:
+            return
+        messages += _told(reply, reply.call, observation)
+
+
+def _bounded(reply: Reply) -> Reply:
+    """A call of any length would be run, logged and told back; one beyond the bound is none."""
+    if reply.call is None or len(reply.call.arguments) <= _MAX_CHARS:
+        return reply
+    told = f"a call of {len(reply.call.arguments)} characters; at most {_MAX_CHARS}"
+    return replace(reply, call=None, invalid=told)
+
+
+def _outcome(reply: Reply) -> Outcome:
+    if reply.cut:
+        return Outcome.LIMIT
+    return Outcome.COMPLETED if reply.answer is not None else Outcome.INVALID
+
+
+def _told(reply: Reply, call: ToolCall, observation: Observation) -> Iterator[Message]:
+    """What a client sends back. Our server knows the thought; another one is told it again."""
+    thought = "" if reply.trajectory_id else reply.thought
+    said = thought if reply.text is None else reply.text
+    yield Message(role="assistant", content=said, tool_calls=(call,))
+    yield Message(role="tool", content=observation.text, tool_call_id=call.id)

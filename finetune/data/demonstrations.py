@@ -1,0 +1,87 @@
+"""Corrected answers: what a person says the model should have said is what it learns to say.
+
+A correction makes a row of its own: the conversation up to there, and the correction as the one
+turn that is trained on. What it corrects is trained on no more, however it was rewarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agentlm.prompt.grammar import parse, write_answer
+from agentlm.trajectory import Feedback, Origin, Step, Trajectory
+
+
+def demonstrations(trajectory: Trajectory) -> Iterator[Trajectory]:
+    """A trajectory for each corrected step, ending with the latest correction of it."""
+    for place, feedback in _corrections(trajectory).items():
+        steps = (*_before(trajectory, place), _demonstrated(trajectory, place, feedback))
+        marks = [None] * (len(steps) - 1) + [True]
+        approved = Feedback(author=feedback.author, value=True, created=feedback.created)
+        yield trajectory.model_copy(
+            update={
+                "steps": steps,
+                "reward": 1.0,
+                "feedback": (approved,),
+                "interactions": (),
+                "parent_id": None,
+                "parent_step": None,
+                "metadata": trajectory.metadata | {"loss": marks},
+            }
+        )
+
+
+def corrected_steps(trajectory: Trajectory) -> frozenset[int]:
+    """Indices of the steps that were corrected."""
+    return frozenset(_corrections(trajectory))
+
+
+def _corrections(trajectory: Trajectory) -> dict[int, Feedback]:
+    """The latest correction of each step that has one."""
+    given = sorted(trajectory.feedback, key=lambda feedback: feedback.created)
+    places = ((_place(trajectory, each), each) for each in given if each.correction is not None)
+    return {place: each for place, each in places if place is not None}
+
+
+def _place(trajectory: Trajectory, feedback: Feedback) -> int | None:
+    """The step that was judged: the one named, or the last that was said in what was judged."""
+    if feedback.step is not None:
+        return feedback.step
+    ends = [
+        interaction.end_step
+        for interaction in trajectory.interactions
+        if interaction.completion_id == feedback.completion_id
+    ]
+    until = ends[0] if ends else len(trajectory.steps)
+    said = (
+        index
+        for index in range(until - 1, -1, -1)
+        if trajectory.steps[index].role == "assistant"
+        and trajectory.steps[index].origin is not Origin.FORCED
+    )
+    return next(said, None)
+
+
+def _before(trajectory: Trajectory, place: int) -> tuple[Step, ...]:
+    """The conversation up to a turn, without words that were put into the model's mouth for it."""
+    while place and trajectory.steps[place - 1].origin is Origin.FORCED:
+        place -= 1
+    return trajectory.steps[:place]
+
+
+def _demonstrated(trajectory: Trajectory, place: int, feedback: Feedback) -> Step:
+    """The correction as a turn; where there are tools, in the form that a turn has there."""
+    text = feedback.correction or ""
+    if trajectory.tools and (read := parse(text)).name is None and read.answer is None:
+        text = write_answer(text, trajectory.steps[place].thought)
+    said = parse(text) if trajectory.tools else None
+    answer = said.answer if said else text
+    thought = said.thought if said else None
+    return Step(
+        role="assistant",
+        origin=Origin.IMPORTED,
+        text=text,
+        token_ids=None,
+        thought=thought,
+        answer=answer,
+    )

@@ -1,0 +1,139 @@
+"""The plan of a run: which rows each optimizer step takes, decided before training begins.
+
+Sources are mixed by weight, by whichever of them is furthest behind its share: that is exact at
+every moment, where drawing lots would be right only on average. Within a source rows come in a
+shuffled order, every row once before any comes again. The same seed gives the same plan, so a
+killed run goes on exactly where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count as counter
+from itertools import islice
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentlm.finetune.data.dataset import Rows
+from agentlm.finetune.training.packing import TokenRow
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows of one kind, and their share of the mixture."""
+
+    name: str
+    rows: Rows
+    weight: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rows by step."""
+
+    draws: NDArray[np.int64]
+    """(draws, 2): index of the source, index of the row in it."""
+    ends: NDArray[np.int64]
+    """For each step, one past its last draw."""
+
+    @property
+    def steps(self) -> int:
+        """Number of optimizer steps."""
+        return len(self.ends)
+
+    def batch(self, step: int, sources: Sequence[Source]) -> list[TokenRow]:
+        """The rows of a step."""
+        first = int(self.ends[step - 1]) if step else 0
+        return [sources[s].rows.row(r) for s, r in self.draws[first : self.ends[step]]]
+
+    def save(self, path: Path) -> None:
+        """Write it where `load` finds it."""
+        np.savez(path, draws=self.draws, ends=self.ends)
+
+    @classmethod
+    def load(cls, path: Path) -> Plan:
+        """Read what `save` wrote."""
+        with np.load(path) as file:
+            return cls(file["draws"], file["ends"])
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How much a step takes, and how many steps there are."""
+
+    rows: int
+    """At most this many rows a step, and never more than there are."""
+    tokens: int | None = None
+    """Fill a step with rows up to this many tokens; `rows` is then not read."""
+    max_steps: int | None = None
+    epochs: float = 1.0
+    """Passes over the first source, unless `max_steps` is given."""
+
+
+class Draw(NamedTuple):
+    """One row taken from one source."""
+
+    source: int
+    row: int
+    tokens: int
+
+
+def make_plan(
+    sources: Sequence[Source], batches: Batches, *, unit: Literal["tokens", "rows"], seed: int
+) -> Plan:
+    """Draw every step's rows. Mixed by `unit`; the first source decides how long an epoch is."""
+    draws = _draw(sources, unit, seed)
+    if batches.max_steps is None:
+        draws = _until_first_source_gave(draws, round(batches.epochs * len(sources[0].rows)))
+    there = sum(len(source.rows) for source in sources)
+    steps = list(islice(_fill_steps(draws, batches, there), batches.max_steps))
+    flat = [(draw.source, draw.row) for step in steps for draw in step]
+    return Plan(
+        np.array(flat, np.int64).reshape(-1, 2),
+        np.cumsum([len(step) for step in steps], dtype=np.int64),
+    )
+
+
+def _draw(sources: Sequence[Source], unit: Literal["tokens", "rows"], seed: int) -> Iterator[Draw]:
+    """Rows without end, each from the source that is furthest behind its share."""
+    shuffled = [_shuffled(len(source.rows), seed, at) for at, source in enumerate(sources)]
+    weights = np.array([source.weight for source in sources]) / sum(s.weight for s in sources)
+    given = np.zeros(len(sources))
+    while True:
+        at = int(np.argmax(weights * (given.sum() + 1) - given))
+        row = next(shuffled[at])
+        tokens = int(sources[at].rows.lengths[row])
+        given[at] += tokens if unit == "tokens" else 1
+        yield Draw(at, row, tokens)
+
+
+def _shuffled(count: int, seed: int, source: int) -> Iterator[int]:
+    for epoch in counter():
+        yield from np.random.default_rng([seed, source, epoch]).permutation(count).tolist()
+
+
+def _until_first_source_gave(draws: Iterator[Draw], wanted: int) -> Iterator[Draw]:
+    given = 0
+    for draw in draws:
+        given += draw.source == 0
+        yield draw
+        if given >= max(1, wanted):
+            return
+
+
+def _fill_steps(draws: Iterable[Draw], batches: Batches, there: int) -> Iterator[list[Draw]]:
+    step: list[Draw] = []
+    tokens = 0
+    most = there if batches.tokens else min(batches.rows, there)
+    for draw in draws:
+        if len(step) == most or (step and batches.tokens and tokens + draw.tokens > batches.tokens):
+            yield step
+            step, tokens = [], 0
+        step.append(draw)
+        tokens += draw.tokens
+    if step:
+        yield step

@@ -1,0 +1,65 @@
+"""Negatives: plain questions shown with tools that don't fit, answered without a call.
+
+A model that only saw tools where it used them calls one for everything. Such rows are made of
+general ones and of the tool sets that the agent rows bring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from random import Random
+
+from agentlm.finetune.data.files import Malformed
+from agentlm.messages import ToolSpec
+from agentlm.prompt.grammar import FINAL_ANSWER
+from agentlm.trajectory import Origin, Step, Trajectory
+
+NO_TOOL = "None of the tools is needed for this; I can answer from what I know."
+
+Tools = tuple[ToolSpec, ...]
+
+
+class ToolSets:
+    """The distinct tool sets of the rows that went by."""
+
+    def __init__(self, most: int = 64) -> None:
+        self._most = most
+        self._seen: dict[tuple[str, ...], Tools] = {}
+
+    def add(self, tools: Tools) -> None:
+        """Remember one, if it is new and there is room."""
+        names = tuple(tool.name for tool in tools)
+        if tools and len(self._seen) < self._most:
+            self._seen.setdefault(names, tools)
+
+    def all(self) -> list[Tools]:
+        """Those that were seen, the first one first."""
+        return list(self._seen.values())
+
+
+def with_negatives(
+    rows: Iterable[Trajectory | Malformed], tools: Sequence[Tools], share: float, seed: int
+) -> Iterator[Trajectory | Malformed]:
+    """The rows, some of them (`share`, by seed) as negatives; those with tools stay as they are."""
+    random = Random(seed)
+    for row in rows:
+        chosen = random.random() < share
+        if chosen and tools and isinstance(row, Trajectory) and not row.tools:
+            yield _negative(row, random.choice(tools))
+        else:
+            yield row
+
+
+def _negative(row: Trajectory, tools: Tools) -> Trajectory:
+    steps = [_without_ids(step) for step in row.steps]
+    return row.model_copy(update={"tools": tools, "steps": tuple(steps)})
+
+
+def _without_ids(step: Step) -> Step:
+    """Text alone: the ids are those of another prompt and another answer."""
+    text = step.text
+    if step.role == "assistant" and step.origin is not Origin.FORCED:
+        text = f"Thought: {NO_TOOL}\n{FINAL_ANSWER} {step.text}"
+    return step.model_copy(
+        update={"text": text, "token_ids": None, "tokenizer_digest": None, "logprobs": None}
+    )

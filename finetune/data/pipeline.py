@@ -1,0 +1,108 @@
+"""One trajectory's way into the data set: judged, scrubbed, tokenised, remembered, or left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from agentlm.finetune.data.dataset import Row
+from agentlm.finetune.data.files import Malformed
+from agentlm.finetune.data.rows import RowMaker, loss_steps
+from agentlm.finetune.filters import rules as filters
+from agentlm.finetune.filters.dedupe import Cap, NearDuplicates, task_of
+from agentlm.finetune.filters.drops import Drops
+from agentlm.finetune.filters.judge import Asker, Judge
+from agentlm.finetune.filters.leaks import Leaks, read_tasks
+from agentlm.finetune.filters.rules import Filter, Refused, refuse
+from agentlm.finetune.filters.scrub import Scrubbing, scrub
+from agentlm.finetune.settings import Filtering, FinetuneSettings
+from agentlm.trajectory import Trajectory
+
+
+class Kept(NamedTuple):
+    """A trajectory that is trained on."""
+
+    trajectory: Trajectory
+    """Without its secrets."""
+    trained: list[bool]
+    """For each of its steps whether the model learns to say it."""
+    row: Row
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The stages, in order."""
+
+    judging: dict[str, Filter]
+    """Look at one trajectory alone."""
+    scrubbing: Scrubbing
+    min_reward: float
+    unjudged: bool
+    """Whether what nobody judged is trained on too."""
+    maker: RowMaker
+    remembering: dict[str, Filter]
+    """Compare it with what was kept before, so they come last."""
+
+    def run(self, trajectories: Iterable[Trajectory | Malformed], drops: Drops) -> Iterator[Kept]:
+        """What is kept of a stream; `drops` counts the rest."""
+        for trajectory in trajectories:
+            if isinstance(trajectory, Malformed):
+                drops.add(trajectory.place, Refused("malformed", trajectory.reason))
+                continue
+            kept = self._keep(trajectory, drops)
+            if isinstance(kept, Refused):
+                drops.add(trajectory.id, kept)
+            else:
+                drops.kept += 1
+                drops.rendered_anew += self.maker.differs(kept.trajectory)
+                yield kept
+
+    def _keep(self, trajectory: Trajectory, drops: Drops) -> Kept | Refused:
+        if refused := refuse(trajectory, self.judging):
+            return refused
+        clean, secrets = scrub(trajectory, self.scrubbing)
+        drops.scrubbed.update(secrets)
+        trained = loss_steps(clean, self.min_reward, unjudged=self.unjudged)
+        row = self.maker.row(clean, trained)
+        if isinstance(row, Refused):
+            return row
+        return refuse(clean, self.remembering) or Kept(clean, trained, row)
+
+
+def recorded_filters(settings: FinetuneSettings, *, unjudged: bool) -> dict[str, Filter]:
+    """What the record tells of how a row came about; the database has told it of the log's."""
+    found = {
+        "may_not_train": filters.may_not_train,
+        "outcome": filters.ended(settings.outcomes),
+        "low_reward": filters.low_reward(settings.min_reward, unjudged=unjudged),
+        "evaluation_task": filters.evaluation_task,
+    }
+    return _not_skipped(found, settings)
+
+
+def content_filters(filtering: Filtering) -> dict[str, Filter]:
+    """What only its content tells; the dearest comes last."""
+    found = {name: filters.unless_approved(it) for name, it in filters.CONTENT_FILTERS.items()}
+    if filtering.judge_url and filtering.judge_model:
+        asker = Asker(filtering.judge_url, filtering.judge_model, filtering.judge_api_key)
+        found["judge"] = Judge(asker, filtering.judge_least)
+    return _not_skipped(found, filtering)
+
+
+def remembering_filters(filtering: Filtering) -> dict[str, Filter]:
+    """The leak check, near duplicates and caps; one set for each source of the mixture."""
+    found: dict[str, Filter] = {}
+    if filtering.leak_check:
+        found["leak"] = Leaks(read_tasks(filtering.leak_check))
+    if "near_duplicate" not in filtering.skip_filters:
+        found["near_duplicate"] = NearDuplicates()
+    if filtering.max_per_task is not None:
+        found["task_cap"] = Cap(filtering.max_per_task, task_of)
+    if filtering.max_per_owner is not None:
+        found["owner_cap"] = Cap(filtering.max_per_owner, lambda trajectory: trajectory.owner)
+    return found
+
+
+def _not_skipped(found: dict[str, Filter], filtering: Filtering) -> dict[str, Filter]:
+    return {name: judge for name, judge in found.items() if name not in filtering.skip_filters}

@@ -1,0 +1,212 @@
+"""From the log to a run's directory: select, filter, export, tokenise, plan.
+
+Everything is written under a temporary name; a run's directory exists only when it is ready to
+train.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from agentlm.errors import OperatorError
+from agentlm.files import exclusive
+from agentlm.finetune.data.mixture import Batches, Plan, Source, make_plan
+from agentlm.finetune.data.negatives import ToolSets
+from agentlm.finetune.data.rows import RowMaker
+from agentlm.finetune.data.selection import LogRows, open_log
+from agentlm.finetune.data.sources import (
+    AGENT,
+    general_rows,
+    open_sources,
+    write_agent_rows,
+    write_general_rows,
+)
+from agentlm.finetune.filters.rules import TEMPLATE_MISMATCH
+from agentlm.finetune.run import Run
+from agentlm.finetune.settings import FinetuneSettings
+from agentlm.models.cards import ModelCard
+from agentlm.models.registry import NAME, ModelFiles, Registry, card_template
+from agentlm.prompt.render import Renderer
+
+_ALLOCATIONS = 20_000
+"""Objects of some ten rows."""
+DEFAULT_BASE = "smollm2-135m"
+"""Trained if no base is named and the log's rows came from no model whose weights are here."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to train."""
+
+    run: Run
+    base: ModelFiles
+
+    def sources(self) -> list[Source]:
+        """The token rows, memory-mapped."""
+        return open_sources(self.run)
+
+    def plan(self) -> Plan:
+        """Which rows each step takes."""
+        return Plan.load(self.run.directory / "plan.npz")
+
+    def renderer(self) -> Renderer:
+        """The base's, which is the successor's too."""
+        return load_renderer(self.base)
+
+
+def prepare(settings: FinetuneSettings) -> Prepared:
+    """Find or make the run that the settings mean.
+
+    Raises OperatorError if nothing is left to train on, or if the name is taken.
+    """
+    data_dir = settings.prepare_data_dir()
+    registry = Registry(data_dir)
+    runs = data_dir / "runs"
+    with exclusive(runs / ".lock"):
+        if settings.name is not None:
+            _check_free(settings.name, registry)
+            if (runs / settings.name).is_dir():
+                return _go_on(Run(runs / settings.name), settings, registry)
+        with open_log(settings.log_url(), settings) as log:
+            if not settings.data and not log.drops.left:
+                log.drops.check()
+            base = registry.resolve(_base(settings, registry, log.majority_model()))
+            run = Run(runs / (settings.name or _free_name(base.card, registry, runs)))
+            with _whole_or_absent(run.directory) as partial, _rare_collections():
+                _write_rows(partial, settings, base, log, _line(settings, base.card, registry))
+                _check_vocabulary(partial, base.directory)
+                _write_plan(partial, settings, base)
+    return Prepared(run, base)
+
+
+def _check_free(name: str, registry: Registry) -> None:
+    if not NAME.fullmatch(name):
+        raise OperatorError(f"--name {name!r}: letters, digits, '.', '_' and '-' make a name")
+    if any(card.name == name for card in registry.list()):
+        raise OperatorError(f"a model is already called {name}: choose another --name")
+
+
+def _go_on(run: Run, settings: FinetuneSettings, registry: Registry) -> Prepared:
+    begun = run.read("recipe.json")
+    run.check_recipe(settings.recipe() | {"base": settings.base or begun["base"]})
+    run.log("going on")
+    return Prepared(run, registry.resolve(registry.get(begun["base"])))
+
+
+def _base(settings: FinetuneSettings, registry: Registry, majority: str | None) -> ModelCard:
+    """The model to train: the one asked for, or the one that most rows came from."""
+    if settings.base is not None:
+        return registry.get(settings.base)
+    known = {card.name: card for card in registry.list()}
+    card = known.get(majority or "")
+    return card if card and card.source != "upstream" else known[DEFAULT_BASE]
+
+
+def _free_name(base: ModelCard, registry: Registry, runs: Path) -> str:
+    """BASE-ft1, -ft2, …: the next number after those of models and runs that exist."""
+    root = re.sub(r"-ft\d+$", "", base.name.rsplit("/", 1)[-1])
+    taken = {card.name for card in registry.list()} | {path.name for path in runs.iterdir()}
+    return next(name for n in count(1) if (name := f"{root}-ft{n}") not in taken)
+
+
+@contextmanager
+def _whole_or_absent(directory: Path) -> Iterator[Run]:
+    """A directory to fill, which gets its name only if nothing went wrong."""
+    partial = directory.with_name(f".{directory.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield Run(partial)
+        partial.rename(directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Look for garbage in cycles less often: rows have none, and the search took a fifth."""
+    before = gc.get_threshold()
+    gc.set_threshold(_ALLOCATIONS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _line(settings: FinetuneSettings, base: ModelCard, registry: Registry) -> frozenset[str]:
+    """The base and the models that it was trained from; nobody, if mismatches are let through."""
+    if TEMPLATE_MISMATCH in settings.skip_filters:
+        return frozenset()
+    known = {card.name: card for card in registry.list()}
+    line: set[str] = set()
+    name: str | None = base.name
+    while name is not None and name not in line:
+        line.add(name)
+        name = known[name].parent if name in known else None
+    return frozenset(line)
+
+
+def _write_rows(
+    run: Run, settings: FinetuneSettings, base: ModelFiles, log: LogRows, line: frozenset[str]
+) -> None:
+    """Write the rows of every source, what was left out of each, and how they are mixed."""
+    length = min(settings.max_length, context_length(base.directory))
+    maker = RowMaker(load_renderer(base), length, line)
+    tools = ToolSets()
+    # No server knows the tiny base of a dry run.
+    asked = (settings.dry_run and base.card.parent) or base.card.name
+    found = {AGENT: write_agent_rows(run, settings, maker, log, tools)}
+    found |= write_general_rows(
+        run,
+        settings,
+        maker,
+        lambda location: general_rows(location, settings, log, asked, tools),
+    )
+    run.write("selection.json", {name: drops.to_json() for name, drops in found.items()})
+    for name, drops in found.items():
+        run.log(f"{name}: {drops.summary()}")
+
+
+def load_renderer(model: ModelFiles) -> Renderer:
+    """The renderer that serves the model."""
+    card = model.card
+    template = card_template(card, model.directory)
+    return Renderer.load(
+        model.directory, template, system_prompt=card.system_prompt, system=card.system
+    )
+
+
+def context_length(directory: Path) -> int:
+    """Tokens that a model of transformers' format can attend to."""
+    config = json.loads((directory / "config.json").read_text())
+    # Llama's and its relatives' names; a sliding window would need another attention.
+    limits = (config.get("max_position_embeddings"), config.get("sliding_window"))
+    return min(int(limit) for limit in limits if limit)
+
+
+def _check_vocabulary(run: Run, directory: Path) -> None:
+    """Raise OperatorError if a row has an id that the model has no embedding of."""
+    size = int(json.loads((directory / "config.json").read_text())["vocab_size"])
+    highest = max(int(source.rows.ids.max()) for source in open_sources(run))
+    if highest >= size:
+        raise OperatorError(
+            f"the tokenizer in {directory} is another model's: it gave the id {highest}, and the "
+            f"model has embeddings of {size} ids"
+        )
+
+
+def _write_plan(run: Run, settings: FinetuneSettings, base: ModelFiles) -> None:
+    batches = Batches(
+        settings.batch_size, settings.batch_tokens, settings.max_steps, settings.epochs
+    )
+    plan = make_plan(open_sources(run), batches, unit=settings.mix_by, seed=settings.seed)
+    plan.save(run.directory / "plan.npz")
+    run.write("recipe.json", settings.recipe() | {"base": base.card.name})

@@ -1,0 +1,102 @@
+"""From a trajectory to a token row: its ids, and which of them the model learns to say.
+
+Recorded ids are those that the engine saw and said; nothing is tokenised again. **Loss** stands on
+what the model sampled, and where a reward vouches for it: feedback on one answer of a conversation
+vouches for that answer only. A fork's copied beginning is trained on in its parent, so no sampled
+token counts twice. Imported text is trained on as its marks say, or else on every answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agentlm.finetune.data.dataset import Row
+from agentlm.finetune.data.demonstrations import corrected_steps
+from agentlm.finetune.data.text import rendered
+from agentlm.finetune.filters.rewards import step_rewards
+from agentlm.finetune.filters.rules import TEMPLATE_MISMATCH, Refused
+from agentlm.prompt.render import Renderer
+from agentlm.trajectory import Origin, Step, Trajectory
+
+
+@dataclass(frozen=True)
+class RowMaker:
+    """Makes the rows of one model."""
+
+    renderer: Renderer
+    max_length: int
+    line: frozenset[str] = frozenset()
+    """The model and those it came from: what they said is learned as it was served, or not."""
+
+    def row(self, trajectory: Trajectory, trained: Sequence[bool]) -> Row | Refused:
+        """The recorded ids if they are of this model's tokenizer and template, else its text's."""
+        if all(step.tokenizer_digest == self.renderer.digest for step in trajectory.steps):
+            return make_row(trajectory, trained, self.max_length)
+        if trajectory.model in self.line and self.differs(trajectory):
+            return Refused(
+                TEMPLATE_MISMATCH,
+                f"{trajectory.model} was served with another tokenizer or template than it has now",
+            )
+        return make_row(*rendered(trajectory, trained, self.renderer), self.max_length)
+
+    def differs(self, trajectory: Trajectory) -> bool:
+        """Whether it was recorded under another tokenizer or template than this model's."""
+        known = (None, self.renderer.digest)
+        return any(step.tokenizer_digest not in known for step in trajectory.steps)
+
+
+def make_row(trajectory: Trajectory, trained: Sequence[bool], max_length: int) -> Row | Refused:
+    """Ids and loss marks, up to the last trained token within `max_length`."""
+    ids: list[int] = []
+    loss = bytearray()
+    for step, train in zip(trajectory.steps, trained, strict=True):
+        if step.token_ids:
+            ids += step.token_ids
+            loss += bytes([train]) * len(step.token_ids)
+    end = min(max_length, loss.rfind(1) + 1)
+    if not end:
+        return Refused("nothing_to_train", "no well-formed sampled step has the reward")
+    if 1 not in loss[1:end]:
+        return Refused("too_long", f"its first {max_length} tokens hold nothing to train on")
+    return Row(trajectory.id, ids[:end], bytes(loss[:end]))
+
+
+def loss_steps(trajectory: Trajectory, min_reward: float, *, unjudged: bool = False) -> list[bool]:
+    """For each step, whether the model learns to say it; with `unjudged` what nobody judged too."""
+    rewards = step_rewards(trajectory)
+    copied = trajectory.parent_step or 0
+    following = [*trajectory.steps[1:], None]
+    said = _said(trajectory)
+    corrected = corrected_steps(trajectory)
+    return [
+        index >= copied
+        and own
+        and index not in corrected
+        and well_formed(step, after)
+        and (unjudged if reward is None else reward >= min_reward)
+        for index, (step, after, own, reward) in enumerate(
+            zip(trajectory.steps, following, said, rewards, strict=True)
+        )
+    ]
+
+
+def well_formed(step: Step, following: Step | None) -> bool:
+    """Whether the turn could be read, and its call was not refused by the tool.
+
+    An erroneous turn stays as context: the model learns the correction, not the mistake.
+    """
+    return step.error is None and not (following is not None and following.failed)
+
+
+def _said(trajectory: Trajectory) -> list[bool]:
+    """For each step whether it is the model's own, or a demonstration to learn from."""
+    marks = trajectory.metadata.get("loss")
+    if not isinstance(marks, list) or len(marks) != len(trajectory.steps):
+        if any(step.origin is Origin.SAMPLED for step in trajectory.steps):
+            return [step.origin is Origin.SAMPLED for step in trajectory.steps]
+        marks = [None] * len(trajectory.steps)
+    return [
+        step.role == "assistant" and step.origin is Origin.IMPORTED and mark is not False
+        for step, mark in zip(trajectory.steps, marks, strict=True)
+    ]

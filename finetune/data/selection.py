@@ -1,0 +1,81 @@
+"""Selecting from the log: what headers tell (owner, outcome, reward) is decided by the database.
+
+What only the content tells is left to the filters, over the stream of trajectories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+from agentlm.finetune.data.demonstrations import demonstrations
+from agentlm.finetune.filters.drops import Drops
+from agentlm.finetune.settings import Selecting
+from agentlm.store import Selection, Store
+from agentlm.trajectory import Trajectory
+
+_ABOVE_ZERO = 1e-9
+
+
+@dataclass(frozen=True)
+class LogRows:
+    """The rows of an open log that a run may train on."""
+
+    store: Store
+    selecting: Selecting
+    selection: Selection
+    drops: Drops
+    """What the database left out; the filters add to it."""
+
+    def rewarded(self) -> Iterator[Trajectory]:
+        """Those that were judged well enough, as far as headers tell, and demonstrations."""
+        for trajectory in self.store.select(self.selection):
+            for demonstration in demonstrations(trajectory):
+                self.drops.rows += 1
+                yield demonstration
+            yield trajectory
+
+    def chats(self) -> Iterator[Trajectory]:
+        """Plain conversations; whether they were judged well is left to the filters."""
+        asked = self.selecting.asked()
+        chosen = {"source": "chat", "may_train_only": True, "outcomes": self.selecting.outcomes}
+        for trajectory in self.store.select(asked.model_copy(update=chosen)):
+            if not trajectory.tools:
+                yield trajectory
+
+    def majority_model(self) -> str | None:
+        """The model that most of the rewarded trajectories came from."""
+        models = self.store.stats(self.selection).models
+        return max(models, key=models.__getitem__) if models else None
+
+
+@contextmanager
+def open_log(url: str, selecting: Selecting) -> Iterator[LogRows]:
+    """Open the log and count what the selection leaves out."""
+    with closing(Store.open(url)) as store:
+        selection, drops = _narrow(store, selecting)
+        yield LogRows(store, selecting, selection, drops)
+
+
+def _narrow(store: Store, selecting: Selecting) -> tuple[Selection, Drops]:
+    asked = selecting.asked()
+    allowed = asked.model_copy(update={"may_train_only": True})
+    ended = allowed.model_copy(update={"outcomes": selecting.outcomes})
+    judged = ended.model_copy(update={"min_reward": 0.0, "or_corrected": True})
+    # An answer can be better than the mean of its trajectory, but not if that is zero.
+    some = judged.model_copy(update={"min_reward": min(selecting.min_reward, _ABOVE_ZERO)})
+    # Those of other owners are not told to one who may not see them.
+    before = store.count(Selection(owner=selecting.owner, may_train_only=False))
+    drops = Drops(rows=before)
+    for name, selection in {
+        "not_asked_for": asked,
+        "may_not_train": allowed,
+        "outcome": ended,
+        "no_reward": judged,
+        "low_reward": some,
+    }.items():
+        left = store.count(selection)
+        drops.counts[name] += before - left
+        before = left
+    return some, drops

@@ -1,0 +1,152 @@
+"""The sources of a run's mixture: agent rows of the log and of files, general rows beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from math import inf
+from typing import NamedTuple
+
+from pydantic_core import to_json
+
+from agentlm.errors import OperatorError
+from agentlm.exchange import to_agentinstruct
+from agentlm.finetune.data.dataset import BUFFER, Rows, RowWriter
+from agentlm.finetune.data.files import Malformed, parsed, read_rows
+from agentlm.finetune.data.mixture import Source
+from agentlm.finetune.data.negatives import ToolSets, with_negatives
+from agentlm.finetune.data.pipeline import (
+    Kept,
+    Pipeline,
+    content_filters,
+    recorded_filters,
+    remembering_filters,
+)
+from agentlm.finetune.data.rows import RowMaker
+from agentlm.finetune.data.selection import LogRows
+from agentlm.finetune.filters.drops import Drops
+from agentlm.finetune.filters.judge import Asker, rehearsed
+from agentlm.finetune.run import Run
+from agentlm.finetune.settings import FinetuneSettings
+from agentlm.trajectory import Trajectory
+
+AGENT = "agent"
+REHEARSE = "rehearse:"
+
+
+class General(NamedTuple):
+    """One source of general rows, as `--general` names it."""
+
+    location: str
+    """A file, a hub data set, or `log`."""
+    weight: float
+
+
+def parse_general(text: str) -> General:
+    """`FILE`, or `FILE=WEIGHT` if a number ends it. Raises OperatorError unless it is positive."""
+    location, _, number = text.rpartition("=")
+    try:
+        weight = float(number)
+    except ValueError:
+        return General(text, 1)
+    if not 0 < weight < inf:
+        raise OperatorError(f"--general {text}: the weight must be a number above 0")
+    return General(location, weight)
+
+
+def write_agent_rows(
+    run: Run, settings: FinetuneSettings, maker: RowMaker, log: LogRows, tools: ToolSets
+) -> Drops:
+    """Write the agent rows, export them as AgentInstruct, and remember their tools.
+
+    Raises OperatorError if there are none.
+    """
+    drops = log.drops if settings.from_logs else Drops()
+    remembering = remembering_filters(settings)
+    content = content_filters(settings)
+    of_log, of_files = (
+        Pipeline(
+            recorded_filters(settings, unjudged=unjudged) | content,
+            settings.scrub,
+            settings.min_reward,
+            unjudged,
+            maker,
+            remembering,
+        )
+        for unjudged in (False, True)
+    )
+    files = _counted(map(parsed, chain.from_iterable(map(read_rows, settings.data))), drops)
+    logged = log.rewarded() if settings.from_logs else iter(())
+    all_kept = chain(of_log.run(logged, drops), of_files.run(files, drops))
+    with (run.directory / "agentinstruct.jsonl").open("wb", BUFFER) as exported:
+        for kept in _write(run, AGENT, all_kept):
+            tools.add(kept.trajectory.tools)
+            row = to_agentinstruct(kept.trajectory, kept.trained)
+            exported.write(to_json(row) + b"\n")
+    drops.check()
+    return drops
+
+
+def write_general_rows(
+    run: Run,
+    settings: FinetuneSettings,
+    maker: RowMaker,
+    rows_of: Callable[[str], Iterable[Trajectory | Malformed]],
+) -> dict[str, Drops]:
+    """Write the rows of each general source, and the weights of all sources of the mixture.
+
+    Every answer in them is trained on, unless it was judged and found wanting.
+    """
+    sources = [parse_general(text) for text in settings.general]
+    total = sum(source.weight for source in sources)
+    mixture = {AGENT: settings.eta if sources else 1.0}
+    found: dict[str, Drops] = {}
+    uncapped = settings.model_copy(update={"max_per_task": None})
+    recorded = recorded_filters(settings, unjudged=True)
+    for index, source in enumerate(sources):
+        name = f"general-{index}"
+        remembering = remembering_filters(uncapped)
+        pipeline = Pipeline(recorded, settings.scrub, settings.min_reward, True, maker, remembering)
+        drops = found[name] = Drops()
+        rows = _counted(rows_of(source.location), drops)
+        for _ in _write(run, name, pipeline.run(rows, drops)):
+            pass
+        if drops.kept:
+            mixture[name] = (1 - settings.eta) * source.weight / total
+    run.write("mixture.json", mixture)
+    return found
+
+
+def general_rows(
+    location: str, settings: FinetuneSettings, log: LogRows, base: str, tools: ToolSets
+) -> Iterator[Trajectory | Malformed]:
+    """What a general source holds; rehearsed, and some shown with tools, if that is asked for."""
+    plain = location.removeprefix(REHEARSE)
+    rows = log.chats() if plain == "log" else read_rows(plain)
+    if plain != location and settings.publish:
+        rows = rehearsed(rows, Asker(settings.publish, base, settings.api_key))
+    return with_negatives(rows, tools.all(), settings.no_tool_share, settings.seed)
+
+
+def _write(run: Run, name: str, kept: Iterable[Kept]) -> Iterator[Kept]:
+    with RowWriter(run.directory / name) as writer:
+        for one in kept:
+            writer.add(one.row)
+            yield one
+
+
+def _counted(
+    rows: Iterable[Trajectory | Malformed], drops: Drops
+) -> Iterator[Trajectory | Malformed]:
+    """The rows, each counted as seen."""
+    for row in rows:
+        drops.rows += 1
+        yield row
+
+
+def open_sources(run: Run) -> list[Source]:
+    """The token rows of a run, memory-mapped."""
+    return [
+        Source(name, Rows.open(run.directory / name), weight)
+        for name, weight in run.read("mixture.json").items()
+    ]

@@ -1,0 +1,68 @@
+"""Text that brings no ids, rendered by the model's own renderer: imports, and what was scrubbed.
+
+The turns are those that the model would be shown; its own come back with their loss. Consecutive
+turns of one side merge, as templates demand; a merged turn is trained on if all of it is. Words
+put into the model's mouth are one text with what it said, and learned or not as that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from agentlm.prompt.grammar import describe
+from agentlm.prompt.render import Renderer, Turn
+from agentlm.trajectory import Origin, Step, Trajectory
+
+
+def rendered(
+    trajectory: Trajectory, trained: Sequence[bool], renderer: Renderer
+) -> tuple[Trajectory, list[bool]]:
+    """The trajectory with steps that have ids, and which of these are trained on."""
+    system, rest = _opening(trajectory, trained)
+    turns = [_turn(step) for step, _ in rest]
+    told = any(describe(trajectory.tools) in step.text for step in trajectory.steps)
+    preamble = "" if told else describe(trajectory.tools)
+    steps = renderer.transcript(turns, system=system, preamble=preamble)
+    own = iter(_own_turns(rest))
+    loss = [next(own) if step.role == "assistant" else False for step in steps]
+    return trajectory.model_copy(update={"steps": tuple(steps)}), loss
+
+
+def _opening(
+    trajectory: Trajectory, trained: Sequence[bool]
+) -> tuple[str | None, list[tuple[Step, bool]]]:
+    """The system text that stands first, and everything after it."""
+    marked = list(_joined(zip(trajectory.steps, trained, strict=True)))
+    if marked and marked[0][0].role == "system":
+        return marked[0][0].text, marked[1:]
+    return None, marked
+
+
+def _joined(marked: Iterable[tuple[Step, bool]]) -> Iterator[tuple[Step, bool]]:
+    """Forced words with what was sampled before or after them as one step."""
+    last: tuple[Step, bool] | None = None
+    for step, train in marked:
+        if last and Origin.FORCED in (last[0].origin, step.origin) and _served(last[0], step):
+            said, learned = last if step.origin is Origin.FORCED else (step, train)
+            last = said.model_copy(update={"text": last[0].text + step.text}), learned
+            continue
+        if last:
+            yield last
+        last = step, train
+    if last:
+        yield last
+
+
+def _served(*steps: Step) -> bool:
+    return all(step.origin in (Origin.SAMPLED, Origin.FORCED) for step in steps)
+
+
+def _turn(step: Step) -> Turn:
+    return Turn("assistant" if step.role == "assistant" else "user", step.text, step.tool_call_id)
+
+
+def _own_turns(marked: Sequence[tuple[Step, bool]]) -> list[bool]:
+    """For each turn of the model, whether all that it said in it is trained on."""
+    by_side = groupby(marked, key=lambda it: it[0].role == "assistant")
+    return [all(train for _, train in turn) for own, turn in by_side if own]

@@ -1,0 +1,97 @@
+"""Asking a model over any OpenAI-compatible URL: to judge trajectories, and to rehearse.
+
+A **judge** gives each trajectory a mark; it is a filter like the others. **Rehearsal** has the base
+model itself answer the general questions: trained on its own answers, it forgets less.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
+
+from openai import OpenAI, OpenAIError
+
+from agentlm.errors import OperatorError
+from agentlm.finetune.data.files import Malformed
+from agentlm.finetune.filters.dedupe import own_text
+from agentlm.trajectory import Origin, Step, Trajectory
+
+_RUBRIC = """\
+Below is what an assistant did for a user. Judge the work, not the style: is the final answer \
+right, does it follow from what the tools showed, was nothing claimed that was not done?
+
+{transcript}
+
+Reply with one number from 0 (useless or wrong) to 10 (right and well founded), and nothing else."""
+_LONGEST_CHARACTERS = 24_000
+
+
+class Asker:
+    """One model at one URL."""
+
+    def __init__(self, url: str, model: str, api_key: str | None) -> None:
+        base = url.rstrip("/").removesuffix("/v1") + "/v1"
+        self._client = OpenAI(base_url=base, api_key=api_key or "none")
+        self._model = model
+
+    def ask(self, messages: list[dict[str, str]], max_tokens: int) -> str:
+        """Its answer, the likeliest. Raises OperatorError if there is none."""
+        try:
+            answer = self._client.chat.completions.create(
+                model=self._model,
+                messages=messages,  # type: ignore[arg-type]
+                max_tokens=max_tokens,
+                temperature=0,
+                # What our own server is asked here is no work of a user: it stays out of the log.
+                store=False,
+            )
+        except OpenAIError as error:
+            raise OperatorError(f"{self._model} at {self._client.base_url}: {error}") from error
+        return answer.choices[0].message.content or ""
+
+
+class Judge:
+    """Leaves out what a judge model marks below `least` (0 to 1)."""
+
+    def __init__(self, asker: Asker, least: float) -> None:
+        self._asker = asker
+        self._least = least
+
+    def __call__(self, trajectory: Trajectory) -> str | None:
+        """See `Filter`."""
+        transcript = own_text(trajectory)[-_LONGEST_CHARACTERS:]
+        prompt = _RUBRIC.format(transcript=transcript)
+        said = self._asker.ask([{"role": "user", "content": prompt}], max_tokens=8)
+        found = re.search(r"\d+(?:\.\d+)?", said)
+        if found is None:
+            return f"the judge said {said[:60]!r}"
+        mark = min(1.0, float(found.group()) / 10)
+        return f"the judge gave {mark:g}" if mark < self._least else None
+
+
+def rehearsed(
+    rows: Iterable[Trajectory | Malformed], asker: Asker
+) -> Iterator[Trajectory | Malformed]:
+    """The first question of each row with the model's own answer in place of the row's."""
+    for row in rows:
+        if isinstance(row, Malformed):
+            yield row
+            continue
+        asked = list(takewhile(lambda step: step.role != "assistant", row.steps))
+        messages = [{"role": _role(step), "content": step.text} for step in asked]
+        if messages:
+            said = asker.ask(messages, max_tokens=512)
+            answer = Step(role="assistant", origin=Origin.IMPORTED, text=said, token_ids=None)
+            metadata = {key: value for key, value in row.metadata.items() if key != "loss"}
+            steps = (*map(_text, asked), answer)
+            update = {"steps": steps, "metadata": metadata, "interactions": ()}
+            yield row.model_copy(update=update)
+
+
+def _role(step: Step) -> str:
+    return "system" if step.role == "system" else "user"
+
+
+def _text(step: Step) -> Step:
+    return step.model_copy(update={"token_ids": None, "tokenizer_digest": None})

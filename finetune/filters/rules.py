@@ -1,0 +1,184 @@
+"""The filters: each has a name, and says in words why it leaves a trajectory out.
+
+A reward misses problems that AgentInstruct's own rows show: a change that is claimed and was never
+made, a run that ends in an error, one that repeats itself, a thought that belongs to another task,
+no answer at the end. A filter reads what was recorded and parsed, never the text by a second
+parser.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Container, Iterator
+from typing import NamedTuple
+
+from agentlm.finetune.filters.rewards import approved_by_person, step_rewards
+from agentlm.trajectory import Outcome, Step, Trajectory
+
+Filter = Callable[[Trajectory], str | None]
+"""Says why a trajectory is left out; None keeps it."""
+
+
+class Refused(NamedTuple):
+    """Which filter left a trajectory out, and why."""
+
+    filter: str
+    reason: str
+
+
+def refuse(trajectory: Trajectory, filters: dict[str, Filter]) -> Refused | None:
+    """The first filter that leaves it out, if any does."""
+    for name, judge in filters.items():
+        reason = judge(trajectory)
+        if reason is not None:
+            return Refused(name, reason)
+    return None
+
+
+def low_reward(min_reward: float, *, unjudged: bool = False) -> Filter:
+    """No step of it was rewarded enough; with `unjudged`, one that nobody judged is."""
+
+    def judge(trajectory: Trajectory) -> str | None:
+        judged = zip(trajectory.steps, step_rewards(trajectory), strict=True)
+        rewards = [reward for step, reward in judged if step.role == "assistant"]
+        if unjudged and (None in rewards or not rewards):
+            return None
+        best = max((r for r in rewards if r is not None), default=None)
+        if best is None:
+            return "nobody judged it"
+        return f"reward {best:g} < {min_reward:g}" if best < min_reward else None
+
+    return judge
+
+
+def may_not_train(trajectory: Trajectory) -> str | None:
+    """Its owner's key did not allow to train on it."""
+    return None if trajectory.may_train else "its owner does not allow it"
+
+
+def ended(outcomes: Container[Outcome]) -> Filter:
+    """It did not end in one of these ways. How a row of another system ended nobody recorded."""
+
+    def judge(trajectory: Trajectory) -> str | None:
+        if trajectory.source == "import" or trajectory.outcome in outcomes:
+            return None
+        return f"it ended as {trajectory.outcome}"
+
+    return judge
+
+
+def evaluation_task(trajectory: Trajectory) -> str | None:
+    """It was played for evaluation: its task must stay unseen."""
+    split = trajectory.metadata.get("split")
+    return f"its task is of the {split} split" if split in ("dev", "test") else None
+
+
+def no_answer(trajectory: Trajectory) -> str | None:
+    """Its last turn neither answers nor calls what was waiting for the call."""
+    last = _last_said(trajectory)
+    if last is None:
+        return "the model said nothing"
+    if last.call is not None and trajectory.outcome is not Outcome.LIMIT:
+        return None
+    if last.call is None and (last.answer or not trajectory.tools):
+        return None
+    return f"it ends with {last.text[-60:]!r}"
+
+
+def ends_in_error(trajectory: Trajectory) -> str | None:
+    """The last observation is a failure, so the answer rests on nothing."""
+    observed = [step for step in trajectory.steps if step.tool_call_id or step.role == "tool"]
+    if observed and observed[-1].failed:
+        return f"the last observation is {observed[-1].text[:80]!r}"
+    return None
+
+
+def repeated_action(trajectory: Trajectory) -> str | None:
+    """The same call with the same arguments, three times or more."""
+    calls = Counter([(s.call.name, s.call.arguments) for s in trajectory.steps if s.call])
+    for (name, arguments), count in calls.most_common(1):
+        if count >= _REPEATS:
+            return f"{count} times {name}({arguments[:60]})"
+    return None
+
+
+def claimed_change(trajectory: Trajectory) -> str | None:
+    """It had tools, called none, and claims to have changed something."""
+    last = _last_said(trajectory)
+    if last is None or not trajectory.tools or any(step.call for step in trajectory.steps):
+        return None
+    claim = _CLAIM.search(last.answer or last.text)
+    return f"says {claim.group()!r}, but called no tool" if claim else None
+
+
+def unrelated_thought(trajectory: Trajectory) -> str | None:
+    """Its thoughts share no word with the task or with anything observed."""
+    thoughts = " ".join([step.thought for step in trajectory.steps if step.thought])
+    shown = " ".join([step.text for step in trajectory.steps if step.role in _SHOWN]).lower()
+    foreign: set[str] = set()
+    for word in _words(thoughts):  # mostly one of the first is shared
+        if word in shown:
+            return None
+        foreign.add(word)
+    if len(foreign) < _FEWEST_WORDS or shown.count(" ") < _FEWEST_WORDS:
+        return None
+    return f"thinks {thoughts[:60]!r}"
+
+
+def raw_escapes(trajectory: Trajectory) -> str | None:
+    """An observation holds a terminal's control sequences."""
+    for step in trajectory.steps:
+        if "\x1b[" in step.text and step.role != "assistant":
+            return "a control sequence in an observation"
+    return None
+
+
+def unless_approved(judge: Filter) -> Filter:
+    """`judge` for what a program rewarded; what a person approved of, a rule does not overrule."""
+    return lambda trajectory: None if approved_by_person(trajectory) else judge(trajectory)
+
+
+CONTENT_FILTERS: dict[str, Filter] = {
+    "no_answer": no_answer,
+    "ends_in_error": ends_in_error,
+    "repeated_action": repeated_action,
+    "claimed_change": claimed_change,
+    "unrelated_thought": unrelated_thought,
+    "raw_escapes": raw_escapes,
+}
+"""Those that need no setting, in the order in which they judge."""
+
+TEMPLATE_MISMATCH = "template_mismatch"
+SKIPPABLE = (*CONTENT_FILTERS, "evaluation_task", TEMPLATE_MISMATCH, "near_duplicate")
+"""Filters that a setting can turn off; the others are turned off by their own."""
+
+_REPEATS = 3
+_SHOWN = ("user", "tool")
+_FEWEST_WORDS = 3
+_WORD = re.compile(r"[^\W\d_]{4,}")
+_CLAIM = re.compile(
+    r"\b(?:I(?:'ve| have)?|(?:has|have) been|(?:was|were|is|are) now|successfully)\s+"
+    r"(?:now |just |also |successfully )?"
+    r"(?:added|changed|created|deleted|dropped|edited|inserted|installed|moved|removed|renamed"
+    r"|replaced|saved|set|updated|written|wrote)\b",
+    re.IGNORECASE,
+)
+_COMMON = frozenset(
+    """
+about after also answer because been before call could does find first from have into know make more
+must need next only question result should some task than that their them then there these they this
+tool user using want what when which will with would your
+""".split()
+)
+"""Words that any thought may share with any task."""
+
+
+def _last_said(trajectory: Trajectory) -> Step | None:
+    said: Iterator[Step] = (s for s in reversed(trajectory.steps) if s.role == "assistant")
+    return next(said, None)
+
+
+def _words(text: str) -> Iterator[str]:
+    words = (word.group().lower() for word in _WORD.finditer(text))
+    return (word for word in words if word not in _COMMON)

@@ -1,0 +1,96 @@
+"""report.html: what a person looks at when a run has ended. One file, no scripts, no network."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from agentlm.finetune.report.sample import Span
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse } td, th { padding: .2rem .8rem .2rem 0; text-align: left }
+img { width: 48%; min-width: 20rem; margin: 1rem 0 0 }
+td.n { text-align: right; font-variant-numeric: tabular-nums }
+pre { white-space: pre-wrap; background: #f6f6f4; padding: .8rem; border-radius: 4px }
+mark { background: #cdebc5 } small { color: #666 }
+"""
+
+
+def render_html(
+    report: dict[str, Any], plots: Sequence[Path], samples: dict[str, list[list[Span]]]
+) -> str:
+    """The page."""
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8>",
+        "<meta name=viewport content='width=device-width, initial-scale=1'>",
+        f"<title>{escape(report['name'])}</title>",
+        f"<style>{_STYLE}</style><h1>{escape(report['name'])}</h1>",
+        _table(_headlines(report)),
+        *(_image(path) for path in plots),
+        "<h2>What was left out</h2>",
+        *(_drops(name, found) for name, found in report["selection"].items()),
+        "<h2>Rows as they were trained on</h2>",
+        "<p>What the model learned to say is <mark>marked</mark>.</p>",
+        *(_samples(name, rows) for name, rows in samples.items()),
+        "<h2>Recipe</h2>",
+        f"<pre>{escape(json.dumps(report['recipe'], indent=2))}</pre>",
+    ]
+    return "\n".join(parts)
+
+
+def _headlines(report: dict[str, Any]) -> list[tuple[str, str]]:
+    drawn = report["drawn"]
+    rows = [
+        ("base", report["recipe"]["base"]),
+        ("steps", f"{report['steps']:,}"),
+        ("loss", f"{report['loss'][0]:.4f} → {report['loss'][-1]:.4f}"),
+        ("tokens", f"{drawn['tokens']:,.0f}, {drawn['trained_tokens']:,.0f} trained on"),
+        ("computed", f"{drawn['computed_tokens']:,.0f} tokens, what rows share only once"),
+        ("speed", f"{drawn['tokens'] / drawn['seconds']:,.0f} tokens/s"),
+    ]
+    for name, counts in report["sources"].items():
+        said = f"{counts['rows']:,} rows, {counts['tokens']:,} tokens, weight {counts['weight']:g}"
+        rows.append((name, said))
+    return rows
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    cells = "".join(f"<tr><th>{escape(a)}<td>{escape(b)}" for a, b in rows)
+    return f"<table>{cells}</table>"
+
+
+def _image(path: Path) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<img alt="{path.stem}" src="data:image/png;base64,{data}">'
+
+
+def _drops(name: str, found: dict[str, Any]) -> str:
+    lines = [f"<h3>{escape(name)}: {found['kept']:,} of {found['rows']:,} kept</h3><table>"]
+    for dropped, count in found["dropped"].items():
+        examples = "<br>".join(
+            f"<small>{escape(one['trajectory'])}: {escape(one['reason'])}</small>"
+            for one in found["examples"].get(dropped, [])
+        )
+        lines.append(f"<tr><td>{escape(dropped)}<td class=n>{count:,}<td>{examples}")
+    for kind, count in found["scrubbed"].items():
+        lines.append(f"<tr><td>scrubbed<td class=n>{count:,}<td><small>{escape(kind)}</small>")
+    if found["rendered_anew"]:
+        why = "recorded under another tokenizer or template"
+        lines.append(
+            f"<tr><td>rendered anew<td class=n>{found['rendered_anew']:,}<td><small>{why}</small>"
+        )
+    return "".join([*lines, "</table>"])
+
+
+def _samples(name: str, rows: Sequence[Sequence[Span]]) -> str:
+    shown = "".join(f"<pre>{''.join(map(_span, row))}</pre>" for row in rows)
+    return f"<h3>{escape(name)}</h3>{shown}"
+
+
+def _span(span: Span) -> str:
+    return f"<mark>{escape(span.text)}</mark>" if span.trained else escape(span.text)

@@ -1,0 +1,67 @@
+"""The report of a run: every number in report.json, what to look at in report.html, TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from agentlm.files import write_text
+from agentlm.finetune.data.mixture import Plan, Source
+from agentlm.finetune.report.html import render_html
+from agentlm.finetune.report.plots import draw_plots
+from agentlm.finetune.report.sample import spans
+from agentlm.finetune.run import Run
+
+SAMPLES = 3
+"""Rows of each source that the report shows."""
+
+
+def write_report(
+    run: Run, sources: Sequence[Source], plan: Plan, decode: Callable[[Sequence[int]], str]
+) -> dict[str, Any]:
+    """Write report.json, report.html with its plots, and TensorBoard's events."""
+    metrics = run.metrics()
+    report = {
+        "name": run.name,
+        "recipe": run.read("recipe.json"),
+        "selection": run.read("selection.json"),
+        "sources": {source.name: _counts(source) for source in sources},
+        "steps": plan.steps,
+        "drawn": _totals(metrics),
+        "loss": [line["loss"] for line in metrics],
+    }
+    run.write("report.json", report)
+    plots = draw_plots(run.directory, metrics, sources, plan, report["selection"])
+    samples = {
+        source.name: [
+            spans(source.rows.row(index), decode) for index in range(min(SAMPLES, len(source.rows)))
+        ]
+        for source in sources
+    }
+    write_text(run.directory / "report.html", render_html(report, plots, samples))
+    _write_events(run, metrics)
+    return report
+
+
+def _counts(source: Source) -> dict[str, float]:
+    return {
+        "rows": len(source.rows),
+        "tokens": int(source.rows.lengths.sum()),
+        "trained_tokens": int(source.rows.trained.sum()),
+        "longest": int(source.rows.lengths.max()),
+        "weight": source.weight,
+    }
+
+
+def _totals(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
+    names = ("rows", "tokens", "computed_tokens", "trained_tokens", "seconds")
+    return {name: sum(line[name] for line in metrics) for name in names}
+
+
+def _write_events(run: Run, metrics: Sequence[dict[str, float]]) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(run.directory / "tensorboard")) as writer:
+        for line in metrics:
+            for name in ("loss", "lr", "tokens", "seconds"):
+                writer.add_scalar(name, line[name], int(line["step"]))

@@ -1,0 +1,31 @@
+"""A row as a person reads it, with what is trained on marked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from agentlm.finetune.training.packing import TokenRow
+
+
+class Span(NamedTuple):
+    """Consecutive tokens that are all trained on, or all not."""
+
+    text: str
+    trained: bool
+
+
+def spans(row: TokenRow, decode: Callable[[Sequence[int]], str]) -> list[Span]:
+    """The row's text, control tokens spelt out, cut where training begins and ends."""
+    ids, loss = row
+    pairs = zip(ids.tolist(), loss.tolist(), strict=True)
+    return [
+        Span(decode([token for token, _ in run]), bool(trained))
+        for trained, run in groupby(pairs, key=lambda pair: pair[1])
+    ]
+
+
+def marked(row: TokenRow, decode: Callable[[Sequence[int]], str]) -> str:
+    """The row as plain text: `⟦…⟧` around what the model learns to say."""
+    return "".join(f"⟦{text}⟧" if trained else text for text, trained in spans(row, decode))

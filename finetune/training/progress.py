@@ -1,0 +1,72 @@
+"""What a person sees while a run trains: a bar on a terminal, a line a step elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from agentlm.finetune.data.mixture import Plan, Source
+from agentlm.finetune.run import Run
+
+
+class Progress(Protocol):
+    """What watches the training."""
+
+    def skip(self, tokens: float) -> None:
+        """Tokens that an earlier process trained on."""
+        ...
+
+    def report(self, metrics: dict[str, float]) -> None:
+        """One step is done."""
+        ...
+
+
+class TrainingProgress:
+    """Shows and logs each step's loss, tokens per second and the time that is left."""
+
+    def __init__(self, run: Run, plan: Plan, sources: list[Source], *, quiet: bool) -> None:
+        self._run = run
+        self._steps = plan.steps
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[told]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        total = sum(int(sources[s].rows.lengths[r]) for s, r in plan.draws)
+        self._task = self._bar.add_task("training", total=total, told="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def skip(self, tokens: float) -> None:
+        """Count tokens of steps that an earlier process did."""
+        self._bar.advance(self._task, tokens)
+
+    def report(self, metrics: dict[str, float]) -> None:
+        """One step is done."""
+        speed = metrics["tokens"] / metrics["seconds"]
+        told = (
+            f"step {metrics['step'] + 1:.0f}/{self._steps}  loss {metrics['loss']:.4f}  "
+            f"{speed:,.0f} tokens/s"
+        )
+        self._run.log(f"{told}  lr {metrics['lr']:.2e}")
+        self._bar.update(self._task, advance=metrics["tokens"], told=told)
+        if not self._console.is_terminal:
+            self._console.print(told, soft_wrap=True)

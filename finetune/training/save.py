@@ -1,0 +1,105 @@
+"""Saving what was trained, and proof that what was saved is what was trained.
+
+A model is written under a temporary name and renamed when it is whole. It is then read back as a
+server would read it, and its outputs are compared with those of the model in memory: an empty or
+partial file (ZeRO-3 makes them easily) is found here and not by users.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agentlm.errors import OperatorError
+from agentlm.files import sync
+from agentlm.finetune.training.loss import PackLoss
+from agentlm.finetune.training.model import load, pack_loss
+from agentlm.finetune.training.packing import Pack
+from agentlm.finetune.training.processes import Processes
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "tokenizer.model",
+    "generation_config.json",
+)
+PROBE_TOKENS = 64
+
+
+def save_model(engine: Any, model: Any, base: Path, target: Path, processes: Processes) -> None:
+    """Write the adapter, or all weights with the base's tokenizer and config, to `target`."""
+    weights = _gather(engine.module, processes, trained_only=hasattr(model, "peft_config"))
+    if processes.first:
+        _write(model, weights, base, target)
+
+
+def _write(model: Any, weights: dict[str, torch.Tensor], base: Path, target: Path) -> None:
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    if hasattr(model, "peft_config"):
+        model.save_pretrained(partial, state_dict=_peft_names(model, weights))
+        (partial / "README.md").unlink(missing_ok=True)  # PEFT's, with blanks to fill in
+    else:
+        model.save_pretrained(partial, state_dict=weights)
+        for name in TOKENIZER_FILES:
+            if (base / name).exists():
+                shutil.copyfile(base / name, partial / name)
+    for file in partial.iterdir():
+        file.chmod(0o644)
+        sync(file)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+    sync(target.parent)
+
+
+def _gather(
+    module: PackLoss, processes: Processes, *, trained_only: bool
+) -> dict[str, torch.Tensor]:
+    """Every parameter whole and on the CPU, under its name in the model; in the first process."""
+    import deepspeed
+
+    weights = {}
+    for name, parameter in module.model.named_parameters():
+        if parameter.requires_grad or not trained_only:
+            # Whole parameters pass through this untouched; ZeRO-3's parts are put together.
+            with deepspeed.zero.GatheredParameters([parameter]):
+                if processes.first:
+                    weights[name] = parameter.detach().to("cpu", copy=True)
+    return weights
+
+
+def _peft_names(model: Any, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """PEFT's wrapper puts its own prefix before each name."""
+    return {f"base_model.model.{name}": weight for name, weight in weights.items()}
+
+
+@torch.no_grad()
+def outputs(module: PackLoss, pack: Pack) -> torch.Tensor:
+    """Logits of the first trained tokens of a pack."""
+    hidden = module.hidden(pack)[:PROBE_TOKENS]
+    logits: torch.Tensor = module.model.get_output_embeddings()(hidden)
+    return logits.float().cpu()
+
+
+def verify_saved(target: Path, base: Path, pack: Pack, expected: torch.Tensor) -> float:
+    """Load what was saved and compare; returns the largest difference of a logit.
+
+    Raises OperatorError if it is another model than the one that was trained.
+    """
+    adapter = (target / "adapter_config.json").exists()
+    model = load(base if adapter else target, target if adapter else None)
+    found = outputs(pack_loss(model.eval()), pack)
+    difference = float((found - expected).abs().max())
+    tolerance = 1e-3 if next(model.parameters()).dtype is torch.float32 else 0.25
+    if not difference <= tolerance:
+        raise OperatorError(
+            f"the model saved in {target} differs from the one that was trained: a logit is off by "
+            f"{difference:.3g}. It is not registered"
+        )
+    return difference

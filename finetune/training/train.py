@@ -1,0 +1,102 @@
+"""The training loop: the plan's batches, packed, one optimizer step each, resumable."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from agentlm.errors import OperatorError
+from agentlm.files import sync, write_text
+from agentlm.finetune.data.mixture import Plan, Source
+from agentlm.finetune.run import Run
+from agentlm.finetune.settings import Training
+from agentlm.finetune.training import zero
+from agentlm.finetune.training.packing import Pack, pack
+from agentlm.finetune.training.processes import Processes
+from agentlm.finetune.training.progress import Progress
+
+LATEST = "latest"
+"""DeepSpeed's name for the file that names the last checkpoint."""
+
+
+def train(
+    engine: Any,
+    sources: Sequence[Source],
+    plan: Plan,
+    training: Training,
+    run: Run,
+    processes: Processes,
+    progress: Progress,
+) -> None:
+    """Do every step of the plan that is not done yet."""
+    first = _resume(engine, run)
+    if processes.first:
+        run.forget_after(first)
+        progress.skip(sum(line["tokens"] for line in run.metrics()))
+    for step in range(first, plan.steps):
+        started = time.perf_counter()
+        rows = plan.batch(step, sources)
+        packs = list(pack(rows, training.pack_tokens, share=training.share_prefixes))
+        lr = zero.learning_rate(step, plan.steps, training)
+        loss = zero.optimize(engine, packs, lr, processes)
+        metrics = {
+            "step": step,
+            "loss": loss,
+            "lr": lr,
+            "rows": len(rows),
+            "tokens": sum(len(ids) for ids, _ in rows),
+            "computed_tokens": sum(len(laid.ids) for laid in packs),
+            "trained_tokens": sum(float(laid.weights.sum()) for laid in packs),
+            "seconds": time.perf_counter() - started,
+        }
+        if processes.first:
+            run.add_metrics(metrics)
+            progress.report(metrics)
+        if (step + 1) % training.save_every == 0 and step + 1 < plan.steps:
+            _save(engine, run, step + 1, processes)
+
+
+def probe_pack(sources: Sequence[Source], plan: Plan) -> Pack:
+    """One row of the plan, to compare models by."""
+    return next(pack(plan.batch(0, sources)[:1], max_tokens=1))
+
+
+def _resume(engine: Any, run: Run) -> int:
+    """Load the last checkpoint; returns the first step that is to be done.
+
+    Raises OperatorError if it can't be read.
+    """
+    if not (run.checkpoints / LATEST).exists():
+        return 0
+    try:
+        _, state = engine.load_checkpoint(str(run.checkpoints), load_module_strict=False)
+        return int(state["step"])
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OperatorError(
+            f"the last checkpoint of {run.name} can't be read ({reason}); if it is damaged, delete "
+            f"{run.checkpoints} to begin again with the first step"
+        ) from error
+
+
+def _save(engine: Any, run: Run, step: int, processes: Processes) -> None:
+    """Checkpoint; it becomes the last, and the one before goes, only when it is on the disk."""
+    directory = run.checkpoints / f"step{step}"
+    engine.save_checkpoint(
+        str(run.checkpoints),
+        tag=directory.name,
+        client_state={"step": step},
+        save_latest=False,
+        exclude_frozen_parameters=True,
+    )
+    # Of every process: what other machines wrote is theirs to bring to a shared disk.
+    for path in (*directory.iterdir(), directory):
+        sync(path)
+    processes.wait()
+    if processes.first:
+        write_text(run.checkpoints / LATEST, directory.name)
+        for old in run.checkpoints.glob("step*"):
+            if old != directory:
+                shutil.rmtree(old)

@@ -1,0 +1,117 @@
+"""DeepSpeed's part: its configuration, its engine, and one step of any number of packs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from agentlm.errors import OperatorError
+from agentlm.finetune.settings import Training
+from agentlm.finetune.training.loss import PackLoss
+from agentlm.finetune.training.model import training_dtype
+from agentlm.finetune.training.packing import Pack
+from agentlm.finetune.training.processes import Processes
+
+
+def config(training: Training, processes: Processes) -> dict[str, Any]:
+    """DeepSpeed's JSON."""
+    stage = training.zero_stage
+    if stage is None:
+        stage = 0 if processes.count == 1 else 2
+    zero: dict[str, Any] = {"stage": stage}
+    if training.offload != "none":
+        zero["offload_optimizer"] = {"device": "cpu"}
+    if training.offload == "all":
+        zero["offload_param"] = {"device": "cpu"}
+    return {
+        # A pack at a time; the number of packs differs from step to step, so steps are called
+        # explicitly and the loss comes weighted.
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": training.clip,
+        "bf16": {"enabled": training_dtype() is torch.bfloat16},
+        "zero_optimization": zero,
+        # torch's AdamW, fused, needs no compiler; DeepSpeed's own is compiled on first use.
+        "zero_force_ds_cpu_optimizer": False,
+        "optimizer": {
+            "type": "AdamW",
+            "params": {
+                "lr": training.peak_lr,
+                "betas": [0.9, 0.95],
+                "torch_adam": True,
+                "fused": training.offload == "none",
+            },
+        },
+        "steps_per_print": 2**62,
+    }
+
+
+def open_engine(model: PackLoss, training: Training, processes: Processes) -> Any:
+    """DeepSpeed's engine around the model."""
+    import deepspeed
+
+    engine, *_ = deepspeed.initialize(
+        model=model,
+        model_parameters=_parameter_groups(model, training.weight_decay),
+        config=config(training, processes),
+        dist_init_required=False,
+    )
+    return engine
+
+
+def _parameter_groups(model: PackLoss, decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; norms and biases do not."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if _dimensions(p) > 1], "weight_decay": decay},
+        {"params": [p for p in trained if _dimensions(p) <= 1], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _dimensions(parameter: torch.nn.Parameter) -> int:
+    # Under ZeRO-3 a parameter's own shape is empty while it is partitioned.
+    return len(getattr(parameter, "ds_shape", parameter.shape))
+
+
+def optimize(engine: Any, packs: Sequence[Pack], lr: float, processes: Processes) -> float:
+    """One optimizer step over packs of all processes; returns the mean loss of a trained token.
+
+    Raises OperatorError if the loss is no number any more.
+    """
+    for group in engine.optimizer.param_groups:
+        group["lr"] = lr
+    weight = sum(float(pack.weights.sum()) for pack in packs)
+    mine = _share(packs, processes)
+    total = 0.0
+    for index, pack in enumerate(mine):
+        engine.set_gradient_accumulation_boundary(index == len(mine) - 1)
+        loss = engine(pack)
+        # DeepSpeed averages gradients over processes; we mean the sum.
+        engine.backward(loss * (processes.count / weight))
+        total += loss.item()
+    mean = processes.sum(total) / weight
+    if not math.isfinite(mean):
+        raise OperatorError(f"the loss became {mean}: try a lower --lr than {lr:.1e}")
+    engine.step()
+    return mean
+
+
+def _share(packs: Sequence[Pack], processes: Processes) -> list[Pack]:
+    """This process's packs: equally many for each, the longest ones apart from each other."""
+    ordered = sorted(packs, key=lambda pack: -len(pack.ids))
+    missing = -len(ordered) % processes.count
+    ordered += [ordered[-1].weightless()] * missing
+    return ordered[processes.rank :: processes.count]
+
+
+def learning_rate(step: int, steps: int, training: Training) -> float:
+    """Warm-up in a line, then a cosine down to zero; `step` counts from 0."""
+    warmup = max(1, round(training.warmup * steps))
+    if step < warmup:
+        return training.peak_lr * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    return training.peak_lr * 0.5 * (1 + math.cos(math.pi * progress))

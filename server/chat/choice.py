@@ -1,0 +1,238 @@
+"""One choice of one request: a run of the loop, and its row in the log."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agentlm.agent.ask import Ask
+from agentlm.agent.engine_policy import EnginePolicy, Token
+from agentlm.agent.loop import CallEnded, Event, Limits, run
+from agentlm.agent.policy import Policy
+from agentlm.agent.tool import ToolContext
+from agentlm.agent.transcript import Transcript
+from agentlm.agent.upstream_policy import HttpPolicy
+from agentlm.messages import Message, ToolSpec
+from agentlm.prompt.grammar import Fragment
+from agentlm.server.chat.conversation import Beginning, continuation_key
+from agentlm.server.metrics import Metrics
+from agentlm.server.models.served import AnyServed, ServedModels, ServedUpstream
+from agentlm.store import Entry, KeptAnswer, Store
+from agentlm.tools.run_tools import Selection
+from agentlm.trajectory import Interaction, Outcome, Trajectory
+
+
+@dataclass(frozen=True)
+class Request:
+    """What all choices of one request share."""
+
+    completion_id: str
+    owner: str
+    created: float
+    served: AnyServed
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...]
+    """All that the model is told of, the client's and the server's."""
+    own: Selection | None
+    """Those that run here."""
+    ask: Ask
+    limits: Limits
+    metadata: dict[str, str]
+    user: str | None = None
+    """Whom the client answers; stands in the trajectory's metadata unless that names one."""
+    stored: bool = False
+    """List it among the caller's stored completions."""
+    keep: bool = True
+    """False: counts and audit only, no text, ids or arguments in the log."""
+    may_train: bool = True
+    upstream_fields: dict[str, Any] = field(default_factory=dict)
+    """What only an upstream reads, as the client wrote it."""
+
+
+@dataclass
+class Choice:
+    """Runs, records, and answers."""
+
+    request: Request
+    index: int
+    models: ServedModels
+    store: Store
+    metrics: Metrics
+    beginning: Beginning
+    content: list[str] = field(default_factory=list)
+    """Parts of the answer, as they were handed out."""
+    refusal: list[str] = field(default_factory=list)
+    """The same of a refusal."""
+    reasoning: list[str] = field(default_factory=list)
+    """Parts of thoughts and tool activity, as a stream would have told them; not filled on one."""
+    tokens: list[Token] = field(default_factory=list)
+    """The answer's tokens since they were last taken."""
+    announced: bool = False
+    """On a stream: whether its role was told, which goes before the first of what it says."""
+    delivered: int | None = None
+    """On a stream: characters that had been sent, as far as the server knows."""
+    kept: Callable[[], KeptAnswer] | None = None
+    """Tells the request's whole answer when this choice has ended: it is committed with it."""
+
+    def __post_init__(self) -> None:
+        request, beginning = self.request, self.beginning
+        self.transcript = Transcript(beginning.steps)
+        self.transcript.first = beginning.recorded
+        self._saved = beginning.recorded
+        self._spoke = False
+        self.trajectory = Trajectory(
+            id=beginning.trajectory_id or f"traj_{uuid.uuid4().hex}",
+            created=request.created,
+            owner=request.owner,
+            source=_source(request),
+            model=request.served.name,
+            environment=request.metadata.get("environment"),
+            task_id=request.metadata.get("task_id"),
+            tools=request.tools,
+            parent_id=beginning.parent_id,
+            parent_step=beginning.recorded if beginning.parent_id else None,
+            metadata=({"user": request.user} if request.user else {}) | request.metadata,
+            may_train=request.may_train,
+        )
+
+    async def run(self) -> AsyncGenerator[Event, None]:
+        """Run the loop; afterwards the answer stands in the log. Cancelled, see `record`."""
+        events = run(
+            self._policy(),
+            self.request.own,
+            self.transcript,
+            ToolContext(self.trajectory.id, self.request.owner),
+            limits=self.request.limits,
+            commit=self._commit,
+        )
+        with self.metrics.running.track_inprogress():
+            async with aclosing(events):
+                async for event in events:
+                    if isinstance(event, CallEnded):
+                        self.metrics.call(event)
+                    elif isinstance(event, Fragment):
+                        self._note(event)
+                    yield event
+            await self.record()
+
+    def _note(self, fragment: Fragment) -> None:
+        if self.request.ask.streamed and not self._spoke:
+            self._spoke = True
+            self.metrics.first_token_seconds.observe(time.time() - self.request.created)
+        if fragment.kind == "answer":
+            self.content.append(fragment.text)
+        elif fragment.kind == "refusal":
+            self.refusal.append(fragment.text)
+
+    async def record(self) -> None:
+        """Commit the steps that are not in the log yet, and the interaction as it ended.
+
+        Called once more after a run that was cancelled or failed, so that nothing is lost.
+        """
+        response = self.response()
+        key = continuation_key(
+            self.request.owner,
+            self.request.served.name,
+            self.request.tools,
+            [*self.request.messages, response],
+        )
+        answered = self.transcript.finish_reason is not None
+        self.metrics.choice(self.transcript, time.time() - self.request.created)
+        await self._append(
+            self._interaction(response),
+            keys=(key,) if answered else (),
+            tool_call_ids=tuple(call.id for call in response.tool_calls),
+            kept=self.kept() if answered and self.kept else None,
+        )
+
+    def response(self) -> Message:
+        """What the client gets."""
+        last = self.transcript.steps[-1]
+        client_called = self.transcript.outcome is Outcome.REQUIRES_ACTION and last.call
+        return Message(
+            role="assistant",
+            content="".join(self.content),
+            refusal="".join(self.refusal) or None,
+            tool_calls=(last.call,) if client_called and last.call else (),
+        )
+
+    def take_tokens(self) -> list[Token]:
+        """The answer's tokens since the last time; for `logprobs`."""
+        # The policy holds on to this very list.
+        taken = list(self.tokens)
+        self.tokens.clear()
+        return taken
+
+    def _policy(self) -> Policy:
+        served, ask = self.request.served, self.request.ask
+        seed = ask.sampling.seed
+        if seed is not None and self.index:
+            # Choices of one request differ, and are the same ones each time.
+            sampling = ask.sampling.model_copy(update={"seed": seed + self.index})
+            ask = replace(ask, sampling=sampling)
+        if isinstance(served, ServedUpstream):
+            fields = self.request.upstream_fields
+            return HttpPolicy(served.upstream, ask, fields, served.card.max_model_len)
+        return EnginePolicy(
+            engine=self.models.engine,
+            renderer=served.renderer,
+            ask=ask,
+            weights_version=served.weights_version,
+            adapter=served.adapter,
+            salt=self.request.owner,
+            on_tokens=self.tokens.extend if self.request.ask.logprobs else None,
+        )
+
+    async def _commit(self, transcript: Transcript) -> None:
+        await self._append(None)
+
+    async def _append(
+        self,
+        interaction: Interaction | None,
+        keys: tuple[str, ...] = (),
+        tool_call_ids: tuple[str, ...] = (),
+        kept: KeptAnswer | None = None,
+    ) -> None:
+        steps = tuple(self.transcript.steps[self._saved :])
+        header = self.trajectory.model_copy(update={"outcome": self.transcript.outcome})
+        entry = Entry(
+            trajectory=header,
+            first_step=self._saved,
+            steps=steps,
+            interaction=interaction,
+            keys=keys,
+            tool_call_ids=tool_call_ids,
+            kept=kept,
+            content=self.request.keep,
+        )
+        await self.store.append(entry)
+        self._saved += len(steps)
+
+    def _interaction(self, response: Message) -> Interaction:
+        return Interaction(
+            completion_id=self.request.completion_id,
+            choice=self.index,
+            owner=self.request.owner,
+            created=self.request.created,
+            messages=self.request.messages,
+            response=response,
+            finish_reason=self.transcript.finish_reason,
+            sampling=self.request.ask.sampling,
+            usage=self.transcript.usage(),
+            stored=self.request.stored,
+            metadata=self.request.metadata,
+            trajectory_id=self.trajectory.id,
+            first_step=self.beginning.recorded,
+            end_step=len(self.transcript.steps),
+            delivered=None if self.transcript.finish_reason else self.delivered,
+        )
+
+
+def _source(request: Request) -> Any:
+    if request.metadata.get("environment") and request.metadata.get("task_id"):
+        return "rollout"
+    return "agent" if request.tools else "chat"

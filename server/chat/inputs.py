@@ -1,0 +1,44 @@
+"""Files that a request hands to bash: `{"type": "bash", "file_ids": ["file-…"]}`.
+
+They are in the conversation's work directory, under their own names, before its run begins. What
+has such a name there already stays as it is, so a client can send the same tools with each request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from agentlm.errors import RequestError
+from agentlm.jobs.kept_files import KeptFiles
+from agentlm.server.openai.chat_request import WireTool
+from agentlm.tools.shell.files import WorkspaceFiles
+
+_PART_BYTES = 1024 * 1024
+
+
+def inputs_of(
+    tools: Sequence[WireTool] | None, files: KeptFiles, owner: str | None
+) -> dict[str, Path]:
+    """Contents by name. Raises RequestError for what can't be handed in."""
+    inputs: dict[str, Path] = {}
+    for index, tool in enumerate(tools or ()):
+        param = f"tools[{index}].file_ids"
+        if tool.file_ids and tool.type != "bash":
+            raise RequestError(f"bash takes files, {tool.type} does not", param=param)
+        for file_id in dict.fromkeys(tool.file_ids or ()):
+            file = files.get(file_id, owner)
+            if file.filename in inputs:
+                raise RequestError(f"two files are called {file.filename!r}", param=param)
+            inputs[file.filename] = files.content(file)
+    return inputs
+
+
+def hand_in(inputs: Mapping[str, Path], workspace: WorkspaceFiles) -> None:
+    """Copy what is not there yet. Raises RequestError if it does not fit."""
+    present = {entry.path for entry in workspace.list()}
+    for name in inputs.keys() - present:
+        with inputs[name].open("rb") as source, workspace.receive(name) as incoming:
+            while part := source.read(_PART_BYTES):
+                incoming.write(part)
+            incoming.keep()

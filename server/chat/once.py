@@ -1,0 +1,115 @@
+"""`Idempotency-Key`: however often a request is sent, it is run once and answered the same."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from agentlm.errors import RequestError
+from agentlm.server.chat.choice import Choice, Request
+from agentlm.server.openai.answers import DONE
+from agentlm.store import Answer, KeptAnswer, Store
+
+_LONGEST = 255
+_COMPLETION_ID = re.compile(r"chatcmpl-\w+")
+
+
+@dataclass(frozen=True)
+class Once:
+    """One request that came with a key."""
+
+    store: Store
+    owner: str
+    key: str
+    digest: str
+
+    @classmethod
+    def of(cls, store: Store, owner: str, key: str | None, body: Any) -> Once | None:
+        """None if the request came without a key. Raises RequestError for an unusable one."""
+        if key is None:
+            return None
+        if not 0 < len(key) <= _LONGEST:
+            raise RequestError(f"an Idempotency-Key has 1 to {_LONGEST} characters")
+        text = json.dumps(body, sort_keys=True)
+        return cls(store, owner, key, hashlib.sha256(text.encode()).hexdigest())
+
+    async def known(self) -> Answer | None:
+        """The answer that was given already; None: this request is to give it.
+
+        Raises ConflictError while another one is being answered, for a key that was used with
+        another request, and if the answer was not to be kept.
+        """
+        return await self.store.requests.begin(self.owner, self.key, self.digest)
+
+    async def trajectories(self, answer: Answer) -> str:
+        """The trajectories of an answer that was given already, as its header named them."""
+        completion = _COMPLETION_ID.search(answer.body or "")
+        assert completion is not None
+        told = await asyncio.to_thread(self.store.by_completion, completion[0], self.owner)
+        return ",".join(interaction.trajectory_id for interaction in told)
+
+    async def abandon(self) -> None:
+        """It was not answered: let it be tried again."""
+        await asyncio.shield(self.store.requests.abandon(self.owner, self.key))
+
+    async def answer(
+        self,
+        run: Callable[[], Awaitable[None]],
+        choices: Sequence[Choice],
+        spell: Callable[[], str],
+    ) -> str:
+        """Run the choices and keep what `spell` then says; what fails can be tried again."""
+        body = cache(spell)
+        self._keep_with(choices, body)
+        try:
+            await run()
+        except BaseException:
+            await self.abandon()
+            raise
+        if len(choices) > 1:
+            await self.store.requests.end(self._kept(choices[0].request, body()))
+        return body()
+
+    async def stream(
+        self,
+        events: AsyncGenerator[bytes, None],
+        choices: Sequence[Choice],
+        end: Callable[[], bytes],
+    ) -> AsyncGenerator[bytes, None]:
+        """Pass a stream on, and keep it before its last event is sent.
+
+        `end` tells what is still to come when a single choice has ended.
+        """
+        sent: list[bytes] = []
+        self._keep_with(choices, lambda: (b"".join(sent) + end()).decode())
+        try:
+            async with aclosing(events) as source:
+                async for event in source:
+                    sent.append(event)
+                    if event == DONE and len(choices) > 1:
+                        whole = self._kept(choices[0].request, b"".join(sent).decode())
+                        await self.store.requests.end(whole)
+                    yield event
+        except BaseException:
+            await self.abandon()
+            raise
+
+    def _keep_with(self, choices: Sequence[Choice], body: Callable[[], str]) -> None:
+        """Let the answer be committed with the choice that ends it.
+
+        Of several choices none knows to be the last: the answer is then a commit of its own. They
+        have no tools whose effects could double.
+        """
+        if len(choices) == 1:
+            choices[0].kept = lambda: self._kept(choices[0].request, body())
+
+    def _kept(self, request: Request, body: str) -> KeptAnswer:
+        answer = Answer(200, body if request.keep else None)
+        return KeptAnswer(self.owner, self.key, answer, request.created)

@@ -1,0 +1,1 @@
+"""HTTP, whatever it is about: who may ask, how bodies come in, how errors and streams go out."""

@@ -1,0 +1,135 @@
+"""What stands before every route: who asks, from where, and in which form.
+
+Plain ASGI, so that it costs a stream nothing. A web page that a user happens to visit must not be
+able to drive a local bash: so `Host` must name this machine, and what is posted must call itself
+JSON, which a page can't send elsewhere without asking first. (It has to ask for a PUT of anything.)
+An uploaded form it may send; but then its browser says where it comes from.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agentlm.errors import RateLimitError, UnavailableError
+from agentlm.server.callers import Callers
+from agentlm.server.http.errors import error_response
+from agentlm.server.http.underway import Underway
+from agentlm.server.metrics import Metrics
+from agentlm.server.settings import ServeSettings
+
+_OPEN = {"/health"}
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_WITH_JSON = {"POST", "PATCH"}
+_FORMS = {"/v1/files"}
+
+
+class Guard:
+    """Refuses by 401, 403, 413, 415, 429 and 503; otherwise notes the caller and a request id.
+
+    What fails unforeseen is answered here too, so that it has a request id and is counted.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: ServeSettings,
+        callers: Callers,
+        metrics: Metrics,
+        underway: Underway,
+    ) -> None:
+        self._requests = metrics.requests
+        self._underway = underway
+        self._callers = callers
+        self._app = app
+        # A key that no web page has protects better than a name; and then the name may be any.
+        local = {"localhost", "127.0.0.1", "[::1]", settings.host}
+        self._hosts = None if callers.needs_key else local
+        self._max_bytes = settings.max_request_bytes
+        self._max_file_bytes = settings.max_file_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = headers.get("x-request-id") or f"req_{uuid.uuid4().hex}"
+        begun = False
+
+        async def send_named(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                MutableHeaders(scope=message)["x-request-id"] = request_id[:128]
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                self._requests.labels(method, message["status"]).inc()
+            await send(message)
+
+        with self._underway.request():
+            try:
+                refusal = self._refuse(scope, headers) or await self._identify(scope, headers)
+                await (refusal or self._app)(scope, receive, send_named)
+            except Exception as error:
+                if begun:
+                    raise
+                await error_response(error)(scope, receive, send_named)
+
+    def _refuse(self, scope: Scope, headers: Mapping[str, str]) -> JSONResponse | None:
+        if self._hosts is not None and _host(headers.get("host", "")) not in self._hosts:
+            return _refusal(403, "this server only answers to requests for this machine's own name")
+        if scope["method"] not in _WITH_JSON:
+            return None
+        if scope["path"] in _FORMS:
+            return self._refuse_form(headers)
+        kind = headers.get("content-type", "").split(";")[0].strip().lower()
+        empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+        if kind != "application/json" and not empty:
+            return _refusal(415, f"the content type must be application/json, got {kind!r}")
+        if _too_long(headers.get("content-length"), self._max_bytes):
+            return _refusal(413, f"the body may have at most {self._max_bytes} bytes")
+        return None
+
+    def _refuse_form(self, headers: Mapping[str, str]) -> JSONResponse | None:
+        if self._hosts is not None and "origin" in headers:
+            return _refusal(403, "a web page can't upload files to a server without keys")
+        if _too_long(headers.get("content-length"), self._max_file_bytes):
+            return _refusal(413, f"a file may have at most {self._max_file_bytes} bytes")
+        return None
+
+    async def _identify(self, scope: Scope, headers: Mapping[str, str]) -> JSONResponse | None:
+        """Note who calls; what to answer if nobody may."""
+        if scope["path"] in _OPEN:
+            return None
+        scheme, _, secret = headers.get("authorization", "").partition(" ")
+        try:
+            caller = await self._callers.find(secret.strip() if scheme.lower() == "bearer" else "")
+            if caller is None:
+                return _refusal(401, "a valid API key is needed", code="invalid_api_key")
+            self._callers.spend(caller)
+        except (RateLimitError, UnavailableError) as error:
+            return error_response(error)
+        scope["caller"] = caller
+        return None
+
+
+def _host(header: str) -> str:
+    """The name in a Host header, without its port."""
+    if header.startswith("["):
+        return header.partition("]")[0] + "]"
+    return header.partition(":")[0].lower()
+
+
+def _too_long(length: str | None, limit: int) -> bool:
+    return length is not None and length.isdigit() and int(length) > limit
+
+
+def _refusal(status: int, message: str, code: str | None = None) -> JSONResponse:
+    kind = "authentication_error" if status == 401 else "invalid_request_error"
+    error = {"message": message, "type": kind, "param": None, "code": code}
+    headers = {"www-authenticate": "Bearer"} if status == 401 else None
+    return JSONResponse({"error": error}, status, headers)

@@ -1,0 +1,1 @@
+"""The models that a running server answers for: added, replaced and removed while it runs."""

@@ -1,0 +1,186 @@
+"""What the server says, in OpenAI's shapes.
+
+Dicts instead of the openai package's models, because a stream makes one per token; the tests check
+each shape against that package's types.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from agentlm.agent.loop import CallEnded
+from agentlm.messages import Message, ToolCall
+from agentlm.prompt.render import Renderer
+from agentlm.server.chat.choice import Choice, Request
+from agentlm.server.models.served import ServedUpstream
+from agentlm.trajectory import FinishReason, Usage
+
+
+def completion(request: Request, choices: Sequence[Choice]) -> dict[str, Any]:
+    """A whole `chat.completion`."""
+    return {
+        "id": request.completion_id,
+        "object": "chat.completion",
+        "created": int(request.created),
+        "model": request.served.name,
+        "choices": [_choice(request, choice) for choice in choices],
+        "usage": usage([choice.transcript.usage() for choice in choices]),
+    }
+
+
+def _choice(request: Request, choice: Choice) -> dict[str, Any]:
+    shown = finished_choice(choice.index, choice.response(), choice.transcript.finish_reason)
+    if request.tools or choice.reasoning:
+        shown["message"]["reasoning_content"] = "".join(choice.reasoning)
+    if request.tools:
+        shown["message"]["agent_steps"] = _agent_steps(choice)
+    if request.ask.logprobs:
+        shown["logprobs"] = {"content": logprobs(choice), "refusal": None}
+    return shown
+
+
+def finished_choice(
+    index: int, response: Message, finish_reason: FinishReason | None
+) -> dict[str, Any]:
+    """A choice of a whole completion."""
+    otherwise = response.tool_calls or response.refusal
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": None if otherwise and not response.content else response.content,
+        "refusal": response.refusal,
+    }
+    if response.tool_calls:
+        message["tool_calls"] = [tool_call(call) for call in response.tool_calls]
+    return {"index": index, "message": message, "finish_reason": finish_reason, "logprobs": None}
+
+
+def tool_call(call: ToolCall) -> dict[str, Any]:
+    """A call of a client's tool."""
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def call_text(name: str) -> str:
+    """How a server's call begins in the reasoning."""
+    return f"\nAction: {name}\nAction Input: "
+
+
+def observation_text(text: str) -> str:
+    """How a result stands in the reasoning."""
+    return f"\nObservation: {text}\n"
+
+
+def _agent_steps(choice: Choice) -> list[dict[str, Any]]:
+    steps = choice.transcript.steps[choice.beginning.recorded :]
+    results = {step.tool_call_id: step for step in steps if step.tool_call_id}
+    return [
+        {
+            "call": step.call.name,
+            "arguments": step.call.arguments,
+            "observation": results[step.call.id].text.removeprefix("Observation: "),
+            "failed": results[step.call.id].failed,
+            "seconds": round(results[step.call.id].seconds, 3),
+        }
+        for step in steps
+        if step.call and step.call.id in results
+    ]
+
+
+def agent_step(event: CallEnded) -> dict[str, Any]:
+    """One finished call of a server's tool, on a stream."""
+    return {
+        "call": event.call.name,
+        "arguments": event.call.arguments,
+        "observation": event.observation.text,
+        "failed": event.observation.failed,
+        "seconds": round(event.observation.seconds, 3),
+    }
+
+
+def approval(identity: str, call: ToolCall) -> dict[str, Any]:
+    """A call that waits for a person, on a stream: see `/v1/approvals`."""
+    return {"id": identity, "call": call.name, "arguments": call.arguments}
+
+
+def usage(parts: Sequence[Usage]) -> dict[str, Any]:
+    """Usage over all choices; they share a prompt, which counts once."""
+    prompt = max(part.prompt_tokens for part in parts)
+    completion_tokens = sum(part.completion_tokens for part in parts)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt + completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": parts[0].cached_tokens},
+        "completion_tokens_details": {
+            "reasoning_tokens": sum(part.reasoning_tokens for part in parts)
+        },
+    }
+
+
+def logprobs(choice: Choice) -> list[dict[str, Any]]:
+    """The answer's tokens since the last time, with alternatives, as OpenAI's `logprobs.content`.
+
+    An upstream's answer has none.
+    """
+    served = choice.request.served
+    if isinstance(served, ServedUpstream):
+        return []
+    renderer = served.renderer
+    return [
+        {
+            **_token(token.token_id, token.logprob, renderer),
+            "top_logprobs": [_token(top.token_id, top.logprob, renderer) for top in token.top],
+        }
+        for token in choice.take_tokens()
+    ]
+
+
+def _token(token_id: int, logprob: float, renderer: Renderer) -> dict[str, Any]:
+    raw = renderer.token_bytes(token_id)
+    # -inf is no JSON; OpenAI says -9999 for what is out of reach.
+    return {
+        "token": raw.decode(errors="replace"),
+        "logprob": max(logprob, -9999.0),
+        "bytes": list(raw),
+    }
+
+
+class Chunks:
+    """The `chat.completion.chunk` events of one request, as server-sent events."""
+
+    def __init__(self, request: Request) -> None:
+        # Everything but the choices is the same on each chunk: encoded once.
+        head = {
+            "id": request.completion_id,
+            "object": "chat.completion.chunk",
+            "created": int(request.created),
+            "model": request.served.name,
+        }
+        self._head = "data: " + json.dumps(head, ensure_ascii=False)[:-1] + ',"choices":['
+
+    def delta(
+        self,
+        index: int,
+        delta: dict[str, Any],
+        finish_reason: str | None = None,
+        logprobs: list[dict[str, Any]] | None = None,
+    ) -> bytes:
+        """One chunk of one choice."""
+        choice: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": finish_reason}
+        choice["logprobs"] = None if logprobs is None else {"content": logprobs, "refusal": None}
+        return f"{self._head}{json.dumps(choice, ensure_ascii=False)}]}}\n\n".encode()
+
+    def usage(self, parts: Sequence[Usage]) -> bytes:
+        """The chunk after the last choice's, if the client asked for it."""
+        return f'{self._head}],"usage":{json.dumps(usage(parts))}}}\n\n'.encode()
+
+
+DONE = b"data: [DONE]\n\n"
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+def error_event(body: dict[str, Any]) -> bytes:
+    """An error in the middle of a stream."""
+    return f"data: {json.dumps(body)}\n\n".encode()

@@ -1,0 +1,359 @@
+"""The wire: what a chat request may say, and how it is read.
+
+Field names and meanings are OpenAI's. What this server can't do is refused by name instead of
+being ignored, unless ignoring it changes nothing about the answer.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from agentlm.errors import RequestError
+from agentlm.messages import Message, ToolCall, ToolSpec
+from agentlm.server.openai.schemas import check_held, object_schema
+from agentlm.trajectory import Sampling
+
+T = TypeVar("T")
+FIRST_WRONG = Field(fail_fast=True)
+"""Of all that is wrong in a collection the first is told: telling a million takes a minute."""
+Items = Annotated[list[T], FIRST_WRONG]
+
+
+class Wire(BaseModel):
+    """A part of a request."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+W = TypeVar("W", bound=Wire)
+
+
+class TextPart(Wire):
+    """One text part of a message's content."""
+
+    type: Literal["text", "refusal"]
+    text: str = ""
+
+
+class WireFunctionCall(Wire):
+    """Name and arguments of a call in a client's history."""
+
+    name: str
+    arguments: str = "{}"
+
+
+class WireToolCall(Wire):
+    """A call in a client's history."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: WireFunctionCall
+
+
+class WireMessage(Wire):
+    """One message of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | Items[TextPart] | None = None
+    refusal: str | None = None
+    tool_calls: Items[WireToolCall] | None = None
+    tool_call_id: str | None = None
+
+    def read(self) -> Message:
+        """In the project's own words."""
+        content = self.content or self.refusal or ""
+        if not isinstance(content, str):
+            content = "".join(part.text for part in content)
+        calls = (
+            ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
+            for call in self.tool_calls or ()
+        )
+        return Message(
+            role="system" if self.role == "developer" else self.role,
+            content=content,
+            tool_calls=tuple(calls),
+            tool_call_id=self.tool_call_id,
+        )
+
+
+Messages = Annotated[Items[WireMessage], Field(min_length=1, max_length=16_384)]
+
+
+class WireFunction(Wire):
+    """A function that the client offers."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    description: str = ""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    strict: bool | None = None
+
+
+class WireTool(Wire):
+    """A tool: a function of the client's, or one of the server's families by its name."""
+
+    type: str
+    function: WireFunction | None = None
+    file_ids: Annotated[Items[str], Field(max_length=1024)] | None = None
+    """Not OpenAI's: files of `/v1/files` that bash is handed."""
+
+
+WireTools = Annotated[Items[WireTool], Field(max_length=1024)]
+
+
+class ToolChoiceName(Wire):
+    """The name inside a tool choice."""
+
+    name: str
+
+
+class NamedToolChoice(Wire):
+    """The choice of one function."""
+
+    type: Literal["function"]
+    function: ToolChoiceName
+
+
+class JSONSchemaFormat(Wire):
+    """The schema of a structured answer."""
+
+    name: str = "answer"
+    strict: bool | None = None
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+
+
+class ResponseFormat(Wire):
+    """What the answer is held to."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JSONSchemaFormat | None = None
+
+    def schema_of_answer(self) -> dict[str, Any] | None:
+        """The JSON schema of the answer; None: free text. Raises RequestError if it is missing."""
+        if self.type == "text":
+            return None
+        if self.type == "json_object":
+            return {"type": "object"}
+        if self.json_schema is None:
+            param = "response_format.json_schema"
+            raise RequestError(f"{param}: is required", param=param)
+        return self.json_schema.schema_
+
+
+class StreamOptions(Wire):
+    """How to stream."""
+
+    include_usage: bool = False
+
+
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+Stop = Annotated[str, Field(max_length=256)]
+
+
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=16, fail_fast=True),
+]
+
+
+class SamplingFields(Wire):
+    """How a caller says to draw tokens, in chat and in raw completions alike."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: Annotated[dict[int, Bias], FIRST_WRONG] | None = None
+    stop: Stop | Annotated[Items[Stop], Field(max_length=16)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+
+    def sampling_of(self, max_tokens: int | None, top_logprobs: int | None) -> Sampling:
+        """What was said, and nothing of what was left to the model. Raises RequestError."""
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        if "" in stop:
+            raise RequestError("a stop string can't be empty", param="stop")
+        given = {name: getattr(self, name) for name in SamplingFields.model_fields}
+        given |= {"max_tokens": max_tokens, "top_logprobs": top_logprobs, "stop": stop or None}
+        return Sampling(**{name: value for name, value in given.items() if value is not None})
+
+
+class ChatRequest(SamplingFields):
+    """The body of `POST /v1/chat/completions`."""
+
+    model: str
+    messages: Messages
+    tools: WireTools | None = None
+    tool_choice: Literal["auto", "none", "required"] | NamedToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    """Accepted: one call a turn is made either way."""
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Field(ge=1, le=16)] = 1
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    response_format: ResponseFormat | None = None
+    user: str | None = None
+    metadata: Metadata | None = None
+    store: bool | None = None
+    modalities: Items[Literal["text"]] | None = None
+    reasoning_effort: str | None = None
+    """This and the next two are for an upstream; no model here has what they set."""
+    verbosity: str | None = None
+    service_tier: str | None = None
+    constrained: bool = True
+    """Not OpenAI's: hold tool calls to their form while decoding. Off for honest evaluation."""
+
+    def read_messages(self) -> tuple[Message, ...]:
+        """See `read_conversation`."""
+        return read_conversation(self.messages)
+
+    def sampling(self) -> Sampling:
+        """How to draw tokens."""
+        if self.top_logprobs is not None and not self.logprobs:
+            raise RequestError("top_logprobs needs logprobs to be true", param="top_logprobs")
+        return self.sampling_of(self.max_completion_tokens or self.max_tokens, self.top_logprobs)
+
+    def check_schemas(self) -> None:
+        """Raises RequestError for a schema that decoding must hold and could only in part."""
+        if self.response_format is not None:
+            check_held(self.response_format.schema_of_answer(), "response_format")
+        for index, tool in enumerate(self.tools or ()):
+            if self.constrained and tool.function is not None and tool.function.strict:
+                check_held(tool.function.parameters, f"tools[{index}].function.parameters")
+
+    def for_upstream(self) -> dict[str, Any]:
+        """What this server reads otherwise or not at all, as it came."""
+        return self.model_dump(include=_FOR_UPSTREAM, exclude_none=True, by_alias=True)
+
+
+_FOR_UPSTREAM = {
+    *("response_format", "reasoning_effort", "verbosity", "service_tier"),
+    *("max_tokens", "max_completion_tokens"),
+}
+
+
+def read_conversation(given: Sequence[WireMessage]) -> tuple[Message, ...]:
+    """The conversation. Raises RequestError for a result that names no call."""
+    messages = tuple(message.read() for message in given)
+    for index, message in enumerate(messages):
+        if message.role == "tool" and not message.tool_call_id:
+            raise RequestError(
+                "a tool message must name the call it answers",
+                param=f"messages[{index}].tool_call_id",
+            )
+    return messages
+
+
+def client_tools(tools: Sequence[WireTool] | None) -> tuple[ToolSpec, ...]:
+    """The functions that the client runs itself. Raises RequestError for a wrong one."""
+    specs: dict[str, ToolSpec] = {}
+    for index, tool in enumerate(tools or ()):
+        if tool.type != "function":
+            continue
+        if tool.function is None:
+            raise RequestError(
+                "a tool of type 'function' needs a function", param=f"tools[{index}].function"
+            )
+        if tool.function.name in specs:
+            raise RequestError(
+                f"two tools are named {tool.function.name!r}",
+                param=f"tools[{index}].function.name",
+            )
+        specs[tool.function.name] = ToolSpec(
+            name=tool.function.name,
+            description=tool.function.description,
+            parameters=object_schema(
+                tool.function.parameters, f"tools[{index}].function.parameters"
+            ),
+            strict=tool.function.strict,
+        )
+    return tuple(specs.values())
+
+
+def server_families(tools: Sequence[WireTool] | None) -> tuple[str, ...]:
+    """The server's own tools that a request names by their type, each once."""
+    return tuple(dict.fromkeys(tool.type for tool in tools or () if tool.type != "function"))
+
+
+# Fields of OpenAI's that change nothing about what a model here answers.
+_WITHOUT_EFFECT = {
+    *("parallel_tool_calls", "prediction"),
+    *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+    *("safety_identifier", "stream"),
+}
+
+
+def read_chat_request(body: Any) -> ChatRequest:
+    """Check a decoded body. Raises RequestError naming the first wrong field."""
+    openais = CompletionCreateParamsBase.__annotations__
+    return read_request(ChatRequest, body, openais, _WITHOUT_EFFECT)
+
+
+def read_request(
+    kind: type[W], body: Any, openais: Collection[str], without_effect: Collection[str] = ()
+) -> W:
+    """Check a decoded body, in which null says no more than nothing does.
+
+    `openais` are all fields that OpenAI's own may have, `without_effect` those that are ignored.
+    Raises RequestError naming the first wrong field.
+    """
+    if not isinstance(body, dict):
+        raise RequestError(f"the body must be a JSON object, got {type(body).__name__}")
+    given = {name: value for name, value in body.items() if value is not None}
+    known = {*kind.model_fields, *without_effect}
+    for name in given:
+        if name not in known:
+            raise RequestError(_explain_unknown(name[:64], known, openais), param=name[:64])
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise as_request_error(error) from None
+
+
+def _explain_unknown(name: str, known: Collection[str], openais: Collection[str]) -> str:
+    if name in openais:
+        return f"{name} is not supported by this model"
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return f"unknown parameter {name!r}{hint}"
+
+
+def as_request_error(error: ValidationError) -> RequestError:
+    """The most telling of pydantic's complaints, in the caller's terms."""
+    details = error.errors(include_url=False)[:100]
+    # A union complains once for each member: the deepest place is where the value went wrong.
+    worst = max(details, key=lambda detail: len(_path(detail["loc"])))
+    param = _param(_path(worst["loc"]))
+    if worst["type"] == "literal_error" and param.endswith(".type") and ".content" in param:
+        message = f"only text content is supported, got {worst['input']!r}"
+        return RequestError(message, param=param)
+    return RequestError(f"{param}: {_sentence(worst)}", param=param)
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    got = repr(detail["input"])
+    if detail["type"] == "missing":
+        return "is required"
+    return f"{detail['msg']}, got {got if len(got) <= 80 else got[:77] + '...'}"
+
+
+def _path(loc: Sequence[int | str]) -> list[int | str]:
+    """Pydantic's location without the names of union members (`str`, `constrained-float`, …)."""
+    return [part for part in loc if isinstance(part, int) or not _UNION_MEMBER.fullmatch(part)]
+
+
+_UNION_MEMBER = re.compile(r".*[\[-].*|str|int|float|bool|[A-Z].*")
+
+
+def _param(path: Sequence[int | str]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.lstrip(".")

@@ -1,0 +1,366 @@
+"""The engine: vLLM in this process (`AsyncLLM`), its core and workers in processes of their own.
+
+With `vllm_request`, all that imports vLLM. Who can act on an error is decided here: what vLLM
+refuses before it runs is the caller's (`RequestError`), a dead engine is nobody's
+(`UnavailableError`) and is started again for the next request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+import logging
+import os
+import uuid
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.exceptions import VLLMClientError, VLLMServerError
+from vllm.inputs import EngineInput
+from vllm.inputs.engine import tokens_input
+from vllm.lora.request import LoRARequest
+from vllm.outputs import RequestOutput
+from vllm.platforms import current_platform
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+from vllm.v1.engine.async_llm import AsyncLLM
+
+from agentlm.engine.protocol import Adapter, Constraint, Delta, TokenLogprob
+from agentlm.errors import ContextLengthError, OperatorError, RequestError, UnavailableError
+from agentlm.server.models.weights_fit import check_adapter_fit, check_weights_fit
+from agentlm.server.vllm.flags import check_known, chosen, command_line
+from agentlm.server.vllm.launch import model_width, process_variables, starting
+from agentlm.server.vllm.request import (
+    delta,
+    prompt_logprobs,
+    refusal,
+    sampling_params,
+    scoring_params,
+)
+from agentlm.trajectory import Sampling
+from vllm import SamplingParams
+
+logger = logging.getLogger(__name__)
+
+SHUTDOWN_S = 2.0
+"""What vLLM's core gets to clean up; to leave Python alone would take it seconds more."""
+
+
+class VLLMEngine:
+    """See `agentlm.engine.protocol.Engine`."""
+
+    def __init__(
+        self,
+        llm: AsyncLLM,
+        args: AsyncEngineArgs,
+        *,
+        weights_version: str,
+        end_of_turn_ids: Sequence[int],
+    ) -> None:
+        self.max_model_len: int = llm.model_config.max_model_len
+        self.weights_version = weights_version
+        self._llm: AsyncLLM | None = llm
+        """None: closed."""
+        self._args = args
+        self._end_of_turn_ids = tuple(end_of_turn_ids)
+        self._adapters: dict[str, LoRARequest] = {}
+        self._adapter_ids = itertools.count(1)
+        self._restarting: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
+        """Held while weights are swapped or a dead engine is started again: requests wait."""
+
+    @classmethod
+    async def start(
+        cls,
+        model: Path,
+        *,
+        weights_version: str,
+        end_of_turn_ids: Sequence[int] = (),
+        max_model_len: int | None = None,
+        seed: int = 0,
+        arguments: Sequence[str] = (),
+    ) -> Self:
+        """Load a model directory and be ready to generate.
+
+        `end_of_turn_ids` end a generation beside those that the model's own files name.
+        `arguments` are flags of vLLM's own; they win over what is chosen here. Raises
+        OperatorError for a flag that vLLM has not and for a model that it can't load.
+        """
+        flags = chosen(model, seed, max_model_len, cpu=current_platform.is_cpu())
+        args = parse_arguments(flags, arguments)
+        llm = await _launch(args)
+        return cls(llm, args, weights_version=weights_version, end_of_turn_ids=end_of_turn_ids)
+
+    async def generate(
+        self,
+        prompt_ids: Sequence[int],
+        sampling: Sampling,
+        *,
+        max_tokens: int,
+        constraint: Constraint | None = None,
+        adapter: Adapter | None = None,
+        salt: str = "",
+        whole: bool = False,
+    ) -> AsyncGenerator[Delta, None]:
+        """See `Engine.generate`."""
+        if len(prompt_ids) >= self.max_model_len:
+            raise ContextLengthError(len(prompt_ids), self.max_model_len)
+        llm = await self._running()
+        try:
+            params = sampling_params(
+                sampling,
+                max_tokens=max_tokens,
+                constraint=constraint,
+                end_of_turn_ids=self._end_of_turn_ids,
+                whole=whole,
+            )
+            outputs = (partial(_at_the_end, llm) if whole else llm.generate)(
+                tokens_input(list(prompt_ids), cache_salt=salt or None),
+                params,
+                uuid.uuid4().hex,
+                lora_request=self._loaded(adapter) if adapter else None,
+            )
+            # Closing it is what aborts the request in the engine.
+            async with aclosing(outputs):
+                async for output in outputs:
+                    yield delta(output, sampling.top_logprobs)
+        except VLLMClientError as error:
+            raise refusal(error, constraint) from error
+        except VLLMServerError as error:
+            raise UnavailableError("the engine stopped while it generated; try again") from error
+
+    async def score(
+        self,
+        prompt_ids: Sequence[int],
+        *,
+        top_logprobs: int = 0,
+        adapter: Adapter | None = None,
+        salt: str = "",
+    ) -> Sequence[Sequence[TokenLogprob]]:
+        """See `Engine.score`."""
+        llm = await self._running()
+        try:
+            outputs = llm.generate(
+                tokens_input(list(prompt_ids), cache_salt=salt or None),
+                scoring_params(top_logprobs),
+                uuid.uuid4().hex,
+                lora_request=self._loaded(adapter) if adapter else None,
+            )
+            async with aclosing(outputs):
+                async for output in outputs:
+                    if output.finished:
+                        return prompt_logprobs(output)
+        except VLLMClientError as error:
+            raise refusal(error, None) from error
+        except VLLMServerError as error:
+            raise UnavailableError("the engine stopped while it scored; try again") from error
+        raise UnavailableError("the engine gave the request up; try again")
+
+    async def load_adapter(self, adapter: Adapter) -> None:
+        """See `Engine.load_adapter`. Loading what is loaded changes nothing."""
+        if (known := self._adapters.get(adapter.name)) and known.lora_path == adapter.path:
+            return
+        if not self._args.enable_lora:
+            raise RequestError("this server takes no adapters: it runs with --no-enable-lora")
+        await asyncio.to_thread(
+            check_adapter_fit,
+            Path(adapter.path),
+            Path(self._args.model),
+            max_rank=self._args.max_lora_rank,
+        )
+        # A name and a number of its own for each content: vLLM caches by them.
+        number = next(self._adapter_ids)
+        request = LoRARequest(f"{adapter.name}#{number}", number, adapter.path)
+        llm = await self._running()
+        try:
+            await _answer(llm, llm.add_lora(request))
+        except RuntimeError as error:
+            raise RequestError(f"vLLM can't apply {adapter.path}: {error}") from error
+        await self.unload_adapter(adapter.name)
+        self._adapters[adapter.name] = request
+
+    async def unload_adapter(self, name: str) -> None:
+        """See `Engine.unload_adapter`."""
+        request = self._adapters.pop(name, None)
+        llm = self._llm
+        if request is not None and llm is not None and not llm.errored:
+            await _answer(llm, llm.remove_lora(request.lora_int_id))
+
+    def _loaded(self, adapter: Adapter) -> LoRARequest:
+        request = self._adapters.get(adapter.name)
+        if request is None:
+            raise RequestError(f"the adapter {adapter.name!r} is not loaded", param="model")
+        # vLLM reads an adapter that was long out of use again, and dies if its files are gone.
+        if not Path(request.lora_path, "adapter_config.json").is_file():
+            raise UnavailableError(f"the adapter's files are gone from {request.lora_path}")
+        return request
+
+    async def load_weights(self, path: str, version: str) -> None:
+        """See `Engine.load_weights`. The adapters, made for the old weights, are forgotten."""
+        await asyncio.to_thread(check_weights_fit, Path(path), Path(self._args.model))
+        # Begun, it must end, whether or not anybody still waits: the engine is paused meanwhile.
+        swap = asyncio.create_task(self._swap(path, version))
+        await asyncio.shield(swap)
+
+    async def _swap(self, path: str, version: str) -> None:
+        llm = await self._running()
+        async with self._changing:
+            try:
+                await _answer(llm, llm.pause_generation(mode="wait", clear_cache=True))
+                await _answer(llm, llm.collective_rpc("swap_weights", args=(path,)))
+                await _answer(llm, llm.reset_prefix_cache())
+                await _answer(llm, llm.update_weight_version(version))
+                await _answer(llm, llm.resume_generation())
+            except RuntimeError as error:
+                # Half old and half new: only a new start has the old weights whole.
+                await self._restart()
+                raise RequestError(f"{path} could not be loaded: {error}") from error
+            self._args = dataclasses.replace(self._args, model=path)
+            self.weights_version = version
+            self._adapters.clear()
+
+    async def healthy(self) -> bool:
+        """See `Engine.healthy`. A dead engine begins to start again."""
+        if self._llm is None:
+            return False
+        if self._llm.errored:
+            self._restart()
+            return False
+        return True
+
+    async def close(self) -> None:
+        """See `Engine.close`."""
+        if self._restarting is not None:
+            await self._restarting
+        llm, self._llm = self._llm, None
+        if llm is not None:
+            await _stop(llm)
+
+    async def _running(self) -> AsyncLLM:
+        """vLLM, alive: started again if it died. Raises UnavailableError if that fails."""
+        async with self._changing:
+            if self._llm is not None and self._llm.errored:
+                # Shielded: who waits for it may be cancelled, the others still need it.
+                await asyncio.shield(self._restart())
+            if self._llm is None or self._llm.errored:
+                raise UnavailableError("the engine is not running")
+            return self._llm
+
+    def _restart(self) -> asyncio.Task[None]:
+        if self._restarting is None or self._restarting.done():
+            self._restarting = asyncio.create_task(self._start_again())
+        return self._restarting
+
+    async def _start_again(self) -> None:
+        logger.error("the engine died or was left broken; it is started again")
+        if self._llm is not None:
+            await _stop(self._llm)
+        try:
+            self._llm = await _launch(self._args)
+        except OperatorError:
+            logger.exception("the engine can't be started again")
+
+
+async def _at_the_end(
+    llm: AsyncLLM,
+    prompt: EngineInput,
+    params: SamplingParams,
+    request_id: str,
+    *,
+    lora_request: LoRARequest | None,
+) -> AsyncGenerator[RequestOutput, None]:
+    """As `AsyncLLM.generate` for a request that is told at its end; cancelled, what there is."""
+    collector = await llm.add_request(request_id, prompt, params, lora_request=lora_request)
+    try:
+        output = await collector.get()
+    except asyncio.CancelledError:
+        await llm.abort(collector.request_id, internal=True)
+        if (cut_off := collector.get_nowait()) is not None:
+            cut_off.outputs[0].finish_reason = None
+            yield cut_off
+        raise
+    yield output
+
+
+def parse_arguments(flags: Mapping[str, str], given: Sequence[str]) -> AsyncEngineArgs:
+    """vLLM's arguments from flags chosen here and those a user gave, which win.
+
+    Raises OperatorError for a flag that vLLM has not, naming the nearest, and for a wrong value.
+    """
+    parser = AsyncEngineArgs.add_cli_args(_Parser(allow_abbrev=False))
+    check_known(given, parser._option_string_actions)
+    return AsyncEngineArgs.from_cli_args(parser.parse_args(command_line(flags, given)))
+
+
+class _Parser(FlexibleArgumentParser):  # type: ignore[misc]
+    def error(self, message: str) -> NoReturn:
+        raise OperatorError(message)
+
+
+async def _launch(args: AsyncEngineArgs) -> AsyncLLM:
+    """Start vLLM's processes. Raises OperatorError if it doesn't come up."""
+    try:
+        # It blocks until the model is loaded.
+        llm = await asyncio.to_thread(_start_processes, args)
+    except Exception as error:
+        raise OperatorError(f"vLLM can't serve {args.model}: {_line(error)}") from error
+    # It ends when the engine dies, which `_answer` watches.
+    llm._run_output_handler()
+    cores = [process.pid for process in _cores(llm)]
+    if cores and args.nnodes == 1:
+        await _answer(llm, llm.collective_rpc("live_with", args=(os.getpid(), cores)))
+    if args.enable_lora:
+        await _answer(llm, llm.collective_rpc("score_beside_others"))
+    return llm
+
+
+def _start_processes(args: AsyncEngineArgs) -> AsyncLLM:
+    variables = process_variables(
+        cpu=current_platform.is_cpu(),
+        eager=args.enforce_eager,
+        workers=args.tensor_parallel_size * args.pipeline_parallel_size * args.data_parallel_size,
+        width=model_width(Path(args.model)),
+    )
+    with starting(variables):
+        return AsyncLLM.from_engine_args(args)
+
+
+async def _stop(llm: AsyncLLM) -> None:
+    # It would report its end as the engine's death.
+    llm.output_handler.cancel()
+    await asyncio.to_thread(_stop_processes, llm)
+
+
+def _stop_processes(llm: AsyncLLM) -> None:
+    cores = _cores(llm)
+    llm.shutdown(SHUTDOWN_S)
+    for process in cores:
+        process.join()
+
+
+def _cores(llm: AsyncLLM) -> list[BaseProcess]:
+    """The engine's own processes here; none where Ray started them."""
+    return list(getattr(llm.engine_core.resources.engine_manager, "processes", ()))
+
+
+async def _answer(llm: AsyncLLM, call: Coroutine[Any, Any, object]) -> None:
+    """Wait for a call of the engine's; a dead engine would never answer it.
+
+    Raises UnavailableError if it dies, RuntimeError with its words if it can't do what it should.
+    """
+    task = asyncio.ensure_future(call)
+    await asyncio.wait({task, llm.output_handler}, return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        task.cancel()
+        raise UnavailableError("the engine died")
+    if error := task.exception():
+        raise RuntimeError(_line(error)) from error
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:400]

@@ -1,0 +1,153 @@
+"""A request in vLLM's terms, and its outputs in ours. With `vllm_engine`, all that imports vLLM."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Literal, cast
+
+from vllm.exceptions import VLLMClientError, VLLMValidationError
+from vllm.logprobs import FlatLogprobs
+from vllm.outputs import RequestOutput
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+from agentlm.engine.protocol import Constraint, Delta, TokenLogprob
+from agentlm.errors import RequestError, UnavailableError
+from agentlm.server.openai.schemas import unheld
+from agentlm.trajectory import Sampling
+from vllm import SamplingParams
+
+MAX_WHITESPACE = 8
+"""Characters between two tokens of JSON: enough to indent, too few to be caught in."""
+
+LEAST_TOP_P = 1e-6
+"""For 0, which OpenAI allows and vLLM does not: only the likeliest token is left."""
+
+
+def sampling_params(
+    sampling: Sampling,
+    *,
+    max_tokens: int,
+    constraint: Constraint | None,
+    end_of_turn_ids: Sequence[int],
+    whole: bool,
+) -> SamplingParams:
+    """Raises VLLMClientError for values out of range."""
+    return SamplingParams(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p or LEAST_TOP_P,
+        seed=sampling.seed,
+        frequency_penalty=sampling.frequency_penalty,
+        presence_penalty=sampling.presence_penalty,
+        logit_bias=dict(sampling.logit_bias) or None,
+        stop_token_ids=list(end_of_turn_ids),
+        max_tokens=max_tokens,
+        # 0: the sampled token alone.
+        logprobs=sampling.top_logprobs,
+        flat_logprobs=True,
+        structured_outputs=_structured(constraint) if constraint else None,
+        output_kind=RequestOutputKind.FINAL_ONLY if whole else RequestOutputKind.DELTA,
+        # It is made for this request, so vLLM need not copy it deeply.
+        skip_clone=True,
+    )
+
+
+def scoring_params(top_logprobs: int) -> SamplingParams:
+    """To learn how likely a prompt is; vLLM generates at least one token."""
+    return SamplingParams(
+        max_tokens=1,
+        temperature=0.0,
+        prompt_logprobs=top_logprobs,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        detokenize=False,
+    )
+
+
+def prompt_logprobs(output: RequestOutput) -> list[list[TokenLogprob]]:
+    """Per prompt token: itself first, then the likeliest; nothing for the first one."""
+    ids, positions = output.prompt_token_ids or [], output.prompt_logprobs or []
+    scored = []
+    for token, position in zip(ids, positions, strict=True):
+        known = {each: logprob.logprob for each, logprob in (position or {}).items()}
+        ranked = sorted(position or {}, key=lambda each: position[each].rank or 0)
+        likeliest = [TokenLogprob(each, known[each]) for each in ranked]
+        scored.append([TokenLogprob(token, known[token]), *likeliest] if position else [])
+    return scored
+
+
+def _structured(constraint: Constraint) -> StructuredOutputsParams:
+    if constraint.json_schema is None:
+        return StructuredOutputsParams(structural_tag=constraint.structural_tag)
+    return StructuredOutputsParams(structural_tag=json_tag(constraint.json_schema))
+
+
+def json_tag(schema: str) -> str:
+    """A JSON schema as a structural tag, which is what bounds the whitespace.
+
+    Raises VLLMValidationError if it is no JSON, or asks for what decoding would quietly ignore.
+    """
+    try:
+        parsed = json.loads(schema)
+    except ValueError as error:
+        raise VLLMValidationError(f"it is no JSON: {error}") from error
+    if ignored := unheld(parsed):
+        raise VLLMValidationError(f"{ignored} would be ignored")
+    content = {"type": "json_schema", "json_schema": parsed, "max_whitespace_cnt": MAX_WHITESPACE}
+    return json.dumps({"type": "structural_tag", "format": content})
+
+
+def delta(output: RequestOutput, top_logprobs: int) -> Delta:
+    """What one output adds. Raises UnavailableError if the engine gave the request up."""
+    completion = output.outputs[0]
+    reason = completion.finish_reason
+    if reason not in (None, "stop", "length"):
+        raise UnavailableError(f"the engine gave the request up ({reason}); try again")
+    logprobs = cast(FlatLogprobs, completion.logprobs)
+    return Delta(
+        token_ids=completion.token_ids,
+        text=completion.text,
+        # At each position the sampled token stands first.
+        logprobs=[logprobs.logprobs[start] for start in logprobs.start_indices],
+        top_logprobs=_likeliest(logprobs, top_logprobs) if top_logprobs else (),
+        finish_reason=cast(Literal["stop", "length"] | None, reason),
+        cached_tokens=output.num_cached_tokens or 0,
+    )
+
+
+def _likeliest(logprobs: FlatLogprobs, count: int) -> list[list[TokenLogprob]]:
+    """The `count` likeliest of each position.
+
+    The sampled token stands among them once, twice or not at all, by whether vLLM had to join
+    several steps into one output.
+    """
+    likeliest = []
+    for start, end in zip(logprobs.start_indices, logprobs.end_indices, strict=True):
+        found = dict(zip(logprobs.token_ids[start:end], logprobs.logprobs[start:end], strict=True))
+        ranked = sorted(found.items(), key=lambda item: -item[1])
+        likeliest.append([TokenLogprob(*item) for item in ranked[:count]])
+    return likeliest
+
+
+PARAMS = {"logprobs": "top_logprobs", "input_tokens": "messages", "prompt_token_ids": "messages"}
+"""vLLM's names of parameters where the caller's differ."""
+
+
+def refusal(error: VLLMClientError, constraint: Constraint | None) -> RequestError:
+    """What vLLM would not take, in the caller's terms."""
+    parameter = getattr(error, "parameter", None)
+    if parameter is not None:
+        return RequestError(str(error.args[0]), param=PARAMS.get(parameter, parameter))
+    # Of a structural tag vLLM says only that it is invalid; xgrammar's own words say why.
+    cause = error.__cause__
+    reason = _plain(str(cause if isinstance(cause, RuntimeError) else error))
+    if constraint is None:
+        return RequestError(reason)
+    param = "response_format" if constraint.json_schema is not None else "tools"
+    return RequestError(f"decoding can't be held to this schema: {reason}", param=param)
+
+
+def _plain(message: str) -> str:
+    """A message of xgrammar's without time, C++ file and failed check."""
+    message = re.sub(r"^\[[\d:]+\] \S+: ", "", message.strip())
+    return re.sub(r"^Check failed: .*? is false: ", "", message)

@@ -1,0 +1,65 @@
+"""`agentlm doctor`: what has to be mended is named, and the exit code says that something has."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from agentlm.commands import doctor
+from agentlm.models.cards import ModelCard
+from agentlm.models.registry import Registry
+from agentlm.store import Store
+
+
+def examine(directory: Path) -> int:
+    return doctor.main(["--data-dir", str(directory)])
+
+
+def test_a_fresh_machine_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert examine(tmp_path) == 0
+    said = capsys.readouterr().out
+    assert said.count("ok ") == len(doctor.CHECKS)
+    assert "commands run confined" in said
+    assert "none yet" in said
+    assert not (tmp_path / "agentlm.db").exists()
+
+
+def test_a_log_and_a_model_that_are_in_order_are_well(
+    tmp_path: Path, chatml_llama: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Store.open(f"sqlite:///{tmp_path / 'agentlm.db'}").close()
+    Registry(tmp_path).add(ModelCard(name="mine", source="local", location=str(chatml_llama)))
+
+    assert examine(tmp_path) == 0
+    assert "1 registered" in capsys.readouterr().out
+
+
+def test_every_fault_is_named(
+    tmp_path: Path,
+    chatml_llama: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = tmp_path / "model"
+    model.symlink_to(chatml_llama)
+    Registry(tmp_path).add(ModelCard(name="mine", source="local", location=str(model)))
+    model.unlink()
+    (tmp_path / "agentlm.db").write_text("no database at all, but long enough to look like one")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(doctor, "LEAST_FREE_BYTES", 1 << 60)
+
+    assert examine(tmp_path) == 1
+    bad = [line for line in capsys.readouterr().out.splitlines() if line.startswith("BAD")]
+    assert [line.split()[1] for line in bad] == ["disk", "log", "sandbox", "models"]
+
+
+def test_a_log_of_a_newer_program_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "agentlm.db"
+    Store.open(f"sqlite:///{path}").close()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+
+    assert examine(tmp_path) == 1

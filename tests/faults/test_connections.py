@@ -1,0 +1,118 @@
+"""A connection that is used stays; one whose request does not come is closed."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from support.serving import Running, Serve
+
+BODY = b'{"model":"tiny","messages":[{"role":"user","content":"Hi"}]%s}'
+POST = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+)
+
+
+def request(fields: bytes = b"") -> bytes:
+    body = BODY % fields
+    return POST + b"content-length: %d\r\n\r\n%s" % (len(body), body)
+
+
+@asynccontextmanager
+async def connected(running: Running) -> AsyncIterator[tuple[StreamReader, StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(running.url.rpartition(":")[2]))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def answer(reader: StreamReader) -> bytes:
+    """The head of one answer, once its body has come too."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    await reader.readexactly(length)
+    return head
+
+
+NO_REQUESTS = [
+    b"",
+    b"\r\n",
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: local",
+    POST + b"content-length: 100\r\n\r\n",
+    request()[:-1],
+]
+
+
+async def test_who_sends_no_whole_request_is_let_go(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def sent(running: Running, part: bytes) -> bytes:
+        async with connected(running) as (reader, writer):
+            writer.write(part)
+            return await reader.read()
+
+    async with serve(request_wait_s=0.2) as running:
+        told = await asyncio.gather(*(sent(running, part) for part in NO_REQUESTS))
+
+        assert told == [b""] * len(NO_REQUESTS)
+        assert running.trajectories() == []
+    assert caplog.record_tuples == []
+
+
+async def test_a_head_that_comes_byte_by_byte_has_no_more_time(serve: Serve) -> None:
+    async with serve(request_wait_s=0.2) as running, connected(running) as (reader, writer):
+        closed = asyncio.create_task(reader.read())
+        writer.write(POST)
+        while not closed.done():
+            writer.write(b"x")
+            await asyncio.wait([closed], timeout=0.05)
+
+        assert closed.result() == b""
+
+
+async def test_a_second_request_is_awaited_no_longer_than_the_first(serve: Serve) -> None:
+    async with (
+        serve("Hello.", request_wait_s=0.3) as running,
+        connected(running) as (reader, writer),
+    ):
+        writer.write(request())
+        await answer(reader)
+        writer.write(request()[:40])
+
+        assert await reader.read() == b""
+
+
+async def test_a_body_may_take_its_time_as_long_as_it_comes(serve: Serve) -> None:
+    async with serve("Hello.", request_wait_s=1) as running, connected(running) as (reader, writer):
+        head, body = request().split(b"\r\n\r\n")
+        writer.write(head + b"\r\n\r\n")
+        for start in range(0, len(body), 10):
+            await asyncio.sleep(0.2)
+            writer.write(body[start : start + 10])
+
+        assert b" 200 OK" in await answer(reader)
+
+
+async def test_an_answer_may_take_its_time(serve: Serve) -> None:
+    async with serve(*["word " * 2] * 2, delay_s=0.05, request_wait_s=0.1) as running:
+        for fields in (b"", b',"stream":true'):
+            async with connected(running) as (reader, writer):
+                writer.write(request(fields).replace(b"host:", b"connection: close\r\nhost:"))
+                text = await reader.read()
+
+            assert b" 200 OK" in text
+            assert b'"finish_reason": "stop"' in text
+
+
+async def test_a_head_without_an_end_is_refused(serve: Serve) -> None:
+    async with serve() as running, connected(running) as (reader, writer):
+        writer.write(POST + b"x: " + b"x" * 65_000)
+        await asyncio.sleep(0.1)
+        writer.write(b"x" * 1000)
+
+        assert b" 400 " in (await reader.read()).split(b"\r\n")[0]

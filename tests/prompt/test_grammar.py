@@ -1,0 +1,129 @@
+"""The grammar reads what it taught the model to write, however the text arrives."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentlm.messages import Message, ToolCall, ToolSpec
+from agentlm.prompt.grammar import Fragment, Parsed, Parser, describe, parse, structural_tag, write
+
+BASH = ToolSpec(name="bash", description="Run it.", parameters={"type": "object"})
+
+CALL = 'Thought: count them\nAction: bash\nAction Input: {"command": "ls | wc -l"}'
+ANSWER = "Thought: it printed 42\nFinal Answer: There are 42.\n\nAll of them."
+
+words = st.sampled_from(
+    [
+        *("Thought:", "Action:", "Action Input:", "Final Answer:", "Observation:", "Act"),
+        *("\n", "\n\n", " ", "{", '{"a": 1}', "word", "é", "STOP", "ST", "\t", "Final "),
+    ]
+)
+turns = st.lists(words, max_size=20).map("".join)
+
+
+def read(pieces: list[str], **how: object) -> tuple[dict[str, str], Parsed, int | None]:
+    parser = Parser(**how)  # type: ignore[arg-type]
+    fragments: list[Fragment] = []
+    for piece in pieces:
+        fragments += parser.feed(piece)
+    rest, parsed = parser.finish()
+    said: dict[str, str] = {}
+    for kind, text in [*fragments, *rest]:
+        said[kind] = said.get(kind, "") + text
+    return said, parsed, parser.cut
+
+
+def test_a_call_is_read() -> None:
+    parsed = parse(CALL)
+
+    assert parsed.name == "bash"
+    assert json.loads(parsed.arguments or "") == {"command": "ls | wc -l"}
+    assert parsed.thought == "count them"
+    assert parsed.error is None
+
+
+def test_an_answer_keeps_its_lines() -> None:
+    assert parse(ANSWER).answer == "There are 42.\n\nAll of them."
+
+
+def test_a_turn_without_form_is_an_error_and_keeps_its_text() -> None:
+    parsed = parse("I would rather not.")
+
+    assert parsed.error == "neither an Action nor a Final Answer"
+    assert parsed.thought == "I would rather not."
+
+
+@pytest.mark.parametrize("arguments", ["", "ls", '["ls"]', '{"command": '])
+def test_arguments_that_are_no_json_object_are_an_error(arguments: str) -> None:
+    assert "Action Input" in (parse(f"Action: bash\nAction Input: {arguments}").error or "")
+
+
+def test_control_characters_in_arguments_are_escaped() -> None:
+    parsed = parse('Action: bash\nAction Input: {"command": "a\x1b\tb"}')
+
+    assert parsed.error is None
+    assert json.loads(parsed.arguments or "") == {"command": "a\x1b\tb"}
+
+
+def test_an_invented_observation_cuts_the_turn_where_it_begins() -> None:
+    text = CALL + "\nObservation: 42\nThought: done\nFinal Answer: 42"
+    said, parsed, cut = read([text])
+
+    assert cut == len(CALL)
+    assert parsed.name == "bash"
+    assert "answer" not in said
+
+
+def test_labels_inside_a_line_are_text() -> None:
+    parsed = parse("Thought: the Action: line comes next, Final Answer: later\nFinal Answer: x")
+
+    assert parsed.thought == "the Action: line comes next, Final Answer: later"
+    assert parsed.answer == "x"
+
+
+def test_a_stop_string_ends_the_answer_and_nothing_of_it_is_shown() -> None:
+    said, parsed, cut = read(["one ST", "OP two"], start="answer", stop=("STOP",))
+
+    assert (said["answer"], parsed.answer, cut) == ("one", "one", 4)
+
+
+@given(turns, st.data(), st.sampled_from(["thought", "answer"]))
+def test_a_stream_reads_as_the_whole_wherever_it_is_split(
+    text: str, data: st.DataObject, start: str
+) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
+    pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+    whole = read([text], start=start, stop=("STOP",))
+    assert read(pieces, start=start, stop=("STOP",)) == whole
+    assert read(list(text), start=start, stop=("STOP",)) == whole
+
+
+@given(turns)
+def test_fragments_joined_are_what_was_parsed(text: str) -> None:
+    said, parsed, _ = read(list(text))
+
+    assert said.get("thought") == parsed.thought
+    assert said.get("answer", "") == (parsed.answer or "")
+    assert said.get("arguments", "") == (parsed.arguments or "")
+
+
+@given(st.from_regex(r"[a-z_]{1,12}", fullmatch=True), st.dictionaries(st.text(), st.integers()))
+def test_what_is_written_reads_back(name: str, arguments: dict[str, int]) -> None:
+    call = ToolCall(id="call_1", name=name, arguments=json.dumps(arguments))
+    parsed = parse(write(Message(role="assistant", content="because", tool_calls=(call,))))
+
+    assert (parsed.name, parsed.thought) == (name, "because")
+    assert json.loads(parsed.arguments or "") == arguments
+
+
+def test_the_preamble_names_each_tool_and_is_empty_without() -> None:
+    assert "- bash: Run it." in describe([BASH])
+    assert describe([]) == ""
+
+
+def test_a_form_needs_something_to_end_in() -> None:
+    with pytest.raises(ValueError, match="tool or an answer"):
+        structural_tag([], answer=False)

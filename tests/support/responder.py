@@ -1,0 +1,98 @@
+"""A model made of rules: it reads the prompt, and keeps to the form that decoding is held to.
+
+It calls the first tool that it may unless it has just been told an observation, takes arguments
+from what the user wrote (the last number, the last quoted text), and answers with a sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from agentlm.engine.protocol import Constraint
+from agentlm.engine.scripted import ScriptedEngine
+from agentlm.prompt.render import Renderer
+
+
+class Responder:
+    """A script for `ScriptedEngine` that is written as it is asked; `play` before the first."""
+
+    def play(self, engine: ScriptedEngine, renderer: Renderer) -> None:
+        self._engine, self._renderer = engine, renderer
+
+    def __iter__(self) -> Iterator[str]:
+        while True:
+            request: dict[str, Any] = self._engine.requests[-1]
+            prompt = self._renderer.decode(request["prompt_ids"])
+            yield reply(prompt, request["constraint"])
+
+
+def reply(prompt: str, constraint: Constraint | None) -> str:
+    """One turn after a ChatML prompt."""
+    writer = _Writer(prompt.rpartition("<|im_start|>user\n")[2].partition("<|im_end|>")[0])
+    if constraint is None:
+        return writer.answer()
+    if constraint.json_schema:
+        return writer.json(json.loads(constraint.json_schema))
+    assert constraint.structural_tag
+    return writer.form(json.loads(constraint.structural_tag)["format"])
+
+
+@dataclass
+class _Writer:
+    said: str
+    """What the user, or a tool, said last."""
+
+    @property
+    def observation(self) -> str | None:
+        return self.said.removeprefix("Observation: ") if "Observation: " in self.said else None
+
+    def answer(self) -> str:
+        if self.observation is not None:
+            return f"The tool says: {self.observation}"
+        return "Hello to you too! 你好."
+
+    def form(self, form: dict[str, Any]) -> str:
+        match form["type"]:
+            case "sequence":
+                return "".join(self.form(element) for element in form["elements"])
+            case "const_string":
+                return str(form["value"])
+            case "regex":  # "\S", before a free text
+                return self.answer()[0]
+            case "any_text":
+                return self.answer()[1:]
+            case "json_schema":
+                return self.json(form["json_schema"])
+            case "or":
+                # Calls come first, the answer last.
+                return self.form(form["elements"][-1 if self.observation is not None else 0])
+        raise AssertionError(form)
+
+    def json(self, schema: dict[str, Any]) -> str:
+        return json.dumps(self.value(schema, schema), ensure_ascii=False)
+
+    def value(self, schema: dict[str, Any], root: dict[str, Any]) -> Any:
+        if "$ref" in schema:
+            return self.value(root["$defs"][schema["$ref"].rpartition("/")[2]], root)
+        if "anyOf" in schema:
+            return self.value(schema["anyOf"][0], root)
+        if "enum" in schema:
+            return schema["enum"][0]
+        match schema.get("type", "string"):
+            case "object":
+                properties = schema.get("properties") or {key: {} for key in self.quoted()}
+                return {name: self.value(part, root) for name, part in properties.items()}
+            case "array":
+                return [self.value(schema["items"], root)]
+            case "integer" | "number":
+                return int((re.findall(r"\d+", self.said) or ["1"])[-1])
+            case "boolean":
+                return True
+        return (self.quoted() or ["some text"])[-1]
+
+    def quoted(self) -> list[str]:
+        return re.findall(r"'(\w+)'", self.said)

@@ -1,0 +1,134 @@
+"""The tools of one run, and what holds each call within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agentlm.agent.tool import Observation, Tool, ToolContext, ToolError
+from agentlm.messages import ToolCall, ToolSpec
+from agentlm.store.audit import Ending
+from agentlm.tools.approvals import Approvals, OnPending, approval_id
+from agentlm.tools.audit import Audit, AuditRecord, digest
+from agentlm.tools.observation import shorten
+from agentlm.tools.permissions import Verdict
+from agentlm.tools.schema import arguments_of, spec_of
+from agentlm.tools.secrets import Secrets
+
+_GRACE_S = 5.0
+"""Tools keep the deadline themselves; one that has not after this long is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What every call is held to."""
+
+    call_s: float
+    """Seconds of one call."""
+    run_s: float
+    """Seconds of all calls of a run together."""
+    output_chars: int
+    secrets: Secrets
+    audit: Audit
+
+
+class Selection:
+    """The tools of one run; implements `agent.Tools`."""
+
+    def __init__(
+        self,
+        tools: Sequence[tuple[Tool, Verdict]],
+        bounds: Bounds,
+        approvals: Approvals,
+        on_pending: OnPending | None = None,
+    ) -> None:
+        self._tools = {tool.name: tool for tool, _ in tools}
+        self._asked = {tool.name for tool, verdict in tools if verdict == "ask"}
+        self._specs = tuple(spec_of(tool) for tool, _ in tools)
+        self._bounds = bounds
+        self._approvals = approvals
+        self._on_pending = on_pending
+        self._spent_s = 0.0
+
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """What the model is told of them."""
+        return self._specs
+
+    def approval_id(self, call: ToolCall) -> str | None:
+        """What a person will have to decide about before this call runs; None: nothing."""
+        return approval_id(call) if call.name in self._asked else None
+
+    async def call(self, call: ToolCall, context: ToolContext) -> Observation:
+        """Run one call within its bounds, and leave an audit record of it."""
+        started = time.monotonic()
+        ending: Ending = "error"
+        text = ""
+        seconds = 0.0
+        try:
+            refusal = await self._refusal(call, context)
+            started = time.monotonic()  # how long a person took is no tool's time
+            if refusal:
+                text, ending = refusal, "denied"
+            else:
+                text, ending = await self._run(call, context)
+        except asyncio.CancelledError:
+            ending = "cancelled"
+            raise
+        finally:
+            seconds = time.monotonic() - started
+            if ending != "denied":
+                self._spent_s += seconds
+            await self._bounds.audit(_record(call, context, ending, text, seconds))
+        return Observation(text, failed=ending != "ok", seconds=seconds)
+
+    async def _refusal(self, call: ToolCall, context: ToolContext) -> str | None:
+        """Why the call is not to be run; None if it is."""
+        if self._spent_s >= self._bounds.run_s:
+            return (
+                f"the tools of this run have used their {self._bounds.run_s:g} s; answer with what "
+                "you know"
+            )
+        if call.name not in self._asked:
+            return None
+        decision = await self._approvals.ask(call, context, self._on_pending)
+        if decision.approve:
+            return None
+        return f"{call.name} was not allowed to run: {decision.reason or 'it was denied'}"
+
+    async def _run(self, call: ToolCall, context: ToolContext) -> tuple[str, Ending]:
+        limit_s = min(self._bounds.call_s, self._bounds.run_s - self._spent_s)
+        try:
+            async with asyncio.timeout(limit_s + _GRACE_S):
+                tool = self._tool(call.name)
+                output = await tool.run(arguments_of(call, tool.Args), context)
+            return self._shown(output), "ok"
+        except ToolError as error:
+            return self._shown(str(error)), "failed"
+        except TimeoutError:
+            return f"{call.name} did not finish within {limit_s:g} s and was stopped", "timeout"
+
+    def _tool(self, name: str) -> Tool:
+        if name not in self._tools:
+            raise ToolError(f"there is no tool {name!r}; the tools are: {', '.join(self._tools)}")
+        return self._tools[name]
+
+    def _shown(self, text: str) -> str:
+        return shorten(self._bounds.secrets.scrub(text), self._bounds.output_chars)
+
+
+def _record(
+    call: ToolCall, context: ToolContext, ending: Ending, text: str, seconds: float
+) -> AuditRecord:
+    return AuditRecord(
+        tool=call.name,
+        trajectory_id=context.trajectory_id,
+        owner=context.owner,
+        call_id=call.id,
+        verdict=ending,
+        arguments_digest=digest(call.arguments),
+        output_chars=len(text),
+        seconds=seconds,
+        created=time.time() - seconds,
+    )
