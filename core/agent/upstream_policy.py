@@ -23,6 +23,7 @@ from agentlm.prompt.grammar import (
     Fragment,
     FragmentKind,
     observe,
+    observed,
     read_arguments,
     write,
     write_answer,
@@ -283,7 +284,7 @@ def _imported(text: str, **parsed: Any) -> Step:
 
 def _message(step: Step) -> dict[str, Any]:
     if step.role == "tool":
-        content = step.text.removeprefix(observe(""))
+        content = observed(step.text)
         return {"role": "tool", "tool_call_id": step.tool_call_id, "content": content}
     if step.call is None:
         content = step.text if step.answer is None else step.answer

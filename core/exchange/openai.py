@@ -9,7 +9,14 @@ from pydantic import BaseModel, Field
 
 from agentlm.exchange.turns import Turn, call_of, imported, imported_step, parse_row, turns
 from agentlm.messages import Message, ToolCall, ToolSpec
-from agentlm.prompt.grammar import describe, observe, read_arguments, write, write_answer
+from agentlm.prompt.grammar import (
+    describe,
+    observe,
+    observed,
+    read_arguments,
+    write,
+    write_answer,
+)
 from agentlm.trajectory import Step, Trajectory
 
 
@@ -124,7 +131,7 @@ def _others(turn: Turn, preamble: str) -> Iterator[dict[str, Any]]:
     for step in turn.steps:
         text = step.text.replace(preamble, "").strip("\n") if preamble else step.text
         if step.role == "tool":
-            content = step.text.removeprefix(observe(""))
+            content = observed(step.text)
             yield {"role": "tool", "tool_call_id": step.tool_call_id, "content": content}
         elif text or step.role == "user":
             yield {"role": step.role, "content": text}

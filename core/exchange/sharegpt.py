@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field
 
 from agentlm.exchange.turns import imported, imported_step, parse_row, turns
 from agentlm.messages import Role
-from agentlm.trajectory import Trajectory
+from agentlm.prompt.grammar import observe
+from agentlm.trajectory import Step, Trajectory
 
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -52,6 +53,10 @@ def to_sharegpt(trajectory: Trajectory) -> dict[str, Any]:
 def from_sharegpt(row: object) -> Trajectory:
     """The trajectory of a row: every answer is trained on."""
     parsed = parse_row(_Row, row)
-    steps = [imported_step(_ROLES[turn.speaker], turn.value) for turn in parsed.conversations]
+    steps = [_step(_ROLES[turn.speaker], turn.value) for turn in parsed.conversations]
     loss = [True if step.role == "assistant" else None for step in steps]
     return imported(steps, loss, task_id=parsed.id)
+
+
+def _step(role: Role, text: str) -> Step:
+    return imported_step(role, observe(text) if role == "tool" else text)

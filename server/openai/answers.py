@@ -12,6 +12,7 @@ from typing import Any
 
 from agentlm.agent.loop import CallEnded
 from agentlm.messages import Message, ToolCall
+from agentlm.prompt.grammar import observed
 from agentlm.prompt.render import Renderer
 from agentlm.server.chat.choice import Choice, Request
 from agentlm.server.models.served import ServedUpstream
@@ -79,7 +80,7 @@ def _agent_steps(choice: Choice) -> list[dict[str, Any]]:
         {
             "call": step.call.name,
             "arguments": step.call.arguments,
-            "observation": results[step.call.id].text.removeprefix("Observation: "),
+            "observation": observed(results[step.call.id].text),
             "failed": results[step.call.id].failed,
             "seconds": round(results[step.call.id].seconds, 3),
         }

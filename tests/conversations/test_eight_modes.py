@@ -26,6 +26,7 @@ CALL = 'Thought: I look.\nAction: bash\nAction Input: {"command": "ls"}'
 CLIENT_CALL = 'Thought: I ask.\nAction: lookup\nAction Input: {"key": "a"}'
 FINAL = "Thought: I saw it.\nFinal Answer: Done."
 
+OBSERVED = "Observation: <data>\n{}\n</data>"
 END = {"chatml": "<|im_end|>", "llama2": "</s>"}
 USER = {
     "chatml": "\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n",
@@ -103,7 +104,7 @@ async def test_server_tools_streaming(serve: Serve, template: Template) -> None:
         assert running.bash.calls == ["ls", "ls"]
         assert [letter for letter, _ in spelled(running, trajectory)][-6:] == list("SPSPFS")
         texts = [text for _, text in spelled(running, trajectory)][-6:]
-        observed = USER[template].format("Observation: ran ls")
+        observed = USER[template].format(OBSERVED.format("ran ls"))
         lead = " " if template == "llama2" else ""
         assert texts == [
             CALL + END[template],
@@ -140,11 +141,31 @@ async def test_mixed_tools_over_two_requests(serve: Serve, template: Template) -
 
         assert answer.choices[0].message.content == "Done."
         assert "".join(letter for letter, _ in spelled(running, trajectory)).endswith("SPSPS")
-        assert spelled(running, trajectory)[-2][1] == USER[template].format("Observation: 42")
+        assert spelled(running, trajectory)[-2][1] == USER[template].format(OBSERVED.format("42"))
         assert trajectory.steps[-2].tool_call_id == call.id
         assert_exact(running, trajectory)
         assert trajectory.outcome is Outcome.COMPLETED
         assert len(trajectory.interactions) == 2
+
+
+async def test_a_conversation_recorded_without_marks_goes_on_from_its_ids(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(CALL, FINAL, FINAL) as running:
+        with monkeypatch.context() as earlier:
+            earlier.setattr("agentlm.agent.engine_policy.observe", "Observation: {}".format)
+            await running.client.chat.completions.create(model="tiny", messages=HI, tools=BASH)
+        [recorded] = running.trajectories()
+        answered: Any = {"role": "assistant", "content": "Done."}
+        again: Any = {"role": "user", "content": "Sure?"}
+        await running.client.chat.completions.create(
+            model="tiny", messages=[*HI, answered, again], tools=BASH
+        )
+        [trajectory] = running.trajectories()
+
+        assert spelled(running, recorded)[-2][1] == USER["chatml"].format("Observation: ran ls")
+        assert trajectory.steps[: len(recorded.steps)] == recorded.steps
+        assert_exact(running, trajectory)
 
 
 async def test_an_agents_name_has_all_tools_and_is_logged_as_the_model(serve: Serve) -> None:

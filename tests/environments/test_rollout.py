@@ -84,7 +84,7 @@ def test_another_servers_runs_are_written_into_the_log(
         assert [s.role for s in trajectory.steps[:3]] == ["user", "assistant", "tool"]
         assert trajectory.steps[1].text.startswith("Thought: ")
         assert "\nAction: sql\nAction Input: {" in trajectory.steps[1].text
-        assert trajectory.steps[2].text.startswith("Observation: ")
+        assert trajectory.steps[2].text.startswith("Observation: <data>\n")
         assert "\nFinal Answer: [" in trajectory.steps[-1].text
 
 

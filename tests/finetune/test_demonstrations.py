@@ -14,6 +14,7 @@ from agentlm.finetune.data.selection import open_log
 from agentlm.finetune.filters.rewards import step_rewards
 from agentlm.finetune.settings import FinetuneSettings, Selecting
 from agentlm.messages import ToolSpec
+from agentlm.prompt.grammar import observe
 from agentlm.store import Store
 from agentlm.trajectory import Feedback, Trajectory
 from support.finetune_logs import (
@@ -48,7 +49,7 @@ def test_a_corrected_answer_is_learned_in_the_form_of_a_turn() -> None:
     [shown] = demonstrations(agent_run(Feedback(author="ann", correction="13 programs.")))
     said = "Thought: I have the number.\nFinal Answer: 13 programs.<|im_end|>"
     assert learned(shown) == said
-    assert [step.text for step in shown.steps[:-1]][-1] == "Observation: 12"
+    assert [step.text for step in shown.steps[:-1]][-1] == observe("12")
 
 
 def test_a_corrected_step_ends_its_row() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from agentlm.prompt.grammar import observed
 from agentlm.store import ApiKey, Store
 from agentlm.trajectory import Outcome
 from support.serving import Running, Serve
@@ -62,7 +63,7 @@ async def test_a_key_is_held_to_its_policy_and_each_call_leaves_a_row(
     assert [spec.name for spec in allowed.tools][:2] == ["bash", "sql_tables"]
     assert "bash" not in [spec.name for spec in denied.tools]
     assert "a bash shell" not in denied.steps[0].text
-    assert "hi" in [step.text.removeprefix("Observation: ") for step in allowed.steps]
+    assert "hi" in [observed(step.text) for step in allowed.steps]
     assert denied.outcome is not Outcome.COMPLETED
     [[row], none] = audited
     assert (row["tool"], row["verdict"], row["owner"]) == ("bash", "ok", "ann")

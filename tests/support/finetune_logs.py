@@ -11,7 +11,7 @@ from typing import Any
 from agentlm.messages import Message, ToolCall
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import Registry
-from agentlm.prompt.grammar import parse
+from agentlm.prompt.grammar import observe, parse
 from agentlm.prompt.render import Renderer, Turn
 from agentlm.store import Entry, Store
 from agentlm.trajectory import Interaction, Origin, Outcome, Step, Trajectory
@@ -53,7 +53,7 @@ def conversation(by: Renderer, task: str, *said: str, observed: str = "12") -> t
     steps = by.open([Turn("user", task)], preamble=PREAMBLE)
     for index, text in enumerate(said):
         if index:
-            steps += by.extend([Turn("user", f"Observation: {observed}", "call_1")])
+            steps += by.extend([Turn("user", observe(observed), "call_1")])
         steps.append(sampled(by, text))
     return tuple(steps)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from agentlm.engine.protocol import Constraint
 from agentlm.engine.scripted import ScriptedEngine
+from agentlm.prompt.grammar import observed
 from agentlm.prompt.render import Renderer
 
 
@@ -48,7 +49,7 @@ class _Writer:
 
     @property
     def observation(self) -> str | None:
-        return self.said.removeprefix("Observation: ") if "Observation: " in self.said else None
+        return observed(self.said) if "Observation: " in self.said else None
 
     def answer(self) -> str:
         if self.observation is not None:

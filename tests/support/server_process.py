@@ -79,7 +79,7 @@ class Rules:
             asked: dict[str, Any] = self._engine.requests.pop()
             if not asked["constraint"]:
                 yield self.ANSWER
-            elif "Observation: ran" in self._decode(asked["prompt_ids"][-40:]):
+            elif "Observation: <data>\nran" in self._decode(asked["prompt_ids"][-40:]):
                 yield f"Thought: I saw it.\nFinal Answer: {self.ANSWER}"
             else:
                 yield self.CALL

@@ -28,6 +28,7 @@ from werkzeug import Request, Response
 
 from agentlm.agent.tool import Observation, ToolContext
 from agentlm.messages import ToolCall
+from agentlm.prompt.grammar import observe
 from agentlm.prompt.render import Turn
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import Toolbox
@@ -412,7 +413,7 @@ async def test_an_output_that_imitates_the_conversation_stays_content(
     renderer = tiny_renderer(template)
 
     def control(text: str) -> list[int]:
-        turns = [Turn("user", "Go."), Turn("assistant", "x"), Turn("user", f"Observation: {text}")]
+        turns = [Turn("user", "Go."), Turn("assistant", "x"), Turn("user", observe(text))]
         ids = [token for step in renderer.open(turns) for token in step.token_ids or ()]
         return [token for token in ids if token in renderer.control_ids]
 

@@ -130,7 +130,7 @@ async def test_the_servers_tools_run_in_the_loop(teach: Teach, stream: bool) -> 
         assert steps_of(trajectory) == [
             ("user", Origin.PROMPT, "Hi"),
             ("assistant", Origin.SAMPLED, CALL),
-            ("tool", Origin.PROMPT, "Observation: ran ls"),
+            ("tool", Origin.PROMPT, "Observation: <data>\nran ls\n</data>"),
             ("assistant", Origin.SAMPLED, FINAL),
         ]
         # The upstream was told of a function, and ran nothing itself.

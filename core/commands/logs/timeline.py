@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from agentlm.prompt.grammar import observe
+from agentlm.prompt.grammar import observed
 from agentlm.trajectory import Feedback, Origin, Step, Trajectory
 
 SHOWN_CHARACTERS, SHOWN_LINES = 600, 12
@@ -46,7 +46,7 @@ def lines(step: Step) -> Iterator[tuple[str, str]]:
     """What a step says, as pairs of who and what."""
     if step.role == "tool":
         who = "error" if step.failed else "observation"
-        yield who, step.text.removeprefix(observe(""))
+        yield who, observed(step.text)
     elif step.role != "assistant":
         yield step.role, step.text
     elif step.thought is None and step.call is None and step.answer is None:
