@@ -16,7 +16,14 @@ from typing import Literal
 from agentlm.agent.ask import Ask
 from agentlm.agent.tool import Observation
 from agentlm.agent.transcript import Transcript
-from agentlm.engine.protocol import Adapter, Constraint, Delta, Engine, TokenLogprob
+from agentlm.engine.protocol import (
+    Adapter,
+    Constraint,
+    Delta,
+    Engine,
+    GenerateRequest,
+    TokenLogprob,
+)
 from agentlm.messages import ToolCall
 from agentlm.prompt.grammar import FINAL_ANSWER, Fragment, Parsed, Parser, observe, structural_tag
 from agentlm.prompt.render import Renderer, Turn
@@ -89,10 +96,10 @@ class EnginePolicy:
         )
         turn = _Turn(constraint, time.time())
         tokens = _AnswerTokens(self.renderer, verbatim=self.ask.verbatim)
-        stream = self.engine.generate(
-            transcript.ids,
+        request = GenerateRequest(
+            tuple(transcript.ids),
             self.ask.sampling,
-            max_tokens=max_tokens,
+            max_tokens,
             constraint=constraint,
             adapter=self.adapter,
             salt=self.salt,
@@ -100,7 +107,7 @@ class EnginePolicy:
         )
         parsed: Parsed | None = None
         try:
-            async with aclosing(stream) as deltas:
+            async with aclosing(self.engine.generate(request)) as deltas:
                 async for delta in deltas:
                     turn.weights_version = turn.weights_version or self._loaded()
                     turn.add(delta)

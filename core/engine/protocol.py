@@ -68,6 +68,24 @@ class Delta:
     """Prompt tokens that came from the prefix cache; on the first delta."""
 
 
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """All that an engine is told of one generation."""
+
+    prompt_ids: Sequence[int]
+    sampling: Sampling
+    """Its `max_tokens` bounds a whole run and its `stop` concerns the answer only: the policy sees
+    to both, an engine reads neither."""
+    max_tokens: int
+    """At least 1."""
+    constraint: Constraint | None = None
+    adapter: Adapter | None = None
+    salt: str = ""
+    """Keeps the prefix cache of one owner from another's."""
+    whole: bool = False
+    """Nobody reads along: all may come at the end, which costs an engine less."""
+
+
 class Engine(Protocol):
     """Generates tokens for any number of concurrent requests on one set of weights."""
 
@@ -76,24 +94,11 @@ class Engine(Protocol):
     weights_version: str
     """Digest of what is loaded, without adapters."""
 
-    def generate(
-        self,
-        prompt_ids: Sequence[int],
-        sampling: Sampling,
-        *,
-        max_tokens: int,
-        constraint: Constraint | None = None,
-        adapter: Adapter | None = None,
-        salt: str = "",
-        whole: bool = False,
-    ) -> AsyncGenerator[Delta, None]:
-        """Generate after `prompt_ids` until end-of-turn or `max_tokens` (≥ 1).
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Delta, None]:
+        """Generate after the prompt until end-of-turn or `max_tokens`.
 
-        `sampling.max_tokens` bounds a whole run and `sampling.stop` concerns the answer only: the
-        policy sees to both, they are not read here. `salt` keeps the prefix
-        cache of one owner from another's. `whole`: nobody reads along, so that all may come at the
-        end, which costs an engine less. Closing or cancelling the iterator aborts the request in
-        the engine; cancelled, it first yields what it kept.
+        Closing or cancelling the iterator aborts the request in the engine; cancelled, it first
+        yields what it kept.
 
         Raises RequestError for a constraint the engine can't compile, UnavailableError if the
         engine is down.

@@ -7,8 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from agentlm.engine.protocol import Adapter, Constraint, Delta, TokenLogprob
-from agentlm.trajectory import Sampling
+from agentlm.engine.protocol import Adapter, Delta, GenerateRequest, TokenLogprob
 
 
 @dataclass
@@ -29,48 +28,28 @@ class ScriptedEngine:
     weights_version: str = "scripted"
     delay_s: float = 0.0
     """Waited before every token, so that a test can interrupt."""
-    requests: list[dict[str, object]] = field(default_factory=list)
+    requests: list[GenerateRequest] = field(default_factory=list)
     adapters: dict[str, Adapter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._replies = iter(self.script)
 
-    async def generate(
-        self,
-        prompt_ids: Sequence[int],
-        sampling: Sampling,
-        *,
-        max_tokens: int,
-        constraint: Constraint | None = None,
-        adapter: Adapter | None = None,
-        salt: str = "",
-        whole: bool = False,
-    ) -> AsyncGenerator[Delta, None]:
-        """See `Engine.generate`; `whole` or not, it tells token by token."""
-        self.requests.append(
-            {
-                "prompt_ids": list(prompt_ids),
-                "sampling": sampling,
-                "max_tokens": max_tokens,
-                "constraint": constraint,
-                "adapter": adapter,
-                "salt": salt,
-                "whole": whole,
-            }
-        )
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Delta, None]:
+        """See `Engine.generate`; whole or not, it tells token by token."""
+        self.requests.append(request)
         reply = next(self._replies)
         if isinstance(reply, Exception):
             raise reply
         ids = [*self.encode(reply), self.end_of_turn] if isinstance(reply, str) else list(reply)
         text = ""
-        for count, token in enumerate(ids[:max_tokens], start=1):
+        for count, token in enumerate(ids[: request.max_tokens], start=1):
             await asyncio.sleep(self.delay_s)
             ended = token == self.end_of_turn
             spelt = self.decode(ids[: count - 1 if ended else count])
             # A character whose bytes are not all there yet decodes to the replacement character.
             shown = text if spelt.endswith("\ufffd") and not ended else spelt
             reason: Literal["stop", "length"] | None = None
-            if ended or count in (max_tokens, len(ids)):
+            if ended or count in (request.max_tokens, len(ids)):
                 reason = "stop" if ended else "length"
             yield Delta([token], shown[len(text) :], [-0.5], (), reason)
             text = shown

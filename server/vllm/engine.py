@@ -30,7 +30,7 @@ from vllm.platforms import current_platform
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.engine.async_llm import AsyncLLM
 
-from agentlm.engine.protocol import Adapter, Constraint, Delta, TokenLogprob
+from agentlm.engine.protocol import Adapter, Delta, GenerateRequest, TokenLogprob
 from agentlm.errors import ContextLengthError, OperatorError, RequestError, UnavailableError
 from agentlm.server.models.weights_fit import check_adapter_fit, check_weights_fit
 from agentlm.server.vllm.flags import check_known, chosen, command_line
@@ -42,7 +42,6 @@ from agentlm.server.vllm.request import (
     sampling_params,
     scoring_params,
 )
-from agentlm.trajectory import Sampling
 from vllm import SamplingParams
 
 logger = logging.getLogger(__name__)
@@ -96,41 +95,24 @@ class VLLMEngine:
         llm = await _launch(args)
         return cls(llm, args, weights_version=weights_version, end_of_turn_ids=end_of_turn_ids)
 
-    async def generate(
-        self,
-        prompt_ids: Sequence[int],
-        sampling: Sampling,
-        *,
-        max_tokens: int,
-        constraint: Constraint | None = None,
-        adapter: Adapter | None = None,
-        salt: str = "",
-        whole: bool = False,
-    ) -> AsyncGenerator[Delta, None]:
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Delta, None]:
         """See `Engine.generate`."""
-        if len(prompt_ids) >= self.max_model_len:
-            raise ContextLengthError(len(prompt_ids), self.max_model_len)
+        if len(request.prompt_ids) >= self.max_model_len:
+            raise ContextLengthError(len(request.prompt_ids), self.max_model_len)
         llm = await self._running()
         try:
-            params = sampling_params(
-                sampling,
-                max_tokens=max_tokens,
-                constraint=constraint,
-                end_of_turn_ids=self._end_of_turn_ids,
-                whole=whole,
-            )
-            outputs = (partial(_at_the_end, llm) if whole else llm.generate)(
-                tokens_input(list(prompt_ids), cache_salt=salt or None),
-                params,
+            outputs = (partial(_at_the_end, llm) if request.whole else llm.generate)(
+                tokens_input(list(request.prompt_ids), cache_salt=request.salt or None),
+                sampling_params(request, self._end_of_turn_ids),
                 uuid.uuid4().hex,
-                lora_request=self._loaded(adapter) if adapter else None,
+                lora_request=self._loaded(request.adapter) if request.adapter else None,
             )
             # Closing it is what aborts the request in the engine.
             async with aclosing(outputs):
                 async for output in outputs:
-                    yield delta(output, sampling.top_logprobs)
+                    yield delta(output, request.sampling.top_logprobs)
         except VLLMClientError as error:
-            raise refusal(error, constraint) from error
+            raise refusal(error, request.constraint) from error
         except VLLMServerError as error:
             raise UnavailableError("the engine stopped while it generated; try again") from error
 

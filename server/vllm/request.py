@@ -12,10 +12,9 @@ from vllm.logprobs import FlatLogprobs
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-from agentlm.engine.protocol import Constraint, Delta, TokenLogprob
+from agentlm.engine.protocol import Constraint, Delta, GenerateRequest, TokenLogprob
 from agentlm.errors import RequestError, UnavailableError
 from agentlm.server.openai.schemas import unheld
-from agentlm.trajectory import Sampling
 from vllm import SamplingParams
 
 MAX_WHITESPACE = 8
@@ -25,15 +24,9 @@ LEAST_TOP_P = 1e-6
 """For 0, which OpenAI allows and vLLM does not: only the likeliest token is left."""
 
 
-def sampling_params(
-    sampling: Sampling,
-    *,
-    max_tokens: int,
-    constraint: Constraint | None,
-    end_of_turn_ids: Sequence[int],
-    whole: bool,
-) -> SamplingParams:
+def sampling_params(request: GenerateRequest, end_of_turn_ids: Sequence[int]) -> SamplingParams:
     """Raises VLLMClientError for values out of range."""
+    sampling, constraint = request.sampling, request.constraint
     return SamplingParams(
         temperature=sampling.temperature,
         top_p=sampling.top_p or LEAST_TOP_P,
@@ -42,12 +35,12 @@ def sampling_params(
         presence_penalty=sampling.presence_penalty,
         logit_bias=dict(sampling.logit_bias) or None,
         stop_token_ids=list(end_of_turn_ids),
-        max_tokens=max_tokens,
+        max_tokens=request.max_tokens,
         # 0: the sampled token alone.
         logprobs=sampling.top_logprobs,
         flat_logprobs=True,
         structured_outputs=_structured(constraint) if constraint else None,
-        output_kind=RequestOutputKind.FINAL_ONLY if whole else RequestOutputKind.DELTA,
+        output_kind=RequestOutputKind.FINAL_ONLY if request.whole else RequestOutputKind.DELTA,
         # It is made for this request, so vLLM need not copy it deeply.
         skip_clone=True,
     )

@@ -44,8 +44,7 @@ def spelled(running: Running, trajectory: Trajectory) -> list[tuple[str, str]]:
 
 def assert_exact(running: Running, trajectory: Trajectory, request: int = -1) -> None:
     """The ids up to the last answer are what the engine saw, and then what it said."""
-    seen = running.engine.requests[request]["prompt_ids"]
-    assert isinstance(seen, list)
+    seen = list(running.engine.requests[request].prompt_ids)
     ids = list(trajectory.token_ids())
     assert ids[: len(seen)] == seen
     said = [step for step in trajectory.steps if step.origin is Origin.SAMPLED][-1]

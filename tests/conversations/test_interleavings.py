@@ -144,7 +144,7 @@ def test_the_log_is_what_was_seen_and_said(
 
 def assert_every_request_stands_in_the_log(world: World, log: list[Trajectory]) -> None:
     """What the engine was given is the beginning of a trajectory whose next step it sampled."""
-    seen = {tuple(request["prompt_ids"]) for request in world.engine.requests}  # type: ignore[arg-type]
+    seen = {tuple(request.prompt_ids) for request in world.engine.requests}
     sampled_after = set()
     for trajectory in log:
         ids: list[int] = []

@@ -30,7 +30,7 @@ async def test_a_turn_is_told_at_its_end(serve: Serve, fields: dict[str, Any], w
             async for _ in answer:
                 pass
 
-        assert running.engine.requests[0]["whole"] is whole
+        assert running.engine.requests[0].whole is whole
 
 
 async def test_a_raw_completion_is_told_at_its_end(serve: Serve) -> None:
@@ -41,4 +41,4 @@ async def test_a_raw_completion_is_told_at_its_end(serve: Serve) -> None:
             ) as response:
                 await response.read()
 
-        assert [asked["whole"] for asked in running.engine.requests] == [False, True]
+        assert [asked.whole for asked in running.engine.requests] == [False, True]

@@ -77,7 +77,7 @@ async def test_a_top_p_may_be_zero(serve: Serve) -> None:
             model="tiny", messages=[{"role": "user", "content": "Hi"}], top_p=0
         )
 
-        sampling: Any = running.engine.requests[0]["sampling"]
+        sampling: Any = running.engine.requests[0].sampling
         assert sampling.top_p == 0
 
 

@@ -18,7 +18,7 @@ async def test_a_prompt_is_continued_verbatim(serve: Serve) -> None:
         [trajectory] = running.trajectories()
 
         assert answer.choices[0].text == " world \n"
-        assert running.engine.requests[0]["prompt_ids"] == running.served.renderer.encode_raw(
+        assert list(running.engine.requests[0].prompt_ids) == running.served.renderer.encode_raw(
             "Hello"
         )
         assert [step.origin for step in trajectory.steps] == [Origin.PROMPT, Origin.SAMPLED]

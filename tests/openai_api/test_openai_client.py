@@ -115,7 +115,7 @@ async def test_parse_gives_an_object_and_holds_decoding_to_its_schema(serve: Ser
         )
 
         assert whole.choices[0].message.parsed == City(name="Paris", people=2)
-        constraint: Any = running.engine.requests[0]["constraint"]
+        constraint: Any = running.engine.requests[0].constraint
         assert set(json.loads(constraint.json_schema)["required"]) == {"name", "people"}
 
 

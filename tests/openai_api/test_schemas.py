@@ -61,5 +61,5 @@ async def test_a_function_without_strict_is_held_as_far_as_may_be(serve: Serve) 
             tools=[{"type": "function", "function": function}],
         )
 
-        constraint: Any = running.engine.requests[0]["constraint"]
+        constraint: Any = running.engine.requests[0].constraint
         assert "uniqueItems" in constraint.structural_tag

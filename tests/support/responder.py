@@ -26,9 +26,9 @@ class Responder:
 
     def __iter__(self) -> Iterator[str]:
         while True:
-            request: dict[str, Any] = self._engine.requests[-1]
-            prompt = self._renderer.decode(request["prompt_ids"])
-            yield reply(prompt, request["constraint"])
+            request = self._engine.requests[-1]
+            prompt = self._renderer.decode(request.prompt_ids)
+            yield reply(prompt, request.constraint)
 
 
 def reply(prompt: str, constraint: Constraint | None) -> str:

@@ -76,10 +76,10 @@ class Rules:
 
     def __iter__(self) -> Iterator[str]:
         while True:
-            asked: dict[str, Any] = self._engine.requests.pop()
-            if not asked["constraint"]:
+            asked = self._engine.requests.pop()
+            if not asked.constraint:
                 yield self.ANSWER
-            elif "Observation: <data>\nran" in self._decode(asked["prompt_ids"][-40:]):
+            elif "Observation: <data>\nran" in self._decode(asked.prompt_ids[-40:]):
                 yield f"Thought: I saw it.\nFinal Answer: {self.ANSWER}"
             else:
                 yield self.CALL

@@ -162,7 +162,7 @@ async def test_the_last_turn_is_made_an_answer(teach: Teach) -> None:
 
         assert answer.choices[0].message.content == "Done."
         assert server.trajectories()[0].outcome is Outcome.LIMIT
-        assert upstream.engine.requests[-1]["constraint"] is None
+        assert upstream.engine.requests[-1].constraint is None
 
 
 async def test_what_was_asked_for_is_passed_on_and_nothing_else(teach: Teach) -> None:
@@ -173,12 +173,12 @@ async def test_what_was_asked_for_is_passed_on_and_nothing_else(teach: Teach) ->
             server, n=2, seed=7, temperature=0.5, max_tokens=20, response_format=form
         )
 
-        asked: list[Any] = upstream.engine.requests
-        assert sorted(each["sampling"].seed for each in asked) == [7, 8]
-        assert {each["sampling"].temperature for each in asked} == {0.5}
-        assert {each["max_tokens"] for each in asked} == {20}
-        assert {each["sampling"].top_p for each in asked} == {1.0}
-        assert json.loads(asked[0]["constraint"].json_schema) == schema
+        asked = upstream.engine.requests
+        assert sorted(each.sampling.seed for each in asked) == [7, 8]
+        assert {each.sampling.temperature for each in asked} == {0.5}
+        assert {each.max_tokens for each in asked} == {20}
+        assert {each.sampling.top_p for each in asked} == {1.0}
+        assert json.loads(asked[0].constraint.json_schema) == schema
         assert sorted(c.message.content for c in answer.choices) == ['{"a": 1}', '{"a": 2}']
 
 

@@ -21,7 +21,7 @@ from prometheus_client import generate_latest
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
-from agentlm.engine.protocol import Adapter, Constraint, Delta
+from agentlm.engine.protocol import Adapter, Constraint, Delta, GenerateRequest
 from agentlm.errors import ContextLengthError, OperatorError, RequestError, UnavailableError
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import ModelFiles
@@ -109,14 +109,8 @@ async def say(
     *,
     whole: bool = False,
 ) -> list[Delta]:
-    deltas = engine.generate(
-        prompt,
-        sampling,
-        max_tokens=max_tokens,
-        constraint=constraint,
-        adapter=adapter,
-        whole=whole,
-    )
+    request = GenerateRequest(prompt, sampling, max_tokens, constraint, adapter, whole=whole)
+    deltas = engine.generate(request)
     return [delta async for delta in deltas]
 
 
@@ -165,7 +159,7 @@ async def test_a_slow_reader_gets_what_was_sampled_meanwhile_in_one_delta(
     engine: VLLMEngine, prompt: list[int]
 ) -> None:
     quick = await say(engine, prompt, Sampling(seed=3, top_logprobs=2))
-    slow = engine.generate(prompt, Sampling(seed=3, top_logprobs=2), max_tokens=24)
+    slow = engine.generate(GenerateRequest(prompt, Sampling(seed=3, top_logprobs=2), 24))
     first = await anext(slow)
     await asyncio.sleep(0.5)
     rest = [delta async for delta in slow]
@@ -217,7 +211,7 @@ async def test_a_prompt_seen_before_comes_from_the_cache_of_its_salt(
     engine: VLLMEngine, prompt: list[int]
 ) -> None:
     async def cached(salt: str) -> int:
-        deltas = engine.generate(prompt, GREEDY, max_tokens=1, salt=salt)
+        deltas = engine.generate(GenerateRequest(prompt, GREEDY, 1, salt=salt))
         return sum([delta.cached_tokens async for delta in deltas])
 
     assert [await cached(salt) for salt in ("alice", "alice", "bob")] == [0, 128, 0]
@@ -324,11 +318,11 @@ async def test_what_would_be_told_at_the_end_is_told_when_it_is_cut_off(
     heard: list[Delta] = []
 
     async def listen() -> None:
-        async for delta in engine.generate(prompt, ENDLESS, max_tokens=3000, whole=True):
+        async for delta in engine.generate(GenerateRequest(prompt, ENDLESS, 3000, whole=True)):
             heard.append(delta)
 
     listening = asyncio.create_task(listen())
-    beside = engine.generate(prompt, ENDLESS, max_tokens=3000)
+    beside = engine.generate(GenerateRequest(prompt, ENDLESS, 3000))
     for _ in range(3):
         await anext(beside)
     listening.cancel()
@@ -345,7 +339,7 @@ async def test_what_would_be_told_at_the_end_is_told_when_it_is_cut_off(
 async def test_closing_the_iterator_aborts_the_request_in_the_engine(
     engine: VLLMEngine, prompt: list[int]
 ) -> None:
-    closed = engine.generate(prompt, ENDLESS, max_tokens=3000)
+    closed = engine.generate(GenerateRequest(prompt, ENDLESS, 3000))
     await anext(closed)
     await closed.aclose()
     cancelled = asyncio.create_task(say(engine, prompt, ENDLESS, 3000))
@@ -466,7 +460,7 @@ async def kill_while_it_generates(
         asyncio.create_task(http.post(CHAT, json={**ASKED, "stream": stream}))
         for stream in (False, True)
     ]
-    endless = engine.generate(prompt, ENDLESS, max_tokens=3000)
+    endless = engine.generate(GenerateRequest(prompt, ENDLESS, 3000))
     await anext(endless)
     await both_run(http)
     os.kill(process, signal.SIGKILL)
