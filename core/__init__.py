@@ -1,7 +1,8 @@
 """AgentLM: serve → act → record → filter → train → gate → promote → serve.
 
-This package holds the shared words (`messages`, `trajectory`, `render`, `grammar`, `agent`,
-`store`, `registry`); `server`, `finetune`, `tools`, `environments` and `clients` build on them.
+This package holds the shared words: messages and trajectory, the agent and what it needs (`prompt`,
+`engine`), and where things are kept (`store`, `models`, `jobs`). `server`, `finetune`, `tools`,
+`environments` and `clients` build on them.
 """
 
 __version__ = "0.1.0"

@@ -10,7 +10,7 @@
     ├── OperatorError           whoever runs the program: one line on stderr, exit code 2
     └── UnavailableError        nobody, for now: 503, try again (store or engine is down)
 
-`tools.ToolError` (the model can act on it) lives with the tool contract in `agent.py`.
+`agent.ToolError` (the model can act on it) lives with the tool contract in `agent/tool.py`.
 """
 
 

@@ -43,7 +43,7 @@ class Token:
 
 @dataclass
 class EnginePolicy:
-    """Writes turns with an engine; see `agent.Policy`."""
+    """Writes turns with an engine; see `policy.Policy`."""
 
     engine: Engine
     renderer: Renderer

@@ -2,7 +2,7 @@
 
 `run` extends a `Transcript`: the policy writes a turn, the tool that it calls runs, the observation
 is appended, until an answer comes or a limit is reached. A policy says what comes next (from an
-engine, in ids: `policy.EnginePolicy`; from an upstream, in messages: `http_policy.HttpPolicy`),
+engine, in ids: `engine_policy.EnginePolicy`; from an upstream, in messages: `upstream_policy`),
 tools act (`tools.Toolbox`), and `commit` makes durable what was done before a tool acts on it.
 """
 

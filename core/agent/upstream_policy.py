@@ -40,7 +40,7 @@ _ANY_LENGTH = 1 << 30
 
 @dataclass
 class HttpPolicy:
-    """Writes turns with an upstream; see `agent.Policy`."""
+    """Writes turns with an upstream; see `policy.Policy`."""
 
     upstream: Upstream
     ask: Ask

@@ -1,6 +1,6 @@
 """The engine: token ids in, token ids out. Nothing above it knows what generates.
 
-The server runs vLLM behind this protocol (`server/vllm_engine.py`, the only module that imports
+The server runs vLLM behind this protocol (`server/vllm/engine.py`, the only module that imports
 it); tests run `ScriptedEngine`, which is shipped so that users can test their own tools with it.
 """
 

@@ -1,6 +1,6 @@
 """The engine: vLLM in this process (`AsyncLLM`), its core and workers in processes of their own.
 
-With `vllm_request`, all that imports vLLM. Who can act on an error is decided here: what vLLM
+With `request`, all that imports vLLM. Who can act on an error is decided here: what vLLM
 refuses before it runs is the caller's (`RequestError`), a dead engine is nobody's
 (`UnavailableError`) and is started again for the next request.
 """

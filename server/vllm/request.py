@@ -1,4 +1,4 @@
-"""A request in vLLM's terms, and its outputs in ours. With `vllm_engine`, all that imports vLLM."""
+"""A request in vLLM's terms, and its outputs in ours. With `engine`, all that imports vLLM."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from agentlm.finetune.training.allocator import preloaded, restart_with_tcmalloc
 
 PROGRAM = """
 import sys
-from agentlm.finetune.allocator import restart_with_tcmalloc
+from agentlm.finetune.training.allocator import restart_with_tcmalloc
 restart_with_tcmalloc(sys.argv[1:])
 print(sys.argv[1:], "tcmalloc" in open("/proc/self/maps").read())
 """

@@ -20,7 +20,7 @@ AS_A_USER = """
 import asyncio, sys
 from pathlib import Path
 from agentlm.agent import ToolContext
-from agentlm.tools.bash import Bash, BashArgs
+from agentlm.tools.shell.bash import Bash, BashArgs
 from agentlm.tools.settings import ToolSettings
 
 async def main():

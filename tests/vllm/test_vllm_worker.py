@@ -14,7 +14,7 @@ Processes = tuple[subprocess.Popen[str], subprocess.Popen[str], subprocess.Popen
 
 WORKER = """
 import sys
-from agentlm.server.vllm_worker import WorkerExtension
+from agentlm.server.vllm.worker import WorkerExtension
 WorkerExtension().live_with(int(sys.argv[1]), [int(sys.argv[2])])
 print("living", flush=True)
 sys.stdin.read()

@@ -15,7 +15,7 @@ class WorkerStopped(Exception):
 
 
 class Worker:
-    """A module run as a process that answers frames (`confinement.answer_frames`), one at a time.
+    """A module run as a process that answers frames (`inside.answer_frames`), one at a time.
 
     Its first answer, to an empty frame, says that it is ready.
     """
