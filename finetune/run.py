@@ -25,6 +25,14 @@ from agentlm.errors import OperatorError
 from agentlm.files import write_text
 
 
+def damaged(path: Path, reason: str) -> OperatorError:
+    """What to raise for a file of a run that is not as it was written."""
+    return OperatorError(
+        f"{path} is damaged or not whole: {reason}. Restore it, or delete the run's directory to "
+        "begin again"
+    )
+
+
 @dataclass(frozen=True)
 class Run:
     """One run by its directory; the directory's name is the new model's."""
@@ -57,8 +65,12 @@ class Run:
         write_text(self.directory / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def read(self, name: str) -> Any:
-        """Read a JSON file."""
-        return json.loads((self.directory / name).read_text())
+        """Read a JSON file. Raises OperatorError if it is missing or damaged."""
+        path = self.directory / name
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise damaged(path, str(error)) from error
 
     def check_recipe(self, recipe: Mapping[str, object]) -> None:
         """Raise OperatorError if the run was begun under another recipe."""
@@ -89,7 +101,10 @@ class Run:
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, float]]:
-    with path.open() as file:
-        for line in file:
+    with path.open(errors="replace") as file:
+        for number, line in enumerate(file, 1):
             if line.endswith("\n"):
-                yield json.loads(line)
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise damaged(path, f"line {number} is not JSON") from error

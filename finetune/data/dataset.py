@@ -18,10 +18,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from agentlm.finetune.run import damaged
 
 Ids = NDArray[np.int32]
 Loss = NDArray[np.uint8]
@@ -48,7 +50,7 @@ class RowWriter:
         self._directory = directory
         self._ids = (directory / "ids.bin").open("wb", BUFFER)
         self._loss = (directory / "loss.bin").open("wb", BUFFER)
-        self._names = (directory / "names.txt").open("w")
+        self._names = (directory / "names.txt").open("w", newline="\n")
         self._rows = array("q")
         self._end = 0
 
@@ -58,7 +60,7 @@ class RowWriter:
             raise ValueError(f"{row.name}: {len(row.ids)} ids but {len(row.loss)} loss marks")
         self._ids.write(array("i", row.ids).tobytes())
         self._loss.write(row.loss)
-        self._names.write(f"{row.name}\n")
+        self._names.write(row.name.replace("\n", " ") + "\n")
         self._rows.extend((self._end, len(row.ids), row.loss.count(1)))
         self._end += len(row.ids)
 
@@ -92,12 +94,12 @@ class Rows:
 
     @classmethod
     def open(cls, directory: Path) -> Rows:
-        """Map what a RowWriter wrote."""
-        table = np.load(directory / "rows.npy")
-        if not len(table):  # an empty file can't be mapped
-            return cls(np.empty(0, np.int32), np.empty(0, np.uint8), table, directory)
-        ids = np.memmap(directory / "ids.bin", np.int32, "r")
-        return cls(ids, np.memmap(directory / "loss.bin", np.uint8, "r"), table, directory)
+        """Map what a RowWriter wrote. Raises OperatorError if a file is missing or damaged."""
+        table = _load_table(directory / "rows.npy")
+        tokens = int(table[:, 1].sum())
+        ids = _map(directory / "ids.bin", np.dtype(np.int32), tokens)
+        loss = _map(directory / "loss.bin", np.dtype(np.uint8), tokens)
+        return cls(ids, loss, table, directory)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -118,6 +120,41 @@ class Rows:
         return self.table[:, 2]
 
     def names(self) -> Iterator[str]:
-        """Where each row came from, in order."""
-        with (self.directory / "names.txt").open() as lines:
-            yield from (line.rstrip("\n") for line in lines)
+        """Where each row came from, in order. Raises OperatorError if any name is missing."""
+        path, found = self.directory / "names.txt", 0
+        try:
+            with path.open(newline="\n") as lines:
+                for found, line in enumerate(lines, 1):
+                    if not line.endswith("\n"):
+                        raise damaged(path, f"its line {found} has no end")
+                    yield line.rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise damaged(path, str(error)) from error
+        if found != len(self):
+            raise damaged(path, f"{found} names of {len(self)} rows")
+
+
+def _load_table(path: Path) -> NDArray[np.int64]:
+    try:
+        table = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise damaged(path, str(error)) from error
+    if table.ndim != 2 or table.shape[1] != 3 or table.dtype != np.int64:
+        raise damaged(path, f"{table.dtype} of shape {table.shape}, not int64 of (rows, 3)")
+    starts, lengths, trained = table.T
+    follow = np.array_equal(starts, np.cumsum(lengths) - lengths)
+    if not follow or (trained < 0).any() or (trained > lengths).any():
+        raise damaged(path, "its rows do not follow each other")
+    return np.asarray(table)
+
+
+def _map(path: Path, kind: np.dtype[Any], tokens: int) -> NDArray[Any]:
+    try:
+        size = path.stat().st_size
+        if size != tokens * kind.itemsize:
+            wanted = tokens * kind.itemsize
+            raise damaged(path, f"{size:,} bytes, and its rows are {wanted:,}")
+        # An empty file can't be mapped.
+        return np.memmap(path, kind, "r") if size else np.empty(0, kind)
+    except OSError as error:
+        raise damaged(path, str(error)) from error

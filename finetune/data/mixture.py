@@ -8,18 +8,24 @@ killed run goes on exactly where it was.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count as counter
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentlm.finetune.data.dataset import Rows
+from agentlm.finetune.run import damaged
 from agentlm.finetune.training.packing import TokenRow
+
+_NO_ARRAYS = (OSError, ValueError, EOFError, BadZipFile, zlib.error)
+"""What numpy raises for a file that holds none of its arrays."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +62,15 @@ class Plan:
 
     @classmethod
     def load(cls, path: Path) -> Plan:
-        """Read what `save` wrote."""
-        with np.load(path) as file:
-            return cls(file["draws"], file["ends"])
+        """Read what `save` wrote. Raises OperatorError if it is missing or damaged."""
+        try:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                plan = cls(file["draws"], file["ends"])
+        except (*_NO_ARRAYS, KeyError, TypeError) as error:
+            raise damaged(path, str(error)) from error
+        if plan.draws.shape != (plan.ends[-1] if plan.steps else 0, 2):
+            raise damaged(path, "its steps and its draws are not of one plan")
+        return plan
 
 
 @dataclass(frozen=True)

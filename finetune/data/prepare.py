@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 
 from agentlm.errors import OperatorError
-from agentlm.files import exclusive
+from agentlm.files import exclusive, sync
 from agentlm.finetune.data.mixture import Batches, Plan, Source, make_plan
 from agentlm.finetune.data.negatives import ToolSets
 from agentlm.finetune.data.rows import RowMaker
@@ -125,7 +125,10 @@ def _whole_or_absent(directory: Path) -> Iterator[Run]:
     partial.mkdir(parents=True)
     try:
         yield Run(partial)
+        for path in (*partial.rglob("*"), partial):
+            sync(path)
         partial.rename(directory)
+        sync(directory.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -33,6 +33,14 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert list(found.names()) == ["row0", "row1", "row2"]
 
 
+def test_a_name_of_two_lines_is_one_row(tmp_path: Path) -> None:
+    with RowWriter(tmp_path) as writer:
+        writer.add(Row("two\nlines", [1, 2], bytes(2)))
+        writer.add(Row("cr\rname", [1, 2], bytes(2)))
+
+    assert list(Rows.open(tmp_path).names()) == ["two lines", "cr\rname"]
+
+
 def test_a_source_gives_its_share_of_the_rows(sources: list[Source]) -> None:
     plan = make_plan(sources, Batches(rows=10, max_steps=10), unit="rows", seed=1)
 

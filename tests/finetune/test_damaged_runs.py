@@ -1,0 +1,80 @@
+"""A file of a run that is not as it was written is said in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agentlm.errors import OperatorError
+from agentlm.finetune.data.dataset import Row, Rows, RowWriter
+from agentlm.finetune.data.mixture import Batches, Plan, Source, make_plan
+from agentlm.finetune.run import Run
+
+ROWS = ("rows.npy", "ids.bin", "loss.bin", "names.txt")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    with RowWriter(tmp_path / "agent") as writer:
+        for index in range(8):
+            writer.add(Row(f"row{index}", list(range(10)), bytes(10)))
+    source = Source("agent", Rows.open(tmp_path / "agent"), 1.0)
+    make_plan([source], Batches(rows=4), unit="rows", seed=0).save(tmp_path / "plan.npz")
+    run = Run(tmp_path)
+    run.write("recipe.json", {"base": "tiny"})
+    run.add_metrics({"step": 0, "loss": 1.0})
+    return run
+
+
+def read(run: Run) -> None:
+    list(Rows.open(run.directory / "agent").names())
+    Plan.load(run.directory / "plan.npz")
+    run.read("recipe.json")
+    run.metrics()
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def garbled(path: Path) -> None:
+    path.write_bytes(b"\xff\x00 no such thing\n" + path.read_bytes())
+
+
+@pytest.mark.parametrize("harm", [truncated, emptied, garbled, Path.unlink])
+@pytest.mark.parametrize("name", [*(f"agent/{name}" for name in ROWS), "plan.npz", "recipe.json"])
+def test_a_damaged_file_is_named(run: Run, name: str, harm: Callable[[Path], None]) -> None:
+    read(run)
+    harm(run.directory / name)
+
+    with pytest.raises(OperatorError) as caught:
+        read(run)
+    said = str(caught.value)
+    assert str(run.directory / name) in said
+    assert "is damaged or not whole: " in said
+    assert "delete the run's directory" in said
+
+
+def test_a_line_of_metrics_that_is_none_is_named_and_a_cut_off_last_one_is_not(run: Run) -> None:
+    path = run.directory / "metrics.jsonl"
+    with path.open("a") as file:
+        file.write('{"step": 1, "lo')
+    assert [line["step"] for line in run.metrics()] == [0]
+
+    path.write_text("nonsense\n" + path.read_text())
+    with pytest.raises(OperatorError, match=r"metrics.jsonl is damaged .* line 1 is not JSON"):
+        run.metrics()
+
+
+def test_a_plan_of_other_steps_is_named(run: Run) -> None:
+    plan = Plan.load(run.directory / "plan.npz")
+    Plan(plan.draws[:-1], plan.ends).save(run.directory / "plan.npz")
+
+    with pytest.raises(OperatorError, match="not of one plan"):
+        Plan.load(run.directory / "plan.npz")
