@@ -30,6 +30,8 @@ from agentlm.environments.playing.progress import Progress
 from agentlm.environments.playing.recording import NoRecorder
 from agentlm.environments.playing.rollout import Rollout
 from agentlm.environments.task import Environment, Task
+from agentlm.messages import Message, ToolCall
+from agentlm.openai_messages import write_message
 from agentlm.settings import Settings
 from agentlm.tools.shell.process_tree import tree_usage
 
@@ -148,9 +150,9 @@ async def _head(reader: asyncio.StreamReader) -> bytes:
 def _completion(request: dict[str, Any]) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": '["1"]'}
     if request.get("tools") and request["messages"][-1]["role"] == "user":
-        function = {"name": "sql", "arguments": '{"query": "SELECT 1"}'}
-        call = {"id": f"call_{time.monotonic_ns()}", "type": "function", "function": function}
-        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        identity = f"call_{time.monotonic_ns()}"
+        call = ToolCall(id=identity, name="sql", arguments='{"query": "SELECT 1"}')
+        message = write_message(Message(role="assistant", content="", tool_calls=(call,)))
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",

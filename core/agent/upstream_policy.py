@@ -18,7 +18,8 @@ from agentlm.agent.tool import Observation
 from agentlm.agent.transcript import Transcript
 from agentlm.agent.upstream import CallDelta, ChatDelta, Chunk, ChunkUsage, Upstream
 from agentlm.errors import UnavailableError
-from agentlm.messages import Message, ToolCall, ToolSpec
+from agentlm.messages import Message, ToolCall
+from agentlm.openai_messages import write_message, write_tool, write_tool_choice
 from agentlm.prompt.grammar import (
     Fragment,
     FragmentKind,
@@ -100,7 +101,7 @@ class HttpPolicy:
         messages = list(messages_of(transcript.steps))
         body = {**self.fields, **sampling, **bounds, "messages": messages}
         if self.ask.tools:
-            body["tools"] = [_tool(spec) for spec in self.ask.tools]
+            body["tools"] = [write_tool(spec) for spec in self.ask.tools]
             body["tool_choice"] = self._choice(first=first)
             body["parallel_tool_calls"] = False
         return body
@@ -111,7 +112,7 @@ class HttpPolicy:
         choice = self.ask.choice if first else "auto"
         if choice in ("auto", "none", "required"):
             return choice
-        return {"type": "function", "function": {"name": choice}}
+        return write_tool_choice(choice)
 
     def _note(self, transcript: Transcript, turn: _Turn) -> None:
         """Put what was said into the transcript, whether the turn was finished or not."""
@@ -256,7 +257,7 @@ def messages_of(steps: Sequence[Step]) -> Iterator[dict[str, Any]]:
     """Steps without ids as messages for an upstream; consecutive calls are one message's."""
     last: dict[str, Any] = {}
     for step in steps:
-        message = _message(step)
+        message = write_message(_message(step))
         if "tool_calls" in last and "tool_calls" in message:
             last["tool_calls"] += message["tool_calls"]
             continue
@@ -282,20 +283,12 @@ def _imported(text: str, **parsed: Any) -> Step:
     return Step(role="assistant", origin=Origin.IMPORTED, text=text, token_ids=None, **parsed)
 
 
-def _message(step: Step) -> dict[str, Any]:
+def _message(step: Step) -> Message:
     if step.role == "tool":
-        content = observed(step.text)
-        return {"role": "tool", "tool_call_id": step.tool_call_id, "content": content}
+        return Message(role="tool", content=observed(step.text), tool_call_id=step.tool_call_id)
     if step.call is None:
-        content = step.text if step.answer is None else step.answer
-        return {"role": step.role, "content": content}
-    function = {"name": step.call.name, "arguments": step.call.arguments}
-    call = {"id": step.call.id, "type": "function", "function": function}
-    return {"role": "assistant", "content": step.thought, "tool_calls": [call]}
-
-
-def _tool(spec: ToolSpec) -> dict[str, Any]:
-    return {"type": "function", "function": spec.model_dump(exclude={"owner"}, exclude_none=True)}
+        return Message(role=step.role, content=step.text if step.answer is None else step.answer)
+    return Message(role="assistant", content=step.thought or "", tool_calls=(step.call,))
 
 
 def _shortened(text: str, limit: int) -> str:

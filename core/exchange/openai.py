@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from agentlm.exchange.turns import Turn, call_of, imported, imported_step, parse_row, turns
 from agentlm.messages import Message, ToolCall, ToolSpec
+from agentlm.openai_messages import write_call, write_tool
 from agentlm.prompt.grammar import (
     describe,
     observe,
@@ -72,7 +73,7 @@ def to_openai(trajectory: Trajectory) -> dict[str, Any]:
             messages += _others(turn, preamble)
     row: dict[str, Any] = {"messages": messages}
     if trajectory.tools:
-        row["tools"] = [_tool(spec) for spec in trajectory.tools]
+        row["tools"] = [write_tool(spec) for spec in trajectory.tools]
     return row
 
 
@@ -110,9 +111,8 @@ def _answer(turn: Turn) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant"}
     call = call_of(turn)
     if call is not None:
-        function = {"name": call.name, "arguments": call.arguments}
         message["content"] = None
-        message["tool_calls"] = [{"id": call.id, "type": "function", "function": function}]
+        message["tool_calls"] = [write_call(call)]
     else:
         text = "".join(step.text for step in turn.steps)
         message["content"] = text if said.answer is None else said.answer
@@ -135,10 +135,6 @@ def _others(turn: Turn, preamble: str) -> Iterator[dict[str, Any]]:
             yield {"role": "tool", "tool_call_id": step.tool_call_id, "content": content}
         elif text or step.role == "user":
             yield {"role": step.role, "content": text}
-
-
-def _tool(spec: ToolSpec) -> dict[str, Any]:
-    return {"type": "function", "function": spec.model_dump(exclude={"owner"}, exclude_none=True)}
 
 
 def _step(message: _Message, *, in_form: bool) -> Step:

@@ -36,6 +36,7 @@ from typing import Any, Literal, NamedTuple
 from agentlm.messages import Message, ToolSpec
 
 FINAL_ANSWER = "Final Answer:"
+OBSERVATION = "Observation:"
 PREAMBLE_OPENING = "You can use these tools:\n"
 
 FragmentKind = Literal["thought", "call", "arguments", "answer", "refusal"]
@@ -116,7 +117,7 @@ def _is_scalar(schema: Any) -> bool:
     )
 
 
-_OBSERVATION = re.compile(r"Observation: <data>\n(.*)\n</data>", re.DOTALL)
+_OBSERVATION = re.compile(OBSERVATION + r" <data>\n(.*)\n</data>", re.DOTALL)
 _CLOSING = re.compile(r"<(\\*)(?=\s*/\s*data)", re.IGNORECASE)
 """What ends the data, or would to a careless reader, with the backslashes that keep it from it."""
 
@@ -125,22 +126,27 @@ def observe(text: str) -> str:
     """An observation as the model reads it: all of `text` is data, even if it says otherwise."""
     unclosed = _CLOSING.sub(r"<\1\\", text)
     # On lines of their own the marks are the same tokens whatever stands beside them.
-    return f"Observation: <data>\n{unclosed}\n</data>"
+    return f"{OBSERVATION} <data>\n{unclosed}\n</data>"
 
 
 def observed(text: str) -> str:
     """What was observed, of an observation's text; logs of before the marks have none."""
     marked = _OBSERVATION.fullmatch(text)
     if marked is None or any(not found[1] for found in _CLOSING.finditer(marked[1])):
-        return text.removeprefix("Observation: ")
+        return text.removeprefix(f"{OBSERVATION} ")
     return _CLOSING.sub(lambda found: f"<{found[1][1:]}", marked[1])
+
+
+def call_lead(name: str) -> str:
+    """How a call of a tool begins; its arguments follow."""
+    return f"Action: {name}\nAction Input: "
 
 
 def write(message: Message) -> str:
     """An assistant message of a client's history, in the words a model of ours would have used."""
     if not message.tool_calls:
         return message.content
-    calls = [f"Action: {call.name}\nAction Input: {call.arguments}" for call in message.tool_calls]
+    calls = [f"{call_lead(call.name)}{call.arguments}" for call in message.tool_calls]
     thought = [f"Thought: {message.content}"] if message.content else []
     return "\n".join([*thought, *calls])
 
@@ -197,7 +203,7 @@ def _answer_form(schema: dict[str, Any] | None, control: Sequence[str]) -> list[
 
 
 def _call_form(tool: ToolSpec, max_string_chars: int) -> dict[str, Any]:
-    lead = _literal(f"Action: {tool.name}\nAction Input: ")
+    lead = _literal(call_lead(tool.name))
     return _sequence(lead, _json_form(_bounded(tool.parameters, max_string_chars)))
 
 
@@ -241,10 +247,10 @@ _AFTER: dict[_Section, dict[str, _Section | None]] = {
         "Thought:": "thought",
         "Action:": "name",
         FINAL_ANSWER: "answer",
-        "Observation:": None,
+        OBSERVATION: None,
     },
-    "name": {"Action Input:": "arguments", "Observation:": None},
-    "arguments": {"Observation:": None},
+    "name": {"Action Input:": "arguments", OBSERVATION: None},
+    "arguments": {OBSERVATION: None},
     "answer": {},
 }
 """The labels that end a section, each at the start of a line, and the section each begins; None:

@@ -6,7 +6,7 @@ from agentlm.environments.playing.play import play
 from agentlm.environments.playing.players import GoldPlayer
 from agentlm.environments.task import Environment
 from agentlm.messages import Message
-from agentlm.prompt.grammar import FINAL_ANSWER
+from agentlm.prompt.grammar import write_answer
 
 _SEED_OFFSET = 1_000_003
 """Keeps the task that is shown apart from those that are played with the same seed."""
@@ -20,7 +20,7 @@ async def demonstration(environment: Environment, seed: int) -> tuple[Message, .
     messages = list(run.opening)
     for exchange in run.exchanges:
         if exchange.call is None or exchange.observation is None:
-            text = f"Thought: {exchange.thought}\n{FINAL_ANSWER} {exchange.answer}"
+            text = write_answer(exchange.answer or "", exchange.thought)
             messages.append(Message(role="assistant", content=text))
         else:
             call, seen = exchange.call, exchange.observation

@@ -19,6 +19,7 @@ from agentlm.environments.playing.players import ContextFullError, Reply
 from agentlm.environments.task import Task
 from agentlm.errors import OperatorError
 from agentlm.messages import Frozen, Message, ToolCall, ToolSpec
+from agentlm.openai_messages import read_call, write_message, write_tool
 from agentlm.prompt.grammar import FINAL_ANSWER
 from agentlm.trajectory import Outcome
 
@@ -97,8 +98,8 @@ class ModelPlayer:
         constrained = self._decoding.constrained
         return {
             "model": self.name,
-            "messages": [as_openai(message) for message in messages],
-            "tools": [_tool(tool) for tool in tools] or openai.omit,
+            "messages": [write_message(message) for message in messages],
+            "tools": [write_tool(tool) for tool in tools] or openai.omit,
             "temperature": self._decoding.temperature,
             "max_tokens": self._decoding.max_tokens,
             "seed": _TURNS * (self._decoding.seed + attempt) + len(messages),
@@ -144,29 +145,6 @@ async def _greet(client: AsyncOpenAI, base: str) -> None:
         return  # not every server lists its models; the first turn will tell
 
 
-def as_openai(message: Message) -> dict[str, Any]:
-    """A message as the wire has it."""
-    wire: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_calls:
-        wire["content"] = message.content or None
-        wire["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in message.tool_calls
-        ]
-    if message.tool_call_id is not None:
-        wire["tool_call_id"] = message.tool_call_id
-    return wire
-
-
-def _tool(tool: ToolSpec) -> dict[str, Any]:
-    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-    return {"type": "function", "function": function}
-
-
 def _read(completion: ChatCompletion, trajectory_id: str | None) -> Reply:
     choice = completion.choices[0] if completion.choices else None
     if choice is None:
@@ -192,9 +170,7 @@ def _call(message: ChatCompletionMessage) -> ToolCall | None:
     """The first call: one a turn is what environments take."""
     for call in message.tool_calls or ():
         if call.type == "function":
-            return ToolCall(
-                id=call.id, name=call.function.name, arguments=call.function.arguments or "{}"
-            )
+            return read_call(call.model_dump())
     return None
 
 

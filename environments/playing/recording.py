@@ -16,7 +16,7 @@ from agentlm.environments.playing.model_player import ModelPlayer
 from agentlm.environments.playing.play import Play
 from agentlm.environments.task import Action, Environment
 from agentlm.messages import Message, Role
-from agentlm.prompt.grammar import FINAL_ANSWER, observe, write
+from agentlm.prompt.grammar import observe, write, write_answer
 from agentlm.store import Entry, Store
 from agentlm.trajectory import Origin, Step, Trajectory
 
@@ -159,8 +159,7 @@ def _turn(exchange: Exchange, grammar: TextGrammar | None) -> Step:
     elif call is not None:
         text = write(Message(role="assistant", content=thought, tool_calls=(call,)))
     else:
-        lines = [f"Thought: {thought}"] if thought else []
-        text = "\n".join([*lines, f"{FINAL_ANSWER} {answer or ''}"])
+        text = write_answer(answer or "", thought)
     return _step(
         "assistant",
         text,

@@ -11,7 +11,7 @@ from random import Random
 
 from agentlm.finetune.data.files import Malformed
 from agentlm.messages import ToolSpec
-from agentlm.prompt.grammar import FINAL_ANSWER
+from agentlm.prompt.grammar import write_answer
 from agentlm.trajectory import Origin, Step, Trajectory
 
 NO_TOOL = "None of the tools is needed for this; I can answer from what I know."
@@ -59,7 +59,7 @@ def _without_ids(step: Step) -> Step:
     """Text alone: the ids are those of another prompt and another answer."""
     text = step.text
     if step.role == "assistant" and step.origin is not Origin.FORCED:
-        text = f"Thought: {NO_TOOL}\n{FINAL_ANSWER} {step.text}"
+        text = write_answer(step.text, NO_TOOL)
     return step.model_copy(
         update={"text": text, "token_ids": None, "tokenizer_digest": None, "logprobs": None}
     )

@@ -20,6 +20,7 @@ from agentlm.agent.ask import Ask, ToolChoice
 from agentlm.agent.loop import CallEnded, CallStarted, Event, Limits
 from agentlm.agent.tool import Tools
 from agentlm.errors import RequestError, UnavailableError
+from agentlm.openai_messages import write_call
 from agentlm.prompt.grammar import Fragment
 from agentlm.server.callers import allowed_families
 from agentlm.server.chat.choice import Choice, Request
@@ -233,7 +234,7 @@ def _last_chunks(choice: Choice, chunks: wire.Chunks) -> Iterator[bytes]:
     if not choice.announced:
         yield _announcement(choice, chunks)
     for index, call in enumerate(choice.response().tool_calls):
-        told = {"tool_calls": [{"index": index, **wire.tool_call(call)}]}
+        told = {"tool_calls": [{"index": index, **write_call(call)}]}
         yield chunks.delta(choice.index, told)
     left = wire.logprobs(choice) or None
     yield chunks.delta(choice.index, {}, choice.transcript.finish_reason, left)

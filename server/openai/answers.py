@@ -12,7 +12,8 @@ from typing import Any
 
 from agentlm.agent.loop import CallEnded
 from agentlm.messages import Message, ToolCall
-from agentlm.prompt.grammar import observed
+from agentlm.openai_messages import write_message
+from agentlm.prompt.grammar import OBSERVATION, call_lead, observed
 from agentlm.prompt.render import Renderer
 from agentlm.server.chat.choice import Choice, Request
 from agentlm.server.models.served import ServedUpstream
@@ -46,31 +47,20 @@ def finished_choice(
     index: int, response: Message, finish_reason: FinishReason | None
 ) -> dict[str, Any]:
     """A choice of a whole completion."""
-    otherwise = response.tool_calls or response.refusal
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": None if otherwise and not response.content else response.content,
-        "refusal": response.refusal,
-    }
-    if response.tool_calls:
-        message["tool_calls"] = [tool_call(call) for call in response.tool_calls]
+    message = write_message(response) | {"refusal": response.refusal}
+    if response.refusal and not response.content:
+        message["content"] = None
     return {"index": index, "message": message, "finish_reason": finish_reason, "logprobs": None}
-
-
-def tool_call(call: ToolCall) -> dict[str, Any]:
-    """A call of a client's tool."""
-    function = {"name": call.name, "arguments": call.arguments}
-    return {"id": call.id, "type": "function", "function": function}
 
 
 def call_text(name: str) -> str:
     """How a server's call begins in the reasoning."""
-    return f"\nAction: {name}\nAction Input: "
+    return f"\n{call_lead(name)}"
 
 
 def observation_text(text: str) -> str:
     """How a result stands in the reasoning."""
-    return f"\nObservation: {text}\n"
+    return f"\n{OBSERVATION} {text}\n"
 
 
 def _agent_steps(choice: Choice) -> list[dict[str, Any]]:

@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict
 
 from agentlm.errors import NotFoundError
 from agentlm.messages import Message
+from agentlm.openai_messages import write_message
 from agentlm.server.http.body import read_model
 from agentlm.server.http.openapi import reads
 from agentlm.server.http.pages import page, page_of
-from agentlm.server.openai.answers import finished_choice, tool_call, usage
+from agentlm.server.openai.answers import finished_choice, usage
 from agentlm.server.openai.chat_request import Metadata
 from agentlm.server.routes.trajectories import release
 from agentlm.server.state import OwnerScope, State
@@ -138,9 +139,4 @@ def _completion(found: Completion) -> dict[str, Any]:
 
 
 def _message(message: Message, identity: str) -> dict[str, Any]:
-    shown: dict[str, Any] = {"id": identity, "role": message.role, "content": message.content}
-    if message.tool_calls:
-        shown["tool_calls"] = [tool_call(call) for call in message.tool_calls]
-    if message.tool_call_id:
-        shown["tool_call_id"] = message.tool_call_id
-    return shown
+    return {"id": identity, **write_message(message), "content": message.content}
