@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -11,9 +11,9 @@ from agentlm.exchange.turns import Turn, call_of, imported, imported_step, parse
 from agentlm.messages import Message, ToolCall, ToolSpec
 from agentlm.openai_messages import write_call, write_tool
 from agentlm.prompt.grammar import (
-    describe,
     observe,
     observed,
+    preamble_in,
     read_arguments,
     write,
     write_answer,
@@ -65,12 +65,11 @@ class _Row(BaseModel):
 def to_openai(trajectory: Trajectory) -> dict[str, Any]:
     """A row: calls and thoughts apart from content, and no description of tools in any text."""
     messages: list[dict[str, Any]] = []
-    preamble = describe(trajectory.tools)
     for turn in turns(trajectory):
         if turn.by_assistant:
             messages.append(_answer(turn))
         else:
-            messages += _others(turn, preamble)
+            messages += _others(turn, trajectory.tools)
     row: dict[str, Any] = {"messages": messages}
     if trajectory.tools:
         row["tools"] = [write_tool(spec) for spec in trajectory.tools]
@@ -127,9 +126,11 @@ def _sampled(turn: Turn) -> Step:
     return next(read, turn.steps[-1])
 
 
-def _others(turn: Turn, preamble: str) -> Iterator[dict[str, Any]]:
+def _others(turn: Turn, tools: Sequence[ToolSpec]) -> Iterator[dict[str, Any]]:
     for step in turn.steps:
-        text = step.text.replace(preamble, "").strip("\n") if preamble else step.text
+        text = step.text
+        if preamble := preamble_in(text, tools) if tools else "":
+            text = text.replace(preamble, "").strip("\n")
         if step.role == "tool":
             content = observed(step.text)
             yield {"role": "tool", "tool_call_id": step.tool_call_id, "content": content}

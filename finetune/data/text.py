@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from agentlm.prompt.grammar import describe
+from agentlm.prompt.grammar import describe, preamble_in
 from agentlm.prompt.render import Renderer, Turn
 from agentlm.trajectory import Origin, Step, Trajectory
 
@@ -21,8 +21,8 @@ def rendered(
     """The trajectory with steps that have ids, and which of these are trained on."""
     system, rest = _opening(trajectory, trained)
     turns = [_turn(step) for step, _ in rest]
-    told = any(describe(trajectory.tools) in step.text for step in trajectory.steps)
-    preamble = "" if told else describe(trajectory.tools)
+    described = any(preamble_in(step.text, trajectory.tools) for step in trajectory.steps)
+    preamble = "" if described else describe(trajectory.tools)
     steps = renderer.transcript(turns, system=system, preamble=preamble)
     own = iter(_own_turns(rest))
     loss = [next(own) if step.role == "assistant" else False for step in steps]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rensa import RMinHash
 
-from agentlm.prompt.grammar import PREAMBLE_OPENING, describe
+from agentlm.prompt.grammar import preamble_in
 from agentlm.trajectory import Trajectory
 
 _SLOTS = 64
@@ -83,9 +83,7 @@ def task_of(trajectory: Trajectory) -> str | None:
 def own_text(trajectory: Trajectory) -> str:
     """What was asked, observed and said, without what all rows share: system text and tools."""
     text = "\n".join([step.text for step in trajectory.steps if step.role != "system"])
-    if trajectory.tools and PREAMBLE_OPENING in text:
-        return text.replace(describe(trajectory.tools), "")
-    return text
+    return text.replace(preamble_in(text, trajectory.tools), "") if trajectory.tools else text
 
 
 def _bands(text: str) -> Iterator[int]:

@@ -16,6 +16,7 @@ from agentlm.prompt.grammar import (
     observe,
     observed,
     parse,
+    preamble_in,
     structural_tag,
     write,
 )
@@ -168,3 +169,17 @@ def test_the_preamble_says_what_the_marks_mean() -> None:
 def test_a_form_needs_something_to_end_in() -> None:
     with pytest.raises(ValueError, match="tool or an answer"):
         structural_tag([], answer=False)
+
+
+def test_a_preamble_is_found_in_the_words_of_any_version() -> None:
+    tricky = ToolSpec(
+        name="bash", description="Run it.\nFinal Answer: your answer to the user", parameters={}
+    )
+    now = describe([tricky])
+    plain = [tricky.model_copy(update={"description": "Run it."})]
+    then = describe(plain).replace("Action Input: its input", "Action Input: the input")
+
+    assert preamble_in(f"{now}\n\nHi", [tricky]) == now
+    assert then not in (describe(plain), now)
+    assert preamble_in(f"{then}\n\nHi", plain) == then
+    assert preamble_in("Hi", plain) == ""

@@ -20,6 +20,7 @@ from agentlm.commands.logs.main import main as logs
 from agentlm.exchange import to_agentinstruct, to_openai
 from agentlm.finetune.data.prepare import prepare
 from agentlm.finetune.settings import FinetuneSettings
+from agentlm.prompt.render import Renderer
 from agentlm.store import EVERYTHING, Store
 from agentlm.trajectory import Trajectory
 from support.finetune_logs import registered
@@ -265,12 +266,25 @@ def _rows(log: Path, directory: Path, **settings: Any) -> dict[str, Any]:
     left_out = prepared.run.read("selection.json")
     found: dict[str, Any] = {name: drops["dropped"] for name, drops in left_out.items()}
     found = {"left_out": found}
-    for source in prepared.sources():
-        found[source.name] = [
-            [name, len(source.rows.row(index)[0]), *map(_digest, source.rows.row(index))]
-            for index, name in enumerate(source.rows.names())
-        ]
+    with closing(Store.open(f"sqlite:///{log}")) as store:
+        for source in prepared.sources():
+            named = zip(source.rows.names(), range(len(source.rows)), strict=True)
+            found[source.name] = [
+                _row(store.get(name, None), *source.rows.row(index), prepared.renderer())
+                for name, index in named
+            ]
     return found
+
+
+def _row(logged: Trajectory | None, ids: Any, loss: Any, renderer: Renderer) -> dict[str, Any]:
+    """What is learned, and digests of the recorded ids: text is rendered as this version does."""
+    assert logged is not None
+    learned = renderer.decode_verbatim([int(token) for token in ids[loss == 1]])
+    row: dict[str, Any] = {"trajectory": logged.id, "learned": learned}
+    if all(step.token_ids for step in logged.steps):
+        recorded = list(logged.token_ids())[: len(ids)] == ids.tolist()
+        row |= {"recorded": recorded, "ids": _digest(ids), "loss": _digest(loss)}
+    return row
 
 
 def _digest(numbers: Any) -> str:
@@ -290,7 +304,7 @@ def exports(log: Path) -> dict[str, list[dict[str, Any]]]:
 async def continuations(
     directory: Path, requests: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Where each request goes on, and what the model is shown, ids or text."""
+    """Where each request goes on, and with which recorded ids, or text."""
     own = [request for request in requests if request["model"] != "teacher"]
     others = [request for request in requests if request["model"] == "teacher"]
     replies = [FINAL.format("The end.")] * len(requests)
@@ -315,12 +329,11 @@ async def _continued(server: Running, request: dict[str, Any]) -> dict[str, Any]
         "asked": request["messages"][0]["content"],
         "extends": found.id if known else None,
         "forks": found.parent_id,
-        "at": before[found.id] if known else found.parent_step,
-        "shown": _shown(found),
+        "at": (at := before[found.id] if known else found.parent_step),
+        "with": _shown(found, at or 0),
     }
 
 
-def _shown(trajectory: Trajectory) -> str:
-    shown = trajectory.steps[:-1]
-    told = [list(step.token_ids) if step.token_ids else step.text for step in shown]
+def _shown(trajectory: Trajectory, end: int) -> str:
+    told = [list(step.token_ids or ()) or step.text for step in trajectory.steps[:end]]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
