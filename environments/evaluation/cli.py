@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
 from rich.console import Console
 
 from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of, text_grammar
-from agentlm.environments.evaluation.general import Ability, Probe, check_measures
+from agentlm.environments.evaluation.abilities import abilities
+from agentlm.environments.evaluation.contenders import Contender, contenders
+from agentlm.environments.evaluation.general import Ability, check_measures
+from agentlm.environments.evaluation.kept import directory_of, kept_file, name_of
 from agentlm.environments.evaluation.report import Difference, Report, difference_of, row_of
 from agentlm.environments.evaluation.settings import EvalSettings
 from agentlm.environments.evaluation.show import save, tables
 from agentlm.environments.playing.demonstration import demonstration
 from agentlm.environments.playing.display import Display
-from agentlm.environments.playing.model_player import Decoding, ModelPlayer, client_of, connected
+from agentlm.environments.playing.model_player import (
+    Decoding,
+    ModelPlayer,
+    PlayedModel,
+    connected,
+)
 from agentlm.environments.playing.players import Player
-from agentlm.environments.playing.progress import Progress, Result
+from agentlm.environments.playing.progress import Progress, Result, setting_plan
 from agentlm.environments.playing.recording import OutcomeRecorder
 from agentlm.environments.playing.rollout import Rollout
 from agentlm.environments.playing.text_player import TextPlayer
@@ -36,19 +42,24 @@ _CONSTRAINED: dict[str, bool | None] = {
 }
 
 
+_PRIVATE = {"api_key", "url", "base_url", "data_dir", "store_url"}
+"""Not for a report. Each row has its server's URL, without a password."""
+
+
 @dataclass(frozen=True)
 class _Cell:
     """What one row of the report is made of."""
 
     environment: EnvironmentName
     decoding: str
-    model: str
+    model: Contender
 
 
 @dataclass(frozen=True)
 class _Measured:
     results: list[Result]
     asked: int
+    model: PlayedModel
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings.one_shot and settings.grammar == "agentinstruct":
         raise OperatorError("--one-shot is not offered with --grammar agentinstruct")
     check_measures(settings.general)
+    contenders(settings)
     settings.prepare_data_dir()
     try:
         return asyncio.run(_run(settings))
@@ -75,14 +87,15 @@ async def _run(settings: EvalSettings) -> int:
             tasks = list(
                 tasks_of(environment, settings.split, settings.seed, settings.limit, settings.tasks)
             )
-            for decoding, model in product(_decodings(settings), _models(settings)):
+            for decoding, model in product(_decodings(settings), contenders(settings)):
                 cell = _Cell(name, decoding, model)
-                results = await _measure(settings, environment, tasks, cell)
-                measured[cell] = _Measured(results, asked=len(tasks) * settings.tries)
-    report = _report(settings, measured, await _abilities(settings))
+                measured[cell] = await _measure(settings, environment, tasks, cell)
+    report = _report(settings, measured, await abilities(settings))
     for table in tables(report):
         console.print(table)
-    data, picture = save(report, _directory(settings))
+    for note in report.notes:
+        console.print(note, soft_wrap=True)
+    data, picture = save(report, directory_of(settings))
     console.print(f"{data}\n{picture}", soft_wrap=True)
     if not report.complete:
         console.print("incomplete: some tries failed; run the same command again to repeat them")
@@ -91,7 +104,7 @@ async def _run(settings: EvalSettings) -> int:
 
 async def _measure(
     settings: EvalSettings, environment: Environment, tasks: list[Task], cell: _Cell
-) -> list[Result]:
+) -> _Measured:
     decoding = Decoding(
         temperature=settings.temperature,
         max_tokens=settings.max_tokens,
@@ -99,20 +112,22 @@ async def _measure(
         seed=settings.seed,
     )
     shown = await demonstration(environment, settings.seed) if settings.one_shot else ()
-    metadata = {"player": "model", "evaluation": _name(settings)}
-    display = Display(Console(stderr=True), len(tasks) * settings.tries)
-    path = (
-        _directory(settings) / f"{_safe(f'{cell.environment}-{cell.decoding}-{cell.model}')}.jsonl"
-    )
+    metadata = {"player": "model", "evaluation": name_of(settings)}
+    asked = len(tasks) * settings.tries
+    display = Display(Console(stderr=True), asked)
     async with connected(
-        _url(settings, cell.model),
-        cell.model,
+        cell.model.url,
+        cell.model.name,
         decoding,
         api_key=settings.api_key,
         metadata=metadata,
     ) as player:
-        with Progress(path, _plan(settings, cell)) as progress, display:
-            display.count(progress.results.values())
+        plan = _plan(settings, cell, player.model)
+        path = kept_file(settings, f"{cell.environment}-{cell.decoding}-{cell.model.name}", plan)
+        with Progress(path, plan, fresh=settings.fresh) as progress, display:
+            if kept := progress.kept():
+                print(f"{cell.environment}, {cell.decoding}, {cell.model.label}: {kept}")
+            display.count(progress.of(tasks, settings.tries))
             rollout = Rollout(
                 environment,
                 _seated(settings, environment, player),
@@ -126,12 +141,7 @@ async def _measure(
             await rollout.run(tasks, settings.tries)
             if display.errors:
                 print(f"the last failure: {display.last_error}", file=sys.stderr)
-            wanted = {task.id for task in tasks}
-            return [
-                result
-                for (task_id, attempt), result in sorted(progress.results.items())
-                if task_id in wanted and attempt < settings.tries
-            ]
+            return _Measured(progress.of(tasks, settings.tries), asked, player.model)
 
 
 def _seated(settings: EvalSettings, environment: Environment, player: ModelPlayer) -> Player:
@@ -140,50 +150,36 @@ def _seated(settings: EvalSettings, environment: Environment, player: ModelPlaye
     return TextPlayer(player, text_grammar(environment))
 
 
-async def _abilities(settings: EvalSettings) -> list[Ability]:
-    found: list[Ability] = []
-    for model in _models(settings) if settings.general else ():
-        async with client_of(_url(settings, model), settings.api_key) as client:
-            probe = Probe(
-                client,
-                model,
-                limit=settings.cases or settings.limit,
-                seed=settings.seed,
-                concurrency=settings.concurrency,
-            )
-            found += [await probe.measure(name) for name in settings.general]
-    return sorted(found, key=lambda ability: settings.general.index(ability.measure))
-
-
 def _report(
-    settings: EvalSettings, measured: dict[_Cell, _Measured], abilities: Sequence[Ability]
+    settings: EvalSettings, measured: dict[_Cell, _Measured], measures: Sequence[Ability]
 ) -> Report:
     return Report(
-        settings=settings.model_dump(mode="json", exclude={"api_key", "data_dir", "store_url"}),
+        settings=settings.model_dump(mode="json", exclude=_PRIVATE),
         rows=tuple(
             row_of(
                 found.results,
                 environment=cell.environment,
-                model=cell.model,
+                model=cell.model.label,
                 decoding=cell.decoding,
+                played=found.model,
                 asked=found.asked,
             )
             for cell, found in measured.items()
         ),
         differences=tuple(_differences(settings, measured)),
-        abilities=tuple(abilities),
+        abilities=tuple(measures),
     )
 
 
 def _differences(settings: EvalSettings, measured: dict[_Cell, _Measured]) -> Iterator[Difference]:
-    base = settings.base
-    if base is None:
+    if settings.base is None:
         return
+    base, candidate = contenders(settings)
     for name, decoding in product(settings.env, _decodings(settings)):
         yield difference_of(
             measured[_Cell(name, decoding, base)].results,
-            measured[_Cell(name, decoding, settings.model)].results,
-            names=(base, settings.model),
+            measured[_Cell(name, decoding, candidate)].results,
+            names=(base.label, candidate.label),
             environment=name,
             decoding=decoding,
             seed=settings.seed,
@@ -197,37 +193,12 @@ def _decodings(settings: EvalSettings) -> list[str]:
     return [settings.decoding]
 
 
-def _models(settings: EvalSettings) -> list[str]:
-    return [*([settings.base] if settings.base else []), settings.model]
-
-
-def _url(settings: EvalSettings, model: str) -> str:
-    return settings.base_url if settings.base_url and model == settings.base else settings.url
-
-
-def _plan(settings: EvalSettings, cell: _Cell) -> dict[str, object]:
+def _plan(settings: EvalSettings, cell: _Cell, model: PlayedModel) -> dict[str, object]:
     """What a continued evaluation must agree on; its size may change."""
+    others = ("url", "base", "base_url", "general", "cases")
     return {
-        "evaluation": cell.environment,
-        "model": cell.model,
+        **setting_plan(settings, without=others),
+        "env": cell.environment,
         "decoding": cell.decoding,
-        "split": settings.split,
-        "tasks": str(settings.tasks) if settings.tasks else None,
-        "seed": settings.seed,
-        "temperature": settings.temperature,
-        "max_tokens": settings.max_tokens,
-        "one_shot": settings.one_shot,
-        "grammar": settings.grammar,
+        "model": model.model_dump(),
     }
-
-
-def _name(settings: EvalSettings) -> str:
-    return settings.name or _safe(f"{settings.model}-{settings.split}-{settings.seed}")
-
-
-def _safe(text: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", text)
-
-
-def _directory(settings: EvalSettings) -> Path:
-    return settings.data_dir / "evaluations" / _name(settings)

@@ -13,6 +13,7 @@ from statistics import fmean
 from agentlm.environments.error_classes import ERROR_CLASSES
 from agentlm.environments.evaluation.general import Ability
 from agentlm.environments.evaluation.statistics import Interval, paired_bootstrap, wilson
+from agentlm.environments.playing.model_player import PlayedModel
 from agentlm.environments.playing.progress import Result
 from agentlm.messages import Frozen
 from agentlm.trajectory import Outcome
@@ -24,6 +25,8 @@ class Row(Frozen):
     environment: str
     model: str
     decoding: str
+    played: PlayedModel
+    """Which weights on which server."""
     asked: int
     """Tries that were asked for."""
     judged: int
@@ -80,9 +83,30 @@ class Report(Frozen):
         """Whether no row lacks a try."""
         return all(row.complete for row in self.rows)
 
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know beside the numbers."""
+        played = {row.model: row.played for row in self.rows}
+        notes = [
+            f"{label}: {model.url} tells no version of its weights, so kept results are known by "
+            "this URL and the name alone; after a training under the same name, use --fresh"
+            for label, model in played.items()
+            if model.weights_version is None
+        ]
+        versions = {model.weights_version for model in played.values()}
+        if len(played) > 1 and len(versions) == 1 and None not in versions:
+            notes.append(f"{' and '.join(played)} have the same weights")
+        return notes
+
 
 def row_of(
-    results: Iterable[Result], *, environment: str, model: str, decoding: str, asked: int
+    results: Iterable[Result],
+    *,
+    environment: str,
+    model: str,
+    decoding: str,
+    played: PlayedModel,
+    asked: int,
 ) -> Row:
     """Sum up the tries of one row."""
     every = list(results)
@@ -93,6 +117,7 @@ def row_of(
         environment=environment,
         model=model,
         decoding=decoding,
+        played=played,
         asked=asked,
         judged=len(judged),
         failed=len(every) - len(judged),

@@ -68,3 +68,5 @@ class EvalSettings(Settings):
     """How actions are written: as calls of declared tools, or in AgentInstruct's own texts."""
     name: str | None = None
     """Of this evaluation's directory; the default says what is measured."""
+    fresh: CliToggleFlag[bool] = False
+    """Measure everything anew: forget what is kept of these models with these settings."""

@@ -113,8 +113,9 @@ def _draw(report: Report, path: Path) -> None:
             for row in rows
         ]
         success = [row.success for row in rows]
-        below = [row.success - row.interval[0] for row in rows]
-        above = [row.interval[1] - row.success for row in rows]
+        # A rate of 0 or 1 can lie beside its own interval by the last bit.
+        below = [max(0.0, row.success - row.interval[0]) for row in rows]
+        above = [max(0.0, row.interval[1] - row.success) for row in rows]
         axes.bar(at, success, width, yerr=[below, above], capsize=3, label=model)
     axes.set_xticks(range(len(places)), list(places))
     axes.set_ylim(0, 1)

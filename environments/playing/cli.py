@@ -18,9 +18,9 @@ from agentlm.environments.agentinstruct import TextGrammar
 from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of, text_grammar
 from agentlm.environments.playing.demonstration import demonstration
 from agentlm.environments.playing.display import Display
-from agentlm.environments.playing.model_player import Decoding, connected
+from agentlm.environments.playing.model_player import Decoding, PlayedModel, connected
 from agentlm.environments.playing.players import EmptyPlayer, GoldPlayer, Player, RandomPlayer
-from agentlm.environments.playing.progress import Progress
+from agentlm.environments.playing.progress import Progress, setting_plan
 from agentlm.environments.playing.recording import (
     EitherRecorder,
     NoRecorder,
@@ -86,6 +86,8 @@ class RolloutSettings(Settings):
     """How actions are written: as calls of declared tools, or in AgentInstruct's own texts."""
     name: str | None = None
     """Of this rollout's file of results in the data directory; the default says what is played."""
+    fresh: CliToggleFlag[bool] = False
+    """Play everything anew: forget the results that are kept under this name."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,8 +114,11 @@ async def _play(settings: RolloutSettings, environment: Environment) -> int:
     tasks = tasks_of(environment, settings.split, settings.seed, settings.limit, settings.tasks)
     shown = await demonstration(environment, settings.seed) if settings.one_shot else ()
     display = Display(Console(stderr=True), settings.limit * settings.tries)
-    with Progress(_path(settings), _plan(settings)) as progress:
-        async with _seated(settings, environment) as (player, recorder):
+    async with _seated(settings, environment) as (player, recorder, model):
+        plan = _plan(settings, model)
+        with Progress(_path(settings), plan, fresh=settings.fresh) as progress:
+            if kept := progress.kept():
+                print(kept, file=sys.stderr)
             display.count(progress.results.values())
             rollout = Rollout(
                 environment,
@@ -136,16 +141,16 @@ async def _play(settings: RolloutSettings, environment: Environment) -> int:
 @asynccontextmanager
 async def _seated(
     settings: RolloutSettings, environment: Environment
-) -> AsyncIterator[tuple[Player, Recorder]]:
-    """The player and where its runs are kept, open."""
+) -> AsyncIterator[tuple[Player, Recorder, PlayedModel | None]]:
+    """The player, where its runs are kept, and which model it is; open."""
     match settings.player:
         case "empty":
-            yield EmptyPlayer(), NoRecorder()
+            yield EmptyPlayer(), NoRecorder(), None
         case "random":
-            yield RandomPlayer(settings.seed), NoRecorder()
+            yield RandomPlayer(settings.seed), NoRecorder(), None
         case "gold":
             async with _log(settings, environment, "gold") as recorder:
-                yield GoldPlayer(), recorder
+                yield GoldPlayer(), recorder, None
         case "model":
             if settings.model is None:
                 raise OperatorError("--model is required: the name of the model to play")
@@ -168,7 +173,7 @@ async def _seated(
             ):
                 texts = _texts(settings, environment)
                 seated = TextPlayer(player, texts) if texts else player
-                yield seated, EitherRecorder(ServerRecorder(player), recorder)
+                yield seated, EitherRecorder(ServerRecorder(player), recorder), player.model
 
 
 @asynccontextmanager
@@ -193,20 +198,10 @@ def _texts(settings: RolloutSettings, environment: Environment) -> TextGrammar |
     return text_grammar(environment) if settings.grammar == "agentinstruct" else None
 
 
-def _plan(settings: RolloutSettings) -> dict[str, object]:
+def _plan(settings: RolloutSettings, model: PlayedModel | None) -> dict[str, object]:
     """What a continued rollout must agree on; its size may change."""
-    return {
-        "rollout": settings.env,
-        "player": settings.player,
-        "model": settings.model,
-        "split": settings.split,
-        "tasks": str(settings.tasks) if settings.tasks else None,
-        "seed": settings.seed,
-        "temperature": settings.temperature,
-        "unconstrained": settings.unconstrained,
-        "one_shot": settings.one_shot,
-        "grammar": settings.grammar,
-    }
+    which = {"model": model and model.model_dump()}
+    return {**setting_plan(settings, without=("url", "model")), **which}
 
 
 def _name(settings: RolloutSettings) -> str:

@@ -2,15 +2,20 @@
 
 The environment's actions are offered as the client's own function tools. Our own server keeps the
 run as one trajectory and names it in the header `x-trajectory-id`; another server names none.
+
+A name is not a model: the same one can stand on two servers, and mean other weights after a
+training. So a player knows as which `PlayedModel` it began, and ends when that changes.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import openai
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
@@ -24,8 +29,19 @@ from agentlm.prompt.grammar import FINAL_ANSWER
 from agentlm.trajectory import Outcome
 
 _TIMEOUT_S = 600.0
+_GREETING_S = 10.0
 _TURNS = 1000
 _HOPELESS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+
+
+class PlayedModel(Frozen):
+    """Which model it is, exactly enough that results of another are never taken for its own."""
+
+    name: str
+    url: str
+    """Of its server's API, without a password."""
+    weights_version: str | None = None
+    """As our server tells it; None: the server does not, and URL and name are all there is."""
 
 
 class Decoding(Frozen):
@@ -44,9 +60,14 @@ class ModelPlayer:
     """Plays by asking a model for each turn. Made by `connected`."""
 
     def __init__(
-        self, client: AsyncOpenAI, model: str, decoding: Decoding, metadata: Mapping[str, str]
+        self,
+        client: AsyncOpenAI,
+        model: PlayedModel,
+        decoding: Decoding,
+        metadata: Mapping[str, str],
     ) -> None:
-        self.name = model
+        self.name = model.name
+        self.model = model
         self._client = client
         self._decoding = decoding
         self._metadata = metadata
@@ -68,6 +89,7 @@ class ModelPlayer:
         if not isinstance(completion, ChatCompletion):
             kind = raw.headers.get("content-type")
             raise openai.OpenAIError(f"{raw.url} answered {kind} where JSON was expected")
+        self._check_weights(raw.headers.get("x-weights-version"))
         reply = _read(completion, raw.headers.get("x-trajectory-id"))
         return replace(reply, answer=_announced(reply.answer)) if tools else reply
 
@@ -83,6 +105,14 @@ class ModelPlayer:
         body = {"reward": reward, "outcome": outcome.value, "error_classes": list(error_classes)}
         path = f"/trajectories/{trajectory_id}/score"
         await self._client.post(path, body=body, cast_to=object)
+
+    def _check_weights(self, version: str | None) -> None:
+        begun = self.model.weights_version
+        if version is not None and begun is not None and version != begun:
+            raise OperatorError(
+                f"{self.name} changed while it played: its weights were {begun} and are now "
+                f"{version}; run the command again to play the new ones"
+            )
 
     def _request(
         self, task: Task, attempt: int, messages: Sequence[Message], tools: Sequence[ToolSpec]
@@ -119,7 +149,7 @@ async def connected(
 ) -> AsyncIterator[ModelPlayer]:
     """A player on an open connection. Raises OperatorError if nobody answers at the URL."""
     async with client_of(url, api_key) as client:
-        yield ModelPlayer(client, model, decoding, metadata or {})
+        yield ModelPlayer(client, await played_model(client, model), decoding, metadata or {})
 
 
 @asynccontextmanager
@@ -134,15 +164,49 @@ async def client_of(url: str, api_key: str | None) -> AsyncIterator[AsyncOpenAI]
         yield client
 
 
+async def played_model(client: AsyncOpenAI, name: str) -> PlayedModel:
+    """What the server tells of a model, which may be nothing."""
+    url = without_password(str(client.base_url))
+    try:
+        listed = _entries(await _models(client))
+    except openai.OpenAIError:
+        listed = []
+    entry = next((entry for entry in listed if entry.get("id") == name), {})
+    version = entry.get("weights_version")
+    return PlayedModel(
+        name=name, url=url, weights_version=version if isinstance(version, str) else None
+    )
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be written down."""
+    return str(httpx.URL(url).copy_with(userinfo=b"")).rstrip("/")
+
+
 async def _greet(client: AsyncOpenAI, base: str) -> None:
     try:
-        await client.with_options(timeout=10, max_retries=0).models.list()
+        await _models(client)
     except openai.APIConnectionError as error:
         raise OperatorError(f"no OpenAI-compatible server answers at {base}: {error}") from error
     except _HOPELESS[:2] as error:
         raise OperatorError(f"{base} refused: {_words(error)}") from error
     except openai.APIStatusError:
         return  # not every server lists its models; the first turn will tell
+
+
+async def _models(client: AsyncOpenAI) -> str:
+    patient = client.with_options(timeout=_GREETING_S, max_retries=0)
+    return await patient.get("/models", cast_to=str)
+
+
+def _entries(listed: str) -> list[dict[str, Any]]:
+    """The models of a list, whatever else a server put there."""
+    try:
+        told = json.loads(listed)
+    except ValueError:
+        return []
+    entries = told.get("data") if isinstance(told, dict) else None
+    return [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
 
 
 def _read(completion: ChatCompletion, trajectory_id: str | None) -> Reply:

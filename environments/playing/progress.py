@@ -2,23 +2,41 @@
 
 A killed rollout is begun again with the same command and goes on from here. A half-written last
 line is dropped; tries that failed for want of infrastructure are played again.
+
+The first line is the plan: all that a result depends on. Whoever makes one starts from every
+setting and leaves out, by name, those that no result depends on (`setting_plan`), so that a
+setting that is added later can't be forgotten. Results of another plan are never taken over.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from pydantic import ValidationError
 
+from agentlm import __version__
 from agentlm.environments.error_classes import ErrorClass
 from agentlm.environments.playing.play import Play
+from agentlm.environments.task import Task
 from agentlm.errors import OperatorError
+from agentlm.files import exclusive
 from agentlm.messages import Frozen
+from agentlm.settings import Settings
 from agentlm.trajectory import Outcome
+
+_OF_NO_RESULT = {
+    *("data_dir", "store_url", "name", "fresh", "api_key"),
+    *("limit", "tries", "concurrency", "retries"),
+}
+"""Settings that change where or how many tries are played, and no try."""
 
 
 class Result(Frozen):
@@ -40,6 +58,8 @@ class Result(Frozen):
     trajectory_id: str | None = None
     error: str | None = None
     """What broke, if something did."""
+    finished: float = 0.0
+    """Unix seconds."""
 
     @property
     def success(self) -> bool:
@@ -64,24 +84,52 @@ class Result(Frozen):
             seconds=round(run.seconds, 3),
             trajectory_id=trajectory_id,
             error=run.broken and f"{type(run.broken).__name__}: {run.broken}"[:500],
+            finished=round(time.time(), 3),
         )
 
 
-class Progress:
-    """The file of one rollout. A context manager."""
+def setting_plan(settings: Settings, *, without: Collection[str] = ()) -> dict[str, Any]:
+    """The part of a plan that the settings make: every one but those that change no result.
 
-    def __init__(self, path: Path, plan: dict[str, Any]) -> None:
-        """Open or begin it. Raises OperatorError if it is of another plan, or can't be used."""
+    A task file stands in it by its content.
+    """
+    plan = settings.model_dump(mode="json", exclude={*_OF_NO_RESULT, *without})
+    if (tasks := plan.get("tasks")) is not None:
+        plan["tasks"] = hashlib.sha256(Path(tasks).read_bytes()).hexdigest()[:16]
+    return {**plan, "agentlm": __version__}
+
+
+class Progress:
+    """The file of one rollout, for one process at a time. A context manager."""
+
+    def __init__(self, path: Path, plan: dict[str, Any], *, fresh: bool = False) -> None:
+        """Open or begin it; `fresh` forgets what is there.
+
+        Raises OperatorError if it is of another plan, in use, or can't be used.
+        """
         self.path = path
         self.results: dict[tuple[str, int], Result] = {}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            kept = list(self._read(plan)) if path.exists() else []
-            self._rewrite(plan, kept)
-            self._file = path.open("a", encoding="utf-8")
+            with ExitStack() as held:
+                held.enter_context(exclusive(path.with_suffix(".lock"), wait=False))
+                kept = list(self._read(plan)) if path.exists() and not fresh else []
+                self._rewrite(plan, kept)
+                self._file = held.enter_context(path.open("a", encoding="utf-8"))
+                self._held = held.pop_all()
+        except BlockingIOError as error:
+            raise OperatorError(f"{path} is being written by another process") from error
         except OSError as error:
             raise OperatorError(f"{path} can't be used: {error.strerror or error}") from error
         self.add_all(kept)
+
+    def kept(self) -> str | None:
+        """What an earlier run has left, in words."""
+        if not self.results:
+            return None
+        last = max(result.finished for result in self.results.values())
+        day = datetime.fromtimestamp(last).strftime("%Y-%m-%d %H:%M")
+        tries = "1 try" if len(self.results) == 1 else f"{len(self.results)} tries"
+        return f"{tries} kept from {day} (--fresh plays anew): {self.path}"
 
     def add(self, result: Result) -> None:
         """Keep one result: once this returns, killing the process does not lose it."""
@@ -92,6 +140,15 @@ class Progress:
     def add_all(self, results: Iterable[Result]) -> None:
         """Know of results that are in the file."""
         self.results |= {(result.task_id, result.attempt): result for result in results}
+
+    def of(self, tasks: Iterable[Task], tries: int) -> list[Result]:
+        """What is known of these tries, in a stable order."""
+        wanted = {task.id for task in tasks}
+        return [
+            result
+            for (task_id, attempt), result in sorted(self.results.items())
+            if task_id in wanted and attempt < tries
+        ]
 
     def has(self, task_id: str, attempt: int) -> bool:
         """Whether a try needs no more playing."""
@@ -107,19 +164,24 @@ class Progress:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._file.close()
+        self._held.close()
 
     def _read(self, plan: dict[str, Any]) -> Iterator[Result]:
         begun, *lines = self.path.read_text(encoding="utf-8").splitlines() or [""]
         try:
             theirs = json.loads(begun)
-        except ValueError as error:
-            raise OperatorError(f"{self.path}:1: this is no rollout's progress") from error
-        differing = sorted(key for key in plan if theirs.get(key) != plan[key])
+        except ValueError:
+            theirs = None
+        if not isinstance(theirs, dict):
+            raise OperatorError(f"{self.path}:1: this is no rollout's progress")
+        differing = [key for key in {**plan, **theirs} if theirs.get(key) != plan.get(key)]
         if differing:
-            told = ", ".join(f"{key} was {theirs.get(key)!r}" for key in differing)
+            changes = ", ".join(
+                f"{key} was {theirs.get(key)!r} and is {plan.get(key)!r}" for key in differing
+            )
             raise OperatorError(
-                f"{self.path} is of another rollout ({told}); choose another --name"
+                f"{self.path} is of another rollout: {changes}; choose another --name, or --fresh "
+                "to forget what it holds"
             )
         for number, line in enumerate(lines, 2):
             try:

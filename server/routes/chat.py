@@ -17,6 +17,7 @@ from agentlm.server.chat.once import Once
 from agentlm.server.http.body import read_json
 from agentlm.server.http.event_stream import ClientGone, EventStream, while_connected
 from agentlm.server.http.openapi import OR_EVENTS, reads
+from agentlm.server.models.served import Served
 from agentlm.server.openai.answers import Chunks, completion
 from agentlm.server.openai.chat_request import ChatRequest, read_chat_request
 from agentlm.server.state import Caller, OwnerScope, SameWeights, ServerState, State
@@ -57,10 +58,19 @@ async def create_chat_completion(
         if once is not None:
             await once.abandon()
         raise
-    headers = {"x-trajectory-id": ",".join(choice.trajectory.id for choice in choices)}
+    headers = _headers(choices)
     if body.stream:
         return _stream(body, state, choices, once, headers)
     return await _whole(request, state, choices, once, headers)
+
+
+def _headers(choices: list[Choice]) -> dict[str, str]:
+    """Where the run is kept, and which weights answer: a name may mean others tomorrow."""
+    headers = {"x-trajectory-id": ",".join(choice.trajectory.id for choice in choices)}
+    served = choices[0].request.served
+    if isinstance(served, Served) and served.weights_version:
+        headers["x-weights-version"] = served.weights_version
+    return headers
 
 
 def _stream(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
+from openai import AsyncOpenAI
+
 from agentlm.environments.db.environment import DbEnvironment
 from agentlm.environments.playing.model_player import Decoding, connected
 from agentlm.environments.playing.play import play
@@ -39,6 +41,21 @@ async def test_a_run_is_one_trajectory_with_an_interaction_per_turn_and_a_score(
     sampled = [step.text for step in trajectory.steps if step.origin is Origin.SAMPLED]
     assert sampled == said
     assert trajectory.metadata["template"] == task.template
+
+
+async def test_the_server_tells_which_weights_answer_in_its_list_and_with_each_answer(
+    tmp_path: Path,
+) -> None:
+    async with (
+        running(tmp_path, ["Hello"], "chatml", {}) as server,
+        connected(server.url, "tiny", Decoding()) as player,
+        AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none") as client,
+    ):
+        answer = await client.chat.completions.with_raw_response.create(
+            model="tiny", messages=[{"role": "user", "content": "Hi"}]
+        )
+    assert player.model.weights_version
+    assert answer.headers["x-weights-version"] == player.model.weights_version
 
 
 async def test_an_unreadable_turn_ends_the_run_as_invalid(tmp_path: Path) -> None:

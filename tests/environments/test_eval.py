@@ -11,6 +11,7 @@ from pytest_httpserver import HTTPServer
 from agentlm.environments.evaluation.cli import main
 from agentlm.environments.evaluation.report import difference_of, row_of
 from agentlm.environments.evaluation.statistics import paired_bootstrap, wilson
+from agentlm.environments.playing.model_player import PlayedModel
 from agentlm.environments.playing.progress import Result
 from agentlm.trajectory import Outcome
 from support.experts import StandIn, stand_in
@@ -111,7 +112,8 @@ def test_the_bootstrap_is_the_same_for_the_same_seed_and_covers_the_mean() -> No
 def test_failed_tries_count_in_no_rate_and_unpaired_tasks_in_no_difference() -> None:
     base = [result("a", 1.0), result("b", 0.0), result("c", None, Outcome.ERROR)]
     mine = [result("a", 1.0), result("c", 1.0), result("b", 1.0)]
-    row = row_of(base, environment="db", model="m", decoding="default", asked=3)
+    played = PlayedModel(name="m", url="http://127.0.0.1:8000/v1")
+    row = row_of(base, environment="db", model="m", decoding="default", played=played, asked=3)
     assert (row.success, row.judged, row.failed, row.complete) == (0.5, 2, 1, False)
     difference = difference_of(
         base, mine, names=("b", "m"), environment="db", decoding="default", seed=0

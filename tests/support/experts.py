@@ -25,6 +25,8 @@ class StandIn:
     """Requests to answer with 500 first."""
     weak_models: set[str] = field(default_factory=set)
     """These answer nonsense."""
+    weights: dict[str, str] = field(default_factory=dict)
+    """Model → the version of its weights, as our server tells it."""
     reply: dict[str, Any] | None = None
     """Say this instead, always."""
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -37,11 +39,13 @@ class StandIn:
         body = request.get_json()
         self.requests.append(body)
         task = self.tasks[body["metadata"]["task_id"]]
-        turn = sum(message["role"] == "assistant" for message in body["messages"])
+        turn = self._turn(body["messages"])
         message = self.reply or self._move(task, turn)
         if body["model"] in self.weak_models:
             message = {"role": "assistant", "content": "I don't know."}
         headers = {"x-trajectory-id": f"traj_{task.id}"} if self.ours else {}
+        if version := self.weights.get(body["model"]):
+            headers["x-weights-version"] = version
         reason = "tool_calls" if message.get("tool_calls") else "stop"
         completion = {
             "id": "chatcmpl-1",
@@ -53,6 +57,12 @@ class StandIn:
         }
         return Response(json.dumps(completion), headers=headers, mimetype="application/json")
 
+    @staticmethod
+    def _turn(messages: list[dict[str, Any]]) -> int:
+        """How many turns it has had since the question, which an example may precede."""
+        question = max(i for i, message in enumerate(messages) if message["role"] == "user")
+        return sum(message["role"] == "assistant" for message in messages[question:])
+
     def _move(self, task: Task, turn: int) -> dict[str, Any]:
         move = task.gold[turn]
         message: dict[str, Any] = {"role": "assistant", "reasoning_content": move.thought}
@@ -61,6 +71,14 @@ class StandIn:
         function = {"name": move.action.name, "arguments": json.dumps(move.action.arguments)}
         call = {"id": f"call_{task.id}_{turn}", "type": "function", "function": function}
         return message | {"content": None, "tool_calls": [call]}
+
+    def list_models(self, _: Request) -> Response:
+        listed = [
+            {"id": name, "object": "model", "weights_version": version}
+            for name, version in self.weights.items()
+        ]
+        body = json.dumps({"object": "list", "data": listed})
+        return Response(body, mimetype="application/json")
 
     def score(self, request: Request) -> Response:
         self.scores[request.path.split("/")[-2]] = request.get_json()
@@ -71,7 +89,7 @@ def stand_in(httpserver: HTTPServer, split: Split, count: int) -> StandIn:
     """Listen at `httpserver`, knowing the first tasks of the database environment."""
     tasks = {task.id: task for task in islice(DbEnvironment().generate(split), count)}
     server = StandIn(tasks)
-    httpserver.expect_request("/v1/models").respond_with_json({"object": "list", "data": []})
+    httpserver.expect_request("/v1/models").respond_with_handler(server.list_models)
     httpserver.expect_request("/v1/chat/completions").respond_with_handler(server.complete)
     for task_id in tasks:
         httpserver.expect_request(f"/v1/trajectories/traj_{task_id}/score").respond_with_handler(

@@ -1,0 +1,36 @@
+"""Where an evaluation keeps what it has measured.
+
+What belongs to one plan lies in a file of its own, named after the plan's digest: the same model
+with other weights, on another server or under other settings never finds the numbers of the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from agentlm.environments.evaluation.settings import EvalSettings
+
+
+def name_of(settings: EvalSettings) -> str:
+    """The evaluation's name."""
+    return settings.name or _safe(f"{settings.model}-{settings.split}-{settings.seed}")
+
+
+def directory_of(settings: EvalSettings) -> Path:
+    """Its directory."""
+    return settings.data_dir / "evaluations" / name_of(settings)
+
+
+def kept_file(settings: EvalSettings, title: str, plan: Mapping[str, object]) -> Path:
+    """The file for what depends on this plan and on nothing else."""
+    content = json.dumps(plan, sort_keys=True).encode()
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    return directory_of(settings) / f"{_safe(title)}-{digest}.jsonl"
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text)
