@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from itertools import chain
 
@@ -107,10 +107,13 @@ def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
     return card
 
 
-def show(prepared: Prepared, plan: Plan) -> TrainingProgress:
+@contextmanager
+def show(prepared: Prepared, plan: Plan) -> Iterator[TrainingProgress]:
     """Progress on the terminal of the first process."""
     quiet = os.environ.get("RANK", "0") != "0"
-    return TrainingProgress(prepared.run, plan, prepared.sources(), quiet=quiet)
+    progress = TrainingProgress(prepared.run, plan, prepared.sources(), quiet=quiet)
+    with progress.bar:
+        yield progress
 
 
 def describe(prepared: Prepared, tell: Callable[[str], None]) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -67,7 +66,7 @@ def create_key(settings: CreateKey) -> int:
     """Create a key; only the secret goes to standard output."""
     settings.prepare_data_dir()
     key = ApiKey(**settings.model_dump(include=set(ApiKey.model_fields)))
-    with _open(settings) as store:
+    with closing(Store.open(settings.log_url())) as store:
         first = all(known.revoked is not None for known in store.keys.list())
         secret = asyncio.run(store.keys.create(key))
     print(secret)
@@ -79,7 +78,7 @@ def create_key(settings: CreateKey) -> int:
 
 def list_keys(settings: ListKeys) -> int:
     """Print every key."""
-    with _open(settings) as store:
+    with closing(Store.open(settings.log_url())) as store:
         keys = store.keys.list()
     if settings.print_json:
         for key in keys:
@@ -91,7 +90,7 @@ def list_keys(settings: ListKeys) -> int:
 
 def revoke_key(settings: RevokeKey) -> int:
     """Revoke a key."""
-    with _open(settings) as store:
+    with closing(Store.open(settings.log_url())) as store:
         revoked = asyncio.run(store.keys.revoke(settings.name))
     if not revoked:
         raise NotFoundError(f"there is no valid key named {settings.name}")
@@ -104,15 +103,6 @@ COMMANDS = {
     "list": Subcommand(ListKeys, list_keys),
     "revoke": Subcommand(RevokeKey, revoke_key),
 }
-
-
-@contextmanager
-def _open(settings: Settings) -> Iterator[Store]:
-    store = Store.open(settings.log_url())
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def _table(keys: list[ApiKey]) -> Table:

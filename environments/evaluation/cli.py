@@ -28,7 +28,7 @@ from agentlm.environments.playing.model_player import (
 )
 from agentlm.environments.playing.players import Player
 from agentlm.environments.playing.progress import Progress, Result, setting_plan
-from agentlm.environments.playing.recording import OutcomeRecorder
+from agentlm.environments.playing.recording import ServerRecorder
 from agentlm.environments.playing.rollout import Rollout
 from agentlm.environments.playing.text_player import TextPlayer
 from agentlm.environments.task import Environment, Task
@@ -124,14 +124,14 @@ async def _measure(
     ) as player:
         plan = _plan(settings, cell, player.model)
         path = kept_file(settings, f"{cell.environment}-{cell.decoding}-{cell.model.name}", plan)
-        with Progress(path, plan, fresh=settings.fresh) as progress, display:
+        with Progress(path, plan, fresh=settings.fresh) as progress, display.bar:
             if kept := progress.kept():
                 print(f"{cell.environment}, {cell.decoding}, {cell.model.label}: {kept}")
             display.count(progress.of(tasks, settings.tries))
             rollout = Rollout(
                 environment,
                 _seated(settings, environment, player),
-                OutcomeRecorder(player),
+                ServerRecorder(player, rewarded=False),
                 progress,
                 concurrency=settings.concurrency,
                 retries=settings.retries,

@@ -6,7 +6,7 @@ import asyncio
 import re
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Literal
 
@@ -130,7 +130,7 @@ async def _play(settings: RolloutSettings, environment: Environment) -> int:
                 shown=shown,
                 on_result=display.add,
             )
-            with display:
+            with display.bar:
                 await rollout.run(tasks, settings.tries)
     print(f"{display.summary()}; results: {progress.path}")
     if display.errors:
@@ -180,8 +180,7 @@ async def _seated(
 async def _log(
     settings: RolloutSettings, environment: Environment, model: str
 ) -> AsyncIterator[StoreRecorder]:
-    store = Store.open(settings.log_url())
-    try:
+    with closing(Store.open(settings.log_url())) as store:
         yield StoreRecorder(
             store,
             environment,
@@ -190,8 +189,6 @@ async def _log(
             metadata={"player": settings.player, "rollout": _name(settings)},
             grammar=_texts(settings, environment),
         )
-    finally:
-        store.close()
 
 
 def _texts(settings: RolloutSettings, environment: Environment) -> TextGrammar | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,14 +12,14 @@ from agentlm.trajectory import Outcome
 
 
 class Display:
-    """A progress bar that knows the success so far. A context manager."""
+    """A progress bar that knows the success so far; on the screen while its `bar` is entered."""
 
     def __init__(self, console: Console, total: int) -> None:
         self.done = 0
         self.solved = 0
         self.errors = 0
         self.last_error: str | None = None
-        self._bar = Progress(
+        self.bar = Progress(
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[state]}"),
@@ -29,7 +27,7 @@ class Display:
             console=console,
             transient=True,
         )
-        self._task = self._bar.add_task("", total=total, state="")
+        self._task = self.bar.add_task("", total=total, state="")
 
     def count(self, results: Iterable[Result]) -> None:
         """Take in what an earlier run has done."""
@@ -42,7 +40,7 @@ class Display:
         self.solved += result.success
         self.errors += result.outcome is Outcome.ERROR
         self.last_error = result.error or self.last_error
-        self._bar.update(self._task, completed=self.done, state=self.summary())
+        self.bar.update(self._task, completed=self.done, state=self.summary())
 
     def summary(self) -> str:
         """Success among the tries that have a result."""
@@ -50,15 +48,3 @@ class Display:
         share = f" ({self.solved / judged:.1%})" if judged else ""
         failed = f"; {self.errors} failed, run again to repeat them" if self.errors else ""
         return f"{self.solved} of {judged} solved{share}{failed}"
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._bar.stop()

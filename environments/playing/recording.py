@@ -38,35 +38,21 @@ class NoRecorder:
 
 
 class ServerRecorder:
-    """Scores the trajectory that our server recorded."""
+    """Tells our server how the trajectory that it recorded ended, and how well.
 
-    def __init__(self, player: ModelPlayer) -> None:
+    `rewarded=False` keeps the second back: what has no reward is never trained on.
+    """
+
+    def __init__(self, player: ModelPlayer, *, rewarded: bool = True) -> None:
         self._player = player
+        self._rewarded = rewarded
 
     async def keep(self, run: Play) -> str | None:
-        """Post the score."""
+        """Post outcome and reward."""
         if run.trajectory_id is not None:
             await self._player.score(
                 run.trajectory_id,
-                reward=run.reward,
-                outcome=run.outcome,
-                error_classes=run.error_classes,
-            )
-        return run.trajectory_id
-
-
-class OutcomeRecorder:
-    """Tells our server how a run ended and not how well: what has no reward is never trained on."""
-
-    def __init__(self, player: ModelPlayer) -> None:
-        self._player = player
-
-    async def keep(self, run: Play) -> str | None:
-        """Post the outcome."""
-        if run.trajectory_id is not None:
-            await self._player.score(
-                run.trajectory_id,
-                reward=None,
+                reward=run.reward if self._rewarded else None,
                 outcome=run.outcome,
                 error_classes=run.error_classes,
             )

@@ -17,8 +17,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +42,7 @@ class Row(NamedTuple):
 
 
 class RowWriter:
-    """Appends rows; `close` makes them readable. A context manager."""
+    """Appends rows; `close` makes them readable."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -69,17 +68,6 @@ class RowWriter:
         for file in (self._ids, self._loss, self._names):
             file.close()
         np.save(self._directory / "rows.npy", np.frombuffer(self._rows, np.int64).reshape(-1, 3))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 @dataclass(frozen=True)

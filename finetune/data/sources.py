@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from itertools import chain
 from math import inf
 from typing import NamedTuple
@@ -129,7 +130,7 @@ def general_rows(
 
 
 def _write(run: Run, name: str, kept: Iterable[Kept]) -> Iterator[Kept]:
-    with RowWriter(run.directory / name) as writer:
+    with closing(RowWriter(run.directory / name)) as writer:
         for one in kept:
             writer.add(one.row)
             yield one

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -26,13 +25,13 @@ class Progress(Protocol):
 
 
 class TrainingProgress:
-    """Shows and logs each step's loss, tokens per second and the time that is left."""
+    """Logs each step's loss, tokens per second and the time that is left; `bar` shows them."""
 
     def __init__(self, run: Run, plan: Plan, sources: list[Source], *, quiet: bool) -> None:
         self._run = run
         self._steps = plan.steps
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
-        self._bar = Bar(
+        self.bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[told]}"),
@@ -41,23 +40,11 @@ class TrainingProgress:
             disable=not self._console.is_terminal,
         )
         total = sum(int(sources[s].rows.lengths[r]) for s, r in plan.draws)
-        self._task = self._bar.add_task("training", total=total, told="")
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
+        self._task = self.bar.add_task("training", total=total, told="")
 
     def skip(self, tokens: float) -> None:
         """Count tokens of steps that an earlier process did."""
-        self._bar.advance(self._task, tokens)
+        self.bar.advance(self._task, tokens)
 
     def report(self, metrics: dict[str, float]) -> None:
         """One step is done."""
@@ -67,6 +54,6 @@ class TrainingProgress:
             f"{speed:,.0f} tokens/s"
         )
         self._run.log(f"{told}  lr {metrics['lr']:.2e}")
-        self._bar.update(self._task, advance=metrics["tokens"], told=told)
+        self.bar.update(self._task, advance=metrics["tokens"], told=told)
         if not self._console.is_terminal:
             self._console.print(told, soft_wrap=True)

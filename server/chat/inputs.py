@@ -7,6 +7,7 @@ has such a name there already stays as it is, so a client can send the same tool
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from agentlm.errors import RequestError
@@ -38,7 +39,8 @@ def hand_in(inputs: Mapping[str, Path], workspace: WorkspaceFiles) -> None:
     """Copy what is not there yet. Raises RequestError if it does not fit."""
     present = {entry.path for entry in workspace.list()}
     for name in inputs.keys() - present:
-        with inputs[name].open("rb") as source, workspace.receive(name) as incoming:
+        receiving = closing(workspace.receive(name))
+        with inputs[name].open("rb") as source, receiving as incoming:
             while part := source.read(_PART_BYTES):
                 incoming.write(part)
             incoming.keep()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
@@ -66,7 +67,7 @@ async def put_file(
 ) -> Response:
     """Put the body there under this name, directories included, in place of what was there."""
     files = await _files(trajectory_id, state, caller, owner)
-    with await asyncio.to_thread(files.receive, path) as incoming:
+    with closing(await asyncio.to_thread(files.receive, path)) as incoming:
         try:
             async for part in request.stream():
                 await asyncio.to_thread(incoming.write, part)

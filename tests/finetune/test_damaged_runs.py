@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ ROWS = ("rows.npy", "ids.bin", "loss.bin", "names.txt")
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    with RowWriter(tmp_path / "agent") as writer:
+    with closing(RowWriter(tmp_path / "agent")) as writer:
         for index in range(8):
             writer.add(Row(f"row{index}", list(range(10)), bytes(10)))
     source = Source("agent", Rows.open(tmp_path / "agent"), 1.0)

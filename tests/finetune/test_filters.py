@@ -13,16 +13,11 @@ from agentlm.finetune.filters.scrub import scrub_text
 from agentlm.messages import ToolSpec
 from agentlm.prompt.render import Renderer
 from agentlm.trajectory import Outcome, Trajectory
-from support.finetune_logs import ANSWER, CALL, conversation, renderer, trajectory
+from support.finetune_logs import ANSWER, CALL, conversation, trajectory
 from support.tiny import CORPUS
 
 TASK = "How many programs in /usr/bin start with z?"
 BASH = ToolSpec(name="bash", description="Run it.", parameters={"type": "object"}, owner="server")
-
-
-@pytest.fixture(scope="module")
-def by(chatml_llama: Path) -> Renderer:
-    return renderer(chatml_llama)
 
 
 def played(by: Renderer, *said: str, task: str = TASK, **fields: object) -> Trajectory:

@@ -15,12 +15,11 @@ import pytest
 from agentlm.jobs.job import Job, JobRequest
 from agentlm.jobs.kept_files import KeptFiles
 from agentlm.models.registry import Registry
+from agentlm.prompt.render import Renderer
 from support.finetune_logs import (
     ANSWER,
     CALL,
     conversation,
-    registered,
-    renderer,
     trajectory,
     write_log,
 )
@@ -31,12 +30,10 @@ QUICK = {"max_steps": 8, "batch_size": 1, "save_every": 2, "lr": 0.01}
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path, chatml_llama: Path) -> Path:
-    registered(tmp_path, chatml_llama)
-    by = renderer(chatml_llama)
+def data_dir(data_dir: Path, by: Renderer) -> Path:
     tasks = ("How many programs start with z?", "How many programs are there?")
-    write_log(tmp_path, [trajectory(conversation(by, task, CALL, ANSWER)) for task in tasks])
-    return tmp_path
+    write_log(data_dir, [trajectory(conversation(by, task, CALL, ANSWER)) for task in tasks])
+    return data_dir
 
 
 def request(data_dir: Path, **options: object) -> Job:

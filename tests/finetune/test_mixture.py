@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from agentlm.finetune.data.mixture import Batches, Plan, Source, make_plan
 
 
 def rows(directory: Path, lengths: list[int]) -> Rows:
-    with RowWriter(directory) as writer:
+    with closing(RowWriter(directory)) as writer:
         for index, length in enumerate(lengths):
             writer.add(Row(f"row{index}", list(range(length)), bytes(i > 0 for i in range(length))))
     return Rows.open(directory)
@@ -34,7 +35,7 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_a_name_of_two_lines_is_one_row(tmp_path: Path) -> None:
-    with RowWriter(tmp_path) as writer:
+    with closing(RowWriter(tmp_path)) as writer:
         writer.add(Row("two\nlines", [1, 2], bytes(2)))
         writer.add(Row("cr\rname", [1, 2], bytes(2)))
 

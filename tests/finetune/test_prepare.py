@@ -26,12 +26,6 @@ from support.finetune_logs import (
 from support.tiny import tiny_llama
 
 
-@pytest.fixture
-def data_dir(tmp_path: Path, chatml_llama: Path) -> Path:
-    registered(tmp_path, chatml_llama)
-    return tmp_path
-
-
 def run(data_dir: Path, **settings: object) -> Prepared:
     return prepare(FinetuneSettings(data_dir=data_dir, from_logs=True, **settings))
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from agentlm.prompt.render import Renderer
 from support.finetune_logs import (
     ANSWER,
     CALL,
     conversation,
     registered,
-    renderer,
     trajectory,
     write_log,
 )
@@ -27,10 +27,9 @@ WORDS = ("apples", "berries", "cherries", "damsons", "elderberries", "figs")
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory, chatml_llama: Path) -> Path:
+def data_dir(tmp_path_factory: pytest.TempPathFactory, chatml_llama: Path, by: Renderer) -> Path:
     directory = tmp_path_factory.mktemp("processes")
     registered(directory, chatml_llama)
-    by = renderer(chatml_llama)
     rows = [conversation(by, f"How many {word} are left?", CALL, ANSWER) for word in WORDS]
     write_log(directory, [trajectory(steps) for steps in rows])
     return directory

@@ -9,8 +9,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from agentlm.exchange import to_record
 from agentlm.finetune.data.prepare import Prepared, prepare
 from agentlm.finetune.settings import FinetuneSettings
@@ -21,23 +19,10 @@ from support.finetune_logs import (
     ANSWER,
     CALL,
     conversation,
-    registered,
-    renderer,
     sampled,
     trajectory,
     write_log,
 )
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path, chatml_llama: Path) -> Path:
-    registered(tmp_path, chatml_llama)
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def by(chatml_llama: Path) -> Renderer:
-    return renderer(chatml_llama)
 
 
 def run(data_dir: Path, rows: Sequence[object], **settings: Any) -> Prepared:

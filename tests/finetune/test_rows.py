@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from agentlm.finetune.data.dataset import Row
 from agentlm.finetune.data.rows import Refused, RowMaker, loss_steps, make_row, step_rewards
 from agentlm.finetune.filters.scrub import scrub
@@ -16,15 +12,9 @@ from support.finetune_logs import (
     CALL,
     conversation,
     interaction,
-    renderer,
     sampled,
     trajectory,
 )
-
-
-@pytest.fixture(scope="module")
-def by(chatml_llama: Path) -> Renderer:
-    return renderer(chatml_llama)
 
 
 def said(trajectory_: Trajectory, trained: list[bool]) -> list[str]:

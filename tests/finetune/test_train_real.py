@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 
 from agentlm.models.registry import Registry
+from agentlm.prompt.render import Renderer
 from agentlm.store import Store
 from support.finetune_logs import (
     ANSWER,
     CALL,
     conversation,
-    registered,
-    renderer,
     trajectory,
     write_log,
 )
@@ -30,17 +29,15 @@ Metrics = list[dict[str, float]]
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path, chatml_llama: Path) -> Path:
+def data_dir(data_dir: Path, by: Renderer) -> Path:
     """A log with two judged rows of one beginning, and one that failed."""
-    registered(tmp_path, chatml_llama)
-    by = renderer(chatml_llama)
     rows = [
         trajectory(conversation(by, "How many programs start with z?", CALL, ANSWER)),
         trajectory(conversation(by, "How many programs are there?", CALL, ANSWER)),
         trajectory(conversation(by, "Hello!", ANSWER), reward=0.0),
     ]
-    write_log(tmp_path, rows)
-    return tmp_path
+    write_log(data_dir, rows)
+    return data_dir
 
 
 def command(data_dir: Path, *flags: str) -> list[str]:

@@ -6,11 +6,10 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from agentlm.errors import NotFoundError, RequestError
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
@@ -34,12 +33,12 @@ class WorkspaceFiles:
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file, directories included. RequestError if it does not fit or can't be there."""
-        with self.receive(name) as incoming:
+        with closing(self.receive(name)) as incoming:
             incoming.write(content)
             incoming.keep()
 
     def receive(self, name: str) -> Incoming:
-        """A file that comes in parts. Raises RequestError if there is no room for one."""
+        """A file that comes in parts, to be closed. Raises RequestError if there is no room."""
         _parts(name)
         prepare_workspace(self.workspace, self.settings)
         present = list(self._entries())
@@ -132,15 +131,8 @@ class Incoming:
         self._file.flush()
         self._files.move_in(self._path, self._name)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Whatever was not kept is gone."""
         self._file.close()
         Path(self._path).unlink(missing_ok=True)
 

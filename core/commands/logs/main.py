@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -33,7 +33,6 @@ from agentlm.commands.logs.timeline import one_line, timeline, when
 from agentlm.commands.subcommands import Subcommand, dispatch
 from agentlm.errors import NotFoundError, OperatorError
 from agentlm.exchange import FORMATS
-from agentlm.settings import Settings
 from agentlm.store import AuditRecord, Header, Store
 from agentlm.trajectory import Trajectory
 
@@ -48,7 +47,7 @@ def main(argv: list[str]) -> int:
 
 def list_logs(settings: ListLogs) -> int:
     """Print a page of headers."""
-    with _open(settings) as store:
+    with closing(Store.open(settings.log_url())) as store:
         headers, more = store.page(
             settings.owner, limit=settings.limit, after=settings.after, also=settings.selection()
         )
@@ -64,7 +63,7 @@ def list_logs(settings: ListLogs) -> int:
 
 def show_log(settings: ShowLog) -> int:
     """Print one trajectory."""
-    with _open(settings) as store:
+    with closing(Store.open(settings.log_url())) as store:
         trajectory = _find(store, settings.id)
     if settings.print_json:
         print(trajectory.model_dump_json(indent=2))
@@ -76,7 +75,7 @@ def show_log(settings: ShowLog) -> int:
 def tail_logs(settings: TailLogs) -> int:
     """Print the last steps, and those that come."""
     console = Console(soft_wrap=True, highlight=False)
-    with _open(settings) as store:
+    with closing(Store.open(settings.log_url())) as store:
         news = store.written(-settings.lines)
         place = 0
         while True:
@@ -92,7 +91,7 @@ def tail_logs(settings: TailLogs) -> int:
 
 def audit_logs(settings: AuditLogs) -> int:
     """Print a page of the audit trail."""
-    with _open(settings) as store:
+    with closing(Store.open(settings.log_url())) as store:
         found, more = store.audit.page(settings.owner, limit=settings.limit, after=settings.after)
     if settings.print_json:
         for number, record in found:
@@ -106,7 +105,7 @@ def audit_logs(settings: AuditLogs) -> int:
 
 def log_stats(settings: LogStats) -> int:
     """Print counts."""
-    with _open(settings) as store:
+    with closing(Store.open(settings.log_url())) as store:
         stats = store.stats(settings.selection())
     if settings.print_json:
         print(stats.model_dump_json(indent=2))
@@ -128,7 +127,7 @@ def export_logs(settings: ExportLogs) -> int:
     write = FORMATS[settings.format].write
     selection = settings.selection(may_train_only=settings.may_train_only, limit=settings.limit)
     count = 0
-    with _open(settings) as store, _writing(settings.output) as file:
+    with closing(Store.open(settings.log_url())) as store, _writing(settings.output) as file:
         for count, trajectory in enumerate(store.select(selection), 1):  # noqa: B007
             file.write(to_json(write(trajectory)).decode() + "\n")
     print(f"trajectories exported: {count:,}", file=sys.stderr)
@@ -139,7 +138,7 @@ def import_logs(settings: ImportLogs) -> int:
     """Read trajectories from JSON lines; 1 if any line could not be."""
     settings.prepare_data_dir()
     read = _reader(settings)
-    with _open(settings) as store:
+    with closing(Store.open(settings.log_url())) as store:
         done = asyncio.run(import_lines(store, read_lines(settings.files), read))
     for line in done.malformed:
         print(line, file=sys.stderr)
@@ -151,7 +150,7 @@ def import_logs(settings: ImportLogs) -> int:
 
 def delete_logs(settings: DeleteLogs) -> int:
     """Delete trajectories, and say where else they are; 1 if any is not there."""
-    with _open(settings) as store:
+    with closing(Store.open(settings.log_url())) as store:
         places = [held(one, store, settings.data_dir) for one in settings.ids]
         deleted = asyncio.run(_delete(store, settings.ids))
     for one, was_there, elsewhere in zip(settings.ids, deleted, places, strict=True):
@@ -173,15 +172,6 @@ COMMANDS = {
     "import": Subcommand(ImportLogs, import_logs),
     "delete": Subcommand(DeleteLogs, delete_logs),
 }
-
-
-@contextmanager
-def _open(settings: Settings) -> Iterator[Store]:
-    store = Store.open(settings.log_url())
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def _find(store: Store, name: str) -> Trajectory:
