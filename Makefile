@@ -19,12 +19,12 @@ SOURCES := core server finetune tools environments clients
 # A folder's time changes when a file is added to it: then the package is installed again.
 FOLDERS := $(shell find $(SOURCES) -type d -not -name __pycache__)
 
-.PHONY: help install serve check test test-slow bench-dataset bench-env bench-serve bench-store bench-swap bench-tools bench-train lock clean
+.PHONY: help install model graph serve check test test-slow bench-dataset bench-env bench-serve bench-store bench-swap bench-tools bench-train lock clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
-install: $(VENV)/.model $(VENV)/.graph build/.installed  ## set everything up: Debian packages, environment, default model
+install: model graph  ## set everything up: Debian packages, environment, default model
 
 serve: install  ## set up, then serve MODEL=smollm2-135m on PORT=8000; more flags in ARGS="…"
 	@exec $(VENV)/bin/agentlm-serve --model $(MODEL) --port $(PORT) $(ARGS)
@@ -60,7 +60,7 @@ bench-swap: install  ## what promoting a model costs those who are being answere
 	$(VENV)/bin/python tests/bench/bench_swap.py $(ARGS)
 
 bench-tools: install  ## what a call of each tool costs
-	$(VENV)/bin/python tests/bench/bench_tools.py --graph ~/.local/share/agentlm/graph $(ARGS)
+	$(VENV)/bin/python tests/bench/bench_tools.py $(ARGS)
 
 bench-train: install  ## our trainer beside TRL's on the same rows
 	$(VENV)/bin/python tests/bench/bench_train.py $(ARGS)
@@ -103,10 +103,9 @@ build/.installed: pyproject.toml $(FOLDERS) $(VENV)/.packages
 	    --config-settings editable_mode=strict --editable .
 	@touch $@
 
-$(VENV)/.model: | build/.installed
+# What these make is the user's and outlives this checkout, so they look instead of trusting a mark.
+model: build/.installed
 	@$(VENV)/bin/agentlm models pull smollm2-135m
-	@touch $@
 
-$(VENV)/.graph: | build/.installed $(VENV)/.debian-serve
+graph: build/.installed $(VENV)/.debian-serve
 	@$(VENV)/bin/python -m agentlm.tools.graph.build
-	@touch $@

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whatever happens while they are written."""
+"""Files that are whole or absent, whatever happens while they are written; and shared ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,6 +42,39 @@ def sync(path: Path) -> None:
 def new_id() -> str:
     """32 hexadecimal digits that sort by the time they were made at, the last half random."""
     return f"{time.time_ns():016x}{secrets.token_hex(8)}"
+
+
+def shared_place(name: str, earlier: Sequence[Path]) -> Path:
+    """Where something is that costs minutes to make and is the same for every data directory.
+
+    It stays where one of the `earlier` places has it; otherwise it is, or is to be made, in the
+    user's cache (`$XDG_CACHE_HOME/agentlm`, `~/.cache/agentlm`). Where nobody can write that, the
+    first of the earlier places serves.
+    """
+    for place in earlier:
+        if place.exists():
+            return place
+    cache = _user_cache()
+    if cache is not None and ((cache / name).exists() or _writable(cache)):
+        return cache / name
+    return earlier[0]
+
+
+def _user_cache() -> Path | None:
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        # The specification has relative paths ignored.
+        return (given if given.is_absolute() else Path.home() / ".cache") / "agentlm"
+    except RuntimeError:
+        return None  # a user without a home
+
+
+def _writable(directory: Path) -> bool:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(directory, os.W_OK | os.X_OK)
 
 
 @contextmanager

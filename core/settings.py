@@ -53,6 +53,12 @@ class Settings(BaseSettings):
     store_url: str | None = None
     """SQLAlchemy URL of the log; the default is SQLite in the data directory."""
 
+    @classmethod
+    def usual_data_dir(cls) -> Path:
+        """The data directory if no other is given."""
+        default: Path = cls.model_fields["data_dir"].default
+        return default.expanduser()
+
     def log_url(self) -> str:
         """The store's URL, SQLite in the data directory unless one was given."""
         return self.store_url or f"sqlite:///{self.data_dir / 'agentlm.db'}"

@@ -21,7 +21,7 @@ async def opened(
 ) -> AsyncIterator[Environment]:
     """One environment for up to `concurrency` tasks at once. What it needs is imported only then.
 
-    The knowledge graph is built once, in the data directory.
+    The knowledge graph is built once for a user.
 
     Raises OperatorError if a package or program that it needs is missing.
     """
@@ -38,7 +38,7 @@ async def opened(
         case "kg":
             from agentlm.environments.kg import environment as kg_environment
 
-            async with kg_environment.opened(data_dir / "graph") as graph:
+            async with kg_environment.opened(data_dir) as graph:
                 yield graph
 
 

@@ -8,14 +8,9 @@ from typing import Literal
 from pydantic import Field
 
 from agentlm.settings import Settings
+from agentlm.tools.graph.place import graph_dir
 
 MEBIBYTE = 1024 * 1024
-
-
-def usual_data_dir() -> Path:
-    """The data directory if no other is given."""
-    default: Path = Settings.model_fields["data_dir"].default
-    return default.expanduser()
 
 
 class ToolSettings(Settings):
@@ -95,8 +90,8 @@ class ToolSettings(Settings):
 
     graph: Path | None = None
     """Directory of the knowledge graph (`python -m agentlm.tools.graph.build`); the default is
-    `graph` in the data directory, or else in the usual data directory, where `make install` builds
-    one of WordNet and GeoNames."""
+    `graph` in the data directory, or else in the usual data directory, or else in the user's cache,
+    where `make install` builds one of WordNet and GeoNames."""
     graph_shown: int = Field(default=5, ge=0)
     """How many entities of a variable its observation names; 0 shows types only, as AgentBench."""
     graph_rows: int = Field(default=50, ge=1)
@@ -104,8 +99,7 @@ class ToolSettings(Settings):
 
     def graph_dir(self) -> Path:
         """Where the knowledge graph is."""
-        own, shared = self.data_dir / "graph", usual_data_dir() / "graph"
-        return self.graph or (shared if shared.exists() and not own.exists() else own)
+        return self.graph or graph_dir(self.data_dir)
 
     def sandboxes_dir(self) -> Path:
         """Where the work directories of trajectories are."""

@@ -1,14 +1,14 @@
 """Models in the form that everything reads: safetensors, tokenizer.json, a chat template.
 
 Some come otherwise: as GGUF in a Python package, or with a sentencepiece tokenizer alone. They are
-converted once into the data directory. transformers and torch are imported only when that happens.
+converted once and kept. transformers and torch are imported only when that happens.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,14 @@ def from_package(package: str, directory: Path) -> Path:
     is not installed.
     """
     return _once(directory, lambda target: _convert_gguf(_gguf_file(package), target))
+
+
+def title(package: str) -> str:
+    """Package and version: another version may carry another model."""
+    try:
+        return f"{package}-{version(package)}"
+    except PackageNotFoundError:
+        return package  # the conversion will say so, if there is none yet
 
 
 def with_tokenizer(source: Path, directory: Path) -> Path:

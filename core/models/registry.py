@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agentlm.errors import ConflictError, NotFoundError, OperatorError, RequestError
-from agentlm.files import write_text
+from agentlm.files import shared_place, write_text
 from agentlm.models import convert as weights
 from agentlm.models import hub
 from agentlm.models.aliases import Aliases
@@ -32,6 +32,7 @@ from agentlm.models.model_files import (
     weight_files,
 )
 from agentlm.prompt.render import tokenizer_digest
+from agentlm.settings import Settings
 
 __all__ = ["BUILT_IN", "ModelCard", "ModelFiles", "Registry", "card_template"]
 
@@ -183,13 +184,18 @@ class Registry:
             case "hub":
                 directory = hub.download(card.location, card.revision)
             case "package":
-                directory = weights.from_package(card.location, self._models / card.name)
+                directory = weights.from_package(card.location, self._converted(card))
             case "local":
                 directory = Path(card.location)
             case "upstream":
                 raise OperatorError(f"{card.name} runs at {card.location}: no files of it are here")
         check_model(directory)
         return directory
+
+    def _converted(self, card: ModelCard) -> Path:
+        """A package's model costs a minute and half a gigabyte: once for a user."""
+        earlier = [self._models / card.name, Settings.usual_data_dir() / "models" / card.name]
+        return shared_place(f"models/{weights.title(card.location)}", earlier)
 
     def _with_tokenizer(self, card: ModelCard, directory: Path) -> Path:
         if (directory / "tokenizer.json").is_file():

@@ -16,7 +16,7 @@ from agentlm.environments.kg.generate import lacking, tasks
 from agentlm.environments.task import Action, Split, Task
 from agentlm.errors import OperatorError
 from agentlm.messages import ToolSpec
-from agentlm.tools.graph.build import build, default_sources
+from agentlm.tools.graph.build import ensure
 from agentlm.tools.graph.graph import Graph, GraphError
 from agentlm.tools.graph.tools import FUNCTIONS
 from agentlm.tools.schema import compact
@@ -109,20 +109,20 @@ def f1(given: Set[str], right: Set[str]) -> float:
 
 
 @asynccontextmanager
-async def opened(directory: Path) -> AsyncIterator[KgEnvironment]:
-    """The environment on the graph in `directory`, which is built there if it is missing.
+async def opened(data_dir: Path) -> AsyncIterator[KgEnvironment]:
+    """The environment on the graph for a data directory, which is built if there is none.
 
     Raises OperatorError if there is nothing to build it from, or if it lacks what tasks are about.
     """
     # One thread: the graph's caches are not for concurrent use.
     with ThreadPoolExecutor(max_workers=1) as thread:
-        explorer = await asyncio.get_running_loop().run_in_executor(thread, _explorer, directory)
+        loop = asyncio.get_running_loop()
+        directory = await loop.run_in_executor(thread, ensure, data_dir)
+        explorer = await loop.run_in_executor(thread, _explorer, directory)
         yield KgEnvironment(explorer, Explorer(Graph(directory)), thread)
 
 
 def _explorer(directory: Path) -> Explorer:
-    if not (directory / "graph.json").is_file():
-        build(directory, default_sources())
     try:
         explorer = Explorer(Graph(directory))
     except OSError as error:

@@ -158,7 +158,7 @@ async def together(
 async def main() -> None:
     """Measure everything."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--graph", type=Path, help="a built graph; without one it is left out")
+    parser.add_argument("--graph", type=Path, help="instead of the one in the usual place")
     parser.add_argument("--repeat", type=int, default=300)
     options = parser.parse_args()
     print(f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before\n")
@@ -167,7 +167,8 @@ async def main() -> None:
         settings = ToolSettings(
             data_dir=Path(folder), sql_url=f"sqlite:///{database}", graph=options.graph
         )
-        families = ["bash", "sql"] + (["knowledge_graph"] if options.graph else [])
+        built = (settings.graph_dir() / "graph.json").is_file()
+        families = ["bash", "sql"] + (["knowledge_graph"] if built else [])
         toolbox = await Toolbox.open(settings, families, no_audit)
         tools = toolbox.for_request(families)
         store = Store.open(f"sqlite:///{folder}/agentlm.db")
@@ -176,14 +177,14 @@ async def main() -> None:
         await bash(tools, options.repeat)
         await audited(recorded.for_request(["bash"]), options.repeat)
         await sql(tools, database, options.repeat)
-        if options.graph:
+        if built:
             await graph(tools, options.repeat)
         print(f"\n| {RUNS} runs at once | calls/s | slowest run, calls/s |\n|---|---:|---:|")
         await together(tools, 5.0, "bash", command="echo hi")
         more = " with its audit row"
         await together(recorded.for_request(["bash"]), 5.0, "bash", more, command="echo hi")
         await together(tools, 5.0, "sql", statement=STATEMENT)
-        if options.graph:
+        if built:
             await together(tools, 5.0, "get_relations", variable="geo:DE")
         await toolbox.close()
         await recorded.close()

@@ -99,10 +99,6 @@ def make_rows(arguments: argparse.Namespace) -> None:
     if (data_dir / "runs" / "bench").exists():
         return
     data_dir.mkdir(parents=True, exist_ok=True)
-    converted = FinetuneSettings().data_dir
-    for name in ("models", "graph"):
-        if (converted / name).exists() and not (data_dir / name).exists():
-            (data_dir / name).symlink_to(converted / name)
     for environment in ("db", "os", "kg"):
         flags = ["--env", environment, "--player", "gold", "-n", str((STEPS + 1) * ROWS // 4)]
         assert agentlm("rollout", [*flags, "--data-dir", str(data_dir)]) == 0

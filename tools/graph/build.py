@@ -1,10 +1,10 @@
 """Build the graph that the knowledge_graph tools explore:
 
-    python -m agentlm.tools.graph.build                     WordNet and GeoNames
+    python -m agentlm.tools.graph.build                     WordNet and GeoNames, once for a user
     python -m agentlm.tools.graph.build --graph DIR FILE…   RDF files and edge lists (.csv, .tsv)
 
-It is built once, aside, and put in place whole: a triple store, an index of labels, and
-`graph.json`, which says what is in it and under which licence.
+It is built aside and put in place whole: a triple store, an index of labels, and `graph.json`,
+which says what is in it and under which licence.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from pathlib import Path
 import pyoxigraph
 
 from agentlm.errors import OperatorError
+from agentlm.files import exclusive
+from agentlm.settings import Settings
 from agentlm.tools.graph import edges, geonames, wordnet
 from agentlm.tools.graph.names import LABELS, PREFIXES
-from agentlm.tools.settings import usual_data_dir
+from agentlm.tools.graph.place import DESCRIPTION, graph_dir, is_shared
 
 _LABEL_SCHEMA = """
     CREATE TABLE label (id INTEGER PRIMARY KEY, text TEXT COLLATE NOCASE, iri TEXT,
@@ -64,6 +66,35 @@ def default_sources() -> list[Source]:
     return sources
 
 
+def ensure(data_dir: Path) -> Path:
+    """The graph for a data directory, built of WordNet and GeoNames if there is none.
+
+    The user's own follows what is installed. Whoever comes while it is built waits. Raises
+    OperatorError if there is nothing to build it from.
+    """
+    directory = graph_dir(data_dir)
+    shared = is_shared(directory, data_dir)
+    if not _is_current(directory, shared=shared):
+        with exclusive(directory.with_name(".graph.lock")):
+            if not _is_current(directory, shared=shared):
+                build(directory, default_sources())
+    return directory
+
+
+def _is_current(directory: Path, *, shared: bool) -> bool:
+    try:
+        description = json.loads((directory / DESCRIPTION).read_text())
+    except FileNotFoundError:
+        return False
+    if not shared:
+        return True
+    try:
+        installed = {source.name for source in default_sources()}
+    except OperatorError:
+        return True  # nothing better can be built
+    return installed <= {source["name"] for source in description["sources"]}
+
+
 def build(directory: Path, sources: Sequence[Source]) -> dict[str, object]:
     """Build the graph in `directory`, replacing the one there. Returns what graph.json holds."""
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +112,7 @@ def build(directory: Path, sources: Sequence[Source]) -> dict[str, object]:
             "sources": [{"name": item.name, "licence": item.licence} for item in sources],
         }
         del store
-        (target / "graph.json").write_text(json.dumps(description, indent=1))
+        (target / DESCRIPTION).write_text(json.dumps(description, indent=1))
         if directory.exists():
             directory.rename(Path(unfinished) / "old")
         target.rename(directory)
@@ -93,16 +124,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Build the knowledge graph.")
     parser.add_argument("files", nargs="*", type=Path, help="default: WordNet and GeoNames")
     parser.add_argument("--graph", type=Path, help="directory to build it in")
-    parser.add_argument("--data-dir", type=Path, help="data directory to build it for")
+    parser.add_argument("--data-dir", type=Path, help="data directory to build one of its own in")
     options = parser.parse_args(argv)
-    directory = options.graph or (options.data_dir or usual_data_dir()) / "graph"
+    usual = Settings.usual_data_dir()
     try:
-        sources = [_file_source(path) for path in options.files] or default_sources()
-        description = build(directory, sources)
+        if options.files or options.graph or options.data_dir:
+            directory = options.graph or (options.data_dir or usual) / "graph"
+            sources = [_file_source(path) for path in options.files] or default_sources()
+            build(directory, sources)
+        else:
+            directory = ensure(usual)
     except OperatorError as error:
         print(f"agentlm: {error}", file=sys.stderr)
         return 2
-    names = ", ".join(f"{source.name} ({source.licence})" for source in sources)
+    description = json.loads((directory / DESCRIPTION).read_text())
+    names = ", ".join(f"{item['name']} ({item['licence']})" for item in description["sources"])
     print(f"{description['triples']:,} triples in {directory}: {names}")
     return 0
 

@@ -12,6 +12,7 @@ from agentlm.agent.tool import Tool, ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.messages import Frozen
 from agentlm.tools.confinement.worker import Worker, WorkerStopped
+from agentlm.tools.graph.place import DESCRIPTION
 from agentlm.tools.graph.protocol import Answer, Question, Step
 from agentlm.tools.settings import ToolSettings
 
@@ -182,7 +183,7 @@ async def open_graph(settings: ToolSettings) -> tuple[Tool, ...]:
     if find_spec("pyoxigraph") is None:
         raise OperatorError("the knowledge_graph tools need the package pyoxigraph (extra `tools`)")
     directory = settings.graph_dir()
-    if not await asyncio.to_thread((directory / "graph.json").is_file):
+    if not await asyncio.to_thread((directory / DESCRIPTION).is_file):
         raise OperatorError(
             f"there is no knowledge graph in {directory}: `python -m agentlm.tools.graph.build` "
             "makes one"
