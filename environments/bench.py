@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -82,7 +82,7 @@ async def overhead(turns: int = 400) -> tuple[float, float]:
 async def _rollout(url: str, tasks: Sequence[Task]) -> None:
     with TemporaryDirectory() as directory:
         file = Path(directory) / "results.jsonl"
-        with Progress(file, {"bench": "env"}) as progress:
+        with closing(Progress(file, {"bench": "env"})) as progress:
             async with connected(url, "m", Decoding()) as player:
                 rollout = Rollout(DbEnvironment(), player, NoRecorder(), progress, concurrency=1)
                 await rollout.run(tasks)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import product
 
 from rich.console import Console
 
-from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of, text_grammar
+from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of
 from agentlm.environments.evaluation.abilities import abilities
 from agentlm.environments.evaluation.contenders import Contender, contenders
 from agentlm.environments.evaluation.general import Ability, check_measures
@@ -18,21 +17,11 @@ from agentlm.environments.evaluation.kept import directory_of, kept_file, name_o
 from agentlm.environments.evaluation.report import Difference, Report, difference_of, row_of
 from agentlm.environments.evaluation.settings import EvalSettings
 from agentlm.environments.evaluation.show import save, tables
-from agentlm.environments.playing.demonstration import demonstration
-from agentlm.environments.playing.display import Display
-from agentlm.environments.playing.model_player import (
-    Decoding,
-    ModelPlayer,
-    PlayedModel,
-    connected,
-)
-from agentlm.environments.playing.players import Player
+from agentlm.environments.playing.model_player import PlayedModel, connected
 from agentlm.environments.playing.progress import Progress, Result, setting_plan
 from agentlm.environments.playing.recording import ServerRecorder
-from agentlm.environments.playing.rollout import Rollout
-from agentlm.environments.playing.text_player import TextPlayer
+from agentlm.environments.playing.session import Seat, play_tasks, run_session
 from agentlm.environments.task import Environment, Task
-from agentlm.errors import OperatorError
 from agentlm.settings import parse
 
 _CONSTRAINED: dict[str, bool | None] = {
@@ -65,16 +54,9 @@ class _Measured:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     settings = parse(EvalSettings, argv or [], "agentlm eval")
-    if settings.one_shot and settings.grammar == "agentinstruct":
-        raise OperatorError("--one-shot is not offered with --grammar agentinstruct")
     check_measures(settings.general)
     contenders(settings)
-    settings.prepare_data_dir()
-    try:
-        return asyncio.run(_run(settings))
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        raise
+    return run_session(settings, _run)
 
 
 async def _run(settings: EvalSettings) -> int:
@@ -105,16 +87,8 @@ async def _run(settings: EvalSettings) -> int:
 async def _measure(
     settings: EvalSettings, environment: Environment, tasks: list[Task], cell: _Cell
 ) -> _Measured:
-    decoding = Decoding(
-        temperature=settings.temperature,
-        max_tokens=settings.max_tokens,
-        constrained=_CONSTRAINED[cell.decoding],
-        seed=settings.seed,
-    )
-    shown = await demonstration(environment, settings.seed) if settings.one_shot else ()
     metadata = {"player": "model", "evaluation": name_of(settings)}
-    asked = len(tasks) * settings.tries
-    display = Display(Console(stderr=True), asked)
+    decoding = settings.decoding_with(_CONSTRAINED[cell.decoding])
     async with connected(
         cell.model.url,
         cell.model.name,
@@ -124,30 +98,15 @@ async def _measure(
     ) as player:
         plan = _plan(settings, cell, player.model)
         path = kept_file(settings, f"{cell.environment}-{cell.decoding}-{cell.model.name}", plan)
-        with Progress(path, plan, fresh=settings.fresh) as progress, display.bar:
+        with closing(Progress(path, plan, fresh=settings.fresh)) as progress:
             if kept := progress.kept():
                 print(f"{cell.environment}, {cell.decoding}, {cell.model.label}: {kept}")
-            display.count(progress.of(tasks, settings.tries))
-            rollout = Rollout(
-                environment,
-                _seated(settings, environment, player),
-                ServerRecorder(player, rewarded=False),
-                progress,
-                concurrency=settings.concurrency,
-                retries=settings.retries,
-                shown=shown,
-                on_result=display.add,
-            )
-            await rollout.run(tasks, settings.tries)
-            if display.errors:
-                print(f"the last failure: {display.last_error}", file=sys.stderr)
-            return _Measured(progress.of(tasks, settings.tries), asked, player.model)
-
-
-def _seated(settings: EvalSettings, environment: Environment, player: ModelPlayer) -> Player:
-    if settings.grammar == "canonical":
-        return player
-    return TextPlayer(player, text_grammar(environment))
+            recorder = ServerRecorder(player, rewarded=False)
+            seat = Seat(environment, settings.seated(player, environment), recorder, progress)
+            known = progress.of(tasks, settings.tries)
+            await play_tasks(settings, seat, tasks, known, len(tasks))
+            measured = progress.of(tasks, settings.tries)
+    return _Measured(measured, len(tasks) * settings.tries, player.model)
 
 
 def _report(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import CliToggleFlag, SettingsConfigDict
 
 from agentlm.environments.catalogue import EnvironmentName
+from agentlm.environments.playing.session import PlaySettings
 from agentlm.environments.task import Split
-from agentlm.settings import Settings
 
 
-class EvalSettings(Settings):
+class EvalSettings(PlaySettings):
     """Measure a model on tasks that it was not trained on, and beside it the model it came from.
 
     agentlm eval --env db,os --url http://localhost:8000 --model mine --base smollm2-135m -n 100
@@ -26,16 +25,12 @@ class EvalSettings(Settings):
 
     env: tuple[EnvironmentName, ...] = ("db", "os", "kg")
     """Families of tasks."""
-    url: str = "http://127.0.0.1:8000"
-    """An OpenAI-compatible server."""
     model: str
     """The model to measure."""
     base: str | None = None
     """A second model, measured on the same tasks."""
     base_url: str | None = None
     """The base's server, if it is another one: ours runs one model's full weights at a time."""
-    api_key: str | None = None
-    """Key for the server."""
     general: tuple[str, ...] = ()
     """General ability to measure beside the tasks: hellaswag, truthfulqa, perplexity, instructions,
     abstention."""
@@ -43,29 +38,15 @@ class EvalSettings(Settings):
     """Cases of each measure of general ability; by default as many as tasks of a family."""
     split: Split = "test"
     """Which tasks."""
-    tasks: Path | None = None
-    """A task file of AgentBench, instead of generated tasks."""
     limit: int = Field(100, ge=1)
     """Tasks of each family."""
-    tries: int = Field(1, ge=1)
-    """Tries per task."""
     decoding: Literal["both", "unconstrained", "constrained", "default"] = "both"
     """Whether our server holds the model to the form of a call; `default` does not ask for either,
     for servers that don't know the question."""
-    concurrency: int = Field(8, ge=1)
-    """Tries at a time."""
     retries: int = Field(2, ge=0)
     """How often a try is played again after a failure that is not the model's."""
     seed: int = 0
     """Of the tasks, the model's sampling and the bootstrap."""
-    temperature: float = Field(0.0, ge=0)
-    """0 always takes the likeliest token."""
-    max_tokens: int = Field(512, ge=1)
-    """Tokens that the model may write per turn."""
-    one_shot: CliToggleFlag[bool] = False
-    """Show a solved training task before each task."""
-    grammar: Literal["canonical", "agentinstruct"] = "canonical"
-    """How actions are written: as calls of declared tools, or in AgentInstruct's own texts."""
     name: str | None = None
     """Of this evaluation's directory; the default says what is measured."""
     fresh: CliToggleFlag[bool] = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -12,13 +11,9 @@ from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import CliToggleFlag, SettingsConfigDict
-from rich.console import Console
 
-from agentlm.environments.agentinstruct import TextGrammar
-from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of, text_grammar
-from agentlm.environments.playing.demonstration import demonstration
-from agentlm.environments.playing.display import Display
-from agentlm.environments.playing.model_player import Decoding, PlayedModel, connected
+from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of
+from agentlm.environments.playing.model_player import PlayedModel, connected
 from agentlm.environments.playing.players import EmptyPlayer, GoldPlayer, Player, RandomPlayer
 from agentlm.environments.playing.progress import Progress, setting_plan
 from agentlm.environments.playing.recording import (
@@ -28,17 +23,16 @@ from agentlm.environments.playing.recording import (
     ServerRecorder,
     StoreRecorder,
 )
-from agentlm.environments.playing.rollout import Rollout
-from agentlm.environments.playing.text_player import TextPlayer
+from agentlm.environments.playing.session import PlaySettings, Seat, play_tasks, run_session
 from agentlm.environments.task import Environment, Split
 from agentlm.errors import OperatorError
-from agentlm.settings import Settings, parse
+from agentlm.settings import parse
 from agentlm.store import Store
 
 _LOCAL_OWNER = "local"
 
 
-class RolloutSettings(Settings):
+class RolloutSettings(PlaySettings):
     """Play many tasks with a model, and leave scored trajectories in its log.
 
     agentlm rollout --env db --url http://localhost:8000 --model smollm2-135m -n 200
@@ -58,49 +52,19 @@ class RolloutSettings(Settings):
     another one's model does is written into the log of --data-dir."""
     model: str | None = None
     """The model to play."""
-    api_key: str | None = None
-    """Key for the server."""
     split: Split = "train"
     """Which tasks: train, dev and test share neither templates nor values."""
-    tasks: Path | None = None
-    """A task file of AgentBench, instead of generated tasks."""
     limit: int = Field(100, ge=1)
     """Tasks to play."""
-    tries: int = Field(1, ge=1)
-    """Tries per task."""
-    concurrency: int = Field(8, ge=1)
-    """Tries at a time."""
-    retries: int = Field(2, ge=0)
-    """How often a try is played again after a failure that is not the player's."""
-    seed: int = 0
-    """Of the tasks, and of the model's sampling."""
     temperature: float = Field(0.7, ge=0)
     """0 always takes the likeliest token."""
-    max_tokens: int = Field(512, ge=1)
-    """Tokens that the model may write per turn."""
     unconstrained: CliToggleFlag[bool] = False
     """Let our server's model write as it likes, instead of holding its calls to their form."""
-    one_shot: CliToggleFlag[bool] = False
-    """Show a solved training task before each task."""
-    grammar: Literal["canonical", "agentinstruct"] = "canonical"
-    """How actions are written: as calls of declared tools, or in AgentInstruct's own texts."""
-    name: str | None = None
-    """Of this rollout's file of results in the data directory; the default says what is played."""
-    fresh: CliToggleFlag[bool] = False
-    """Play everything anew: forget the results that are kept under this name."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    settings = parse(RolloutSettings, argv or [], "agentlm rollout")
-    if settings.one_shot and settings.grammar == "agentinstruct":
-        raise OperatorError("--one-shot is not offered with --grammar agentinstruct")
-    settings.prepare_data_dir()
-    try:
-        return asyncio.run(_run(settings))
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        raise
+    return run_session(parse(RolloutSettings, argv or [], "agentlm rollout"), _run)
 
 
 async def _run(settings: RolloutSettings) -> int:
@@ -112,29 +76,15 @@ async def _run(settings: RolloutSettings) -> int:
 
 async def _play(settings: RolloutSettings, environment: Environment) -> int:
     tasks = tasks_of(environment, settings.split, settings.seed, settings.limit, settings.tasks)
-    shown = await demonstration(environment, settings.seed) if settings.one_shot else ()
-    display = Display(Console(stderr=True), settings.limit * settings.tries)
     async with _seated(settings, environment) as (player, recorder, model):
         plan = _plan(settings, model)
-        with Progress(_path(settings), plan, fresh=settings.fresh) as progress:
+        with closing(Progress(_path(settings), plan, fresh=settings.fresh)) as progress:
             if kept := progress.kept():
                 print(kept, file=sys.stderr)
-            display.count(progress.results.values())
-            rollout = Rollout(
-                environment,
-                player,
-                recorder,
-                progress,
-                concurrency=settings.concurrency,
-                retries=settings.retries,
-                shown=shown,
-                on_result=display.add,
-            )
-            with display.bar:
-                await rollout.run(tasks, settings.tries)
+            seat = Seat(environment, player, recorder, progress)
+            known = list(progress.results.values())
+            display = await play_tasks(settings, seat, tasks, known, settings.limit)
     print(f"{display.summary()}; results: {progress.path}")
-    if display.errors:
-        print(f"the last failure: {display.last_error}", file=sys.stderr)
     return 1 if display.errors else 0
 
 
@@ -155,12 +105,7 @@ async def _seated(
             if settings.model is None:
                 raise OperatorError("--model is required: the name of the model to play")
             metadata = {"player": "model", "rollout": _name(settings)}
-            decoding = Decoding(
-                temperature=settings.temperature,
-                max_tokens=settings.max_tokens,
-                constrained=False if settings.unconstrained else None,
-                seed=settings.seed,
-            )
+            decoding = settings.decoding_with(False if settings.unconstrained else None)
             async with (
                 connected(
                     settings.url,
@@ -171,9 +116,8 @@ async def _seated(
                 ) as player,
                 _log(settings, environment, settings.model) as recorder,
             ):
-                texts = _texts(settings, environment)
-                seated = TextPlayer(player, texts) if texts else player
-                yield seated, EitherRecorder(ServerRecorder(player), recorder), player.model
+                either = EitherRecorder(ServerRecorder(player), recorder)
+                yield settings.seated(player, environment), either, player.model
 
 
 @asynccontextmanager
@@ -187,12 +131,8 @@ async def _log(
             model=model,
             owner=_LOCAL_OWNER,
             metadata={"player": settings.player, "rollout": _name(settings)},
-            grammar=_texts(settings, environment),
+            grammar=settings.texts(environment),
         )
-
-
-def _texts(settings: RolloutSettings, environment: Environment) -> TextGrammar | None:
-    return text_grammar(environment) if settings.grammar == "agentinstruct" else None
 
 
 def _plan(settings: RolloutSettings, model: PlayedModel | None) -> dict[str, object]:

@@ -17,7 +17,6 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from pydantic import ValidationError
@@ -100,7 +99,7 @@ def setting_plan(settings: Settings, *, without: Collection[str] = ()) -> dict[s
 
 
 class Progress:
-    """The file of one rollout, for one process at a time. A context manager."""
+    """The file of one rollout, for one process at a time, until it is closed."""
 
     def __init__(self, path: Path, plan: dict[str, Any], *, fresh: bool = False) -> None:
         """Open or begin it; `fresh` forgets what is there.
@@ -155,15 +154,8 @@ class Progress:
         result = self.results.get((task_id, attempt))
         return result is not None and result.outcome is not Outcome.ERROR
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let another process have the file."""
         self._held.close()
 
     def _read(self, plan: dict[str, Any]) -> Iterator[Result]:

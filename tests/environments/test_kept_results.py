@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -236,10 +237,10 @@ def test_a_password_in_the_url_is_written_nowhere(
 def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:
     file = tmp_path / "results.jsonl"
     with (
-        Progress(file, {"a": 1}),
+        closing(Progress(file, {"a": 1})),
         pytest.raises(OperatorError, match="being written by another process"),
-        Progress(file, {"a": 1}),
+        closing(Progress(file, {"a": 1})),
     ):
         pass
-    with Progress(file, {"a": 1}) as again:
+    with closing(Progress(file, {"a": 1})) as again:
         assert again.kept() is None
