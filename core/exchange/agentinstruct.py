@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, Field
-
-from agentlm.exchange.turns import Loss, Turn, imported, imported_step, parse_row, turns
+from agentlm.exchange.conversation import read_conversation
+from agentlm.exchange.turns import Loss, Turn, turns
 from agentlm.trajectory import Trajectory
-
-
-class _Turn(BaseModel):
-    speaker: Literal["human", "gpt"] = Field(alias="from")
-    loss: bool | None = None
-    value: str
-
-
-class _Row(BaseModel):
-    id: str
-    conversations: list[_Turn] = Field(min_length=1)
 
 
 def to_agentinstruct(trajectory: Trajectory, loss: Loss | None = None) -> dict[str, Any]:
@@ -34,13 +22,8 @@ def to_agentinstruct(trajectory: Trajectory, loss: Loss | None = None) -> dict[s
 
 
 def from_agentinstruct(row: object) -> Trajectory:
-    """The trajectory of a row: one step for each turn."""
-    parsed = parse_row(_Row, row)
-    steps = [
-        imported_step("assistant" if turn.speaker == "gpt" else "user", turn.value)
-        for turn in parsed.conversations
-    ]
-    return imported(steps, [turn.loss for turn in parsed.conversations], task_id=parsed.id)
+    """The trajectory of a row: one step for each turn, learnt if its `loss` does not say no."""
+    return read_conversation(row, "conversations", named=True)
 
 
 def _write(turn: Turn) -> dict[str, Any]:

@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, Field
-
-from agentlm.exchange.turns import imported, imported_step, parse_row, turns
-from agentlm.messages import Role
-from agentlm.prompt.grammar import observe
-from agentlm.trajectory import Step, Trajectory
-
-_ROLES: dict[str, Role] = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "tool": "tool",
-    "observation": "tool",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "chatgpt": "assistant",
-}
-"""Names that are in use; `human`, `gpt` and `system` are written."""
-
-
-class _Turn(BaseModel):
-    speaker: Literal[
-        "system", "human", "user", "tool", "observation", "gpt", "assistant", "chatgpt"
-    ] = Field(alias="from")
-    value: str
-
-
-class _Row(BaseModel):
-    id: str | None = None
-    conversations: list[_Turn] = Field(min_length=1)
+from agentlm.exchange.conversation import read_conversation
+from agentlm.exchange.turns import turns
+from agentlm.trajectory import Trajectory
 
 
 def to_sharegpt(trajectory: Trajectory) -> dict[str, Any]:
@@ -51,12 +24,5 @@ def to_sharegpt(trajectory: Trajectory) -> dict[str, Any]:
 
 
 def from_sharegpt(row: object) -> Trajectory:
-    """The trajectory of a row: every answer is trained on."""
-    parsed = parse_row(_Row, row)
-    steps = [_step(_ROLES[turn.speaker], turn.value) for turn in parsed.conversations]
-    loss = [True if step.role == "assistant" else None for step in steps]
-    return imported(steps, loss, task_id=parsed.id)
-
-
-def _step(role: Role, text: str) -> Step:
-    return imported_step(role, observe(text) if role == "tool" else text)
+    """The trajectory of a row: every answer is trained on, unless it is marked."""
+    return read_conversation(row, "conversations", named=True)

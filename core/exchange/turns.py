@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from agentlm.exchange.keys import short
 from agentlm.messages import Role, ToolCall, ToolSpec
 from agentlm.trajectory import Origin, Outcome, Step, Trajectory
 
@@ -69,14 +70,20 @@ def imported(
     )
 
 
-def parse_row(model: type[R], row: object) -> R:
-    """Validate a row. Raises ValueError with the first complaint, in one line."""
+def parse_row(model: type[R], row: object, names: Mapping[str, str] | None = None) -> R:
+    """Validate a row. Raises ValueError with the first complaint, in one line.
+
+    `names` are what the file calls fields of the model.
+    """
     try:
         return model.model_validate(row)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "row"
-        raise ValueError(f"{place}: {first['msg']}") from None
+        first = error.errors(include_url=False)[0]
+        loc = [(names or {}).get(str(part), str(part)) for part in first["loc"]]
+        place = ".".join(loc) or "row"
+        reason = first["msg"].removeprefix("Value error, ")
+        found = "" if first["type"] == "missing" else f", got {short(first['input'])}"
+        raise ValueError(f"{place}: {reason}{found}") from None
 
 
 def _goes_on(before: Step, step: Step) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 
-from agentlm.finetune.data.files import Malformed
+from agentlm.exchange.files import Malformed
 from agentlm.messages import ToolSpec
 from agentlm.prompt.grammar import write_answer
 from agentlm.trajectory import Origin, Step, Trajectory

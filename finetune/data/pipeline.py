@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from agentlm.exchange.files import Malformed
 from agentlm.finetune.data.dataset import Row
-from agentlm.finetune.data.files import Malformed
 from agentlm.finetune.data.rows import RowMaker, loss_steps
 from agentlm.finetune.filters import rules as filters
 from agentlm.finetune.filters.dedupe import Cap, NearDuplicates, task_of

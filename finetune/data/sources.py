@@ -12,10 +12,11 @@ from pydantic_core import to_json
 
 from agentlm.errors import OperatorError
 from agentlm.exchange import to_agentinstruct
+from agentlm.exchange.files import Malformed, read_rows
 from agentlm.finetune.data.dataset import BUFFER, Rows, RowWriter
-from agentlm.finetune.data.files import Malformed, parsed, read_rows
 from agentlm.finetune.data.mixture import Source
 from agentlm.finetune.data.negatives import ToolSets, with_negatives
+from agentlm.finetune.data.parsed import parsed
 from agentlm.finetune.data.pipeline import (
     Kept,
     Pipeline,

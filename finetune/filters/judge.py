@@ -13,7 +13,7 @@ from itertools import takewhile
 from openai import OpenAI, OpenAIError
 
 from agentlm.errors import OperatorError
-from agentlm.finetune.data.files import Malformed
+from agentlm.exchange.files import Malformed
 from agentlm.finetune.filters.dedupe import own_text
 from agentlm.trajectory import Origin, Step, Trajectory
 

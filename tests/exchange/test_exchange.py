@@ -234,21 +234,11 @@ def test_a_row_of_another_form_is_refused_in_one_line(name: str, row: object) ->
         FORMATS[name].read(row)  # type: ignore[index]
 
 
-def test_two_calls_in_one_message_are_refused() -> None:
-    call = {"id": "a", "function": {"name": "bash", "arguments": "{}"}}
-    row = {"messages": [{"role": "assistant", "tool_calls": [call, call]}]}
-
-    with pytest.raises(ValueError, match="one call a turn"):
-        from_openai(row)
-
-
 BAD_ANSWERS = {
     "messages.1: the assistant says nothing and calls nothing": {"content": " "},
-    "messages.1.function_call: calls are read from tool_calls only": {
-        "content": None,
-        "function_call": {"name": "bash", "arguments": "{}"},
+    "messages.1.tool_calls: the arguments of bash are no object, got '.1.'": {
+        "tool_calls": [called("[1]")]
     },
-    "messages.1.tool_calls: the arguments of bash are no object": {"tool_calls": [called("[1]")]},
     "messages.1.tool_calls: sql is not among the tools": {"tool_calls": [called("{}", "sql")]},
 }
 

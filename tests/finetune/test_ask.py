@@ -11,7 +11,7 @@ from pytest_httpserver import HTTPServer
 
 from agentlm.errors import OperatorError
 from agentlm.exchange import from_sharegpt
-from agentlm.finetune.data.files import Malformed
+from agentlm.exchange.files import Malformed
 from agentlm.finetune.data.negatives import NO_TOOL, with_negatives
 from agentlm.finetune.data.prepare import prepare
 from agentlm.finetune.data.rows import RowMaker, loss_steps

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentlm.errors import OperatorError
-from agentlm.finetune.data.files import Malformed, read_rows
+from agentlm.exchange.files import Malformed, read_rows
 from agentlm.finetune.data.sources import parse_general
 
 

@@ -97,7 +97,7 @@ def test_what_was_left_out_of_a_file_is_told(tmp_path: Path, chatml_llama: Path)
     JobProgress(one, prepared, prepared.plan())
 
     told = [(event["level"], event["message"]) for event in one.events]
-    reason = "messages: Input should be a valid list"
+    reason = "messages: Input should be a valid list, got 3"
     assert told == [
         ("info", "Fine-tuning job started"),
         ("warn", "agent: 6 rows; left out: malformed 5; kept 1"),

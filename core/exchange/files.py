@@ -1,0 +1,233 @@
+"""Rows of files, and of data sets on the hub: every format that `agentlm.exchange` reads.
+
+JSON lines, JSON lists and parquet, packed by gzip or not. What a file holds is told by its first
+bytes where its name is wrong; each row's format is told by its keys, so one file may mix them. A
+row that can't be read is never skipped in silence: it comes out as `Malformed`, with its place.
+Rows stream: no file is in memory as a whole, and no row of more than `MOST_CHARACTERS`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, TextIO, cast
+
+from pydantic_core import to_json
+
+from agentlm.errors import OperatorError
+from agentlm.exchange import read_row
+from agentlm.exchange.keys import Columns, short
+from agentlm.trajectory import Trajectory
+
+MOST_CHARACTERS = 16 << 20
+"""Of one row."""
+PLACE = "place"
+"""The key of an imported trajectory's metadata that says where its row stood."""
+_SUFFIXES = (".jsonl", ".json", ".parquet")
+_CHUNK = 1 << 20
+_BROKEN = (OSError, EOFError, zlib.error)
+"""What reading a file that was cut off or can't be read raises."""
+
+
+class Malformed(NamedTuple):
+    """A row that is of no known format."""
+
+    place: str
+    """File and line; of lists and tables, file and row."""
+    reason: str
+
+
+Numbered = tuple[int, object]
+"""A row with its line's number, or its own."""
+
+
+def read_rows(name: str, columns: Columns | None = None) -> Iterator[Trajectory | Malformed]:
+    """The rows of a file, of all files of a directory, or of a data set on the hub (`org/name`).
+
+    Raises OperatorError if there is no such file, or if the hub can't be reached.
+    """
+    columns = columns or Columns()
+    for path, called in _files(name):
+        for number, row in _objects(path):
+            yield _parse(row, f"{called}:{number}", columns)
+    columns.check_used(name)
+
+
+def place_of(trajectory: Trajectory) -> str:
+    """File and line of an imported row; of a recorded one its id."""
+    return str(trajectory.metadata.get(PLACE, trajectory.id))
+
+
+def _parse(row: object, place: str, columns: Columns) -> Trajectory | Malformed:
+    if isinstance(row, Malformed):
+        return row._replace(place=place)
+    try:
+        _check_text(row)
+        trajectory = read_row(columns.rename(row))
+    except (ValueError, TypeError) as error:
+        return Malformed(place, " ".join(str(error).split()))
+    except RecursionError:
+        return Malformed(place, "nested too deeply")
+    if not trajectory.steps:
+        return Malformed(place, "it has no turns")
+    trajectory.metadata[PLACE] = place
+    return trajectory
+
+
+def _check_text(row: object) -> None:
+    """Raise ValueError for what no tokenizer reads; bytes that are not UTF-8 became such text."""
+    try:
+        to_json(row, bytes_mode="base64")
+    except ValueError:
+        raise ValueError("not Unicode: half a surrogate pair, or a byte that is no UTF-8") from None
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def _files(name: str) -> list[tuple[Path, str]]:
+    """The files that a name means, and what each is called in messages."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return [(path, path.name)]
+    if path.is_dir():
+        found = [file for file in sorted(path.rglob("*")) if _suffix(file) in _SUFFIXES]
+        if not found:
+            raise OperatorError(f"{path} holds no {', '.join(_SUFFIXES)} file")
+        return [(file, str(file.relative_to(path))) for file in found]
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return _files(str(_download(name)))
+    raise OperatorError(f"there is no file {name}")
+
+
+def _suffix(path: Path) -> str:
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    patterns = [f"*{suffix}{packed}" for suffix in _SUFFIXES for packed in ("", ".gz")]
+    try:
+        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise OperatorError(
+            f"there is no file {name}, and the data set of that name can't be had from the hub: "
+            f"{reason}"
+        ) from error
+
+
+def _objects(path: Path) -> Iterator[Numbered]:
+    suffix = _suffix(path)
+    if suffix not in _SUFFIXES:
+        raise OperatorError(f"{path}: expected {', '.join(_SUFFIXES)}, or one of them with .gz")
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+            file.seek(0)
+            if head == b"PAR1":
+                yield from _parquet(path)
+            elif suffix == ".parquet":
+                raise OperatorError(f"{path} is no parquet file")
+            else:
+                # Both sorts of file are read as what they hold, whatever they are called.
+                packed = gzip.GzipFile(fileobj=file) if head[:2] == b"\x1f\x8b" else file
+                yield from _json(cast(BinaryIO, packed))
+    except _BROKEN as error:
+        raise OperatorError(f"{path} can't be read: {error}") from error
+    except ValueError as error:
+        raise OperatorError(f"{path}: {error}") from error
+
+
+# -- JSON ----------------------------------------------------------------------------------------
+
+
+def _json(file: BinaryIO) -> Iterator[Numbered]:
+    begin = file.read(2)
+    file.seek(0)
+    # PowerShell writes UTF-16, and editors a mark before UTF-8.
+    wide = begin in (b"\xff\xfe", b"\xfe\xff")
+    encoding, errors = ("utf-16", "replace") if wide else ("utf-8-sig", "surrogateescape")
+    with TextIOWrapper(file, encoding=encoding, errors=errors) as text:
+        opening = text.read(_PEEK).lstrip()
+        text.seek(0)
+        # An object that is written over many lines begins with a line of its own.
+        spread = opening.split("\n", 1)[0].strip() in _OPENINGS or _LIST.match(opening)
+        yield from _values(text) if spread else _lines(text)
+
+
+def _lines(text: TextIO) -> Iterator[Numbered]:
+    number = 0
+    while line := text.readline(MOST_CHARACTERS):
+        number += 1
+        if len(line) == MOST_CHARACTERS and not line.endswith("\n"):
+            while (rest := text.readline(MOST_CHARACTERS)) and not rest.endswith("\n"):
+                pass
+            yield number, Malformed("", f"a row of more than {MOST_CHARACTERS:,} characters")
+        elif line.strip():
+            yield number, _loads(line)
+
+
+def _loads(line: str) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return Malformed("", f"not JSON: {error}, got {short(line.strip())}")
+
+
+def _values(text: TextIO) -> Iterator[Numbered]:
+    """The items of a list, or values one after another, wherever their lines end.
+
+    Raises ValueError where one is broken: nobody can tell where the next begins.
+    """
+    decode = json.JSONDecoder().raw_decode
+    buffer, at, number = text.read(_CHUNK), 0, 1
+    if _LIST.match(buffer):
+        at = buffer.index("[") + 1
+    while True:
+        at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]
+        try:
+            value, end = decode(buffer, at)
+        except (ValueError, RecursionError) as error:
+            # As much again, so that a long row is not begun once for each chunk of it.
+            more = text.read(max(_CHUNK, len(buffer) - at))
+            buffer, at = buffer[at:] + more, 0
+            if more and len(buffer) < 2 * MOST_CHARACTERS:
+                continue
+            if buffer.strip() in ("", "]"):
+                return
+            raise ValueError(
+                f"row {number} is not JSON, and where the next one begins can't be told: {error}"
+            ) from None
+        yield number, value
+        at, number = end, number + 1
+
+
+_PEEK = 4096
+_OPENINGS = ("{", "[")
+_LIST = re.compile(r"\s*\[\s*[{\]]")
+_BETWEEN = re.compile(r"[\s,]*")
+
+
+# -- tables --------------------------------------------------------------------------------------
+
+
+def _parquet(path: Path) -> Iterator[Numbered]:
+    from pyarrow import ArrowInvalid
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        number = 0
+        for batch in ParquetFile(path).iter_batches(batch_size=256):
+            rows: list[dict[str, Any]] = batch.to_pylist()
+            yield from enumerate(rows, number + 1)
+            number += len(rows)
+    except ArrowInvalid as error:
+        raise OperatorError(f"{path} is no parquet file: {error}") from error

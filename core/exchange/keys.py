@@ -1,0 +1,130 @@
+"""The keys of rows: which are read, which change nothing, and which are refused by name.
+
+Public files have keys that nobody knows beforehand. Most say where a row came from; some turn its
+meaning round (`label: false`, `rejected`, `loss_mask`) or belong to its text (`images`, `context`).
+Such a key is never passed over: it is read by the row's format, or the row is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from agentlm.errors import OperatorError
+
+_JUDGING = frozenset(
+    """
+accept accepted approved bad best better chosen compliant correct correctness dislike dpo exclude
+excluded fail failed feedback flagged good grade harmful ignore ignored incorrect invalid is_ok kto
+label labels like liked loss margin mask masked negative passed penalty positive prefer preference
+preferred quality rank ranking rated rating ratings reject rejected resolved reward rewards score
+scores skip success successful thumbs toxic train trainable training unsafe upvotes valid vote votes
+weight weights winner won worse worst wrong
+""".split()
+)
+"""Words of keys that say whether, or how much, a row or a turn is to be learnt."""
+
+_CONTENT = frozenset(
+    """
+answer answers assistant audio audios chat_template chat_template_kwargs completion completions
+content context conversation conversations documents from function_call functions history human
+image images input instruction messages observation observations output prompt query question
+reasoning reasoning_content refusal response responses role solution suffix system system_prompt
+target targets text think thinking thought thoughts tool_call tool_calls tool_response
+tool_responses tools value video videos
+""".split()
+)
+"""Keys that hold what is said."""
+
+ROW_KEYS = frozenset(
+    """
+completion conversations functions history id input instruction item_id messages output prompt query
+response steps system tools
+""".split()
+)
+TURN_KEYS = frozenset(
+    """
+content from function_call loss name reasoning reasoning_content refusal role thinking thought
+tool_call_id tool_calls train value weight
+""".split()
+)
+_TURNS = ("messages", "conversations", "prompt", "completion")
+"""Keys of rows that may hold lists of turns."""
+
+
+def check_keys(row: Mapping[str, Any], known: frozenset[str], texts: Iterable[Any] = ()) -> None:
+    """Raise ValueError for a key that is not known and could change what is learnt.
+
+    What is null or empty says nothing, and what repeats one of `texts` nothing new.
+    """
+    for key in _doubtful(tuple(row), known):
+        value = row[key]
+        if value in (None, "", [], {}) or (isinstance(value, str) and value in texts):
+            continue
+        raise ValueError(
+            f"{key}: it could change what is learnt and is not read here, got {short(value)}; "
+            f"take it out of the rows (or --ignore-keys {key})"
+        )
+
+
+@lru_cache(maxsize=1024)
+def _doubtful(keys: tuple[str, ...], known: frozenset[str]) -> tuple[str, ...]:
+    return tuple(
+        key
+        for key in keys
+        if key not in known and (key.lower() in _CONTENT or _JUDGING & set(_words(key)))
+    )
+
+
+def _words(key: str) -> list[str]:
+    """`lossMask`, `loss-mask` and `loss_mask` have the same."""
+    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower())
+
+
+def short(value: object, most: int = 60) -> str:
+    """A value of a row as a refusal shows it."""
+    text = repr(value[: most + 1] if isinstance(value, (str, bytes, list)) else value)
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+class Columns:
+    """What a file's keys are called in a format (`messages=conv`), and which are passed over."""
+
+    def __init__(self, names: Mapping[str, str] | None = None, ignored: Iterable[str] = ()) -> None:
+        self._rows = {key: own for key, own in (names or {}).items() if key in ROW_KEYS}
+        self._turns = {key: own for key, own in (names or {}).items() if key in TURN_KEYS}
+        for key in (names or {}).keys() - ROW_KEYS - TURN_KEYS:
+            known = ", ".join(sorted(ROW_KEYS | TURN_KEYS))
+            raise OperatorError(f"--columns: no format has a key {key!r}; known: {known}")
+        self._ignored = frozenset(ignored)
+        self._unseen = {*self._rows.values(), *self._turns.values()}
+
+    def rename(self, row: object) -> object:
+        """The row with the keys that the formats know."""
+        if not isinstance(row, dict) or not (self._rows or self._turns or self._ignored):
+            return row
+        row = self._renamed(row, self._rows)
+        for key in _TURNS:
+            if isinstance(row.get(key), list):
+                row[key] = [
+                    self._renamed(turn, self._turns) if isinstance(turn, dict) else turn
+                    for turn in row[key]
+                ]
+        return row
+
+    def check_used(self, file: str) -> None:
+        """Raise OperatorError for a column that no row of a file has had."""
+        if self._unseen:
+            names = ", ".join(sorted(self._unseen))
+            raise OperatorError(f"--columns: no row of {file} has a key {names}")
+
+    def _renamed(self, row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+        own = names.values()
+        kept = {
+            key: value for key, value in row.items() if key not in own and key not in self._ignored
+        }
+        found = {key: row[name] for key, name in names.items() if name in row}
+        self._unseen.difference_update(name for name in own if name in row)
+        return kept | found

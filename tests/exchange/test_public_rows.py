@@ -1,0 +1,312 @@
+"""Rows as public files have them: each comes to what its author meant, or to one clear sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from re import findall, split
+from typing import Any
+
+import pytest
+
+from agentlm.exchange import READERS, format_of, read_row
+from agentlm.prompt.grammar import observe
+from agentlm.trajectory import Trajectory
+
+PAGE = (Path(__file__).parents[2] / "docs" / "data-formats.md").read_text()
+SECTIONS = [part for part in split(r"\n## `", PAGE) if "```json" in part]
+TOOL = {"type": "function", "function": {"name": "bash", "description": "Run it."}}
+
+
+def examples() -> list[tuple[str, dict[str, Any]]]:
+    """The rows of the page, each with the format that it stands under."""
+    return [
+        (section.split("`", 1)[0], json.loads(line))
+        for section in SECTIONS
+        for block in findall(r"(?s)```json\n(.*?)```\n", section)
+        for line in block.splitlines()
+    ]
+
+
+def said(trajectory: Trajectory) -> list[tuple[str, str, bool | None]]:
+    marked = zip(trajectory.steps, trajectory.metadata["loss"], strict=True)
+    return [(step.role, step.text, mark) for step, mark in marked]
+
+
+def complaint(row: object) -> str:
+    try:
+        read_row(row)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def call(name: str = "bash", command: str = "ls", **fields: Any) -> dict[str, Any]:
+    return {"function": {"name": name, "arguments": {"command": command}}, **fields}
+
+
+def chat(*turns: dict[str, Any], **row: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": "Files?"}, *turns], **row}
+
+
+def answer(**fields: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": "Two.", **fields}
+
+
+@pytest.mark.parametrize(("name", "row"), examples())
+def test_every_row_on_the_page_is_read_as_what_it_stands_under(
+    name: str, row: dict[str, Any]
+) -> None:
+    known = "sharegpt" if name == "agentinstruct" else name  # told apart by their marks alone
+
+    assert format_of(row) == known
+    texts = [(step.role, step.text) for step in read_row(row).steps]
+    assert texts == [(step.role, step.text) for step in READERS[name](row).steps]
+    assert "assistant" in dict(texts)
+
+
+def test_every_format_that_is_read_stands_on_the_page() -> None:
+    assert {name for name, _ in examples()} == set(READERS)
+
+
+# -- marks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mark", "learnt"),
+    [
+        ({"loss": False}, False),
+        ({"train": False}, False),
+        ({"weight": 0}, False),
+        ({"weight": 0.0}, False),
+        ({"loss": None, "train": None, "weight": None}, True),
+        ({"loss": True, "weight": 1}, True),
+        ({}, True),
+    ],
+)
+@pytest.mark.parametrize("key", ["messages", "conversations"])
+def test_a_mark_of_a_turn_is_honoured_in_every_format(
+    key: str, mark: dict[str, Any], learnt: bool
+) -> None:
+    row = {key: [{"role": "user", "content": "?"}, answer(**mark)]}
+
+    assert read_row(row).metadata["loss"] == [None, learnt]
+
+
+REFUSED = {
+    "messages.1: loss and weight disagree": chat(answer(loss=True, weight=0)),
+    "messages.0.loss: only the assistant's turns are learnt, got user": chat(
+        {"role": "assistant", "content": "a"}
+    )
+    | {"messages": [{"role": "user", "content": "?", "loss": True}]},
+    "messages.1.weight: .*, got 0.5": chat(answer(weight=0.5)),
+    "label: .* got False; .*--ignore-keys label": chat(answer(), label=False),
+    "kto_tag: .* got True": chat(answer(), kto_tag=True),
+    "rejected: .* got": chat(answer(), chosen=[], rejected=[answer()]),
+    "isCorrect: .* got 'no'": chat(answer(), isCorrect="no"),
+    "loss: .* got False": chat(answer(), loss=False),
+    "system_prompt: .* got 'Be rude.'": chat(answer(), system_prompt="Be rude."),
+    "images: .* got": chat(answer(), images=["a.png"]),
+    "messages.1.loss_mask: .* got 0": chat(answer(loss_mask=0)),
+    "messages.1.rating: .* got 1": chat(answer(rating=1)),
+    "messages.0.role: .* got 'narrator'": {"messages": [{"role": "narrator", "content": "a"}]},
+    "messages.1: the assistant says nothing and calls nothing": chat(answer(content=" ")),
+    "of no known format, got the keys 'prompt, chosen, rejected'": {
+        "prompt": "a",
+        "chosen": "b",
+        "rejected": "c",
+    },
+    "a row is a JSON object, got": [1],
+    "system: messages.0 has another one": {
+        "system": "a",
+        "messages": [{"role": "system", "content": "b"}, answer()],
+    },
+    "tools: not JSON": chat(answer(), tools="[{"),
+    "messages.1.tool_calls: bash has no result": chat(
+        answer(content=None, tool_calls=[call(), call()])
+    ),
+    "messages.1.tool_calls: sql is not among the tools": chat(
+        answer(tool_calls=[call("sql")]), tools=[TOOL]
+    ),
+    "messages.2: it follows a turn of the assistant that is not over": chat(
+        answer(content=None, tool_calls=[call()]), answer()
+    ),
+    "messages.0: only the assistant calls tools": {
+        "messages": [{"role": "user", "content": "?", "tool_calls": [call()]}]
+    },
+    "conversations.1: a call is read from JSON, got 'bash ls'": {
+        "conversations": [
+            {"from": "human", "value": "?"},
+            {"from": "function_call", "value": "bash ls"},
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize(("reason", "row"), REFUSED.items())
+def test_what_can_not_be_meant_is_refused_with_the_value_that_was_found(
+    reason: str, row: object
+) -> None:
+    with pytest.raises(ValueError, match=rf"^{reason}[^\n]*$"):
+        read_row(row)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        chat(answer(), label=None, images=[], chosen=""),
+        chat(answer(), source="web", language="en", prompt="Files?"),
+        chat(answer(name="Ann", timestamp=3), metadata={"score": 1}),
+        chat(answer(audio=None, annotations=None, refusal=None, function_call=None)),
+    ],
+)
+def test_keys_that_change_nothing_are_taken(row: dict[str, Any]) -> None:
+    assert [text for _, text, _ in said(read_row(row))] == ["Files?", "Two."]
+
+
+# -- calls ---------------------------------------------------------------------------------------
+
+PARALLEL = [
+    ("user", "Files?", None),
+    ("assistant", 'Thought: Both.\nAction: bash\nAction Input: {"command": "a"}', True),
+    ("tool", observe("1"), None),
+    ("assistant", 'Action: bash\nAction Input: {"command": "b"}', True),
+    ("tool", observe("2"), None),
+    ("assistant", "Two.", True),
+]
+
+
+@pytest.mark.parametrize(
+    ("ids", "results"),
+    [
+        ([{"id": "x"}, {"id": "y"}], [("y", "2"), ("x", "1")]),
+        ([{}, {}], [(None, "1"), (None, "2")]),
+        ([{}, {}], [("p", "1"), ("q", "2")]),
+        ([{"id": None}, {"id": "y"}], [("x", "1"), ("y", "2")]),
+    ],
+)
+def test_parallel_calls_become_steps_each_with_its_own_result(
+    ids: list[dict[str, Any]], results: list[tuple[str | None, str]]
+) -> None:
+    calls = [call(command=name, **own) for name, own in zip("ab", ids, strict=True)]
+    row = chat(
+        answer(content="Both.", tool_calls=calls),
+        *({"role": "tool", "tool_call_id": one, "content": text} for one, text in results),
+        answer(),
+    )
+
+    read = read_row(row)
+
+    assert said(read) == PARALLEL
+    called = [step.call.id for step in read.steps if step.call]
+    assert len(set(called)) == 2
+    if ids[0].get("id"):
+        assert called == [step.tool_call_id for step in read.steps if step.role == "tool"]
+
+
+def test_calls_and_observations_of_every_spelling_come_to_the_same() -> None:
+    told = json.dumps([{"name": "bash", "arguments": {"command": one}} for one in "ab"])
+    turns = [
+        {"from": "human", "value": "Files?"},
+        {"from": "gpt", "value": "Both."},
+        {"from": "function_call", "value": told},
+        {"from": "observation", "value": "1"},
+        {"from": "tool_response", "value": "2"},
+        {"from": "gpt", "value": "Two."},
+    ]
+    apart = [
+        {"role": "user", "content": "Files?"},
+        {"role": "assistant", "content": "Both."},
+        {"role": "tool_call", "content": json.dumps(call(command="a")["function"])},
+        {"role": "assistant", "function_call": json.dumps(call(command="b")["function"])},
+        {"role": "function", "name": "bash", "content": "1"},
+        {"role": "tool", "content": "2"},
+        {"role": "assistant", "content": "Two."},
+    ]
+
+    assert said(read_row({"conversations": turns})) == PARALLEL
+    assert said(read_row({"messages": apart})) == PARALLEL
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        [TOOL],
+        json.dumps([TOOL]),
+        [json.dumps(TOOL)],
+        [TOOL["function"]],
+        json.dumps([TOOL["function"]]),
+        [{**TOOL, "function": {**TOOL["function"], "parameters": None, "strict": None}}],  # type: ignore[dict-item]
+        [{**TOOL, "function": {**TOOL["function"], "parameters": "{}"}}],  # type: ignore[dict-item]
+    ],
+)
+@pytest.mark.parametrize("key", ["tools", "functions"])
+def test_tools_of_a_row_are_read_however_they_are_kept(tools: Any, key: str) -> None:
+    row = {"conversations": [{"from": "human", "value": "?"}, {"from": "gpt", "value": "Two."}]}
+
+    read = read_row(row | {key: tools})
+
+    [tool] = read.tools
+    assert (tool.name, tool.description) == ("bash", "Run it.")
+    assert tool.parameters["type"] == "object"
+    assert read.steps[1].text == "Final Answer: Two."
+
+
+def test_nulls_of_a_table_are_absent() -> None:
+    parameters = {"type": "object", "properties": {"command": {"type": "string"}, "city": None}}
+    tool = {"type": "function", "function": {"name": "bash", "parameters": parameters}}
+    made = call(id=None)
+    made["function"]["arguments"] = {"command": "ls", "city": None}
+    empty = {"tool_calls": None, "tool_call_id": None, "weight": None, "reasoning_content": None}
+    row = chat(
+        answer(**(empty | {"content": None, "tool_calls": [made]})),
+        {"role": "tool", "content": "2", **empty},
+        answer(**empty),
+        tools=[tool],
+        conversations=None,
+        system=None,
+    )
+
+    read = read_row(row)
+
+    assert read.tools[0].parameters["properties"] == {"command": {"type": "string"}}
+    assert read.steps[1].call is not None
+    assert read.steps[1].call.arguments == '{"command": "ls"}'
+
+
+def test_an_answer_in_the_form_already_stays_as_it_is() -> None:
+    text = "Thought: I know.\nFinal Answer: Two."
+
+    read = read_row(chat(answer(content=text), tools=[TOOL]))
+
+    assert (read.steps[1].text, read.steps[1].answer) == (text, "Two.")
+
+
+def test_the_systems_text_of_a_row_comes_first() -> None:
+    rows = [
+        chat(answer(), system="Be brief."),
+        {"instruction": "Files?", "output": "Two.", "system": "Be brief."},
+        {"query": "Files?", "response": "Two.", "system": "Be brief."},
+        {"prompt": "Files?", "completion": "Two.", "system": "Be brief."},
+        {"conversations": chat(answer())["messages"], "system": "Be brief."},
+    ]
+
+    assert {tuple(said(read_row(row))) for row in rows} == {
+        (("system", "Be brief.", None), ("user", "Files?", None), ("assistant", "Two.", True))
+    }
+
+
+def test_only_the_completion_of_a_prompt_is_learnt() -> None:
+    prompt = [*chat(answer())["messages"], {"role": "user", "content": "Sure?"}]
+
+    read = read_row({"prompt": prompt, "completion": [answer(content="Yes.")]})
+
+    assert read.metadata["loss"] == [None, False, None, True]
+
+
+def test_a_row_of_any_json_is_read_or_refused_in_one_line() -> None:
+    values: list[Any] = [None, 1, "a", [], {}, [None], [[1]], {"a": 1}, True]
+    for key in ("messages", "conversations", "tools", "system", "id", "completion", "steps"):
+        for value in values:
+            row = chat(answer()) | {"prompt": "a", "completion": "b", key: value}
+            assert "\n" not in complaint(row)
