@@ -2,8 +2,8 @@
 
 The one place that knows this spelling: requests to upstreams and to servers that tasks are played
 against, answers, stored completions, rows for fine-tuning. What a stranger sends is checked first
-(in the server by `openai.chat_request`, in files by `exchange.conversation`); here the shape is taken for
-granted.
+(in the server by `openai.chat_request`, in files by `exchange.conversation`); here the shape is
+taken for granted.
 """
 
 from __future__ import annotations

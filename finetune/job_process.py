@@ -16,6 +16,7 @@ from agentlm.errors import AgentLMError
 from agentlm.files import exclusive
 from agentlm.finetune.data.mixture import Plan
 from agentlm.finetune.data.prepare import Prepared
+from agentlm.finetune.filters.drops import example_lines
 from agentlm.finetune.job_settings import settings_of
 from agentlm.finetune.main import finetune
 from agentlm.finetune.run import Run
@@ -43,8 +44,8 @@ class JobProgress:
         job.tell("Fine-tuning job started")
         for name, found in prepared.run.read("selection.json").items():
             job.tell(f"{name}: {found['summary']}", level="warn" if found["dropped"] else "info")
-            for one in found["examples"].get("malformed", ()):
-                job.tell(f"{one['trajectory']}: {one['reason']}", level="warn")
+            for line in example_lines(found):
+                job.tell(line, level="warn")
 
     def skip(self, tokens: float) -> None:
         """Tokens that an earlier process trained on."""

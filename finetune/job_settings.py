@@ -21,7 +21,6 @@ def settings_of(job: Job) -> FinetuneSettings:
         "base": asked.model,
         "name": asked.fine_tuned_model,
         "seed": asked.seed,
-        **_unless_asked_for(asked),
         **asked.options,
     }
     chosen |= {"epochs": float(asked.n_epochs)} if asked.n_epochs else {}
@@ -35,14 +34,6 @@ def settings_of(job: Job) -> FinetuneSettings:
         raise OperatorError(f"{field}: {first['msg'].lower()}") from error
     scale = asked.learning_rate_multiplier
     return settings.model_copy(update={"lr": settings.peak_lr * scale} if scale else {})
-
-
-def _unless_asked_for(asked: JobRequest) -> dict[str, Any]:
-    if asked.training.startswith("log:"):
-        return {}
-    # The rows of one classification share a long instruction and differ in a few words, and their
-    # answers are of a few kinds: by neither can near duplicates be told from rows that are meant.
-    return {"skip_filters": ("near_duplicate",)}
 
 
 def _training(asked: JobRequest) -> dict[str, Any]:

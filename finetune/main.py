@@ -19,6 +19,7 @@ from agentlm.errors import OperatorError
 from agentlm.finetune.card import successor_card
 from agentlm.finetune.data.mixture import Plan
 from agentlm.finetune.data.prepare import Prepared, prepare
+from agentlm.finetune.filters.drops import example_lines
 from agentlm.finetune.gate import judge, measure
 from agentlm.finetune.recipes import with_shipped_recipe
 from agentlm.finetune.report.report import write_report
@@ -126,6 +127,10 @@ def describe(prepared: Prepared, tell: Callable[[str], None]) -> None:
             f"{source.name}: {len(rows)} rows, {rows.lengths.sum():,} tokens, "
             f"{rows.trained.sum():,} of them trained on"
         )
+    for name, found in run.read("selection.json").items():
+        tell(f"{name}: {found['summary']}")
+        for line in example_lines(found):
+            tell(f"  {line}")
     row = marked(sources[0].rows.row(0), prepared.renderer().decode_verbatim)
     run.log(f"the first row, trained on where marked:\n{row}")
 

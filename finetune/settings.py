@@ -1,8 +1,8 @@
 """The settings of a fine-tuning run: flags, environment variables, and the keys of a recipe.
 
 A **recipe** is a YAML file of these keys (`--config FILE`, or the name of one in `recipes/`); what
-is given on the command line wins over it. `Selecting`, `Filtering`, `Mixing`, `Training` and
-`GateRule` are the concerns; functions take the one they need.
+is given on the command line wins over it. `Selecting`, `Reading`, `Filtering`, `Mixing`, `Training`
+and `GateRule` are the concerns; functions take the one they need.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from agentlm.errors import OperatorError
+from agentlm.exchange.files import MOST_MALFORMED
+from agentlm.exchange.keys import Columns
 from agentlm.finetune.filters.rules import SKIPPABLE
 from agentlm.finetune.filters.scrub import Scrubbing
 from agentlm.finetune.gate import GateRule
@@ -55,6 +57,21 @@ class Selecting(Settings):
             tags=self.tags,
             may_train_only=False,
         )
+
+
+class Reading(Settings):
+    """How files are read; docs/data-formats.md shows what they may hold."""
+
+    columns: dict[str, str] = {}
+    """What files call the keys of a format, as KEY=NAME (messages=conv,tools=functions_json)."""
+    ignore_keys: tuple[str, ...] = ()
+    """Keys of rows and turns that are passed over, though they could change what is learnt."""
+    max_malformed: float = Field(default=MOST_MALFORMED, ge=0, le=1)
+    """Share of a file's rows that may be unreadable; if more are, nothing is trained."""
+
+    def read_columns(self) -> Columns:
+        """What a file's keys mean. Raises OperatorError for a key that no format has."""
+        return Columns(self.columns, self.ignore_keys)
 
 
 class Filtering(Settings):
@@ -150,7 +167,7 @@ class Training(Settings):
         return self.lr or (5e-5 if self.full else 2e-4)
 
 
-class FinetuneSettings(Selecting, Filtering, Mixing, Training, GateRule):
+class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule):
     """Train a model's successor: select from the log, filter, tokenise, train, register, publish.
 
     Example: agentlm finetune --from-logs --max-steps 4 --publish http://localhost:8000
@@ -197,6 +214,7 @@ class FinetuneSettings(Selecting, Filtering, Mixing, Training, GateRule):
                 "--gate with --full needs --gate-base-url URL: full weights take the place of "
                 "the model that they are measured beside"
             )
+        self.read_columns()
         unknown = set(self.skip_filters) - set(SKIPPABLE)
         if unknown:
             raise OperatorError(

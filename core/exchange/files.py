@@ -12,7 +12,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO, cast
@@ -26,10 +26,13 @@ from agentlm.trajectory import Trajectory
 
 MOST_CHARACTERS = 16 << 20
 """Of one row."""
+MOST_MALFORMED = 0.05
+"""Share of a file's rows, unless another one is asked for."""
 PLACE = "place"
 """The key of an imported trajectory's metadata that says where its row stood."""
 _SUFFIXES = (".jsonl", ".json", ".parquet")
 _CHUNK = 1 << 20
+_SHOWN = 3
 _BROKEN = (OSError, EOFError, zlib.error)
 """What reading a file that was cut off or can't be read raises."""
 
@@ -56,6 +59,27 @@ def read_rows(name: str, columns: Columns | None = None) -> Iterator[Trajectory 
         for number, row in _objects(path):
             yield _parse(row, f"{called}:{number}", columns)
     columns.check_used(name)
+
+
+def within_limit(
+    rows: Iterable[Trajectory | Malformed], name: str, most: float
+) -> Iterator[Trajectory | Malformed]:
+    """The rows of a file; after them OperatorError if more than this share is malformed."""
+    seen = malformed = 0
+    examples: dict[str, str] = {}
+    for row in rows:
+        seen += 1
+        if isinstance(row, Malformed):
+            malformed += 1
+            if len(examples) < _SHOWN:
+                examples.setdefault(row.reason, row.place)
+        yield row
+    if malformed > most * seen:
+        found = "".join(f"\n  {place}: {reason}" for reason, place in examples.items())
+        raise OperatorError(
+            f"{malformed:,} of {seen:,} rows of {Path(name).name} can't be read, and "
+            f"--max-malformed allows {most:.0%}:{found}"
+        )
 
 
 def place_of(trajectory: Trajectory) -> str:
@@ -188,7 +212,7 @@ def _values(text: TextIO) -> Iterator[Numbered]:
     Raises ValueError where one is broken: nobody can tell where the next begins.
     """
     decode = json.JSONDecoder().raw_decode
-    buffer, at, number = text.read(_CHUNK), 0, 1
+    buffer, at, number = text.read(_PEEK), 0, 1
     if _LIST.match(buffer):
         at = buffer.index("[") + 1
     while True:

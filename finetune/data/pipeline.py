@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from agentlm.exchange.files import Malformed
+from agentlm.exchange.files import Malformed, place_of
 from agentlm.finetune.data.dataset import Row
 from agentlm.finetune.data.rows import RowMaker, loss_steps
 from agentlm.finetune.filters import rules as filters
-from agentlm.finetune.filters.dedupe import Cap, NearDuplicates, task_of
+from agentlm.finetune.filters.dedupe import NEAR_DUPLICATE, Cap, NearDuplicates, task_of
 from agentlm.finetune.filters.drops import Drops
 from agentlm.finetune.filters.judge import Asker, Judge
 from agentlm.finetune.filters.leaks import Leaks, read_tasks
@@ -18,6 +18,8 @@ from agentlm.finetune.filters.rules import Filter, Refused, refuse
 from agentlm.finetune.filters.scrub import Scrubbing, scrub
 from agentlm.finetune.settings import Filtering, FinetuneSettings
 from agentlm.trajectory import Trajectory
+
+MALFORMED = "malformed"
 
 
 class Kept(NamedTuple):
@@ -48,11 +50,11 @@ class Pipeline:
         """What is kept of a stream; `drops` counts the rest."""
         for trajectory in trajectories:
             if isinstance(trajectory, Malformed):
-                drops.add(trajectory.place, Refused("malformed", trajectory.reason))
+                drops.add(trajectory.place, Refused(MALFORMED, trajectory.reason))
                 continue
             kept = self._keep(trajectory, drops)
             if isinstance(kept, Refused):
-                drops.add(trajectory.id, kept)
+                drops.add(place_of(trajectory), kept)
             else:
                 drops.kept += 1
                 drops.rendered_anew += self.maker.differs(kept.trajectory)
@@ -95,8 +97,8 @@ def remembering_filters(filtering: Filtering) -> dict[str, Filter]:
     found: dict[str, Filter] = {}
     if filtering.leak_check:
         found["leak"] = Leaks(read_tasks(filtering.leak_check))
-    if "near_duplicate" not in filtering.skip_filters:
-        found["near_duplicate"] = NearDuplicates()
+    if NEAR_DUPLICATE not in filtering.skip_filters:
+        found[NEAR_DUPLICATE] = NearDuplicates()
     if filtering.max_per_task is not None:
         found["task_cap"] = Cap(filtering.max_per_task, task_of)
     if filtering.max_per_owner is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agentlm.exchange.files import place_of
 from agentlm.finetune.data.dataset import Row
 from agentlm.finetune.data.demonstrations import corrected_steps
 from agentlm.finetune.data.text import rendered
@@ -59,7 +60,9 @@ def make_row(trajectory: Trajectory, trained: Sequence[bool], max_length: int) -
         return Refused("nothing_to_train", "no well-formed sampled step has the reward")
     if 1 not in loss[1:end]:
         return Refused("too_long", f"its first {max_length} tokens hold nothing to train on")
-    return Row(trajectory.id, ids[:end], bytes(loss[:end]))
+    imported = trajectory.source == "import"
+    name = place_of(trajectory) if imported else trajectory.id
+    return Row(name, ids[:end], bytes(loss[:end]))
 
 
 def loss_steps(trajectory: Trajectory, min_reward: float, *, unjudged: bool = False) -> list[bool]:

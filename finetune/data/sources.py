@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from agentlm.errors import OperatorError
 from agentlm.exchange import to_agentinstruct
-from agentlm.exchange.files import Malformed, read_rows
+from agentlm.exchange.files import Malformed, read_rows, within_limit
 from agentlm.finetune.data.dataset import BUFFER, Rows, RowWriter
 from agentlm.finetune.data.mixture import Source
 from agentlm.finetune.data.negatives import ToolSets, with_negatives
@@ -26,6 +26,7 @@ from agentlm.finetune.data.pipeline import (
 )
 from agentlm.finetune.data.rows import RowMaker
 from agentlm.finetune.data.selection import LogRows
+from agentlm.finetune.filters.dedupe import NEAR_DUPLICATE
 from agentlm.finetune.filters.drops import Drops
 from agentlm.finetune.filters.judge import Asker, rehearsed
 from agentlm.finetune.run import Run
@@ -64,7 +65,26 @@ def write_agent_rows(
     Raises OperatorError if there are none.
     """
     drops = log.drops if settings.from_logs else Drops()
+    of_log, of_files = agent_pipelines(settings, maker)
+    logged = log.rewarded() if settings.from_logs else iter(())
+    all_kept = chain(of_log.run(logged, drops), of_files.run(file_rows(settings, drops), drops))
+    with (run.directory / "agentinstruct.jsonl").open("wb", BUFFER) as exported:
+        for kept in _write(run, AGENT, all_kept):
+            tools.add(kept.trajectory.tools)
+            row = to_agentinstruct(kept.trajectory, kept.trained)
+            exported.write(to_json(row) + b"\n")
+    drops.check()
+    return drops
+
+
+def agent_pipelines(settings: FinetuneSettings, maker: RowMaker) -> tuple[Pipeline, Pipeline]:
+    """What rows of the log go through, and what rows of files do.
+
+    Near duplicates are looked for in what was recorded. What a file holds is meant: the rows of one
+    classification share a long instruction and differ in a few words.
+    """
     remembering = remembering_filters(settings)
+    meant = {name: judge for name, judge in remembering.items() if name != NEAR_DUPLICATE}
     content = content_filters(settings)
     of_log, of_files = (
         Pipeline(
@@ -73,20 +93,22 @@ def write_agent_rows(
             settings.min_reward,
             unjudged,
             maker,
-            remembering,
+            filters,
         )
-        for unjudged in (False, True)
+        for unjudged, filters in ((False, remembering), (True, meant))
     )
-    files = _counted(map(parsed, chain.from_iterable(map(read_rows, settings.data))), drops)
-    logged = log.rewarded() if settings.from_logs else iter(())
-    all_kept = chain(of_log.run(logged, drops), of_files.run(files, drops))
-    with (run.directory / "agentinstruct.jsonl").open("wb", BUFFER) as exported:
-        for kept in _write(run, AGENT, all_kept):
-            tools.add(kept.trajectory.tools)
-            row = to_agentinstruct(kept.trajectory, kept.trained)
-            exported.write(to_json(row) + b"\n")
-    drops.check()
-    return drops
+    return of_log, of_files
+
+
+def file_rows(settings: FinetuneSettings, drops: Drops) -> Iterator[Trajectory | Malformed]:
+    """The rows of the agent's files, each counted as seen.
+
+    Raises OperatorError after a file of which too many can't be read.
+    """
+    for name in settings.data:
+        rows = read_rows(name, settings.read_columns())
+        limited = within_limit(rows, name, settings.max_malformed)
+        yield from _counted(map(parsed, limited), drops)
 
 
 def write_general_rows(
@@ -124,7 +146,10 @@ def general_rows(
 ) -> Iterator[Trajectory | Malformed]:
     """What a general source holds; rehearsed, and some shown with tools, if that is asked for."""
     plain = location.removeprefix(REHEARSE)
-    rows = log.chats() if plain == "log" else read_rows(plain)
+    rows: Iterable[Trajectory | Malformed] = log.chats()
+    if plain != "log":
+        rows = read_rows(plain, settings.read_columns())
+        rows = within_limit(rows, plain, settings.max_malformed)
     if plain != location and settings.publish:
         rows = rehearsed(rows, Asker(settings.publish, base, settings.api_key))
     return with_negatives(rows, tools.all(), settings.no_tool_share, settings.seed)

@@ -15,6 +15,7 @@ from rensa import RMinHash
 from agentlm.prompt.grammar import preamble_in
 from agentlm.trajectory import Trajectory
 
+NEAR_DUPLICATE = "near_duplicate"
 _SLOTS = 64
 _BANDS = 8
 """With rows of 8: two texts meet in a band at even odds where 3 of 4 shingles are shared."""

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agentlm.errors import OperatorError
 from agentlm.finetune.filters.rules import Refused
 
-EXAMPLES = 3
-"""Kept for each filter."""
+KINDS = 12
+"""Kinds of reason that are told apart for each filter."""
+SHOWN = 3
+"""Kinds of one filter that are worth a line each."""
+_VALUES = re.compile(r"got .*|'[^']*'|\"[^\"]*\"|\d+", re.DOTALL)
+"""What differs in reasons of one kind."""
+
+
+@dataclass
+class Example:
+    """A row that was left out."""
+
+    trajectory: str
+    """File and line; of the log, its id."""
+    reason: str
+    count: int = 0
+    """Rows that were left out for a reason of this kind."""
 
 
 @dataclass
@@ -27,20 +44,23 @@ class Drops:
     renders their text, which differs from what was served."""
     counts: Counter[str] = field(default_factory=Counter)
     """Rows that each filter left out, in the order in which the filters saw them."""
-    examples: dict[str, list[dict[str, str]]] = field(default_factory=lambda: defaultdict(list))
-    """A few of them, with the reason."""
+    examples: dict[str, dict[str, Example]] = field(default_factory=lambda: defaultdict(dict))
+    """Of each filter, one for each kind of reason."""
 
     @property
     def left(self) -> int:
         """Rows that no filter has left out so far."""
         return self.rows - self.counts.total()
 
-    def add(self, trajectory_id: str, refused: Refused) -> None:
+    def add(self, row: str, refused: Refused) -> None:
         """Count a row that a filter left out."""
         self.counts[refused.filter] += 1
-        if len(self.examples[refused.filter]) < EXAMPLES:
-            example = {"trajectory": trajectory_id, "reason": refused.reason}
-            self.examples[refused.filter].append(example)
+        examples, kind = self.examples[refused.filter], _VALUES.sub("", refused.reason)
+        if kind not in examples:
+            if len(examples) == KINDS:
+                return
+            examples[kind] = Example(row, refused.reason)
+        examples[kind].count += 1
 
     def summary(self) -> str:
         """One line for people."""
@@ -55,7 +75,10 @@ class Drops:
             "rows": self.rows,
             "kept": self.kept,
             "dropped": {name: count for name, count in self.counts.items() if count},
-            "examples": self.examples,
+            "examples": {
+                name: [asdict(one) for one in examples.values()]
+                for name, examples in self.examples.items()
+            },
             "scrubbed": self.scrubbed,
             "rendered_anew": self.rendered_anew,
         }
@@ -65,6 +88,19 @@ class Drops:
         if not self.rows:
             raise OperatorError("nothing to train on: the log is empty and no file has rows")
         if not self.kept:
-            first = next((found[0] for found in self.examples.values() if found), None)
-            why = f"; {first['trajectory']}: {first['reason']}" if first else ""
+            first = next((one for found in self.examples.values() for one in found.values()), None)
+            why = f"; {first.trajectory}: {first.reason}" if first else ""
             raise OperatorError(f"nothing is left to train on: {self.summary()}{why}")
+
+
+def example_lines(selection: Mapping[str, Any]) -> Iterator[str]:
+    """What was left out of one source of selection.json: an example of each kind, with its place.
+
+    Of a filter that has many kinds of reason, the first ones.
+    """
+    for name, examples in selection["examples"].items():
+        for one in examples[:SHOWN]:
+            # A run that was begun before examples were counted has none.
+            more = one.get("count", 1)
+            rows = f" ({more:,} such rows)" if more > 1 else ""
+            yield f"{name}: {one['trajectory']}: {one['reason']}{rows}"

@@ -15,6 +15,7 @@ from agentlm.finetune import job_process
 from agentlm.finetune.data.prepare import prepare
 from agentlm.finetune.job_process import JobProgress
 from agentlm.finetune.job_settings import parse_query, settings_of
+from agentlm.finetune.settings import FinetuneSettings
 from agentlm.jobs.job import Job, JobRequest, unfinished
 from support.finetune_logs import (
     ANSWER,
@@ -31,7 +32,8 @@ def job(data_dir: Path, name: str = "ftjob-1", **fields: Any) -> Job:
     directory = data_dir / "jobs" / name
     directory.mkdir(parents=True)
     plain = {"created_at": 1, "owner": "ann", "model": "tiny", "training": "log:"}
-    request = JobRequest(id=name, fine_tuned_model="tiny-x", **(plain | fields))
+    plain |= {"id": name, "fine_tuned_model": "tiny-x"}
+    request = JobRequest(**(plain | fields))
     (directory / "request.json").write_text(request.model_dump_json())
     return Job(directory)
 
@@ -52,7 +54,6 @@ def test_a_file_and_a_learning_rate_multiplier_are_understood(tmp_path: Path) ->
     settings = settings_of(job(tmp_path, training="/x.jsonl", learning_rate_multiplier=0.5))
 
     assert settings.data == ("/x.jsonl",)
-    assert settings.skip_filters == ("near_duplicate",)
     assert not settings.from_logs
     assert settings.lr == pytest.approx(1e-4)
 
@@ -90,30 +91,61 @@ def test_what_was_left_out_of_a_file_is_told(tmp_path: Path, chatml_llama: Path)
     registered(tmp_path, chatml_llama)
     turns = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Nobody."}]
     rows = tmp_path / "rows.jsonl"
-    rows.write_text(json.dumps({"messages": turns}) + "\n" + 5 * '{"messages": 3}\n')
-    one = job(tmp_path, training=str(rows))
+    broken = ['{"messages": 3}', '{"messages": 4}', "{"]
+    rows.write_text("\n\n".join([json.dumps({"messages": turns}), *broken]))
+    one = job(tmp_path, training=str(rows), options={"max_malformed": 0.8})
     prepared = prepare(settings_of(one))
 
     JobProgress(one, prepared, prepared.plan())
 
-    told = [(event["level"], event["message"]) for event in one.events]
-    reason = "messages: Input should be a valid list, got 3"
-    assert told == [
+    said = [(event["level"], event["message"]) for event in one.events]
+    assert said[:3] == [
         ("info", "Fine-tuning job started"),
-        ("warn", "agent: 6 rows; left out: malformed 5; kept 1"),
-        *[("warn", f"rows.jsonl:{line}: {reason}") for line in (2, 3, 4)],
+        ("warn", "agent: 4 rows; left out: malformed 3; kept 1"),
+        (
+            "warn",
+            "malformed: rows.jsonl:3: messages: Input should be a valid list, got 3 (2 such rows)",
+        ),
     ]
+    assert said[3][1].startswith("malformed: rows.jsonl:7: not JSON: Expecting property name")
+    assert said[3][1].endswith("got '{'")
 
 
-def test_a_file_of_which_nothing_is_left_fails_with_the_first_reason(
+def test_a_file_of_which_too_much_can_not_be_read_fails_with_the_first_reasons(
     tmp_path: Path, chatml_llama: Path
 ) -> None:
     registered(tmp_path, chatml_llama)
+    turns = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Nobody."}]
+    good = json.dumps({"messages": turns}) + "\n"
     rows = tmp_path / "rows.jsonl"
-    rows.write_text('{"messages": 3}\n')
+    rows.write_text(19 * good + '{"messages": 3}\n')
+    assert prepare(settings_of(job(tmp_path, training=str(rows)))).sources()[0].rows.lengths.size
 
-    with pytest.raises(OperatorError, match=r"malformed 1; kept 0; rows.jsonl:1: messages: Input"):
-        prepare(settings_of(job(tmp_path, training=str(rows))))
+    rows.write_text(18 * good + '{"messages": 3}\n')
+    allowed = r"1 of 19 rows of rows.jsonl can't be read, and --max-malformed allows 5%:"
+    with pytest.raises(OperatorError, match=rf"{allowed}\n  rows.jsonl:19: messages: Input"):
+        prepare(settings_of(job(tmp_path, "ftjob-2", training=str(rows), fine_tuned_model="y")))
+
+
+def test_the_command_line_and_a_job_build_the_same_set_of_the_same_file(
+    tmp_path: Path, chatml_llama: Path
+) -> None:
+    registered(tmp_path, chatml_llama)
+    instruction = "Is it a fruit, a tool or an animal? Say one word and nothing else. " * 3
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(
+        "".join(
+            json.dumps({"prompt": instruction + word, "completion": "fruit"}) + "\n"
+            for word in ("apple", "pear", "plum", "apple")
+        )
+    )
+    settings = FinetuneSettings(data_dir=tmp_path, base="tiny", data=(str(rows),), name="x")
+
+    by_command = prepare(settings)
+    by_job = prepare(settings_of(job(tmp_path, training=str(rows))))
+
+    names = [list(one.sources()[0].rows.names()) for one in (by_command, by_job)]
+    assert names == 2 * [[f"rows.jsonl:{line}" for line in (1, 2, 3, 4)]]
 
 
 @pytest.mark.parametrize(

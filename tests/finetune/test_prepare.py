@@ -161,7 +161,7 @@ def test_general_rows_get_their_share_of_the_mixture(data_dir: Path, chatml_llam
     turns = [{"from": "human", "value": "Sing!"}, {"from": "gpt", "value": "La la la."}]
     rows.write_text(json.dumps({"conversations": turns}) + "\n{broken\n")
 
-    prepared = run(data_dir, general=("log", f"{rows}=3"), eta=0.5)
+    prepared = run(data_dir, general=("log", f"{rows}=3"), eta=0.5, max_malformed=0.5)
 
     names = {source.name: source.weight for source in prepared.sources()}
     assert names == {"agent": 0.5, "general-0": 0.125, "general-1": 0.375}
