@@ -229,13 +229,18 @@ def _said(turn: _Turn, place: str) -> Said:
     loss = _loss(turn, place, own=role == "assistant")
     if turn.role in _CALLING:
         return Said(place, role, "", turn.reasoning, _told_calls(text, place), loss=loss)
-    calls = turn.tool_calls or ([_Call(function=turn.function_call)] if turn.function_call else [])
-    if calls and role != "assistant":
+    if not turn.tool_calls and not turn.function_call:
+        return Said(place, role, text, turn.reasoning, (), turn.tool_call_id, loss)
+    if role != "assistant":
         raise ValueError(f"{place}: only the assistant calls tools, got {turn.role}")
-    return Said(place, role, text, turn.reasoning, _numbered(calls, place), turn.tool_call_id, loss)
+    single = [_Call(function=turn.function_call)] if turn.function_call else []
+    calls = _numbered(turn.tool_calls or single, place)
+    return Said(place, role, text, turn.reasoning, calls, None, loss)
 
 
 def _loss(turn: _Turn, place: str, *, own: bool) -> bool | None:
+    if turn.loss is None and turn.train is None and turn.weight is None:
+        return own or None
     marks = {
         name: bool(mark)
         for name in ("loss", "train", "weight")
@@ -315,9 +320,10 @@ def _with_calls_apart(said: Iterator[Said]) -> Iterator[Said]:
     left = list(said)[::-1]
     while left:
         turn = left.pop()
-        yield turn._replace(calls=turn.calls[:1])
         if not turn.calls:
+            yield turn
             continue
+        yield turn._replace(calls=turn.calls[:1])
         results = []
         while left and left[-1].role == "tool":
             results.append(left.pop())

@@ -37,6 +37,10 @@ _BROKEN = (OSError, EOFError, zlib.error)
 """What reading a file that was cut off or can't be read raises."""
 
 
+class _UnreadableError(Exception):
+    """A file can't be read on, so that its rows can't be told."""
+
+
 class Malformed(NamedTuple):
     """A row that is of no known format."""
 
@@ -56,15 +60,28 @@ def read_rows(name: str, columns: Columns | None = None) -> Iterator[Trajectory 
     """
     columns = columns or Columns()
     for path, called in _files(name):
+        yield from read_file(path, called, columns)
+    columns.check_used(name)
+
+
+def read_file(path: Path, called: str, columns: Columns) -> Iterator[Trajectory | Malformed]:
+    """The rows of one file, `called` so in messages; its ending need say nothing of what it holds.
+
+    Raises OperatorError if it can't be read to its end.
+    """
+    try:
         for number, row in _objects(path):
             yield _parse(row, f"{called}:{number}", columns)
-    columns.check_used(name)
+    except _BROKEN as error:
+        raise OperatorError(f"{called} can't be read: {error}") from error
+    except _UnreadableError as error:
+        raise OperatorError(f"{called}: {error}") from error
 
 
 def within_limit(
     rows: Iterable[Trajectory | Malformed], name: str, most: float
 ) -> Iterator[Trajectory | Malformed]:
-    """The rows of a file; after them OperatorError if more than this share is malformed."""
+    """The rows of a file; after them OperatorError if there are none, or too many malformed."""
     seen = malformed = 0
     examples: dict[str, str] = {}
     for row in rows:
@@ -74,11 +91,13 @@ def within_limit(
             if len(examples) < _SHOWN:
                 examples.setdefault(row.reason, row.place)
         yield row
+    if not seen:
+        raise OperatorError(f"{Path(name).name} has no rows")
     if malformed > most * seen:
         found = "".join(f"\n  {place}: {reason}" for reason, place in examples.items())
         raise OperatorError(
-            f"{malformed:,} of {seen:,} rows of {Path(name).name} can't be read, and "
-            f"--max-malformed allows {most:.0%}:{found}"
+            f"{malformed:,} of {seen:,} rows of {Path(name).name} can't be read, and only "
+            f"{most:.0%} may be so (max-malformed):{found}"
         )
 
 
@@ -118,6 +137,8 @@ def _files(name: str) -> list[tuple[Path, str]]:
     """The files that a name means, and what each is called in messages."""
     path = Path(name).expanduser()
     if path.is_file():
+        if _suffix(path) not in _SUFFIXES:
+            raise OperatorError(f"{path}: expected {', '.join(_SUFFIXES)}, or one of them with .gz")
         return [(path, path.name)]
     if path.is_dir():
         found = [file for file in sorted(path.rglob("*")) if _suffix(file) in _SUFFIXES]
@@ -149,25 +170,16 @@ def _download(name: str) -> Path:
 
 
 def _objects(path: Path) -> Iterator[Numbered]:
-    suffix = _suffix(path)
-    if suffix not in _SUFFIXES:
-        raise OperatorError(f"{path}: expected {', '.join(_SUFFIXES)}, or one of them with .gz")
-    try:
-        with path.open("rb") as file:
-            head = file.read(4)
-            file.seek(0)
-            if head == b"PAR1":
-                yield from _parquet(path)
-            elif suffix == ".parquet":
-                raise OperatorError(f"{path} is no parquet file")
-            else:
-                # Both sorts of file are read as what they hold, whatever they are called.
-                packed = gzip.GzipFile(fileobj=file) if head[:2] == b"\x1f\x8b" else file
-                yield from _json(cast(BinaryIO, packed))
-    except _BROKEN as error:
-        raise OperatorError(f"{path} can't be read: {error}") from error
-    except ValueError as error:
-        raise OperatorError(f"{path}: {error}") from error
+    with path.open("rb") as file:
+        head = file.read(4)
+        file.seek(0)
+        if head == b"PAR1":
+            yield from _parquet(path)
+        elif _suffix(path) == ".parquet":
+            raise _UnreadableError("it is no parquet file")
+        else:
+            packed = gzip.GzipFile(fileobj=file) if head[:2] == b"\x1f\x8b" else file
+            yield from _json(cast(BinaryIO, packed))
 
 
 # -- JSON ----------------------------------------------------------------------------------------
@@ -192,10 +204,8 @@ def _lines(text: TextIO) -> Iterator[Numbered]:
     while line := text.readline(MOST_CHARACTERS):
         number += 1
         if len(line) == MOST_CHARACTERS and not line.endswith("\n"):
-            while (rest := text.readline(MOST_CHARACTERS)) and not rest.endswith("\n"):
-                pass
-            yield number, Malformed("", f"a row of more than {MOST_CHARACTERS:,} characters")
-        elif line.strip():
+            raise _UnreadableError(f"row {number} has more than {MOST_CHARACTERS:,} characters")
+        if line.strip():
             yield number, _loads(line)
 
 
@@ -209,7 +219,7 @@ def _loads(line: str) -> object:
 def _values(text: TextIO) -> Iterator[Numbered]:
     """The items of a list, or values one after another, wherever their lines end.
 
-    Raises ValueError where one is broken: nobody can tell where the next begins.
+    Raises _UnreadableError where one is broken: nobody can tell where the next begins.
     """
     decode = json.JSONDecoder().raw_decode
     buffer, at, number = text.read(_PEEK), 0, 1
@@ -227,7 +237,7 @@ def _values(text: TextIO) -> Iterator[Numbered]:
                 continue
             if buffer.strip() in ("", "]"):
                 return
-            raise ValueError(
+            raise _UnreadableError(
                 f"row {number} is not JSON, and where the next one begins can't be told: {error}"
             ) from None
         yield number, value
@@ -254,4 +264,4 @@ def _parquet(path: Path) -> Iterator[Numbered]:
             yield from enumerate(rows, number + 1)
             number += len(rows)
     except ArrowInvalid as error:
-        raise OperatorError(f"{path} is no parquet file: {error}") from error
+        raise _UnreadableError(f"it is no parquet file: {error}") from error

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
+from itertools import islice, takewhile
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
 from openai.types import FilePurpose
 
-from agentlm.errors import ConflictError, RequestError
+from agentlm.errors import ConflictError, OperatorError, RequestError
+from agentlm.exchange.files import MOST_MALFORMED, read_file, within_limit
+from agentlm.exchange.keys import Columns
 from agentlm.jobs.job import unfinished
 from agentlm.jobs.kept_files import KeptFile
 from agentlm.server.http.openapi import BYTES, reads_content
@@ -19,6 +24,10 @@ from agentlm.server.http.upload import Upload, receive_upload
 from agentlm.server.state import Caller, OwnerScope, State
 
 router = APIRouter(prefix="/v1/files")
+
+_LOOK_ROWS = 10_000
+_LOOK_S = 5.0
+"""How much of a file for fine-tuning is read when it comes; its job reads all of it."""
 
 _UPLOAD = {
     "type": "object",
@@ -41,6 +50,8 @@ async def create_file(request: Request, state: State, caller: Caller) -> dict[st
             purpose=_purpose(upload),
             bytes=upload.bytes,
         )
+        if file.purpose == "fine-tune":
+            await asyncio.to_thread(_check_rows, content, file.filename)
         return file_object(await asyncio.to_thread(state.files.keep, content, file))
 
 
@@ -87,6 +98,20 @@ async def delete_file(file_id: str, state: State, owner: OwnerScope) -> dict[str
             raise ConflictError(f"the job {job.directory.name} needs {file_id}", param="file_id")
     await asyncio.to_thread(state.files.delete, file)
     return {"id": file_id, "object": "file", "deleted": True}
+
+
+def _check_rows(content: Path, filename: str) -> None:
+    """Raise RequestError for a file that no job could train on, as far as a short look tells."""
+    until = time.monotonic() + _LOOK_S
+    rows = islice(read_file(content, filename, Columns()), _LOOK_ROWS)
+    short = takewhile(lambda _: time.monotonic() < until, rows)
+    try:
+        for _ in within_limit(short, filename, MOST_MALFORMED):
+            pass
+    except OperatorError as error:
+        raise RequestError(str(error), param="file") from error
+    except ModuleNotFoundError:
+        pass  # a server without a trainer can't read tables; the trainer will
 
 
 def file_object(file: KeptFile) -> dict[str, Any]:

@@ -112,8 +112,8 @@ def test_a_row_without_an_end_is_not_read_into_memory(
     path = tmp_path / "rows.jsonl"
     path.write_text(f"{json.dumps(chat())}\n{json.dumps(chat(1000 * 'a'))}\n{json.dumps(chat())}\n")
 
-    assert malformed(path) == {"rows.jsonl:2": "a row of more than 200 characters"}
-    assert len(list(read_rows(str(path)))) == 3
+    with pytest.raises(OperatorError, match=r"rows.jsonl: row 2 has more than 200 characters"):
+        list(read_rows(str(path)))
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 100])
@@ -134,7 +134,7 @@ def test_a_list_streams_wherever_its_chunks_end(
         (LIST[:-20].encode(), "row 3 is not JSON, and where the next one begins can't be told"),
         (LIST.replace('"1"', '"1').encode(), "row 2 is not JSON"),
         (gzip.compress(LINES.encode())[:-20], "can't be read"),
-        (b"PAR1 and nothing more", "is no parquet file"),
+        (b"PAR1 and nothing more", "it is no parquet file"),
     ],
 )
 def test_a_file_that_breaks_off_is_no_shorter_file(
@@ -183,11 +183,16 @@ def test_a_few_rows_may_be_malformed(broken: int, allowed: float) -> None:
     assert len(list(within_limit(rows, "a", allowed))) == 20
 
 
+def test_an_empty_file_is_no_data() -> None:
+    with pytest.raises(OperatorError, match=r"a.jsonl has no rows"):
+        list(within_limit([], "a.jsonl", 1.0))
+
+
 def test_more_end_the_reading_with_an_example_of_each_kind() -> None:
     rows = [Malformed(f"a:{n}", f"kind {n % 2}") for n in range(9)]
 
     with pytest.raises(OperatorError) as raised:
         list(within_limit(rows, "a.jsonl", 0.5))
 
-    told = "9 of 9 rows of a.jsonl can't be read, and --max-malformed allows 50%:"
+    told = "9 of 9 rows of a.jsonl can't be read, and only 50% may be so (max-malformed):"
     assert str(raised.value).splitlines() == [told, "  a:0: kind 0", "  a:1: kind 1"]

@@ -122,7 +122,7 @@ def test_a_file_of_which_too_much_can_not_be_read_fails_with_the_first_reasons(
     assert prepare(settings_of(job(tmp_path, training=str(rows)))).sources()[0].rows.lengths.size
 
     rows.write_text(18 * good + '{"messages": 3}\n')
-    allowed = r"1 of 19 rows of rows.jsonl can't be read, and --max-malformed allows 5%:"
+    allowed = r"1 of 19 rows of rows.jsonl can't be read, and only 5% may be so \(max-malformed\):"
     with pytest.raises(OperatorError, match=rf"{allowed}\n  rows.jsonl:19: messages: Input"):
         prepare(settings_of(job(tmp_path, "ftjob-2", training=str(rows), fine_tuned_model="y")))
 

@@ -7,6 +7,7 @@ trainers are killed.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import signal
@@ -66,7 +67,7 @@ async def key(running: Running, name: str) -> AsyncOpenAI:
 
 
 async def test_a_file_is_kept_listed_and_deleted(serve: Serve) -> None:
-    data = bytes(range(256)) * 20_000
+    data = DATA * 500
     async with serve() as running:
         files = running.client.files
         kept = await files.create(file=("../rows.jsonl", data), purpose="fine-tune")
@@ -121,6 +122,32 @@ async def test_what_is_no_upload_is_refused_and_leaves_nothing(
         assert [page.status_code, empty.status_code] == [403, 400]
         assert [cut.json()["error"]["message"], none.status_code] == ["the form is cut off", 400]
     assert list((tmp_path / "files").iterdir()) == []
+
+
+BROKEN = {
+    "rows.jsonl has no rows": b"",
+    "2 of 6 rows of rows.jsonl can't be read, .*rows.jsonl:5: messages: .*got 3": DATA
+    + 2 * b'{"messages": 3}\n',
+    "rows.jsonl:1: label: .*got False": json.dumps(ROWS[0] | {"label": False}).encode(),
+    "rows.jsonl can't be read: Compressed file ended": gzip.compress(DATA)[:-9],
+    "rows.jsonl: row 3 is not JSON": json.dumps(ROWS).encode()[:-99],
+    "rows.jsonl:1: not JSON: .*got 'a,b'": b"a,b\n1,2\n",
+}
+
+
+@pytest.mark.parametrize("reason", BROKEN)
+async def test_a_file_that_no_job_could_train_on_is_refused_when_it_comes(
+    serve: Serve, tmp_path: Path, reason: str
+) -> None:
+    async with serve() as running:
+        with pytest.raises(openai.BadRequestError, match=f"(?s){reason}") as refused:
+            await upload(running.client, BROKEN[reason])
+        await upload(running.client, BROKEN[reason], "user_data")
+        await upload(running.client, gzip.compress(DATA))
+
+        assert refused.value.param == "file"
+        assert str(tmp_path) not in str(refused.value)
+        assert len([file async for file in running.client.files.list()]) == 2
 
 
 async def test_a_job_waits_its_turn_and_is_cancelled(
@@ -227,7 +254,9 @@ async def test_a_file_that_can_not_be_trained_on_fails_the_job_with_a_reason(
 ) -> None:
     async with serve() as running:
         jobs = running.client.fine_tuning.jobs
-        kept = await upload(running.client, b'{"messages": []}\n{"foo": 1}\nnot JSON\n')
+        said = {"role": "assistant", "content": "No.", "weight": 0}
+        rows = json.dumps({"messages": [{"role": "user", "content": "?"}, said]}).encode()
+        kept = await upload(running.client, rows)
         job = await jobs.create(model="tiny", training_file=kept)
         while job.status not in ("failed", "succeeded"):
             await asyncio.sleep(0.1)
@@ -235,7 +264,7 @@ async def test_a_file_that_can_not_be_trained_on_fails_the_job_with_a_reason(
 
         assert job.error is not None
         assert job.error.code == "invalid_training_file"
-        assert job.error.message.startswith("nothing is left to train on: 3 rows; left out: ")
+        assert job.error.message.startswith("nothing is left to train on: 1 rows; left out: ")
         assert [model.id async for model in running.client.models.list()] == ["tiny"]
 
 
