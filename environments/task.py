@@ -23,6 +23,8 @@ from agentlm.agent.tool import Observation
 from agentlm.messages import Frozen, ToolSpec
 
 Split = Literal["train", "dev", "test"]
+Scoring = Literal["agentlm", "agentbench"]
+"""By whose rules answers are judged: ours, or AgentBench's own code, flaws included."""
 
 
 class Action(Frozen):

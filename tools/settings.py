@@ -60,7 +60,8 @@ class ToolSettings(Settings):
     """Hours that a trajectory's work directory is kept after its last command or upload."""
 
     bash_writable: tuple[str, ...] = ()
-    """Further directories that commands may write: empty at first, gone with the shell."""
+    """Further directories that commands may write: empty at first, kept and bounded with the work
+    directory. `/root` is the work directory itself."""
 
     sql_url: str | None = None
     """SQLAlchemy URL of the database that the sql tools read; the default is a sample database."""

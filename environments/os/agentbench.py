@@ -1,7 +1,9 @@
-"""AgentBench's `os_interaction` task files, as they are: a JSON array of tasks.
+"""AgentBench's `os_interaction` task files, as they are: tasks in a JSON array or one a line, or a
+single one.
 
-The comparators that the files name are built in (`compare.py`). A task whose own scripts stand in
-other files, which AgentBench keeps beside it, can't be played from its file alone and is left out.
+The comparators that the files name are built in (`compare.py`). Other scripts are read from the
+folder that AgentBench keeps for a file: `scripts/N` for `data/N/*.json`, else `scripts/NAME` or
+`scripts` beside the file or above it. A task whose scripts are in neither is left out.
 """
 
 from __future__ import annotations
@@ -9,11 +11,14 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any, Self
+from shlex import quote
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ValidationError, model_validator
 
 from agentlm.environments.os.compare import Comparison
+from agentlm.environments.os.scorers import Judgement
+from agentlm.environments.os.world import Language, Script
 from agentlm.environments.task import OBSERVED, Action, Move, Split, Task
 from agentlm.environments.taskfile import malformed, read_text
 
@@ -26,34 +31,77 @@ _COMPARATORS: dict[str, Comparison] = {
     "containing": "containing",
     "in": "in",
 }
+_HOME = "/root"
+# What tasks about "the system" find on the machines of AgentBench: a home with its start-up files,
+# and logs.
+_MACHINE = Script(
+    code=r"""
+cd && printf '# ~/.bashrc\n[ -z "$PS1" ] && return\n' > .bashrc && printf 'mesg n\n' > .profile
+mkdir -p /var/log/apt /var/mail /var/tmp && cd /var/log
+day=$(date -d '-3 days' +%F)
+for name in base-files libc6 python3 git vim curl wget unzip zip tree; do
+  echo "$day 09:14:02 install $name:amd64 <none> 1.0"
+  echo "$day 09:14:03 status installed $name:amd64 1.0"
+done > dpkg.log
+echo "update-alternatives $day 09:14:09: run with --install /usr/bin/vi vi /usr/bin/vim 30" \
+  > alternatives.log
+printf 'Start-Date: %s\nError: Timeout was reached\nEnd-Date: %s\n' "$day" "$day" > apt/history.log
+printf 'Log started: %s\nerror: could not fetch an index, trying again\n' "$day" > apt/term.log
+printf 'gpgv: Good signature\nI: Unpacking base\nW: an error was ignored\n' > bootstrap.log
+touch btmp wtmp lastlog faillog
+touch -d '-3 days' ./*.log apt/*.log
+"""
+)
 
 
-class _Script(BaseModel):
+class _File(BaseModel):
+    """A script: text, or an object with a file or its code."""
+
+    language: str = "bash"
     code: str | None = None
     file: str | None = None
 
+    @model_validator(mode="after")
+    def _has_text(self) -> Self:
+        if self.code is None and self.file is None:
+            raise ValueError("a script needs code or a file")
+        return self
+
+
+def _object(value: object) -> object:
+    return {"code": value} if isinstance(value, str) else value
+
+
+def _listed(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+_Code = Annotated[_File, BeforeValidator(_object)]
+_Codes = Annotated[list[_Code | None], BeforeValidator(_listed)]
+
 
 class _Create(BaseModel):
-    init: str | _Script | None = None
+    init: _Codes = []
 
 
 class _Match(BaseModel):
     answer: str | None = None
     regex: str | None = None
+    strip: bool = False
 
 
 class _Evaluation(BaseModel):
     match: str | _Match | None = None
-    check: _Script | list[_Script | None] | None = None
-    example: str | _Script | None = None
+    check: _Codes = []
+    example: _Code | None = None
 
     @model_validator(mode="after")
     def _decides(self) -> Self:
-        if isinstance(self.match, _Match) and not (self.match.regex or self.match.answer):
+        if isinstance(self.match, _Match) and self.match.regex is None and not self.match.answer:
             raise ValueError("match needs an answer or a regex")
         if self.match is None and not self.check:
             raise ValueError("a match or a check is needed")
-        if isinstance(self.check, list) and None in self.check and not self.example:
+        if self.match is None and None in self.check and not self.example:
             raise ValueError("an example is needed: the check compares with its output")
         return self
 
@@ -61,34 +109,78 @@ class _Evaluation(BaseModel):
 class _Row(BaseModel):
     description: str
     create: _Create | list[Any] | None = None
-    start: str | _Script | None = None
+    start: _Code | None = None
     evaluation: _Evaluation
-    example: str | _Script | None = None
+    example: _Code | None = None
 
 
-class ElsewhereError(Exception):
-    """A script that the task needs is in another file."""
+class UnplayableError(Exception):
+    """A script that the task needs is not at hand, or in a language that is not run."""
+
+
+class _Scripts:
+    """The folder of scripts that belongs to a task file."""
+
+    def __init__(self, path: Path) -> None:
+        folder = path.absolute().parent
+        above = [folder, *list(folder.parents)[:2]]
+        names = (folder.name, path.stem, "")
+        self._folders = [place / "scripts" / name for name in names for place in above]
+
+    def read(self, script: _File) -> Script:
+        """The script's text. Raises UnplayableError."""
+        if script.language not in get_args(Language):
+            raise UnplayableError(f"a script of it is in {script.language}, which is not run here")
+        if script.file is None:
+            return _script(script.code or "", script.language)
+        for folder in self._folders:
+            path = (folder / script.file).resolve()
+            if path.is_relative_to(folder) and path.is_file():
+                return _script(read_text(path), script.language)
+        raise UnplayableError(f"its script {script.file} is not at hand")
+
+
+def _script(code: str, language: str) -> Script:
+    return Script.model_validate({"code": code, "language": language})
 
 
 def load(path: Path, split: Split) -> list[Task]:
     """Tasks in file order. Raises OperatorError naming file, line and field."""
     text = read_text(path)
-    try:
-        rows = json.loads(text)
-    except ValueError as error:
-        raise malformed(path, 1, error) from error
-    if not isinstance(rows, list):
-        raise malformed(path, 1, "an array of tasks is expected")
+    scripts = _Scripts(path)
     tasks = []
-    for number, fields in enumerate(rows):
+    for number, (line, fields) in enumerate(_rows(path, text)):
         place = f"{path.stem}:{number}"
         try:
-            tasks.append(_task(_Row.model_validate(fields), split, place))
+            tasks.append(_task(_Row.model_validate(fields), scripts, split, place))
         except ValidationError as error:
-            raise malformed(path, _line(text, number), error) from error
-        except ElsewhereError as error:
+            raise malformed(path, line, error) from error
+        except UnplayableError as error:
             _log.warning("%s[%d] is left out: %s", path, number, error)
     return tasks
+
+
+def _rows(path: Path, text: str) -> list[tuple[int, Any]]:
+    """Each task and the line it begins at."""
+    if path.suffix == ".jsonl":
+        return [
+            (number, _json(path, line, number))
+            for number, line in enumerate(text.splitlines(), 1)
+            if line.strip()
+        ]
+    rows = _json(path, text, 1)
+    if isinstance(rows, dict):
+        return [(1, rows)]
+    if not isinstance(rows, list):
+        raise malformed(path, 1, "a task or an array of tasks is expected")
+    return [(_line(text, number), fields) for number, fields in enumerate(rows)]
+
+
+def _json(path: Path, text: str, line: int) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise malformed(path, line, error) from error
 
 
 def _line(text: str, number: int) -> int:
@@ -101,45 +193,67 @@ def _line(text: str, number: int) -> int:
     return text.count("\n", 0, at) + 1
 
 
-def _task(row: _Row, split: Split, place: str) -> Task:
+def _task(row: _Row, scripts: _Scripts, split: Split, place: str) -> Task:
     create = row.create if isinstance(row.create, _Create) else _Create()
-    parameters: dict[str, Any] = {"init": _code(create.init), "start": _code(row.start)}
-    parameters |= _judged(row.evaluation)
-    reference = parameters.get("expect_after") or _code(row.example)
-    moves = []
-    if reference:
-        action = Action(name="bash", arguments={"command": reference})
-        moves.append(Move(thought="This command does what is asked.", action=action))
-    answer = parameters.get("match", OBSERVED)
+    init = [_MACHINE, *(scripts.read(script) for script in create.init if script)]
+    judgement = _judgement(row.evaluation, scripts)
+    parameters: dict[str, Any] = {
+        "home": _HOME,
+        "init": [script.model_dump() for script in init],
+        "judgement": judgement,
+    }
+    if row.start:
+        parameters["start"] = scripts.read(row.start).code
     return Task(
         environment="os",
         template=f"os_interaction/{place}",
-        family=parameters["compare"],
+        family=_family(judgement),
         split=split,
         instruction=row.description,
-        parameters={name: value for name, value in parameters.items() if value},
-        gold=(*moves, Move(thought="This is the answer.", answer=answer)),
+        parameters=parameters,
+        gold=_gold(row, scripts, judgement),
     )
 
 
-def _judged(evaluation: _Evaluation) -> dict[str, Any]:
+def _judgement(evaluation: _Evaluation, scripts: _Scripts) -> dict[str, Any]:
     if isinstance(evaluation.match, str):
-        return {"match": evaluation.match, "compare": "string"}
-    if isinstance(evaluation.match, _Match):
-        if regex := evaluation.match.regex:
-            return {"match": regex, "compare": "regex"}
-        return {"match": evaluation.match.answer, "compare": "string"}
-    checks = evaluation.check if isinstance(evaluation.check, list) else [evaluation.check]
-    scripts = [check.file or "" for check in checks if check is not None]
-    named = [_COMPARATORS.get(Path(script).stem) for script in scripts]
-    if len(named) != 1 or named[0] is None or checks[0] is not None:
-        raise ElsewhereError(f"its check is in {', '.join(scripts)}")
-    return {"expect_after": _code(evaluation.example), "compare": named[0]}
+        return {"answer": evaluation.match, "strip": True}
+    if evaluation.match is not None:
+        return evaluation.match.model_dump(exclude_none=True)
+    checks = [_check(check, evaluation.example, scripts) for check in evaluation.check]
+    if checks[0].compare:
+        raise UnplayableError("its first check compares with nothing")
+    return {"checks": [check.model_dump(exclude_defaults=True) for check in checks]}
 
 
-def _code(script: str | _Script | None) -> str:
-    if isinstance(script, _Script):
-        if script.code is None:
-            raise ElsewhereError(f"a script of it is in {script.file}")
-        return script.code
-    return script or ""
+def _check(check: _File | None, example: _File | None, scripts: _Scripts) -> Judgement:
+    if check is None:
+        assert example is not None  # the row was validated
+        reference = scripts.read(example)
+        return Judgement(**reference.model_dump(), is_reference=True)
+    if check.file and (built_in := _COMPARATORS.get(Path(check.file).stem)):
+        return Judgement(compare=built_in)
+    return Judgement(**scripts.read(check).model_dump())
+
+
+def _family(judgement: dict[str, Any]) -> str:
+    if "checks" not in judgement:
+        return "regex" if "regex" in judgement else "string"
+    return str(judgement["checks"][-1].get("compare", "check"))
+
+
+def _gold(row: _Row, scripts: _Scripts, judgement: dict[str, Any]) -> tuple[Move, ...]:
+    """The file's own solution, if it has one."""
+    moves = []
+    if example := row.evaluation.example or row.example:
+        command = _command(scripts.read(example))
+        action = Action(name="bash", arguments={"command": command})
+        moves.append(Move(thought="This command does what is asked.", action=action))
+    answer = judgement.get("answer") or (OBSERVED if moves else judgement.get("regex", "done"))
+    return (*moves, Move(thought="This is the answer.", answer=answer))
+
+
+def _command(script: Script) -> str:
+    if script.language == "python":
+        return f"python3 -c {quote(script.code)}"
+    return script.code

@@ -18,6 +18,14 @@ def agrees(answer: str, expected: str, how: Comparison) -> bool:
     return bool(given) and _COMPARE[how](given, expected.strip())
 
 
+def equals(answer: str, expected: str, how: Comparison) -> bool:
+    """AgentBench's own comparators, to the letter: a sentence is no integer, and 4.0K no size."""
+    try:
+        return _EXACT[how](answer, expected)
+    except ValueError:
+        return False
+
+
 def _integer(given: str, expected: str) -> bool:
     """The one number in the answer."""
     numbers = re.findall(r"-?\d+", given)
@@ -42,4 +50,31 @@ _COMPARE: dict[Comparison, Callable[[str, str], bool]] = {
     "containing": lambda given, expected: expected in given,
     "in": lambda given, expected: given in expected,
     "regex": lambda given, expected: re.search(expected, given) is not None,
+}
+
+_EXACT_UNITS: dict[str, int] = {
+    name: 1 << 10 * power
+    for power, names in enumerate(("B Byte", "K KB", "M MB", "G GB", "T TB", "P PB"))
+    for name in names.split()
+}
+
+
+def _exact_size(text: str) -> int:
+    text = text.strip()
+    for unit, factor in _EXACT_UNITS.items():
+        if text.endswith(unit):
+            return int(text[: -len(unit)]) * factor
+    return int(text)
+
+
+def _text(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+_EXACT: dict[Comparison, Callable[[str, str], bool]] = {
+    "integer": lambda given, expected: int(given) == int(expected),
+    "string": lambda given, expected: _text(given) == _text(expected),
+    "size": lambda given, expected: _exact_size(given) == _exact_size(expected),
+    "containing": lambda given, expected: _text(expected) in _text(given),
+    "in": lambda given, expected: _text(given) in _text(expected),
 }

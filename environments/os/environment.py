@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from shlex import quote
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
-from agentlm.agent.tool import Observation, ToolContext, ToolError
+from agentlm.agent.tool import Observation, ToolError
 from agentlm.environments.os import agentbench
-from agentlm.environments.os.compare import agrees
 from agentlm.environments.os.generate import tasks
-from agentlm.environments.task import Action, Split, Task
+from agentlm.environments.os.scorers import Scorer, scorer_of
+from agentlm.environments.os.world import Script, World
+from agentlm.environments.task import Action, Scoring, Split, Task
 from agentlm.messages import ToolSpec
 from agentlm.tools.schema import spec_of
 from agentlm.tools.settings import ToolSettings
-from agentlm.tools.shell.bash import Bash, BashArgs
+from agentlm.tools.shell.bash import Bash
 
 MAX_OBSERVATION_CHARS = 800
 COMMAND_SECONDS = 10.0
 
-_WRITABLE = ("/home", "/root", "/var", "/opt", "/srv", "/assignment")
-"""Where AgentBench's tasks put files beside the home directory."""
+_WRITABLE = (
+    *("/home", "/root", "/var", "/opt", "/srv", "/tmp", "/assignment"),
+    *("/usr", "/usr/local/bin"),
+)
+"""Where AgentBench's tasks put files beside the work directory."""
 _PREFIX = "agentlm-os-"
-_NOT_SET_UP = re.compile(r"Read-only file system|Permission denied|command not found")
 _EXIT_CODE = re.compile(r"\[exit code (\d+)\]$")
 _PROMPT = """\
 Work in a Linux shell with the bash tool, one command at a time, and do what is asked below; files \
@@ -41,18 +42,15 @@ change, answer done.
 {instruction}"""
 
 
-class BrokenTaskError(Exception):
-    """The task's own script failed in the sandbox."""
-
-
 class OsEnvironment:
     """Questions about files and changes to them. Made by `opened`, which owns the shells."""
 
     name = "os"
     max_turns = 10
 
-    def __init__(self, bash: Bash) -> None:
+    def __init__(self, bash: Bash, scoring: Scoring = "agentlm") -> None:
         self._bash = bash
+        self._scoring = scoring
 
     def tools(self) -> tuple[ToolSpec, ...]:
         """The bash tool as our server offers it, but the player's to call."""
@@ -72,72 +70,35 @@ class OsEnvironment:
 
     def open(self, task: Task) -> AbstractAsyncContextManager[OpenShell]:
         """A shell in a fresh work directory, with the task's scene in it."""
-        return _opened(self._bash, task.parameters)
+        return _opened(self._bash, task, self._scoring)
 
 
 class OpenShell:
     """One try at a task in its own shell."""
 
-    def __init__(self, bash: Bash, parameters: dict[str, Any]) -> None:
-        self._bash = bash
-        self._parameters = parameters
-        self._context = ToolContext(f"task-{uuid.uuid4().hex}", "local")
-        self._expected: str | None = parameters.get("match")
+    def __init__(self, world: World, scorer: Scorer) -> None:
+        self._world = world
+        self._scorer = scorer
 
     async def act(self, action: Action) -> Observation:
         """Run the command. Usage errors and unknown commands count as failed."""
         if not action.arguments["command"].strip():
             return Observation("error: the command is empty", failed=True)
         try:
-            text = await self._run(action.arguments["command"])
+            text = await self._world.play(action.arguments["command"])
         except ToolError as error:
             return Observation(str(error), failed=True)
         code = _EXIT_CODE.search(text)
         return Observation(text, failed=code is not None and int(code[1]) > 1)
 
-    async def prepare(self) -> None:
-        """Make the scene, and ask for the right answer before the player can change it."""
-        for name in ("init", "start"):
-            said = await self._run(script) if (script := self._parameters.get(name)) else ""
-            if reason := _NOT_SET_UP.search(said):
-                raise BrokenTaskError(f"the task can't be set up in a sandbox: {reason[0].lower()}")
-        if "expect" in self._parameters:
-            self._expected = await self._alone(self._parameters["expect"])
-
     async def score(self, answer: str) -> float:
         """A right answer, or a scene that passes the task's check."""
-        if script := self._parameters.get("check"):
-            return float(bool(answer.strip()) and await self._passes(script))
-        if reference := self._parameters.get("expect_after"):
-            self._expected = await self._alone(reference)
-        if self._expected is None:
-            raise BrokenTaskError("the task has no answer to compare with")
-        return float(agrees(answer, self._expected, self._parameters["compare"]))
-
-    async def close(self) -> None:
-        """End the shell and remove its files."""
-        await self._bash.release(self._context.trajectory_id)
-
-    async def _run(self, command: str) -> str:
-        return await self._bash.run(BashArgs(command=command), self._context)
-
-    async def _alone(self, script: str) -> str:
-        """Output of a script in a bash of its own: where the player is, and what functions it has
-        made, don't reach it."""
-        alone = f"cd /workspace; {script}"
-        return (await self._run(f"/bin/bash --norc --noprofile -c {quote(alone)}")).strip()
-
-    async def _passes(self, script: str) -> bool:
-        # The player can't know the word, so nothing it left behind can print it.
-        word = secrets.token_hex(16)
-        try:
-            return word in (await self._alone(f"{{ {script}; }} > /dev/null 2>&1 && echo {word}"))
-        except ToolError:
-            return False
+        await self._world.settle()
+        return float(await self._scorer.is_solved(answer))
 
 
 @asynccontextmanager
-async def opened(shells: int) -> AsyncIterator[OsEnvironment]:
+async def opened(shells: int, scoring: Scoring = "agentlm") -> AsyncIterator[OsEnvironment]:
     """The environment, with up to `shells` tasks open at once.
 
     Raises OperatorError if this machine can't sandbox a shell.
@@ -148,13 +109,13 @@ async def opened(shells: int) -> AsyncIterator[OsEnvironment]:
             data_dir=Path(directory),
             tool_timeout_s=COMMAND_SECONDS,
             tool_output_chars=MAX_OBSERVATION_CHARS,
-            bash_shells=shells,
+            bash_shells=2 * shells,  # a world of the expert's beside each player's
             bash_disk_mb=64,
             bash_writable=_WRITABLE,
         )
         bash = await Bash.open(settings)
         try:
-            yield OsEnvironment(bash)
+            yield OsEnvironment(bash, scoring)
         finally:
             await bash.close()
 
@@ -167,10 +128,26 @@ def _remove_leftovers() -> None:
 
 
 @asynccontextmanager
-async def _opened(bash: Bash, parameters: dict[str, Any]) -> AsyncIterator[OpenShell]:
-    shell = OpenShell(bash, parameters)
+async def _opened(bash: Bash, task: Task, scoring: Scoring) -> AsyncIterator[OpenShell]:
+    parameters = task.parameters
+    world = World(bash, f"task-{uuid.uuid4().hex}", parameters.get("home"))
+    scorer = scorer_of(task, world, scoring)
     try:
-        await shell.prepare()
-        yield shell
+        for script in _set_ups(parameters):
+            await world.set_up(script)
+        await scorer.prepare()
+        if world.home:
+            await world.play(f"cd {world.home}; export HOME={world.home}")
+        if start := parameters.get("start"):
+            await world.play(start)
+        yield OpenShell(world, scorer)
     finally:
-        await shell.close()
+        await world.close()
+
+
+def _set_ups(parameters: dict[str, Any]) -> Iterator[Script]:
+    init = parameters.get("init", [])
+    if isinstance(init, str):
+        yield Script(code=init)
+    else:
+        yield from map(Script.model_validate, init)

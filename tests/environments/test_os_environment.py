@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from agentlm.environments.os.compare import Comparison, agrees
+from agentlm.environments.os.compare import Comparison, agrees, equals
 from agentlm.environments.os.environment import OsEnvironment, opened
 from agentlm.environments.os.generate import skills
 from agentlm.environments.playing.play import Play, play
@@ -173,3 +173,168 @@ def test_answers_compare_as_the_task_says(
     answer: str, expected: str, how: Comparison, right: bool
 ) -> None:
     assert agrees(answer, expected, how) is right
+
+
+async def solved(environment: OsEnvironment, tasks: list[Task], *moves: str) -> list[float]:
+    """Rewards of running commands, of which the last is the answer."""
+    rewards = []
+    for task in tasks:
+        async with environment.open(task) as world:
+            for command in moves[:-1]:
+                await world.act(Action(name="bash", arguments={"command": command}))
+            rewards.append(await world.score(moves[-1]))
+    return rewards
+
+
+def written(folder: Path, *rows: dict[str, object], name: str = "data/3/tasks.json") -> Path:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(rows[0] if len(rows) == 1 else rows)
+    file.write_text("\n".join(map(json.dumps, rows)) if file.suffix == ".jsonl" else text)
+    return file
+
+
+CREATES_X: dict[str, object] = {
+    "description": "Create x.",
+    "evaluation": {"check": {"code": 'test -f x && [ "$1" = yes ]'}},
+}
+
+
+@pytest.mark.parametrize("name", ["data/3/tasks.json", "tasks.jsonl"])
+async def test_a_check_in_the_file_itself_is_given_the_answer(
+    environment: OsEnvironment, tmp_path: Path, name: str
+) -> None:
+    file = written(tmp_path, CREATES_X, name=name)
+    task = environment.load(file, "test")
+    assert await solved(environment, task, "touch /root/x", "yes") == [1.0]
+    assert await solved(environment, task, "touch ~/x", "no") == [0.0]
+    assert await solved(environment, task, "test() { true; }; export -f test", "yes") == [0.0]
+
+
+async def test_each_check_is_given_what_those_before_it_printed(
+    environment: OsEnvironment, tmp_path: Path
+) -> None:
+    row = {
+        "description": "How many?",
+        "create": {
+            "init": [
+                {"code": "echo 4 > n"},
+                "touch second",
+                {"language": "python", "code": "open('third', 'w').close()"},
+            ]
+        },
+        "evaluation": {
+            "example": {"code": "cat n"},
+            "check": [
+                None,
+                {"code": 'test "$1" = 4 && test $2 = 4 && ls | wc -l'},
+                {"language": "python", "code": "import sys; sys.exit(int(sys.argv[3]) != 3)"},
+            ],
+        },
+    }
+    tasks = environment.load(written(tmp_path, row), "test")
+    assert await solved(environment, tasks, "cat n", "4") == [1.0]
+    assert await solved(environment, tasks, "cat n", "5") == [0.0]
+    assert await solved(environment, tasks, "touch fourth", "4") == [0.0]
+
+
+async def test_scripts_are_read_from_the_folder_that_belongs_to_the_file(
+    environment: OsEnvironment, tmp_path: Path
+) -> None:
+    scripts = tmp_path / "scripts" / "3"
+    for path, code in {
+        "init/a.sh": "mkdir -p /home/b && echo ready > /home/b/state",
+        "check/0.sh": '[ "$(count /home/b)" = 1 ]',
+        "example/0.sh": "printf '#!/bin/sh\\nls $1 | wc -l\\n' > count; chmod +x count; "
+        "mv count /usr/local/bin/",
+    }.items():
+        (scripts / path).parent.mkdir(parents=True)
+        (scripts / path).write_text(code)
+    evaluation = {"check": {"file": "check/0.sh"}, "example": {"file": "example/0.sh"}}
+    row = {"description": "x", "create": {"init": {"file": "init/a.sh"}}, "evaluation": evaluation}
+    outside = {**row, "create": {"init": {"file": "../4/a.sh"}}}
+    foreign = {**row, "evaluation": {"check": {"language": "c++", "code": "int main() {}"}}}
+    loaded = environment.load(written(tmp_path, row, outside, foreign), "test")
+    assert [task.template for task in loaded] == ["os_interaction/tasks:0"]
+    assert [run.reward for run in await played(environment, loaded, GoldPlayer())] == [1.0]
+    assert await solved(environment, loaded, "true", "done") == [0.0]
+
+
+async def test_a_set_up_leaves_its_files_and_jobs_and_not_its_shell(
+    environment: OsEnvironment, tmp_path: Path
+) -> None:
+    init = (
+        "cd /var; name=kept; f() { :; }; set -u; (while :; do date >> /var/beat; sleep 0.1; done) &"
+    )
+    row = {"description": "x", "create": {"init": init}, "evaluation": {"match": "x"}}
+    [task] = environment.load(written(tmp_path, row), "test")
+    async with environment.open(task) as world:
+        command = "pwd; echo [$name]; type f; sleep 0.3; test -s /var/beat && echo beats"
+        seen = (await world.act(Action(name="bash", arguments={"command": command}))).text
+    assert seen.splitlines()[:2] == ["/root", "[]"]
+    assert "not found" in seen
+    assert seen.endswith("beats")
+
+
+async def test_a_reference_does_not_run_the_players_programs_nor_in_its_ruins(
+    environment: OsEnvironment, tmp_path: Path
+) -> None:
+    check = [None, {"language": "python", "file": "check/integer-match.py"}]
+    row = {
+        "description": "How many files?",
+        "create": {"init": "touch a b c"},
+        "evaluation": {"check": check, "example": "ls | wc -l"},
+    }
+    tasks = environment.load(written(tmp_path, row), "test")
+    fake = "mkdir p; printf '#!/bin/sh\\necho 9' > p/wc; chmod +x p/wc; export PATH=$PWD/p:$PATH"
+    assert await solved(environment, tasks, fake, "9") == [0.0]
+    assert await solved(environment, tasks, fake, "3") == [1.0]
+    assert await solved(environment, tasks, "rm a b c", "0") == [0.0]
+
+
+async def test_files_outside_the_work_directory_outlive_a_shell_that_was_stopped(
+    environment: OsEnvironment, tmp_path: Path
+) -> None:
+    row = {**CREATES_X, "create": {"init": "echo kept > /home/x; echo kept > /tmp/x"}}
+    [task] = environment.load(written(tmp_path, row), "test")
+    async with environment.open(task) as world:
+        await world.act(Action(name="bash", arguments={"command": "exit"}))
+        command = "cat /home/x /tmp/x"
+        seen = await world.act(Action(name="bash", arguments={"command": command}))
+    assert seen.text.endswith("kept\nkept")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "how", "ours", "agentbench"),
+    [
+        ("12", "12\n", "integer", True, True),
+        ("There are 12 files.", "12", "integer", True, False),
+        (" +12 ", "12", "integer", True, True),
+        ("", "12", "integer", False, False),
+        ("4.0K", "4.0K", "size", True, False),
+        ("4096", "4K", "size", True, True),
+        ("4KB", "4K", "size", True, False),
+        ("a\r\nb", "a\nb\n", "string", False, True),
+        ("'a'", "a", "string", True, False),
+        ("", "abc", "in", False, True),
+        ("abc", "", "containing", True, True),
+    ],
+)
+def test_answers_compare_by_our_rules_or_by_agentbenchs(
+    answer: str, expected: str, how: Comparison, ours: bool, agentbench: bool
+) -> None:
+    assert agrees(answer, expected, how) is ours
+    assert equals(answer, expected, how) is agentbench
+
+
+async def test_agentbenchs_scoring_runs_its_reference_last_and_matches_to_the_letter(
+    tmp_path: Path,
+) -> None:
+    check = [None, {"language": "python", "file": "check/string-match.py"}]
+    asked = {"description": "x", "evaluation": {"check": check, "example": "cat /root/x"}}
+    matched = {"description": "x", "evaluation": {"match": {"answer": "a "}}}
+    file = written(tmp_path, asked, {**matched, "evaluation": {"match": " a"}}, matched)
+    async with opened(2, "agentbench") as environment:
+        tasks = environment.load(file, "test")
+        assert await solved(environment, tasks, "echo a > x", "a ") == [1.0, 0.0, 1.0]
+        assert await solved(environment, tasks[:1], "rm -f x", "") == [0.0], "its reference fails"

@@ -11,7 +11,7 @@ from agentlm.tools.settings import ToolSettings
 from agentlm.tools.shell.bubblewrap import require_programs
 from agentlm.tools.shell.pool import Shells
 from agentlm.tools.shell.sandbox import CommandResult
-from agentlm.tools.shell.shell import ShellError
+from agentlm.tools.shell.shell import Finished, ShellError
 
 
 class BashArgs(Frozen):
@@ -63,6 +63,26 @@ class Bash:
         if result.finished.stopped:
             raise ToolError(_observation(result))
         return _observation(result)
+
+    async def execute(
+        self, command: str, trajectory_id: str, *, timeout_s: float, output_chars: int
+    ) -> Finished:
+        """Run a command in the trajectory's shell for the program itself, not for a model."""
+        settings = self._settings.model_copy(
+            update={"tool_timeout_s": timeout_s, "tool_output_chars": output_chars}
+        )
+        async with self._shells.slots:
+            sandbox = await self._shells.get(trajectory_id)
+            return (await sandbox.run(command, settings)).finished
+
+    async def settle(self, trajectory_id: str) -> None:
+        """End the trajectory's shell and its background jobs; files stay, for a shell that knows
+        nothing of it."""
+        await self._shells.settle(trajectory_id)
+
+    async def copy(self, trajectory_id: str, copy_id: str) -> None:
+        """Give a new trajectory a copy of this one's files."""
+        await self._shells.copy(trajectory_id, copy_id)
 
     async def release(self, trajectory_id: str) -> None:
         """End the trajectory's shell and remove its files."""

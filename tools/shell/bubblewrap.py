@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,11 @@ _PROGRAMS = ("bwrap", "prlimit")
 _ROOT_PROGRAMS = ("unshare", "setpriv", "mount")
 _TMP_BYTES = 64 * MEBIBYTE
 _MOUNT_POINT = "/mnt"
+_OUTSIDE_POINT = "/media"
+"""Where root mounts what the further writable directories hold."""
+_ROOT_HOME = "/root"
+_SYSTEM = "/usr"
+_SYSTEM_FIRST = "/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin"
 
 _FILE_SYSTEM = f"""
     --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/sbin /sbin
@@ -77,18 +83,44 @@ def sandboxed(
         fds.append(_readable(content))
         options += [*before, str(fds[-1]), *after]
     bind = ["--bind", _MOUNT_POINT if root else str(workspace), "/workspace"]
+    outside = Path(_OUTSIDE_POINT) if root else outside_of(workspace)
     for directory in settings.bash_writable:
-        bind += ["--size", str(_TMP_BYTES), "--tmpfs", directory]
+        kept = bind[1] if directory == _ROOT_HOME else str(outside / _kept_as(directory))
+        bind += ["--bind", kept, directory, *_system_part(directory)]
     bwrap = ["bwrap", *_FILE_SYSTEM, *bind, *options, *_ISOLATION]
+    if settings.bash_writable:  # what commands put there must not pass for the system's programs
+        bwrap += ["--setenv", "PATH", _SYSTEM_FIRST]
     prelude = _prelude(workspace, settings, cgroup_procs, root=root)
     return Launch([*prelude, *bwrap, "--", *_limits(settings), *program], tuple(fds))
 
 
 def prepare_workspace(workspace: Path, settings: ToolSettings) -> None:
-    """Create a work directory that the sandboxed user owns and nobody else can read."""
-    workspace.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if os.geteuid() == 0 and settings.bash_sandbox != "unsafe":
-        os.chown(workspace, settings.bash_uid, settings.bash_uid)
+    """Create a work directory that the sandboxed user owns and nobody else can read, and what
+    holds the further writable directories."""
+    outside = outside_of(workspace)
+    made = [outside, *(outside / _kept_as(directory) for directory in settings.bash_writable)]
+    for directory in (workspace, *(made if settings.bash_writable else ())):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.geteuid() == 0 and settings.bash_sandbox != "unsafe":
+            os.chown(directory, settings.bash_uid, settings.bash_uid)
+
+
+def outside_of(workspace: Path) -> Path:
+    """Where the contents of the further writable directories are kept, beside the work directory:
+    they outlive the shell as it does."""
+    return workspace.parent / "outside"
+
+
+def _system_part(directory: str) -> Iterator[str]:
+    """What the system has in a directory that is writable stays as it is: programs above all."""
+    if not directory.startswith(_SYSTEM):
+        return
+    for entry in sorted(Path(directory).iterdir()):
+        yield from ("--ro-bind-try", str(entry), str(entry))
+
+
+def _kept_as(directory: str) -> str:
+    return directory.strip("/").replace("/", "-")
 
 
 def require_programs(settings: ToolSettings) -> None:
@@ -123,6 +155,8 @@ def _prelude(
     """What has to happen before bubblewrap: enter the cgroup, reach the directory, drop root."""
     enter = 'echo $$ > "$2" && ' if cgroup_procs else ""
     mount = f'mount --bind "$1" {_MOUNT_POINT} && ' if root else ""
+    if root and settings.bash_writable:
+        mount += f'mount --bind "$1/../{outside_of(workspace).name}" {_OUTSIDE_POINT} && '
     if not enter and not mount:
         return []
     script = f'{enter}{mount}shift 2 && exec "$@"'

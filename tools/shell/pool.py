@@ -67,6 +67,19 @@ class Shells:
         await sandbox.end("it was released")
         await sandbox.remove()
 
+    async def settle(self, trajectory_id: str) -> None:
+        """End the trajectory's shell with all that it started; its files stay."""
+        if sandbox := self._used.pop(trajectory_id, None):
+            await sandbox.end("it was ended")
+
+    async def copy(self, trajectory_id: str, copy_id: str) -> None:
+        """Give another trajectory a copy of the files."""
+        sandboxes = self._settings.sandboxes_dir()
+        source, copy = (str(sandboxes / checked(name)) for name in (trajectory_id, copy_id))
+        process = await asyncio.create_subprocess_exec("cp", "-a", "--", source, copy)
+        if await process.wait():
+            raise OSError(f"the files of {trajectory_id} could not be copied")
+
     async def close(self) -> None:
         """End every shell; the files of trajectories stay."""
         if self._filling:

@@ -47,6 +47,11 @@ class Sandbox:
         return self._directory / "workspace"
 
     @property
+    def _bounded(self) -> Path:
+        """All that commands can write and that stays."""
+        return self._directory if self._settings.bash_writable else self.workspace
+
+    @property
     def busy(self) -> bool:
         """Whether a command is running."""
         return self._lock.locked()
@@ -56,18 +61,19 @@ class Sandbox:
         """Whether it has a shell."""
         return self._shell is not None and self._shell.alive
 
-    async def run(self, command: str) -> CommandResult:
-        """Run a command. Raises ShellError if no shell can be started."""
+    async def run(self, command: str, settings: ToolSettings | None = None) -> CommandResult:
+        """Run a command, if need be with a deadline and a bound on its output of its own. Raises
+        ShellError if no shell can be started."""
         async with self._lock:
             await self._stop_minding()
             restarted = await self._ensure_shell()
             os.utime(self._directory)  # when it was last used
-            finished = await self._execute(command)
+            finished = await self._execute(command, settings or self._settings)
             removed = 0
-            if over := await disk_excess(self.workspace, self._settings):
+            if over := await disk_excess(self._bounded, self._settings):
                 await self._end(over)
                 finished = Finished(finished.output, None, over, shell_ended=True)
-                removed = await trim_to_limits(self.workspace, self._settings)
+                removed = await trim_to_limits(self._bounded, self._settings)
             if self.alive:
                 self._minder = asyncio.create_task(self._mind())
             return CommandResult(finished, restarted, removed)
@@ -121,11 +127,11 @@ class Sandbox:
             processes=self._settings.bash_processes,
         )
 
-    async def _execute(self, command: str) -> Finished:
+    async def _execute(self, command: str, settings: ToolSettings) -> Finished:
         assert self._shell is not None
-        keep = self._settings.tool_output_chars
-        limits = SandboxLimits(self._shell.pid, self.workspace, self._settings)
-        bounds = Bounds(self._settings.tool_timeout_s, keep, _FLOOD_BYTES, limits.excess)
+        keep = settings.tool_output_chars
+        limits = SandboxLimits(self._shell.pid, self._bounded, self._settings)
+        bounds = Bounds(settings.tool_timeout_s, keep, _FLOOD_BYTES, limits.excess)
         self._lost = "its command was cancelled"
         finished = await self._shell.run(command, bounds)
         self._lost = finished.stopped
@@ -136,7 +142,7 @@ class Sandbox:
     async def _mind(self) -> None:
         """Between commands: bound background jobs, and end a shell that is not used any more."""
         assert self._shell is not None
-        limits = SandboxLimits(self._shell.pid, self.workspace, self._settings)
+        limits = SandboxLimits(self._shell.pid, self._bounded, self._settings)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.bash_idle_s
         reason = None
@@ -147,7 +153,7 @@ class Sandbox:
         if not reason:
             await asyncio.sleep(max(0.0, end - loop.time()))
         await self._end(reason or f"it was not used for {self._settings.bash_idle_s:g} s")
-        await trim_to_limits(self.workspace, self._settings)
+        await trim_to_limits(self._bounded, self._settings)
 
     async def _stop_minding(self) -> None:
         if self._minder:
