@@ -139,6 +139,10 @@ class Engine(Protocol):
         """Whether it can take a request now."""
         ...
 
+    def compiles(self) -> bool:
+        """Whether the grammars of constraints are compiled in good time."""
+        ...
+
     async def close(self) -> None:
         """End every process that the engine started."""
         ...

@@ -82,5 +82,9 @@ class ScriptedEngine:
         """Always."""
         return True
 
+    def compiles(self) -> bool:
+        """Always."""
+        return True
+
     async def close(self) -> None:
         """Nothing to end."""

@@ -171,6 +171,10 @@ class ServedModels:
         """Whether the engine, if there is one, can take a request."""
         return self._engine is None or await self._engine.healthy()
 
+    def compiles(self) -> bool:
+        """Whether the engine, if there is one, compiles what decoding is held to."""
+        return self._engine is None or self._engine.compiles()
+
     async def close(self) -> None:
         """End the engine, and the connections to upstreams."""
         for upstream in self._upstreams:

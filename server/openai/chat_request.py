@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from agentlm.errors import RequestError
 from agentlm.messages import Message, ToolCall, ToolSpec
-from agentlm.server.openai.schemas import check_held, object_schema
+from agentlm.server.openai.schemas import check_held, check_size, object_schema
 from agentlm.trajectory import Sampling
 
 T = TypeVar("T")
@@ -223,12 +223,21 @@ class ChatRequest(SamplingFields):
         return self.sampling_of(self.max_completion_tokens or self.max_tokens, self.top_logprobs)
 
     def check_schemas(self) -> None:
-        """Raises RequestError for a schema that decoding must hold and could only in part."""
+        """Raises RequestError for a schema that decoding must hold and could not, or in part."""
+        functions = {
+            f"tools[{index}].function.parameters": tool.function
+            for index, tool in enumerate(self.tools or ())
+            if tool.function is not None
+        }
+        schemas: dict[str, Any] = {name: each.parameters for name, each in functions.items()}
         if self.response_format is not None:
-            check_held(self.response_format.schema_of_answer(), "response_format")
-        for index, tool in enumerate(self.tools or ()):
-            if self.constrained and tool.function is not None and tool.function.strict:
-                check_held(tool.function.parameters, f"tools[{index}].function.parameters")
+            schemas["response_format"] = self.response_format.schema_of_answer()
+        check_size(schemas)
+        if self.response_format is not None:
+            check_held(schemas["response_format"], "response_format")
+        for name, function in functions.items():
+            if self.constrained and function.strict:
+                check_held(function.parameters, name)
 
     def for_upstream(self) -> dict[str, Any]:
         """What this server reads otherwise or not at all, as it came."""

@@ -1,8 +1,10 @@
-"""JSON schemas of a request: what is none, and what decoding would hold only in part."""
+"""JSON schemas of a request: what is none, what is too large, what decoding would hold in part."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agentlm.errors import RequestError
@@ -25,6 +27,19 @@ _BY_NAME = {"properties", "patternProperties", "$defs", "definitions"}
 """Keywords whose keys are names of the caller's."""
 _VALUES = {"enum", "const", "default", "examples"}
 
+BOUNDS = {
+    "bytes": 131_072,
+    "nested schemas": 32,
+    "properties": 2_000,
+    "enum values": 1_000,
+    "alternatives": 250,
+    "characters in a pattern": 512,
+}
+"""Of a request's schemas together, but for nesting and patterns: within these a grammar takes some
+seconds at the worst to compile, and nearly always far less than one."""
+_LARGEST = {"nested schemas", "characters in a pattern"}
+_LISTS = {"enum": "enum values"} | dict.fromkeys(("anyOf", "oneOf", "allOf"), "alternatives")
+
 
 def object_schema(given: dict[str, Any], param: str) -> dict[str, Any]:
     """The schema of a function's arguments, which are an object whether it says so or not.
@@ -39,6 +54,43 @@ def object_schema(given: dict[str, Any], param: str) -> dict[str, Any]:
     if schema["type"] != "object":
         raise RequestError(f"{param}: its type must be 'object'", param=param)
     return schema
+
+
+def check_size(schemas: Mapping[str, Any]) -> None:
+    """Raises RequestError for schemas, by where they stand, that are too large to compile."""
+    sizes: Counter[str] = Counter()
+    for param, schema in schemas.items():
+        for what, size in _sizes(schema):
+            sizes[what] = max(sizes[what], size) if what in _LARGEST else sizes[what] + size
+            if sizes[what] > BOUNDS[what]:
+                raise RequestError(
+                    f"{param}: decoding can be held to at most {BOUNDS[what]} {what} in one "
+                    f"request, got {sizes[what]}",
+                    param=param,
+                )
+
+
+def _sizes(schema: Any) -> Iterator[tuple[str, int]]:
+    """What is counted of a schema, the dearest to compile last."""
+    yield "bytes", len(json.dumps(schema, ensure_ascii=False).encode(errors="surrogatepass"))
+    left = [(schema, 1)]
+    while left:
+        part, depth = left.pop()
+        if isinstance(part, list):
+            left += [(item, depth) for item in part]
+        if not isinstance(part, dict):
+            continue
+        yield "nested schemas", depth
+        for keyword, value in part.items():
+            if keyword in _LISTS and isinstance(value, list):
+                yield _LISTS[keyword], len(value)
+            elif keyword in _BY_NAME and isinstance(value, dict):
+                yield "properties", len(value)
+            if keyword == "pattern" and isinstance(value, str):
+                yield "characters in a pattern", len(value)
+            elif keyword == "patternProperties" and isinstance(value, dict):
+                yield "characters in a pattern", max(map(len, value), default=0)
+        left += [(child, depth + 1) for child in _parts(part)]
 
 
 def check_held(schema: Any, param: str) -> None:

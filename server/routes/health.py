@@ -17,11 +17,17 @@ router = APIRouter()
 
 @router.get("/health")
 async def health(state: State) -> JSONResponse:
-    """200 while engine and log take work, else 503 saying which does not, and why."""
+    """200 while engine, compiler and log take work, else 503 saying which does not, and why."""
     engine, store = await asyncio.gather(state.models.healthy(), _takes_writes(state.store))
-    reasons = {"the engine does not run": engine, "the log can't be written": store}
+    compiler = state.models.compiles()
+    reasons = {
+        "the engine does not run": engine,
+        "a schema has been compiling for too long": compiler,
+        "the log can't be written": store,
+    }
     broken = [reason for reason, works in reasons.items() if not works]
-    status = {"status": "unavailable" if broken else "ok", "engine": engine, "store": store}
+    works = {"engine": engine, "compiler": compiler, "store": store}
+    status = {"status": "unavailable" if broken else "ok", **works}
     if not broken:
         return JSONResponse(status)
     return JSONResponse(status | {"reason": " and ".join(broken)}, 503)

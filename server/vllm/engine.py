@@ -12,6 +12,7 @@ import dataclasses
 import itertools
 import logging
 import os
+import time
 import uuid
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
@@ -34,6 +35,7 @@ from agentlm.engine.protocol import Adapter, Delta, GenerateRequest, TokenLogpro
 from agentlm.errors import ContextLengthError, OperatorError, RequestError, UnavailableError
 from agentlm.server.models.weights_fit import check_adapter_fit, check_weights_fit
 from agentlm.server.vllm.flags import check_known, chosen, command_line
+from agentlm.server.vllm.grammars import GrammarRefused, Grammars, Passage
 from agentlm.server.vllm.launch import model_width, process_variables, starting
 from agentlm.server.vllm.request import (
     delta,
@@ -41,6 +43,8 @@ from agentlm.server.vllm.request import (
     refusal,
     sampling_params,
     scoring_params,
+    unheld_schema,
+    vocabulary,
 )
 from vllm import SamplingParams
 
@@ -69,6 +73,7 @@ class VLLMEngine:
         self._end_of_turn_ids = tuple(end_of_turn_ids)
         self._adapters: dict[str, LoRARequest] = {}
         self._adapter_ids = itertools.count(1)
+        self._grammars = Grammars(vocabulary(llm))
         self._restarting: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
         """Held while weights are swapped or a dead engine is started again: requests wait."""
@@ -93,28 +98,47 @@ class VLLMEngine:
         flags = chosen(model, seed, max_model_len, cpu=current_platform.is_cpu())
         args = parse_arguments(flags, arguments)
         llm = await _launch(args)
-        return cls(llm, args, weights_version=weights_version, end_of_turn_ids=end_of_turn_ids)
+        engine = cls(llm, args, weights_version=weights_version, end_of_turn_ids=end_of_turn_ids)
+        await engine._grammars.worker.start()
+        return engine
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Delta, None]:
         """See `Engine.generate`."""
         if len(request.prompt_ids) >= self.max_model_len:
             raise ContextLengthError(len(request.prompt_ids), self.max_model_len)
-        llm = await self._running()
+        began = time.monotonic()
+        passage: Passage | None = None
         try:
+            params = sampling_params(request, self._end_of_turn_ids)
+            if params.structured_outputs is not None:
+                tag = str(params.structured_outputs.structural_tag)
+                passage = await self._grammars.admit(tag, request.salt)
+            llm = await self._running()
             outputs = (partial(_at_the_end, llm) if request.whole else llm.generate)(
                 tokens_input(list(request.prompt_ids), cache_salt=request.salt or None),
-                sampling_params(request, self._end_of_turn_ids),
+                params,
                 uuid.uuid4().hex,
                 lora_request=self._loaded(request.adapter) if request.adapter else None,
             )
+            if request.whole and passage is not None:
+                # Its first token will be known with its last.
+                passage.leave()
             # Closing it is what aborts the request in the engine.
             async with aclosing(outputs):
                 async for output in outputs:
+                    self._grammars.served(began)
+                    if passage is not None:
+                        passage.end()
                     yield delta(output, request.sampling.top_logprobs)
+        except GrammarRefused as error:
+            raise unheld_schema(str(error), request.constraint) from error
         except VLLMClientError as error:
             raise refusal(error, request.constraint) from error
         except VLLMServerError as error:
             raise UnavailableError("the engine stopped while it generated; try again") from error
+        finally:
+            if passage is not None:
+                passage.leave()
 
     async def score(
         self,
@@ -215,8 +239,13 @@ class VLLMEngine:
             return False
         return True
 
+    def compiles(self) -> bool:
+        """See `Engine.compiles`."""
+        return not self._grammars.stuck()
+
     async def close(self) -> None:
         """See `Engine.close`."""
+        await self._grammars.close()
         if self._restarting is not None:
             await self._restarting
         llm, self._llm = self._llm, None

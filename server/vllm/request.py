@@ -11,6 +11,8 @@ from vllm.exceptions import VLLMClientError, VLLMValidationError
 from vllm.logprobs import FlatLogprobs
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+from vllm.v1.engine.async_llm import AsyncLLM
+from xgrammar import TokenizerInfo
 
 from agentlm.engine.protocol import Constraint, Delta, GenerateRequest, TokenLogprob
 from agentlm.errors import RequestError, UnavailableError
@@ -134,10 +136,21 @@ def refusal(error: VLLMClientError, constraint: Constraint | None) -> RequestErr
     # Of a structural tag vLLM says only that it is invalid; xgrammar's own words say why.
     cause = error.__cause__
     reason = _plain(str(cause if isinstance(cause, RuntimeError) else error))
-    if constraint is None:
-        return RequestError(reason)
-    param = "response_format" if constraint.json_schema is not None else "tools"
-    return RequestError(f"decoding can't be held to this schema: {reason}", param=param)
+    return RequestError(reason) if constraint is None else unheld_schema(reason, constraint)
+
+
+def unheld_schema(reason: str, constraint: Constraint | None) -> RequestError:
+    """Why no grammar can be made of a constraint, in xgrammar's words or ours."""
+    param = "tools" if constraint and constraint.json_schema is None else "response_format"
+    return RequestError(f"decoding can't be held to this schema: {_plain(reason)}", param=param)
+
+
+def vocabulary(llm: AsyncLLM) -> str:
+    """An engine's tokens as xgrammar knows them, serialised."""
+    size = llm.model_config.get_vocab_size()
+    return str(
+        TokenizerInfo.from_huggingface(llm.get_tokenizer(), vocab_size=size).serialize_json()
+    )
 
 
 def _plain(message: str) -> str:

@@ -38,7 +38,8 @@ async def test_the_served_model_says_what_it_is(serve: Serve) -> None:
 
 async def test_health_and_version(serve: Serve) -> None:
     async with serve() as running:
-        assert await get(running, "/health") == {"status": "ok", "engine": True, "store": True}
+        works = {"engine": True, "compiler": True, "store": True}
+        assert await get(running, "/health") == {"status": "ok", **works}
         assert "version" in await get(running, "/version")
 
 
@@ -90,11 +91,16 @@ async def test_health_says_what_is_broken(serve: Serve, monkeypatch: pytest.Monk
         return False
 
     async with serve() as running, httpx.AsyncClient() as client:
+        monkeypatch.setattr(running.engine, "compiles", lambda: False)
+        stuck = await client.get(f"{running.url}/health")
+        monkeypatch.undo()
         monkeypatch.setattr(running.engine, "healthy", down)
         without_engine = await client.get(f"{running.url}/health")
         running.store.close()
         without_both = await client.get(f"{running.url}/health")
 
+    assert (stuck.status_code, stuck.json()["compiler"]) == (503, False)
+    assert stuck.json()["reason"] == "a schema has been compiling for too long"
     assert (without_engine.status_code, without_both.status_code) == (503, 503)
     assert without_engine.json()["store"] is True
     assert without_engine.json()["reason"] == "the engine does not run"

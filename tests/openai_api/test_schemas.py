@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from openai import BadRequestError
 
-from agentlm.server.openai.schemas import object_schema, unheld
+from agentlm.errors import RequestError
+from agentlm.server.openai.schemas import BOUNDS, check_size, object_schema, unheld
 from support.serving import Serve
 
 
@@ -63,3 +65,57 @@ async def test_a_function_without_strict_is_held_as_far_as_may_be(serve: Serve) 
 
         constraint: Any = running.engine.requests[0].constraint
         assert "uniqueItems" in constraint.structural_tag
+
+
+def nested(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(depth - 1):
+        schema = where(**schema)
+    return schema
+
+
+LARGEST: dict[str, Any] = {
+    "nested schemas": nested,
+    "properties": lambda n: {"properties": {f"p{i}": {} for i in range(n)}},
+    "enum values": lambda n: where(enum=list(range(n))),
+    "alternatives": lambda n: where(anyOf=[{"minimum": i} for i in range(n)]),
+    "characters in a pattern": lambda n: where(type="string", pattern="a" * n),
+}
+
+
+@pytest.mark.parametrize("what", LARGEST)
+def test_a_schema_may_be_so_large_and_no_larger(what: str) -> None:
+    most, make = BOUNDS[what], LARGEST[what]
+
+    check_size({"response_format": make(most - (what == "properties"))})
+    with pytest.raises(RequestError, match=f"at most {most} {what} in one request, got") as refused:
+        check_size({"response_format": make(most + 1)})
+
+    assert refused.value.param == "response_format"
+
+
+@pytest.mark.parametrize(
+    ("schema", "what"),
+    [
+        (where(enum=["x" * 200_000]), "bytes"),
+        ({"$defs": {f"d{i}": {} for i in range(3_000)}}, "properties"),
+        ({"patternProperties": {"a" * 1_000: {}}}, "characters in a pattern"),
+        (where(prefixItems=[where(enum=list(range(300)))] * 4), "enum values"),
+        (where(oneOf=[{"allOf": [{}] * 100}] * 3), "alternatives"),
+    ],
+)
+def test_what_is_counted_hides_nowhere(schema: Any, what: str) -> None:
+    with pytest.raises(RequestError, match=f"at most {BOUNDS[what]} {what} "):
+        check_size({"response_format": schema})
+
+
+async def test_a_requests_schemas_are_bounded_together(serve: Serve) -> None:
+    values = {"parameters": where(enum=[f"value {i}" for i in range(600)])}
+    tools: Any = [{"type": "function", "function": {"name": n, **values}} for n in ("f", "g")]
+    async with serve() as running:
+        with pytest.raises(BadRequestError, match="at most 1000 enum values") as refused:
+            await running.client.chat.completions.create(
+                model="tiny", messages=[{"role": "user", "content": "Hi"}], tools=tools
+            )
+
+    assert refused.value.param == "tools[1].function.parameters"

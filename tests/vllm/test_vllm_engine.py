@@ -107,9 +107,12 @@ async def say(
     constraint: Constraint | None = None,
     adapter: Adapter | None = None,
     *,
+    salt: str = "",
     whole: bool = False,
 ) -> list[Delta]:
-    request = GenerateRequest(prompt, sampling, max_tokens, constraint, adapter, whole=whole)
+    request = GenerateRequest(
+        prompt, sampling, max_tokens, constraint, adapter, salt, whole=whole
+    )
     deltas = engine.generate(request)
     return [delta async for delta in deltas]
 
@@ -273,6 +276,24 @@ async def test_a_schema_that_cannot_be_held_is_the_callers_error(
         await say(engine, prompt, constraint=constraint)
 
     assert caught.value.param == param
+
+
+async def test_a_schema_that_explodes_is_refused_and_holds_up_no_other_key(
+    engine: VLLMEngine, prompt: list[int]
+) -> None:
+    lengths = [{"type": "string", "maxLength": 7 * n + 1} for n in range(240)]
+    hostile = Constraint.of_schema({"anyOf": lengths})
+    refused = asyncio.create_task(say(engine, prompt, constraint=hostile, salt="eve"))
+    await asyncio.sleep(0.2)
+    small = Constraint.of_schema({"enum": ["yes", "no"]})
+    answer = await asyncio.wait_for(say(engine, prompt, constraint=small, salt="ann"), 60)
+    waiting = not refused.done()
+
+    assert json.loads(text(answer)) in ("yes", "no")
+    assert waiting
+    with pytest.raises(RequestError, match="more than 6 seconds or 2 GiB to compile"):
+        await refused
+    assert engine.compiles()
 
 
 async def test_a_top_p_of_zero_leaves_the_likeliest(engine: VLLMEngine, prompt: list[int]) -> None:

@@ -1,0 +1,178 @@
+"""The process that tries grammars out before the engine compiles them, each in a fork of its own.
+
+It imports xgrammar once (seconds) and is then asked over a socket, one connection a grammar. A fork
+(milliseconds) compiles it and decodes a few tokens under it: whatever a schema makes xgrammar do,
+only that fork does it. It is killed when its time or memory is used up, and when its asker goes.
+An answer is JSON: `{"seconds": …, "bytes": …}` of the compiled grammar, or `{"error": …}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import selectors
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+WALL_S = 30.0
+"""Time that it may take on a machine that is busy."""
+MEMORY_BYTES = 2 << 30
+TOKENS = 32
+"""Tokens decoded under a grammar: some compile quickly and are slow at each token."""
+
+
+def main() -> None:
+    """Serve the inherited socket until standard input ends.
+
+    Arguments: its descriptor, and the seconds of processor time that a grammar may take.
+    """
+    import xgrammar
+
+    vocabulary = xgrammar.TokenizerInfo.deserialize_json(read_frame(sys.stdin.fileno()).decode())
+    descriptor, cpu_s = map(int, sys.argv[1:])
+    Forks(socket.socket(fileno=descriptor), vocabulary, cpu_s).run()
+
+
+@dataclass(frozen=True)
+class Fork:
+    """A grammar that is being compiled, and who waits for it."""
+
+    asker: socket.socket
+    process: int
+    pidfd: int
+    until: float
+
+
+class Forks:
+    """Answers by forks; its own process compiles nothing and always has time."""
+
+    def __init__(self, listening: socket.socket, vocabulary: Any, cpu_s: int) -> None:
+        self._listening = listening
+        self._vocabulary = vocabulary
+        self._cpu_s = cpu_s
+        self._running: list[Fork] = []
+        self._events = selectors.DefaultSelector()
+        self._events.register(listening, selectors.EVENT_READ)
+        self._events.register(sys.stdin, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        """Until standard input ends, which it does with the server however that goes."""
+        while True:
+            for key, _ in self._events.select(1.0 if self._running else None):
+                if key.fileobj is sys.stdin:
+                    return self._end()
+                if key.fileobj is self._listening:
+                    self._begin(self._listening.accept()[0])
+                elif key.data in self._running:
+                    self._finish(key.data)
+            for fork in [each for each in self._running if each.until < time.monotonic()]:
+                self._finish(fork)
+
+    def _begin(self, asker: socket.socket) -> None:
+        with suppress(OSError):
+            question = read_frame(asker.fileno())
+            if (process := os.fork()) == 0:
+                self._compile_and_exit(asker, question.decode())
+            fork = Fork(asker, process, os.pidfd_open(process), time.monotonic() + WALL_S)
+            self._running.append(fork)
+            self._events.register(fork.pidfd, selectors.EVENT_READ, fork)
+            # Who has asked says no more: it can only hang up.
+            self._events.register(asker, selectors.EVENT_READ, fork)
+
+    def _finish(self, fork: Fork) -> None:
+        """It has ended, its asker has gone, or its time is over."""
+        self._running.remove(fork)
+        for watched in (fork.pidfd, fork.asker):
+            self._events.unregister(watched)
+        with suppress(ProcessLookupError):
+            os.kill(fork.process, signal.SIGKILL)
+        status = os.waitpid(fork.process, 0)[1]
+        if os.WIFSIGNALED(status) or os.WEXITSTATUS(status):
+            error = (
+                f"it takes more than {self._cpu_s} seconds or {MEMORY_BYTES >> 30} GiB to compile"
+            )
+            with suppress(OSError):
+                fork.asker.sendall(json.dumps({"error": error}).encode())
+        os.close(fork.pidfd)
+        fork.asker.close()
+
+    def _compile_and_exit(self, asker: socket.socket, tag: str) -> NoReturn:
+        """The fork's whole life."""
+        try:
+            limit(self._cpu_s)
+            asker.sendall(json.dumps(attempt(tag, self._vocabulary)).encode())
+            os._exit(0)
+        finally:
+            os._exit(1)
+
+    def _end(self) -> None:
+        for fork in list(self._running):
+            self._finish(fork)
+
+
+def limit(cpu_s: int) -> None:
+    """Bound what this process may use from now on."""
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY_BYTES,) * 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def attempt(tag: str, vocabulary: Any) -> dict[str, Any]:
+    """How a structural tag compiles, as an answer."""
+    began = time.perf_counter()
+    try:
+        size = rehearse(tag, vocabulary)
+    except (RuntimeError, ValueError) as error:
+        return {"error": str(error)}
+    return {"seconds": time.perf_counter() - began, "bytes": size}
+
+
+def rehearse(tag: str, vocabulary: Any) -> int:
+    """Compile a structural tag and decode some tokens under it; returns its size in bytes.
+
+    Raises what xgrammar raises.
+    """
+    import xgrammar
+
+    compiler = xgrammar.GrammarCompiler(vocabulary, max_threads=2, cache_enabled=False)
+    compiled = compiler.compile_structural_tag(tag)
+    matcher = xgrammar.GrammarMatcher(compiled)
+    mask = xgrammar.allocate_token_bitmask(1, vocabulary.vocab_size)
+    choose = random.Random(0)
+    for _ in range(TOKENS):
+        if matcher.is_terminated():
+            break
+        matcher.fill_next_token_bitmask(mask)
+        words = [(place, word) for place, word in enumerate(mask[0].tolist()) if word]
+        if not words:
+            break
+        place, word = choose.choice(words)
+        matcher.accept_token(place * 32 + choose.choice([n for n in range(32) if word >> n & 1]))
+    return int(compiled.memory_size_bytes)
+
+
+def read_frame(descriptor: int) -> bytes:
+    """A length in four bytes and so many more. Raises EOFError, an OSError if it is cut short."""
+    return _read(descriptor, int.from_bytes(_read(descriptor, 4), "big"))
+
+
+def _read(descriptor: int, length: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < length:
+        if not (part := os.read(descriptor, length - len(parts))):
+            raise ConnectionError("it ends in the middle")
+        parts += part
+    return bytes(parts)
+
+
+if __name__ == "__main__":
+    main()
