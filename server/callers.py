@@ -92,6 +92,18 @@ def allowed_families(key: ApiKey, offered: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in offered if key.tools is None or name in key.tools)
 
 
+def require_decider(key: ApiKey) -> None:
+    """Raises ForbiddenError for a key that may not decide on calls: whose call it is, is no matter.
+
+    The operator asks a person; the program that makes the call is none.
+    """
+    if not (key.admin or key.may_decide):
+        raise ForbiddenError(
+            f"the key {key.name!r} may not decide on calls that the server's policy asks about: it "
+            "takes an administrator's key, or one of 'agentlm keys create NAME --may-decide'"
+        )
+
+
 def require_admin(key: ApiKey) -> None:
     """Raises ForbiddenError for a key that may not change what the server serves."""
     if not key.admin:

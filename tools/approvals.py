@@ -89,10 +89,10 @@ class Approvals:
         items = [waiting.item for waiting in self._waiting.values()]
         return [item for item in items if owner in (None, item.owner)]
 
-    def decide(self, item_id: str, decision: Decision, owner: str | None = None) -> ApprovalItem:
-        """Resume the run. Raises NotFoundError if it does not wait (any more), or is another's."""
+    def decide(self, item_id: str, decision: Decision) -> ApprovalItem:
+        """Resume the run. Raises NotFoundError if it does not wait (any more)."""
         waiting = self._waiting.get(item_id)
-        if waiting is None or owner not in (None, waiting.item.owner) or waiting.decision.done():
+        if waiting is None or waiting.decision.done():
             raise NotFoundError(
                 f"no call waits for approval under {item_id!r} (any more): it was decided, its "
                 "time is over, or its run has ended, as runs do with their client or the server",

@@ -33,6 +33,8 @@ class CreateKey(Settings):
     """It may read and change what others own."""
     log: Literal["full", "metadata"] = "full"
     """What is kept of its requests; metadata: counts and audit, no text."""
+    may_decide: bool = False
+    """May approve and deny the calls, everybody's, that the tool policy asks about."""
     may_train: bool = True
     """Whether what it does may be trained on."""
     tools: tuple[str, ...] | None = None
@@ -110,9 +112,14 @@ def _table(keys: list[ApiKey]) -> Table:
     table = Table(*columns, box=None, pad_edge=False)
     for key in keys:
         created = datetime.datetime.fromtimestamp(key.created).strftime("%Y-%m-%d %H:%M")
-        state = "revoked" if key.revoked is not None else "admin" if key.admin else ""
+        state = "revoked" if key.revoked is not None else _powers(key)
         tools = "all" if key.tools is None else ", ".join(key.tools) or "none"
         limit = "no limit" if key.requests_per_minute is None else str(key.requests_per_minute)
         may_train = "yes" if key.may_train else "no"
         table.add_row(*map(Text, (key.name, created, key.log, may_train, tools, limit, state)))
     return table
+
+
+def _powers(key: ApiKey) -> str:
+    """What it may beyond its own."""
+    return "admin" if key.admin else "decides" if key.may_decide else ""

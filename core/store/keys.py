@@ -38,6 +38,9 @@ class ApiKey(Frozen):
     """When it stopped being valid."""
     admin: bool = False
     """May read and change what others own."""
+    may_decide: bool = False
+    """May approve or deny the calls that the operator's policy asks about, everybody's and its own;
+    an administrator's key may without."""
     log: Literal["full", "metadata"] = "full"
     """`metadata`: counts and audit only, as if every request said `store: false`."""
     may_train: bool = True

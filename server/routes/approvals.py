@@ -6,26 +6,32 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from agentlm.server.callers import require_decider
 from agentlm.server.http.body import read_model
 from agentlm.server.http.openapi import reads
-from agentlm.server.state import OwnerScope, State
+from agentlm.server.state import Caller, State
 from agentlm.tools.approvals import Decision
 
 router = APIRouter(prefix="/v1/approvals")
 
 
 @router.get("")
-async def list_approvals(state: State, owner: OwnerScope) -> dict[str, Any]:
-    """The calls that wait now, the oldest first; their runs are paused."""
+async def list_approvals(state: State, caller: Caller) -> dict[str, Any]:
+    """The calls that wait now, the oldest first; their runs are paused.
+
+    Everybody's for a key that may decide on them, else the key's own.
+    """
+    owner = None if caller.admin or caller.may_decide else caller.name
     waiting = state.chat.toolbox.approvals.pending(owner)
     return {"object": "list", "data": [item.model_dump() for item in waiting], "has_more": False}
 
 
 @router.post("/{approval_id}", openapi_extra=reads(Decision))
 async def decide(
-    approval_id: str, request: Request, state: State, owner: OwnerScope
+    approval_id: str, request: Request, state: State, caller: Caller
 ) -> dict[str, Any]:
     """Approve or deny a call: `{"approve": true}`; its run goes on at once."""
+    require_decider(caller)
     decision = await read_model(Decision, request, 64 * 1024)
-    item = state.chat.toolbox.approvals.decide(approval_id, decision, owner)
+    item = state.chat.toolbox.approvals.decide(approval_id, decision)
     return {**item.model_dump(), "object": "approval", "approve": decision.approve}

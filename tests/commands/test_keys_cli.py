@@ -37,18 +37,22 @@ def test_a_key_is_created_with_what_it_may_do(keys: Keys, tmp_path: Path) -> Non
     assert key is not None
     assert (key.name, key.log, key.may_train, key.admin) == ("guests", "metadata", False, False)
     assert (key.tools, key.requests_per_minute) == (("sql", "web"), 60)
+    assert not key.may_decide
 
 
 def test_keys_are_listed_without_their_secrets(keys: Keys) -> None:
     _, secret, _ = keys("create", "ann", "--admin")
+    keys("create", "bob", "--may-decide")
 
     _, table, _ = keys("list")
     listed = [json.loads(line) for line in keys("list", "--json")[1].splitlines()]
 
     assert "ann" in table
     assert "admin" in table
+    assert "decides" in table
     assert secret.strip() not in table
-    assert [(key["name"], key["tools"]) for key in listed] == [("ann", None)]
+    assert [(key["name"], key["tools"]) for key in listed] == [("ann", None), ("bob", None)]
+    assert [key["may_decide"] for key in listed] == [False, True]
 
 
 def test_a_revoked_key_stays_revoked(keys: Keys) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from agentlm.commands.approvals import main
 from agentlm.errors import OperatorError
+from agentlm.store import ApiKey, Store
 from agentlm.trajectory import Outcome
 from support.serving import Running, Serve
 
@@ -28,14 +29,23 @@ def policy(tmp_path: Path) -> Path:
     return path
 
 
-async def waiting(running: Running) -> dict[str, Any]:
+async def listed(running: Running, key: str) -> list[dict[str, Any]]:
+    async with httpx.AsyncClient(headers={"authorization": f"Bearer {key}"}) as client:
+        answer = await client.get(f"{running.url}/v1/approvals")
+    return list(answer.json()["data"])
+
+
+async def decide(running: Running, key: str, name: str) -> httpx.Response:
+    async with httpx.AsyncClient(headers={"authorization": f"Bearer {key}"}) as client:
+        return await client.post(f"{running.url}/v1/approvals/{name}", json={"approve": True})
+
+
+async def waiting(running: Running, key: str = "any") -> dict[str, Any]:
     """The call that waits, once it does."""
-    async with httpx.AsyncClient() as client:
-        for _ in range(200):
-            items = (await client.get(f"{running.url}/v1/approvals")).json()["data"]
-            if items:
-                return dict(items[0])
-            await asyncio.sleep(0.02)
+    for _ in range(200):
+        if items := await listed(running, key):
+            return items[0]
+        await asyncio.sleep(0.02)
     raise AssertionError("no call waits")
 
 
@@ -75,6 +85,33 @@ async def test_a_stream_tells_what_waits_and_its_client_can_decide(
             content += delta.content or ""
         assert content == "Done."
         assert running.bash.calls == ["ls"]
+
+
+async def test_only_a_key_that_may_decide_lets_a_call_pass(
+    serve: Serve, policy: Path, tmp_path: Path
+) -> None:
+    store = Store.open(f"sqlite:///{tmp_path / 'agentlm.db'}")
+    keys = [ApiKey(name="ann"), ApiKey(name="bob"), ApiKey(name="carl", may_decide=True)]
+    ann, bob, carl = [await store.keys.create(key) for key in keys]
+    store.close()
+    async with serve(CALL, FINAL, CALL, FINAL, tool_policy=policy, api_key="root") as running:
+        for decider in (carl, "root"):
+            running.client.api_key = ann
+            run = asyncio.create_task(
+                running.client.chat.completions.create(model="tiny", messages=HI, tools=BASH)
+            )
+            item = await waiting(running, carl)
+            assert [await listed(running, key) for key in (ann, bob)] == [[item], []]
+            for key, name in ((ann, item["id"]), (bob, item["id"]), (bob, "appr_unknown")):
+                refused = await decide(running, key, name)
+                assert refused.status_code == 403
+                assert "keys create NAME --may-decide" in refused.json()["error"]["message"]
+            assert await listed(running, ann) == [item]
+            assert running.bash.calls == (["ls"] if decider == "root" else [])
+            assert (await decide(running, decider, item["id"])).status_code == 200
+            await run
+
+    assert running.bash.calls == ["ls", "ls"]
 
 
 async def test_what_does_not_wait_can_not_be_decided(serve: Serve) -> None:

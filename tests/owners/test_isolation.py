@@ -107,7 +107,6 @@ BY_ID: list[tuple[str, str, Any]] = [
     ("GET", "/v1/files/{file}", None),
     ("GET", "/v1/files/{file}/content", None),
     ("DELETE", "/v1/files/{file}", None),
-    ("POST", "/v1/approvals/{approval}", {"approve": True}),
     ("GET", "/v1/trajectories?after={trajectory}", None),
     ("GET", CHAT + "?after={completion}", None),
     ("GET", "/v1/files?after={file}", None),
@@ -120,6 +119,7 @@ ADMINISTRATORS: list[tuple[str, str, Any]] = [
     ("POST", JOB + "/pause", {}),
     ("POST", JOB + "/resume", {}),
     ("DELETE", "/v1/models/{trajectory}", None),
+    ("POST", "/v1/approvals/{approval}", {"approve": True}),
 ]
 
 

@@ -96,9 +96,7 @@ async def test_ask_pauses_the_run_until_it_is_approved(
         assert toolbox.approvals.pending("alice") == items
         assert toolbox.approvals.pending("bob") == []
         assert items[0].call == SELECT
-        with pytest.raises(NotFoundError):
-            toolbox.approvals.decide(items[0].id, Decision(approve=True), owner="bob")
-        toolbox.approvals.decide(items[0].id, Decision(approve=True), owner="alice")
+        toolbox.approvals.decide(items[0].id, Decision(approve=True))
         observation = await running
         assert observation.text == "1\n1\n(1 row)"
         assert observation.seconds < 0.1

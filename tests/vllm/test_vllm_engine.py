@@ -110,9 +110,7 @@ async def say(
     salt: str = "",
     whole: bool = False,
 ) -> list[Delta]:
-    request = GenerateRequest(
-        prompt, sampling, max_tokens, constraint, adapter, salt, whole=whole
-    )
+    request = GenerateRequest(prompt, sampling, max_tokens, constraint, adapter, salt, whole=whole)
     deltas = engine.generate(request)
     return [delta async for delta in deltas]
 
