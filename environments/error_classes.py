@@ -1,10 +1,11 @@
-"""The four ways in which an agent's run goes wrong, detected apart from its reward.
+"""The five ways in which an agent's run goes wrong, detected apart from its reward.
 
 * `refusal`: it answers that it can't or won't, or that it is only a language model;
 * `invalid_action`: it wrote no call and no answer that can be read, named a tool that does not
   exist, or gave arguments that don't fit;
 * `repetition`: it made the same call three times running, or said one phrase over and over;
-* `call_error`: a call that was understood failed.
+* `call_error`: a call that was understood failed;
+* `invented_name`: a call names something that stands nowhere in the context (`invented_names.py`).
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from agentlm.agent.tool import Observation
 from agentlm.messages import ToolCall, ToolSpec
 
-ErrorClass = Literal["refusal", "invalid_action", "repetition", "call_error"]
+ErrorClass = Literal["refusal", "invalid_action", "repetition", "call_error", "invented_name"]
 
-ERROR_CLASSES: tuple[ErrorClass, ...] = ("refusal", "invalid_action", "repetition", "call_error")
+ERROR_CLASSES: tuple[ErrorClass, ...] = get_args(ErrorClass)
 
 _REFUSAL = re.compile(
     r"\bas an ai\b|\bi(?:'m| am) (?:just |only )?an? (?:ai|(?:large )?language model)\b"
@@ -46,6 +47,8 @@ class Exchange:
     """On a call that was answered."""
     invalid: str | None = None
     """Why the turn could not be read as an action."""
+    invented: tuple[str, ...] = ()
+    """Names in the call that stand nowhere in what the player was told."""
 
     @property
     def text(self) -> str:
@@ -64,6 +67,7 @@ def classify(exchanges: Sequence[Exchange]) -> tuple[ErrorClass, ...]:
             e.invalid is None and e.observation is not None and e.observation.failed
             for e in exchanges
         ),
+        "invented_name": any(e.invented for e in exchanges),
     }
     return tuple(name for name in ERROR_CLASSES if found[name])
 

@@ -60,7 +60,8 @@ class Header(Trajectory):
     prompt_tokens: int = 0
     """All other tokens."""
     error_classes: tuple[str, ...] = ()
-    """What went wrong in it: `refusal`, `invalid_action`, `repetition`, `call_error`."""
+    """What went wrong in it: `refusal`, `invalid_action`, `repetition`, `call_error`,
+    `invented_name`."""
 
 
 class Selection(Frozen):

@@ -37,7 +37,7 @@ def save(report: Report, directory: Path) -> tuple[Path, Path]:
     return data, picture
 
 
-_CLASSES = ("refusal", "invalid", "repeat", "call err")
+_CLASSES = ("refusal", "invalid", "repeat", "call err", "invented")
 _COSTS = ("turns", "tokens", "s")
 
 

@@ -14,10 +14,11 @@ from agentlm.environments.error_classes import (
     complaint,
     repeated_calls,
 )
+from agentlm.environments.invented_names import invented_names
 from agentlm.environments.playing.players import ContextFullError, Player, Reply
 from agentlm.environments.task import Action, Environment, OpenTask, Task
 from agentlm.errors import OperatorError
-from agentlm.messages import Message, ToolCall
+from agentlm.messages import Message, ToolCall, ToolSpec
 from agentlm.trajectory import Outcome
 
 _SAME_CALLS = 5
@@ -34,6 +35,8 @@ class Play:
     attempt: int
     opening: tuple[Message, ...]
     """The messages before the player's first turn."""
+    told: str
+    """All that the player was told until now, tools and observations included."""
     exchanges: list[Exchange] = field(default_factory=list)
     outcome: Outcome = Outcome.LIMIT
     reward: float | None = 0.0
@@ -59,7 +62,11 @@ class Play:
         self.trajectory_id = reply.trajectory_id
         answer = None if reply.answer is None else reply.answer[:_MAX_CHARS]
         thought = reply.thought[:_MAX_CHARS]
-        self.exchanges.append(Exchange(thought, reply.call, answer, observation, invalid))
+        known = reply.call is not None and invalid is None
+        invented = invented_names(reply.call, self.told) if reply.call and known else ()
+        self.exchanges.append(Exchange(thought, reply.call, answer, observation, invalid, invented))
+        if observation is not None:
+            self.told += f"\n{observation.text}"
 
 
 async def play(
@@ -76,7 +83,8 @@ async def play(
     is `error` without a reward. Raises OperatorError if no try could ever work.
     """
     opening = Message(role="user", content=environment.prompt(task))
-    run = Play(task, attempt, (*shown, opening))
+    messages = (*shown, opening)
+    run = Play(task, attempt, messages, _told_by(messages, environment.tools()))
     begun = time.monotonic()
     try:
         async with environment.open(task) as world:
@@ -89,6 +97,13 @@ async def play(
         run.outcome, run.reward, run.broken = Outcome.ERROR, None, error
     run.seconds = time.monotonic() - begun
     return run
+
+
+def _told_by(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
+    texts = [tool.model_dump_json() for tool in tools]
+    for message in messages:
+        texts += [message.content, *(call.arguments for call in message.tool_calls)]
+    return "\n".join(texts)
 
 
 async def _until_end(environment: Environment, world: OpenTask, player: Player, run: Play) -> None:

@@ -51,6 +51,9 @@ class Result(Frozen):
     """None: the infrastructure failed, which says nothing about the player."""
     error_classes: tuple[ErrorClass, ...] = ()
     turns: int = 0
+    calls: int = 0
+    invented: int = 0
+    """Calls with a name that stands nowhere in the context."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
@@ -78,6 +81,8 @@ class Result(Frozen):
             reward=run.reward,
             error_classes=run.error_classes,
             turns=len(run.exchanges),
+            calls=sum(exchange.call is not None for exchange in run.exchanges),
+            invented=sum(bool(exchange.invented) for exchange in run.exchanges),
             prompt_tokens=run.prompt_tokens,
             completion_tokens=run.completion_tokens,
             seconds=round(run.seconds, 3),
