@@ -189,6 +189,9 @@ class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule
     """URL of a running server that is to serve the new model at once."""
     api_key: str | None = None
     """Key for the server given by --publish."""
+    thoughts: bool = True
+    """Train on turns that begin with a Thought, if the base's do. --no-thoughts trains and serves
+    turns without: for rows that act without one."""
     gate: bool = False
     """After publishing, measure the new model beside the one it came from; exit code 1 if the
     gate's rule does not hold."""

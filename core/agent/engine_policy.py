@@ -144,6 +144,7 @@ class EnginePolicy:
         named = [tool for tool in self.ask.tools if tool.name == choice]
         tag = structural_tag(
             named or self.ask.tools,
+            thoughts=self.renderer.thoughts,
             answer=choice == "auto",
             answer_schema=self.ask.answer_schema,
             control=self.renderer.control_spellings,

@@ -40,6 +40,8 @@ class ModelCard(Frozen):
     """Whether a client's system message replaces `system_prompt` or opens the first user turn."""
     grammar: str = "react"
     """How it writes thoughts, calls and answers; see `agentlm.prompt.grammar`."""
+    thoughts: bool = True
+    """Whether a turn with tools begins with a thought: preamble and constraint ask for one."""
     weights_version: str | None = None
     """Digest of weights, adapter, tokenizer and template together; None: not computed yet."""
     tokenizer_digest: str | None = None

@@ -226,7 +226,7 @@ class Registry:
 
 def _tokenizer_digest(card: ModelCard, directory: Path) -> str:
     text = (directory / "tokenizer.json").read_text()
-    return tokenizer_digest(text, card_template(card, directory))
+    return tokenizer_digest(text, card_template(card, directory), thoughts=card.thoughts)
 
 
 def _stamped(card: ModelCard, weights_version: str, digest: str) -> ModelCard:

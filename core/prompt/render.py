@@ -33,9 +33,10 @@ from agentlm.prompt.content import ContentTokenizer, Vocabulary
 from agentlm.trajectory import Origin, Step
 
 
-def tokenizer_digest(tokenizer_json: str, template: str) -> str:
+def tokenizer_digest(tokenizer_json: str, template: str, *, thoughts: bool = True) -> str:
     """Names a way of rendering: where it is equal, recorded ids can be reused as they are."""
-    return hashlib.sha256((tokenizer_json + "\0" + template).encode()).hexdigest()[:16]
+    form = "" if thoughts else "\0without thoughts"
+    return hashlib.sha256((tokenizer_json + "\0" + template + form).encode()).hexdigest()[:16]
 
 
 class Turn(NamedTuple):
@@ -59,6 +60,7 @@ class Renderer:
         eos: str = "",
         system_prompt: str | None = None,
         system: Literal["replace", "fixed"] = "replace",
+        thoughts: bool = True,
     ) -> None:
         spec = json.loads(tokenizer_json)
         self._special: dict[str, int] = {
@@ -73,7 +75,9 @@ class Renderer:
         self.control_ids = frozenset(self._special.values())
         """Ids of control tokens: no content has any."""
         self.content = ContentTokenizer(spec, self.control_ids)
-        self.digest = tokenizer_digest(tokenizer_json, template)
+        self.digest = tokenizer_digest(tokenizer_json, template, thoughts=thoughts)
+        self.thoughts = thoughts
+        """Whether the model is told to think before it acts; see `grammar.describe`."""
         self.end_of_turn_id = self._special[self.format.end_of_turn]
         self.append_only = self.format.append_only
         self._system_prompt = system_prompt
@@ -92,6 +96,7 @@ class Renderer:
         *,
         system_prompt: str | None = None,
         system: Literal["replace", "fixed"] = "replace",
+        thoughts: bool = True,
     ) -> Renderer:
         """From a model directory (`tokenizer.json`, `tokenizer_config.json`).
 
@@ -109,6 +114,7 @@ class Renderer:
             eos=_token_text(config.get("eos_token")),
             system_prompt=system_prompt,
             system=system,
+            thoughts=thoughts,
         )
 
     @property

@@ -38,28 +38,37 @@ class ToolSets:
 
 
 def with_negatives(
-    rows: Iterable[Trajectory | Malformed], tools: Sequence[Tools], share: float, seed: int
+    rows: Iterable[Trajectory | Malformed],
+    tools: Sequence[Tools],
+    share: float,
+    seed: int,
+    *,
+    thoughts: bool = True,
 ) -> Iterator[Trajectory | Malformed]:
-    """The rows, some of them (`share`, by seed) as negatives; those with tools stay as they are."""
+    """The rows, some of them (`share`, by seed) as negatives; those with tools stay as they are.
+
+    With `thoughts` an answer is thought about first.
+    """
+    thought = NO_TOOL if thoughts else None
     random = Random(seed)
     for row in rows:
         chosen = random.random() < share
         if chosen and tools and isinstance(row, Trajectory) and not row.tools:
-            yield _negative(row, random.choice(tools))
+            yield _negative(row, random.choice(tools), thought)
         else:
             yield row
 
 
-def _negative(row: Trajectory, tools: Tools) -> Trajectory:
-    steps = [_without_ids(step) for step in row.steps]
+def _negative(row: Trajectory, tools: Tools, thought: str | None) -> Trajectory:
+    steps = [_without_ids(step, thought) for step in row.steps]
     return row.model_copy(update={"tools": tools, "steps": tuple(steps)})
 
 
-def _without_ids(step: Step) -> Step:
+def _without_ids(step: Step, thought: str | None) -> Step:
     """Text alone: the ids are those of another prompt and another answer."""
     text = step.text
     if step.role == "assistant" and step.origin is not Origin.FORCED:
-        text = write_answer(step.text, NO_TOOL)
+        text = write_answer(step.text, thought)
     return step.model_copy(
         update={"text": text, "token_ids": None, "tokenizer_digest": None, "logprobs": None}
     )

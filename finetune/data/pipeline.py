@@ -58,6 +58,7 @@ class Pipeline:
             else:
                 drops.kept += 1
                 drops.rendered_anew += self.maker.differs(kept.trajectory)
+                drops.out_of_form += out_of_form(kept, thoughts=self.maker.renderer.thoughts)
                 yield kept
 
     def _keep(self, trajectory: Trajectory, drops: Drops) -> Kept | Refused:
@@ -70,6 +71,20 @@ class Pipeline:
         if isinstance(row, Refused):
             return row
         return refuse(clean, self.remembering) or Kept(clean, trained, row)
+
+
+def out_of_form(kept: Kept, *, thoughts: bool) -> bool:
+    """Whether an imported row with tools teaches turns that are not in the form that is served.
+
+    What preamble and constraint ask for in serving, a thought or none, is not what it has.
+    """
+    trajectory = kept.trajectory
+    if trajectory.source != "import" or not trajectory.tools:
+        return False
+    return any(
+        trained and (step.thought is not None) is not thoughts
+        for step, trained in zip(trajectory.steps, kept.trained, strict=True)
+    )
 
 
 def recorded_filters(settings: FinetuneSettings, *, unjudged: bool) -> dict[str, Filter]:

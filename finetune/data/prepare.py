@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -78,7 +78,8 @@ def prepare(settings: FinetuneSettings) -> Prepared:
         with open_log(settings.log_url(), settings) as log:
             if not settings.data and not log.drops.left:
                 log.drops.check()
-            base = registry.resolve(_base(settings, registry, log.majority_model()))
+            card = _base(settings, registry, log.majority_model())
+            base = _in_form(registry.resolve(card), settings)
             run = Run(runs / (settings.name or _free_name(base.card, registry, runs)))
             with _whole_or_absent(run.directory) as partial, _rare_collections():
                 _write_rows(partial, settings, base, log, _line(settings, base.card, registry))
@@ -98,7 +99,13 @@ def _go_on(run: Run, settings: FinetuneSettings, registry: Registry) -> Prepared
     begun = run.read("recipe.json")
     run.check_recipe(settings.recipe() | {"base": settings.base or begun["base"]})
     run.log("going on")
-    return Prepared(run, registry.resolve(registry.get(begun["base"])))
+    return Prepared(run, _in_form(registry.resolve(registry.get(begun["base"])), settings))
+
+
+def _in_form(base: ModelFiles, settings: FinetuneSettings) -> ModelFiles:
+    """The base as its successor will speak: with thoughts if it has them and is to keep them."""
+    thoughts = base.card.thoughts and settings.thoughts
+    return replace(base, card=base.card.model_copy(update={"thoughts": thoughts}))
 
 
 def _base(settings: FinetuneSettings, registry: Registry, majority: str | None) -> ModelCard:
@@ -171,7 +178,9 @@ def _write_rows(
         run,
         settings,
         maker,
-        lambda location: general_rows(location, settings, log, asked, tools),
+        lambda location: general_rows(
+            location, settings, log, asked, tools.all(), thoughts=maker.renderer.thoughts
+        ),
     )
     run.write("selection.json", {name: drops.to_json() for name, drops in found.items()})
     for name, drops in found.items():
@@ -183,7 +192,11 @@ def load_renderer(model: ModelFiles) -> Renderer:
     card = model.card
     template = card_template(card, model.directory)
     return Renderer.load(
-        model.directory, template, system_prompt=card.system_prompt, system=card.system
+        model.directory,
+        template,
+        system_prompt=card.system_prompt,
+        system=card.system,
+        thoughts=card.thoughts,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from math import inf
@@ -15,7 +15,7 @@ from agentlm.exchange import to_agentinstruct
 from agentlm.exchange.files import Malformed, read_rows, within_limit
 from agentlm.finetune.data.dataset import BUFFER, Rows, RowWriter
 from agentlm.finetune.data.mixture import Source
-from agentlm.finetune.data.negatives import ToolSets, with_negatives
+from agentlm.finetune.data.negatives import Tools, ToolSets, with_negatives
 from agentlm.finetune.data.parsed import parsed
 from agentlm.finetune.data.pipeline import (
     Kept,
@@ -142,7 +142,13 @@ def write_general_rows(
 
 
 def general_rows(
-    location: str, settings: FinetuneSettings, log: LogRows, base: str, tools: ToolSets
+    location: str,
+    settings: FinetuneSettings,
+    log: LogRows,
+    base: str,
+    tools: Sequence[Tools],
+    *,
+    thoughts: bool,
 ) -> Iterator[Trajectory | Malformed]:
     """What a general source holds; rehearsed, and some shown with tools, if that is asked for."""
     plain = location.removeprefix(REHEARSE)
@@ -152,7 +158,8 @@ def general_rows(
         rows = within_limit(rows, plain, settings.max_malformed)
     if plain != location and settings.publish:
         rows = rehearsed(rows, Asker(settings.publish, base, settings.api_key))
-    return with_negatives(rows, tools.all(), settings.no_tool_share, settings.seed)
+    share, seed = settings.no_tool_share, settings.seed
+    return with_negatives(rows, tools, share, seed, thoughts=thoughts)
 
 
 def _write(run: Run, name: str, kept: Iterable[Kept]) -> Iterator[Kept]:

@@ -22,7 +22,7 @@ def rendered(
     system, rest = _opening(trajectory, trained)
     turns = [_turn(step) for step, _ in rest]
     described = any(preamble_in(step.text, trajectory.tools) for step in trajectory.steps)
-    preamble = "" if described else describe(trajectory.tools)
+    preamble = "" if described else describe(trajectory.tools, thoughts=renderer.thoughts)
     steps = renderer.transcript(turns, system=system, preamble=preamble)
     own = iter(_own_turns(rest))
     loss = [next(own) if step.role == "assistant" else False for step in steps]

@@ -42,6 +42,9 @@ class Drops:
     rendered_anew: int = 0
     """Kept rows whose ids are of another tokenizer or template: they are learned as this one
     renders their text, which differs from what was served."""
+    out_of_form: int = 0
+    """Kept rows that act without the Thought that the served form asks for, or with one that it
+    does not know."""
     counts: Counter[str] = field(default_factory=Counter)
     """Rows that each filter left out, in the order in which the filters saw them."""
     examples: dict[str, dict[str, Example]] = field(default_factory=lambda: defaultdict(dict))
@@ -66,7 +69,14 @@ class Drops:
         """One line for people."""
         parts = [f"{name} {count}" for name, count in self.counts.items() if count]
         anew = f", {self.rendered_anew} of them rendered anew" if self.rendered_anew else ""
-        return f"{self.rows} rows; left out: {', '.join(parts) or 'none'}; kept {self.kept}{anew}"
+        form = (
+            f"; {self.out_of_form} of them are not in the form that is served: without a Thought "
+            "where one is asked for (--no-thoughts asks for none), or with one where none is"
+            if self.out_of_form
+            else ""
+        )
+        left_out = ", ".join(parts) or "none"
+        return f"{self.rows} rows; left out: {left_out}; kept {self.kept}{anew}{form}"
 
     def to_json(self) -> dict[str, Any]:
         """For selection.json and the report."""
@@ -81,6 +91,7 @@ class Drops:
             },
             "scrubbed": self.scrubbed,
             "rendered_anew": self.rendered_anew,
+            "out_of_form": self.out_of_form,
         }
 
     def check(self) -> None:

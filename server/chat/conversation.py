@@ -86,7 +86,7 @@ async def begin(
 ) -> Beginning:
     """Find where the conversation goes on. Raises ContextLengthError if it does not fit."""
     check_can_answer(messages)
-    preamble = describe(tools)
+    preamble = describe(tools, thoughts=served.renderer.thoughts)
     check_can_fit([preamble, *texts(messages)], served.renderer, context)
     if served.renderer.append_only:
         found = await _claim(store, served.name, owner, messages, tools)

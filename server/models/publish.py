@@ -26,6 +26,7 @@ def served_from(files: ModelFiles, name: str | None = None) -> Served:
         card_template(card, files.directory),
         system_prompt=card.system_prompt,
         system=card.system,
+        thoughts=card.thoughts,
     )
     adapter = None
     if files.adapter is not None:

@@ -62,7 +62,8 @@ async def tokenize(request: Request, state: State, _caller: Caller) -> dict[str,
         own = state.chat.toolbox.for_request(families).specs() if families else ()
         messages = read_conversation(body.messages or ())
         check_can_answer(messages)
-        preamble = describe((*own, *client_tools(body.tools)))
+        tools = (*own, *client_tools(body.tools))
+        preamble = describe(tools, thoughts=served.renderer.thoughts)
         rendered = partial(render, served.renderer, messages, preamble)
         steps = await reading([preamble, *texts(messages)], rendered)
         ids = [token for step in steps for token in step.token_ids or ()]

@@ -136,6 +136,16 @@ def test_the_preamble_names_each_tool_and_is_empty_without() -> None:
     assert describe([]) == ""
 
 
+def test_without_thoughts_neither_preamble_nor_constraint_asks_for_one() -> None:
+    preamble = describe([BASH], thoughts=False)
+    tag = structural_tag([BASH], thoughts=False)
+
+    assert "Thought" not in preamble + tag
+    assert "Action: bash\\nAction Input: " in tag
+    assert preamble_in(f"Be brief.\n\n{preamble}\n\nHello", [BASH]) == preamble
+    assert "Thought: " in structural_tag([BASH])
+
+
 _PARTS = ["<", "\\", "/", "data", "DATA", ">", " ", "\n", "</data>", "Observation: <data>\n", "x"]
 worlds = st.lists(st.sampled_from(_PARTS), max_size=12).map("".join)
 
