@@ -69,7 +69,7 @@ class EnginePolicy:
         text = self.renderer.content.truncate(
             observation.text, max(1, max_tokens), "\n… [{n} tokens left out] …\n"
         )
-        steps = self.renderer.extend([Turn("user", observe(text), call.id)])
+        steps = self.renderer.extend([Turn("user", observe(text), call.id)], transcript.steps)
         update = {"failed": observation.failed, "seconds": observation.seconds}
         transcript.add(*(step.model_copy(update=update) for step in steps))
         return replace(observation, text=text)

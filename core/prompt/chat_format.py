@@ -1,161 +1,261 @@
-"""What a chat template writes between contents, found by rendering sentinels."""
+"""What a chat template writes between contents, found by rendering sentinels in their place.
+
+What a template does with a conversation depends on its **shape**: whether there is system text, how
+many turns there are, which answers hold a thought, whether an answer is to follow. So the template
+itself is rendered once for a shape, with a sentinel for every content, and what stands between the
+sentinels is remembered: a conversation costs its own text after that.
+
+Two things of a content are shown to the template, because templates look at them: white space at
+its ends (many strip it), and a thought (`<think>…</think>`) that opens an answer (some drop those
+of the past, some write an empty one). For a template that looks at neither, neither is taken apart.
+
+Whether that is all is tried and not believed: `probe` compares a dozen conversations with what the
+template itself writes, and refuses the template with the first difference.
+"""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
 from agentlm.errors import OperatorError
+from agentlm.prompt.shapes import (
+    Gaps,
+    Role,
+    Slot,
+    UnusableTemplateError,
+    gaps_of,
+    spaces,
+    turns,
+)
 
-# Private-use characters: no template and no tokenizer treats them specially.
-_SENTINEL = re.compile("\ue000(\\d+)\ue001")
+if TYPE_CHECKING:
+    from agentlm.prompt.template import Template
+
+Message = tuple[Role, str]
+
+_OPENED = re.compile(r"\s*<think>\n*")
+_REMEMBERED_SHAPES = 512
+_REMEMBERED_SIZE = 1024
+"""Messages and characters of white space of a shape that is remembered."""
 
 
-@dataclass(frozen=True)
+class Part(NamedTuple):
+    """One message as the template writes it."""
+
+    role: Role
+    texts: tuple[str, ...]
+    """Alternately control text and content; the first and the last are control text."""
+
+
+class _Frame(NamedTuple):
+    """What the template writes around one message."""
+
+    controls: tuple[str, ...]
+    """Three where a thought is shown, else two."""
+    lead: str
+    trail: str
+    """What it leaves of the content's white space."""
+
+
+class _Taken(NamedTuple):
+    """A message taken apart."""
+
+    slot: Slot
+    thought: str
+    body: str
+
+
 class ChatFormat:
-    """The constant strings between contents, for ChatML and Llama-2 (`·` is content).
+    """How a template writes conversations. ChatML, for example, with `·` for content:
 
-    | field         | ChatML                                       | Llama-2                     |
-    |---------------|----------------------------------------------|-----------------------------|
-    | `start`       | `<|im_start|>user\\n`                         | `<s>[INST] `                |
-    | `system_open` | `<|im_start|>system\\n`                       | `<s>[INST] <<SYS>>\\n`       |
-    | `system_close`| `<|im_end|>`                                 | `\\n<</SYS>>\\n\\n`           |
-    | `system_user` | `\\n<|im_start|>user\\n`                       | (empty)                     |
-    | `user_close`  | `<|im_end|>\\n<|im_start|>assistant\\n`        | ` [/INST]`                  |
-    | `answer_lead` | (empty)                                      | one space                   |
-    | `answer_trail`| (empty)                                      | one space                   |
-    | `end_of_turn` | `<|im_end|>`                                 | `</s>`                      |
-    | `user_open`   | `\\n<|im_start|>user\\n`                       | `<s>[INST] `                |
+        system      <|im_start|>system\\n·<|im_end|>
+        user        \\n<|im_start|>user\\n·<|im_end|>\\n<|im_start|>assistant\\n
+        assistant   ·<|im_end|>
+
+    The header of an answer ends the turn before it: what the model is to say begins after it.
     """
 
-    start: str
-    system_open: str | None
-    """None: the template knows no system role; system text opens the first user turn."""
-    system_close: str
-    system_user: str
-    default_system: str | None
-    """What the template itself says where no system text is given."""
-    user_close: str
-    answer_lead: str
-    answer_trail: str
-    end_of_turn: str
-    user_open: str
-    append_only: bool
+    def __init__(self, template: Template, source: str, special: Sequence[str]) -> None:
+        """Raises UnusableTemplateError unless each message is written once and in order."""
+        self._template = template
+        self._special = re.compile("|".join(map(re.escape, special)) or "(?!)")
+        self._reads_thoughts = "</think>" in source
+        self._strips = "strip" in source or "trim" in source
+        self._remembered = lru_cache(_REMEMBERED_SHAPES)(self._frames)
+        self._headers = {False: self._header(turns(1))}
+        """What follows the user's last turn, without and with system text."""
+        self.end_of_turn, self._close = self._find_close()
+        self.system_role = self._takes_system()
+        """Whether it writes system text; if not, that opens the first user turn."""
+        self.default_system = self._find_default() if self.system_role else None
+        """What the template itself says where no system text is given."""
+        self.answer_lead = self._frames(turns(3), True)[1].controls[0]
+        """What opens an answer after its header; the model's to say."""
+        self.append_only = not self._drops_thoughts() and all(map(self._appends, self._headers))
+        """Whether it leaves what it has written as it is when more follows."""
 
     @classmethod
-    def probe(cls, template: str, special: Sequence[str], bos: str, eos: str) -> ChatFormat:
-        """Find the strings. Raises OperatorError if the template is no chat template we can use."""
-        render = _compile(template, bos, eos)
+    def probe(
+        cls,
+        template: str,
+        special: Sequence[str],
+        bos: str,
+        eos: str,
+        settings: Mapping[str, object] | None = None,
+    ) -> ChatFormat:
+        """Find out what it writes. Raises OperatorError if that can't be written here exactly."""
+        # A serving dependency: importing the renderer must not need it.
+        from agentlm.prompt.agreement import check_agreement
+        from agentlm.prompt.template import Template
+
         try:
-            single = _gaps(render(["user"]))
-            gaps = _gaps(render(["user", "assistant", "user", "assistant", "user"]))
-        except _TemplateError as error:
+            compiled = Template(template, bos, eos, settings or {})
+            found = cls(compiled, template, special)
+            check_agreement(found, compiled)
+        except UnusableTemplateError as error:
             raise OperatorError(f"the chat template can't be used: {error}") from error
-        if len(single) != 2 or len(gaps) != 6:
-            raise OperatorError("the chat template drops or repeats messages")
-        start, first_close = single
-        trail, end_of_turn, user_open = _split_at_special(gaps[2], special)
-        if not end_of_turn:
-            raise OperatorError(
-                "the chat template ends the assistant's turn with no special token, so the end of "
-                f"an answer can't be seen; it writes {gaps[2]!r}"
-            )
-        regular = gaps[0] == start and gaps[1] == gaps[3] and gaps[2] == gaps[4]
-        system_open, system_close, system_user, default = _probe_system(render, start, special)
-        return cls(
-            start=start,
-            system_open=system_open,
-            system_close=system_close,
-            system_user=system_user,
-            default_system=default,
-            user_close=first_close,
-            answer_lead=gaps[1].removeprefix(first_close),
-            answer_trail=trail,
-            end_of_turn=end_of_turn,
-            user_open=user_open,
-            append_only=regular and gaps[1].startswith(first_close) and gaps[5] == first_close,
-        )
+        return found
+
+    @property
+    def settable(self) -> frozenset[str]:
+        """Names of what a request may set, because the template reads them."""
+        return self._template.settable
 
     def strings(self) -> list[str]:
-        """All control strings."""
+        """All control strings but those that are the model's own to say."""
+        shapes = [turns(3, system=system) for system in self._headers]
+        framed = [zip(slots, self._frames(slots, True), strict=True) for slots in shapes]
+        others = (frame for slot, frame in chain(*framed) if slot.role != "assistant")
+        return [text for frame in others for text in frame.controls]
+
+    def parts(self, messages: Sequence[Message], *, generate: bool) -> list[Part]:
+        """A conversation as the template writes it; with `generate` an answer is to follow.
+
+        Raises UnusableTemplateError for one that it refuses.
+        """
+        taken = [self._take(role, text) for role, text in messages]
+        slots = tuple(message.slot for message in taken)
+        size = sum(1 + len(slot.lead) + len(slot.trail) for slot in slots)
+        frames = self._remembered if size <= _REMEMBERED_SIZE else self._frames
+        filled = zip(taken, frames(slots, generate), strict=True)
+        return [Part(message.slot.role, _filled(message, frame)) for message, frame in filled]
+
+    def _take(self, role: Role, text: str) -> _Taken:
+        """A message, taken apart as far as the template looks into it."""
+        think, thought = None, ""
+        if role == "assistant" and self._reads_thoughts and "</think>" in text:
+            think, thought, text = _thought_of(text)
+        if think is None and not self._strips:
+            return _Taken(Slot(role), "", text)
+        body = text.strip()
+        lead = text[: text.index(body)]
+        return _Taken(Slot(role, think, lead, text[len(lead) + len(body) :]), thought, body)
+
+    # -- shapes --------------------------------------------------------------------------------
+
+    def _gaps(self, slots: Sequence[Slot], *, generate: bool) -> Gaps:
+        return gaps_of(self._template, slots, generate=generate)
+
+    def _frames(self, slots: tuple[Slot, ...], generate: bool) -> list[_Frame]:
+        """What the template writes around each message of a shape."""
+        bare = tuple(slot if slot.think else Slot(slot.role) for slot in slots)
+        around = self._gaps(bare, generate=generate)
+        kept = [("", "")] * len(slots)
+        if bare != slots:
+            padded = self._gaps(slots, generate=generate)
+            kept = spaces(slots, around.between, padded.between)
+        header = self._headers.get(slots[0].role == "system", "")
+        first, *inner, last = around.between
+        pairs = zip(slots[1:], inner, strict=True)
+        borders = [self._divide(slot.role, gap, header) for slot, gap in pairs]
+        opens = [first, *(opened for _, opened in borders)]
+        closes = [*(closed for closed, _ in borders), self._ending(last, slots[-1].role, generate)]
+        within = [[around.within[at]] if at in around.within else [] for at in range(len(slots))]
         return [
-            self.start,
-            self.system_open or "",
-            self.system_close,
-            self.system_user,
-            self.user_close,
-            self.user_open,
+            _Frame((opened, *shown, closed), *space)
+            for opened, shown, closed, space in zip(opens, within, closes, kept, strict=True)
         ]
 
+    def _divide(self, right: Role, gap: str, header: str) -> tuple[str, str]:
+        """What of a gap belongs to the message before it, and what to the one after it."""
+        if right == "assistant":
+            return (header, gap.removeprefix(header)) if gap.startswith(header) else (gap, "")
+        found = self._special.search(gap)
+        return (gap[: found.end()], gap[found.end() :]) if found else (gap, "")
 
-class _TemplateError(Exception):
-    pass
+    def _ending(self, gap: str, role: Role, generate: bool) -> str:
+        """What follows the last message."""
+        if generate or role != "assistant":
+            return gap
+        found = self._special.search(gap)
+        return gap[: found.end()] if found else self._close
 
+    # -- what is found out once ----------------------------------------------------------------
 
-def _compile(template: str, bos: str, eos: str) -> Any:
-    """A function from roles to the text that the template writes around sentinels."""
-    from jinja2 import TemplateError  # a serving dependency: rendering alone must not need it
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    def _header(self, slots: Sequence[Slot]) -> str:
+        return self._gaps(slots, generate=True).between[-1]
 
-    def refuse(message: str) -> None:
-        raise TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-    )
-    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
-    environment.globals["raise_exception"] = refuse
-    # A date in the prompt would make equal conversations differ; templates test for its presence.
-    environment.globals["strftime_now"] = lambda _format: "26 Jul 2024"
-
-    def render(roles: Sequence[str]) -> str:
-        messages = [
-            {"role": role, "content": f"\ue000{index}\ue001"} for index, role in enumerate(roles)
-        ]
-        try:
-            return environment.from_string(template).render(
-                messages=messages,
-                add_generation_prompt=True,
-                bos_token=bos,
-                eos_token=eos,
-                tools=None,
+    def _find_close(self) -> tuple[str, str]:
+        """The end-of-turn of an answer, and all that closes one."""
+        gap = self._gaps(turns(3), generate=True).between[2]
+        found = self._special.search(gap)
+        if found is None:
+            raise UnusableTemplateError(
+                "it ends the assistant's turn with no special token, so the end of an answer can't "
+                f"be seen; it writes {gap!r}"
             )
-        except (TemplateError, TypeError) as error:
-            raise _TemplateError(str(error)) from error
+        return found.group(), gap[: found.end()]
 
-    return render
+    def _takes_system(self) -> bool:
+        """Whether system text stands once before the first turn, wherever the conversation is."""
+        try:
+            for count in (2, 3, 4):
+                self._gaps(turns(count, system=True), generate=count % 2 == 1)
+            self._headers[True] = self._header(turns(1, system=True))
+        except UnusableTemplateError:
+            return False
+        return True
+
+    def _find_default(self) -> str | None:
+        opened, between, _ = self._gaps(turns(1, system=True), generate=True).between
+        start = self._gaps(turns(1), generate=True).between[0]
+        longer = len(start) > len(opened + between)
+        if longer and start.startswith(opened) and start.endswith(between):
+            return start[len(opened) : -len(between) or None]
+        return None
+
+    def _drops_thoughts(self) -> bool:
+        thinking = Slot("assistant", think=("<think>\n", "\n</think>"), lead="\n\n")
+        slots = (Slot("user"), thinking, Slot("user"))
+        return self._reads_thoughts and 1 not in self._gaps(slots, generate=True).within
+
+    def _appends(self, system: bool) -> bool:
+        """Whether longer conversations begin as shorter ones do, and go on in one way."""
+        frames = self._frames(turns(5, system=system), True)
+        for count in (1, 3):
+            begun = self._frames(turns(count, system=system), True)
+            if begun != frames[: len(begun)]:
+                return False
+        # User, answer, user, answer, user: the two answers are alike, and so is what follows them.
+        return frames[-4] == frames[-2] and frames[-3] == frames[-1]
 
 
-def _gaps(text: str) -> list[str]:
-    """What stands before, between and after the sentinels."""
-    return _SENTINEL.split(text)[::2]
+def _filled(message: _Taken, frame: _Frame) -> tuple[str, ...]:
+    content = frame.lead + message.body + frame.trail
+    if len(frame.controls) == 2:
+        return frame.controls[0], content, frame.controls[1]
+    opened, within, closed = frame.controls
+    return opened, message.thought, within, content, closed
 
 
-def _split_at_special(text: str, special: Sequence[str]) -> tuple[str, str, str]:
-    """(before, first special token, after); the last two empty if there is none."""
-    found = re.search("|".join(re.escape(token) for token in special), text) if special else None
-    if not found:
-        return text, "", ""
-    return text[: found.start()], found.group(), text[found.end() :]
-
-
-def _probe_system(
-    render: Any, start: str, special: Sequence[str]
-) -> tuple[str | None, str, str, str | None]:
-    try:
-        gaps = _gaps(render(["system", "user"]))
-    except _TemplateError:
-        return None, "", "", None
-    if len(gaps) != 3:
-        return None, "", "", None
-    opened, between, _ = gaps
-    before, token, after = _split_at_special(between, special)
-    close, user = (before + token, after) if token else (between, "")
-    default = None
-    if start.startswith(opened) and start.endswith(between) and len(start) > len(opened + between):
-        default = start[len(opened) : -len(between)]
-    return opened, close, user, default
+def _thought_of(text: str) -> tuple[tuple[str, str], str, str]:
+    """What opens and closes the thought before the last mark of one, the thought, and the rest."""
+    before, mark, rest = text.rpartition("</think>")
+    opened = _OPENED.match(before)
+    opening = opened.group() if opened else ""
+    thought = before[len(opening) :].rstrip("\n")
+    return (opening, before[len(opening) + len(thought) :] + mark), thought, rest

@@ -1,9 +1,9 @@
 """Text to ids: the one renderer that serving, training and evaluation share.
 
-A chat template is a program, but a conversation only ever *appends*, so what the template writes
-between contents is a handful of constant strings. They are found once, when a model is loaded, by
-rendering a probe conversation whose contents are sentinels (`ChatFormat.probe`). After that a turn
-costs its own tokens, never the conversation's.
+A chat template is a program; what it writes between the contents of a conversation is found by
+running it once for each shape of one (`chat_format`), and compared with what it writes for a dozen
+conversations when a model is loaded. A turn that is appended costs its own tokens, never the
+conversation's.
 
 Control text and content are tokenised **separately**, and content never becomes a control token:
 it is encoded by a private copy of the tokenizer that has no added tokens. Markers that are ordinary
@@ -21,16 +21,20 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tokenizers import Tokenizer
 
 from agentlm.errors import OperatorError
-from agentlm.prompt.chat_format import ChatFormat
+from agentlm.prompt.chat_format import ChatFormat, Message, Part
 from agentlm.prompt.content import ContentTokenizer, Vocabulary
+from agentlm.prompt.shapes import UnusableTemplateError
 from agentlm.trajectory import Origin, Step
+
+_REMEMBERED_MARKS = 256
+"""Control texts of a template: a handful, and some more where it shows white space of contents."""
 
 
 def tokenizer_digest(tokenizer_json: str, template: str, *, thoughts: bool = True) -> str:
@@ -86,6 +90,7 @@ class Renderer:
             name for name in names if any(name in text for text in self.format.strings())
         )
         """The special tokens that the template writes: no sampled text may hold them."""
+        self._marks = lru_cache(_REMEMBERED_MARKS)(self._control)
         self._markers = _text_markers(self.format.strings(), names)
 
     @classmethod
@@ -169,22 +174,20 @@ class Renderer:
         system_text, opening = self._place(system, preamble)
         if merged and opening:
             merged[0] = merged[0]._replace(text="\n\n".join([*opening, merged[0].text]))
-        steps = []
-        lead = self.format.start
-        if system_text is not None:
-            steps.append(self._system(system_text))
-            lead = self.format.system_user
-        return steps + self._turns(merged, lead, at_start=not steps)
+        return self._steps(merged, system_text)
 
-    def extend(self, turns: Iterable[Turn]) -> list[Step]:
-        """What follows a finished assistant turn (its end-of-turn id included in the past).
+    def extend(self, turns: Iterable[Turn], past: Sequence[Step] = ()) -> list[Step]:
+        """What follows `past`, which ends with a finished answer (its end-of-turn id included).
 
         Raises ValueError if the last turn is not the user's.
         """
         merged = _merge(turns)
         if not merged or merged[-1].role != "user":
             raise ValueError("the last turn must be the user's")
-        return self._turns(merged, self.format.user_open, at_start=False)
+        # For what comes next the words before it are of no account, only that there were some.
+        before = [Turn("user", ""), Turn("assistant", "")]
+        system = "" if past and past[0].role == "system" else None
+        return self._steps([*before, *merged], system)[-len(merged) :]
 
     def end_turn(self) -> Step:
         """The end-of-turn of an answer that did not end itself."""
@@ -202,54 +205,49 @@ class Renderer:
             role="assistant",
             origin=Origin.FORCED,
             text=text,
-            token_ids=tuple(self._control(self.format.answer_lead + text)),
+            token_ids=self._control(self.format.answer_lead + text),
             tokenizer_digest=self.digest,
         )
 
     def _place(self, system: str | None, preamble: str) -> tuple[str | None, list[str]]:
         """Where system text and preamble go: (system turn, openings of the first user turn)."""
         if self._fixed:
-            return self._system_prompt, [part for part in (preamble, system) if part]
-        text = system or self._system_prompt or self.format.default_system
-        if self.format.system_open is None:
-            return None, [part for part in (text, preamble) if part]
-        parts = [part for part in (text, preamble) if part]
-        return ("\n\n".join(parts) if parts else None), []
+            first, opening = self._system_prompt, [part for part in (preamble, system) if part]
+        else:
+            text = system or self._system_prompt or self.format.default_system
+            first, opening = "\n\n".join(part for part in (text, preamble) if part), []
+        if first and not self.format.system_role:
+            return None, [first, *opening]
+        return first or None, opening
 
-    def _system(self, text: str) -> Step:
-        shown = self.escape(text)
-        ids = self._around(self.format.system_open or "", shown, self.format.system_close, True)
-        return self._step("system", Origin.PROMPT, shown, ids)
+    def _steps(self, turns: Sequence[Turn], system: str | None) -> list[Step]:
+        if not turns:
+            return []
+        opening: list[Message] = [] if system is None else [("system", system)]
+        messages: list[Message] = [*opening, *((turn.role, turn.text) for turn in turns)]
+        try:
+            parts = self.format.parts(messages, generate=turns[-1].role == "user")
+        except UnusableTemplateError as error:
+            raise OperatorError(f"the chat template refuses a conversation: {error}") from error
+        calls = [None] * len(opening) + [turn.tool_call_id for turn in turns]
+        return [
+            self._step(part, call, at)
+            for at, (part, call) in enumerate(zip(parts, calls, strict=True))
+        ]
 
-    def _turns(self, turns: Sequence[Turn], lead: str, *, at_start: bool) -> list[Step]:
-        steps = []
-        for turn in turns:
-            shown = self.escape(turn.text)
-            if turn.role == "user":
-                ids = self._around(lead, shown, self.format.user_close, at_start)
-                role: Literal["user", "tool"] = "tool" if turn.tool_call_id else "user"
-                steps.append(self._step(role, Origin.PROMPT, shown, ids, turn.tool_call_id))
-            else:
-                close = self.format.answer_trail + self.format.end_of_turn
-                ids = self._around(self.format.answer_lead, shown, close, False)
-                steps.append(self._step("assistant", Origin.IMPORTED, shown, ids))
-            lead, at_start = self.format.user_open, False
-        return steps
-
-    def _step(
-        self,
-        role: Literal["system", "user", "assistant", "tool"],
-        origin: Origin,
-        text: str,
-        ids: list[int],
-        tool_call_id: str | None = None,
-    ) -> Step:
+    def _step(self, part: Part, tool_call_id: str | None, place: int) -> Step:
+        texts = [self.escape(text) if at % 2 else text for at, text in enumerate(part.texts)]
+        ids: list[int] = []
+        for at in range(0, len(texts) - 1, 2):
+            ids += self._around(texts[at], texts[at + 1], at_start=not place and not at)
+        # A thought is shown with its marks.
+        shown = texts[1] if len(texts) == 3 else "".join(texts[:-1])
         return Step(
-            role=role,
-            origin=origin,
-            text=text,
-            token_ids=tuple(ids),
-            tool_call_id=tool_call_id,
+            role="tool" if tool_call_id and part.role == "user" else part.role,
+            origin=Origin.IMPORTED if part.role == "assistant" else Origin.PROMPT,
+            text=shown,
+            token_ids=(*ids, *self._marks(texts[-1])),
+            tool_call_id=tool_call_id if part.role == "user" else None,
             tokenizer_digest=self.digest,
         )
 
@@ -259,14 +257,13 @@ class Renderer:
         """`text` with the template's ordinary-text markers broken by a space."""
         return self._markers.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
 
-    def _around(self, before: str, content: str, after: str, at_start: bool) -> list[int]:
+    def _around(self, before: str, content: str, *, at_start: bool) -> list[int]:
         joins = before.endswith(" ") and not before.endswith("  ")
-        ids = self._control(before[:-1] if joins else before, at_start=at_start)
+        ids = self._marks(before[:-1] if joins else before, at_start=at_start)
         bare = (at_start and not before) or (bool(ids) and ids[-1] in self.control_ids)
-        ids += self.content.encode(f" {content}" if joins else content, at_start=bare)
-        return ids + self._control(after)
+        return [*ids, *self.content.encode(f" {content}" if joins else content, at_start=bare)]
 
-    def _control(self, text: str, *, at_start: bool = False) -> list[int]:
+    def _control(self, text: str, *, at_start: bool = False) -> tuple[int, ...]:
         """Ids of control text: special tokens by name, the words between them as text."""
         ids: list[int] = []
         for part in self._split.split(text) if self._split else [text]:
@@ -276,7 +273,7 @@ class Renderer:
             elif part:
                 ids += self.content.encode(part, at_start=at_start)
                 at_start = False
-        return ids
+        return tuple(ids)
 
 
 def _merge(turns: Iterable[Turn]) -> list[Turn]:
@@ -300,6 +297,8 @@ def _text_markers(strings: Iterable[str], special: Sequence[str]) -> re.Pattern[
         for token in special:
             text = text.replace(token, " ")
         found.update(word for word in text.split() if re.search(r"[\[\]<>#|{}]", word))
+    # Marks of a thought part no turns, and answers that are learned from hold them.
+    found -= {"<think>", "</think>"}
     words = sorted((word for word in found if len(word) > 1), key=len, reverse=True)
     # `(?!)` matches nothing.
     return re.compile("|".join(map(re.escape, words)) or "(?!)")

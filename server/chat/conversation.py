@@ -165,7 +165,7 @@ def _continue(
         return None
     if last.token_ids[-1] != renderer.end_of_turn_id:
         steps.append(renderer.end_turn())
-    steps += renderer.extend(turns)
+    steps += renderer.extend(turns, steps)
     return _going_on(found, steps)
 
 

@@ -97,6 +97,11 @@ def tiny_tokenizer(
     return Tokenizer.from_str(text)
 
 
+def tiny_tokenizer_json(template: Template = "chatml") -> str:
+    """The tokenizer.json of a tiny model, without any file."""
+    return _trained(template, 2048)
+
+
 def tiny_renderer(template: Template = "chatml", **options: Any) -> Renderer:
     """The renderer of a tiny model, without any file."""
     llama2 = template == "llama2"
