@@ -84,7 +84,8 @@ def _sql_names(statement: str) -> list[str]:
         tree = sqlglot.parse_one(statement, read="mysql")
     except (SqlglotError, RecursionError):
         return _BACKQUOTED.findall(statement)
-    if isinstance(tree, exp.Command):
+    statements = (exp.Query, exp.DML, exp.DDL, exp.Drop, exp.Alter, exp.Describe)
+    if not isinstance(tree, statements):
         return _BACKQUOTED.findall(statement)
     tables = list(tree.find_all(exp.Table))
     if any(table.db.casefold() == "information_schema" for table in tables):

@@ -49,6 +49,9 @@ def call(tool: str, argument: str, text: str) -> ToolCall:
         ("SELECT FROM WHERE `ighthouse`", ("ighthouse",)),
         ("DESCRIBE `ighthouse`", ("ighthouse",)),
         ("(" * 5000 + "1" + ")" * 5000, ()),
+        ("SELEC", ()),
+        ("SELEC hospital", ()),
+        ("SELECT reason FROM tram_lines UNION SELECT `Ward` FROM tram_lines", ("Ward",)),
         ("", ()),
     ],
 )
