@@ -91,37 +91,42 @@ async def _turns(
     commit: Commit,
 ) -> AsyncGenerator[Event, None]:
     own = {spec.name for spec in tools.specs()} if tools else set()
-    answer_now = False
     for turn in range(1, limits.turns + 1):
-        answer_now = answer_now or (bool(own) and turn > 1 and turn == limits.turns)
-        if answer_now:
+        answering = turn > 1 and _must_answer(policy, transcript, limits, turn)
+        if answering:
             policy.force_answer(transcript)
-        budget = _budget(policy, transcript, limits, in_form=bool(own) and not answer_now)
+        budget = _budget(policy, transcript, limits, in_form=bool(own) and not answering)
         if budget < 1:
             transcript.end(Outcome.LIMIT, "length")
             return
-        async with aclosing(policy.next(transcript, max_tokens=budget, first=turn == 1)) as said:
-            async for fragment in said:
+        fragments = policy.next(transcript, max_tokens=budget, first=turn == 1)
+        async with aclosing(fragments):
+            async for fragment in fragments:
                 yield fragment
         step = _last_sampled(transcript)
         if step.call is None or not _stands(step, step.call, own):
-            _end(transcript, step, forced=answer_now)
+            _end(transcript, step, forced=answering)
             return
         if tools is None or step.call.name not in own:
             transcript.end(Outcome.REQUIRES_ACTION, "tool_calls")
             return
-        observation = _repetition(transcript, step.call, limits)
-        answer_now = observation is not None
-        if observation is None:
+        if _repeats_itself(transcript, limits):
+            observation = _refuse_repetition(limits)
+        else:
             await commit(transcript)
             yield CallStarted(step.call)
             observation = await tools.call(step.call, context)
-        room = policy.room(transcript)
-        shown = policy.observe(
-            transcript, step.call, observation, min(limits.observation_tokens, room // 2)
-        )
-        yield CallEnded(step.call, shown)
-        answer_now = answer_now or policy.room(transcript) < limits.answer_tokens
+        room = min(limits.observation_tokens, policy.room(transcript) // 2)
+        yield CallEnded(step.call, policy.observe(transcript, step.call, observation, room))
+
+
+def _must_answer(policy: Policy, transcript: Transcript, limits: Limits, turn: int) -> bool:
+    """Whether a turn after a call has to be the answer: no other is left to take, or to fit."""
+    return (
+        turn == limits.turns
+        or _repeats_itself(transcript, limits)
+        or policy.room(transcript) < limits.answer_tokens
+    )
 
 
 def _budget(policy: Policy, transcript: Transcript, limits: Limits, *, in_form: bool) -> int:
@@ -157,12 +162,14 @@ def _end(transcript: Transcript, step: Step, *, forced: bool) -> None:
         transcript.end(Outcome.LIMIT if forced else Outcome.COMPLETED, "stop")
 
 
-def _repetition(transcript: Transcript, call: ToolCall, limits: Limits) -> Observation | None:
-    """What to tell a model that makes the same call again and again; None while it does not."""
+def _repeats_itself(transcript: Transcript, limits: Limits) -> bool:
+    """Whether the run's last calls are one and the same, as often as is allowed."""
     calls = [step.call for step in transcript.steps[transcript.first :] if step.call]
-    recent = calls[-limits.repeats :]
-    if len(recent) < limits.repeats or any(_key(other) != _key(call) for other in recent):
-        return None
+    recent = [_key(call) for call in calls[-limits.repeats :]]
+    return len(recent) == limits.repeats and len(set(recent)) == 1
+
+
+def _refuse_repetition(limits: Limits) -> Observation:
     return Observation(
         f"This call was made {limits.repeats} times in a row and was not run again. Answer with "
         "what you know.",
