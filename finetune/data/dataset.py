@@ -26,6 +26,8 @@ from agentlm.finetune.run import damaged
 
 Ids = NDArray[np.int32]
 Loss = NDArray[np.uint8]
+TokenRow = tuple[Ids, Loss]
+"""A row as it is read: ids, and for each of them whether it is trained on."""
 
 BUFFER = 1 << 20
 """Bytes of some hundred rows."""

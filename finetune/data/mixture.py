@@ -20,9 +20,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from agentlm.finetune.data.dataset import Rows
+from agentlm.finetune.data.dataset import Rows, TokenRow
 from agentlm.finetune.run import damaged
-from agentlm.finetune.training.packing import TokenRow
 
 _NO_ARRAYS = (OSError, ValueError, EOFError, BadZipFile, zlib.error)
 """What numpy raises for a file that holds none of its arrays."""

@@ -15,8 +15,8 @@ from agentlm.finetune.filters.drops import Drops
 from agentlm.finetune.filters.judge import Asker, Judge
 from agentlm.finetune.filters.leaks import Leaks, read_tasks
 from agentlm.finetune.filters.rules import Filter, Refused, refuse
-from agentlm.finetune.filters.scrub import Scrubbing, scrub
-from agentlm.finetune.settings import Filtering, FinetuneSettings
+from agentlm.finetune.filters.scrub import scrub
+from agentlm.finetune.settings import Filtering, FinetuneSettings, Scrubbing
 from agentlm.trajectory import Trajectory
 
 MALFORMED = "malformed"

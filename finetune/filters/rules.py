@@ -150,9 +150,6 @@ CONTENT_FILTERS: dict[str, Filter] = {
 """Those that need no setting, in the order in which they judge."""
 
 TEMPLATE_MISMATCH = "template_mismatch"
-SKIPPABLE = (*CONTENT_FILTERS, "evaluation_task", TEMPLATE_MISMATCH, "near_duplicate")
-"""Filters that a setting can turn off; the others are turned off by their own."""
-
 _REPEATS = 3
 _SHOWN = ("user", "tool")
 _FEWEST_WORDS = 3

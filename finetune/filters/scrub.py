@@ -10,12 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
-from typing import Any, Literal
+from typing import Any
 
+from agentlm.finetune.settings import Scrubbing
 from agentlm.trajectory import Origin, Step, Trajectory
-
-Scrubbing = Literal["none", "secrets", "personal"]
-"""`personal` data goes beside secrets."""
 
 _PEM = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from agentlm.finetune.training.packing import TokenRow
+from agentlm.finetune.data.dataset import TokenRow
 
 
 class Span(NamedTuple):

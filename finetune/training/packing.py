@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agentlm.finetune.data.dataset import Ids, Loss
+from agentlm.finetune.data.dataset import Ids, TokenRow
 
 MIN_SHARED_TOKENS = 16
 """A shorter common beginning costs more to split off than to compute twice."""
@@ -68,9 +68,6 @@ class Pack:
             self.targets,
             np.zeros_like(self.weights),
         )
-
-
-TokenRow = tuple[Ids, Loss]
 
 
 def pack(rows: Iterable[TokenRow], max_tokens: int, *, share: bool = True) -> Iterator[Pack]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -10,6 +11,7 @@ from agentlm.finetune.filters.dedupe import Cap, NearDuplicates, task_of
 from agentlm.finetune.filters.leaks import Leaks, read_tasks
 from agentlm.finetune.filters.rules import CONTENT_FILTERS, evaluation_task, low_reward
 from agentlm.finetune.filters.scrub import scrub_text
+from agentlm.finetune.settings import SkippableFilter
 from agentlm.messages import ToolSpec
 from agentlm.prompt.render import Renderer
 from agentlm.trajectory import Outcome, Trajectory
@@ -126,3 +128,7 @@ def test_personal_data_is_replaced_only_if_asked() -> None:
 
     assert scrub_text(text, "personal", found.append) == "[EMAIL], [PHONE], [CARD]"
     assert found == ["email", "card", "phone"]
+
+
+def test_every_rule_about_content_can_be_skipped_by_its_name() -> None:
+    assert set(CONTENT_FILTERS) <= set(get_args(SkippableFilter))
