@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from agentlm import __version__
-from agentlm.engine.protocol import Engine
 from agentlm.jobs.kept_files import KeptFiles
 from agentlm.models.registry import Registry
 from agentlm.server.callers import Callers
@@ -19,8 +18,8 @@ from agentlm.server.http.openapi import describe
 from agentlm.server.http.underway import Underway
 from agentlm.server.job_processes import Jobs
 from agentlm.server.metrics import Metrics
-from agentlm.server.models.publish import publish, publish_known
-from agentlm.server.models.served import AnyServed, ServedModels
+from agentlm.server.models.publisher import Publisher
+from agentlm.server.models.served import ServedModel, ServedModels
 from agentlm.server.routes import ROUTERS
 from agentlm.server.settings import ServeSettings
 from agentlm.server.state import ServerState
@@ -30,33 +29,32 @@ from agentlm.tools.toolbox import Toolbox
 
 def create_app(
     settings: ServeSettings,
-    engine: Engine | None,
-    base: AnyServed,
+    base: ServedModel,
     *,
     store: Store,
     toolbox: Toolbox,
 ) -> FastAPI:
-    """The ASGI application. It closes engine, toolbox and store when it shuts down.
-
-    Without an engine, `base` is an upstream.
-    """
-    served = ServedModels(engine, base, settings.drain_s)
+    """The ASGI application. It closes what runs `base`, toolbox and store when it shuts down."""
+    served = ServedModels(base, settings.drain_s)
+    registry = Registry(settings.data_dir)
+    publisher = Publisher(settings, served, registry)
     metrics = Metrics(store)
     underway = Underway()
     state = ServerState(
         settings=settings,
         store=store,
         models=served,
-        registry=Registry(settings.data_dir),
+        registry=registry,
+        publisher=publisher,
         chat=Chat(settings, served, store, toolbox, metrics),
         metrics=metrics,
         files=KeptFiles(settings.data_dir),
-        jobs=Jobs(settings.data_dir, lambda name: publish(name, state)),
+        jobs=Jobs(settings.data_dir, publisher.publish),
     )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None, None]:
-        await publish_known(state)
+        await publisher.publish_known()
         state.jobs.start_unfinished()
         yield
         await underway.cancel()

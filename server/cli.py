@@ -7,21 +7,22 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import uvicorn
 import uvloop
 from fastapi import FastAPI
 from rich.console import Console
 
-from agentlm.engine.protocol import Engine
 from agentlm.errors import OperatorError
+from agentlm.models.cards import ModelCard
 from agentlm.models.registry import Registry
 from agentlm.server.app import create_app
 from agentlm.server.callers import check_strangers_need_a_key
 from agentlm.server.http.connection import Connection
-from agentlm.server.models.publish import base_of, served_upstream
-from agentlm.server.models.served import AnyServed, Served
+from agentlm.server.models.engine_model import EngineModel, base_files, load_renderer
+from agentlm.server.models.served import ServedModel
+from agentlm.server.models.upstream_model import connect_upstream
 from agentlm.server.settings import ServeSettings
 from agentlm.server.vllm.launch import allow_many_connections, prepare_environment
 from agentlm.settings import parse_known
@@ -61,20 +62,15 @@ def _listen(settings: ServeSettings) -> socket.socket:
 async def _serve(
     settings: ServeSettings, engine_arguments: Sequence[str], listener: socket.socket
 ) -> None:
-    base = await _base(settings, engine_arguments)
+    start = await _prepare(settings, engine_arguments)
     store = await asyncio.to_thread(Store.open, settings.log_url())
     check_strangers_need_a_key(settings, store)
     toolbox = await Toolbox.open(settings, audit=store.audit.add)
     console.print(
         f"[bold]2/3[/] tools {', '.join(toolbox.families())}; log {shown(settings.log_url())}"
     )
-    if isinstance(base, Served):
-        console.print("[bold]3/3[/] engine; the first start takes about a minute")
-        engine = await _engine(base, settings, engine_arguments)
-    else:
-        console.print(f"[bold]3/3[/] no engine: {base.card.location} is asked")
-        engine = None
-    app = create_app(settings, engine, base, store=store, toolbox=toolbox)
+    base = await start()
+    app = create_app(settings, base, store=store, toolbox=toolbox)
     url = "http://{}:{}".format(*listener.getsockname()[:2])
     name = settings.served_model_name or Registry(settings.data_dir).get(settings.model).name
     hint = snippet(url, name, keyed=settings.api_key is not None)
@@ -88,35 +84,55 @@ async def _serve(
     await Server(app, settings, ready).serve(sockets=[listener])
 
 
-async def _base(settings: ServeSettings, engine_arguments: Sequence[str]) -> AnyServed:
-    """The model that was asked for. Raises OperatorError before anything is loaded if it can."""
+Start = Callable[[], Awaitable[ServedModel]]
+"""The last and longest part of making a model answer."""
+
+
+async def _prepare(settings: ServeSettings, engine_arguments: Sequence[str]) -> Start:
+    """Find the model that was asked for. Raises OperatorError before anything is loaded, if it
+    can."""
     registry = Registry(settings.data_dir)
     card = registry.get(settings.model)
     if card.source == "upstream":
-        if engine_arguments:
-            raise OperatorError(f"{engine_arguments[0]}: {card.name} runs on another server")
-        console.print(f"[bold]1/3[/] model {settings.model}")
-        return served_upstream(card, settings.upstream_timeout_s, settings.served_model_name)
+        return _prepare_upstream(card, settings, engine_arguments)
     # Takes seconds to import, so `--help` and wrong flags must not wait for it.
-    from agentlm.server.vllm.engine import parse_arguments
+    from agentlm.server.vllm.engine import VLLMEngine, parse_arguments
 
     parse_arguments({}, engine_arguments)  # a misspelt flag is told before anything is loaded
     console.print(f"[bold]1/3[/] model {settings.model}")
     files = await asyncio.to_thread(registry.resolve, card)
-    return base_of(files, settings.served_model_name)
+    own = base_files(files)
+    name = settings.served_model_name if own is files else None
+    renderer = load_renderer(own)
+
+    async def start() -> EngineModel:
+        console.print("[bold]3/3[/] engine; the first start takes about a minute")
+        engine = await VLLMEngine.start(
+            own.directory,
+            weights_version=own.card.weights_version or "",
+            end_of_turn_ids=[renderer.end_of_turn_id],
+            max_model_len=settings.max_model_len,
+            seed=settings.seed,
+            arguments=engine_arguments,
+        )
+        return EngineModel(name or own.card.name, own, renderer, engine)
+
+    return start
 
 
-async def _engine(base: Served, settings: ServeSettings, engine_arguments: Sequence[str]) -> Engine:
-    from agentlm.server.vllm.engine import VLLMEngine
+def _prepare_upstream(
+    card: ModelCard, settings: ServeSettings, engine_arguments: Sequence[str]
+) -> Start:
+    if engine_arguments:
+        raise OperatorError(f"{engine_arguments[0]}: {card.name} runs on another server")
+    console.print(f"[bold]1/3[/] model {settings.model}")
+    served = connect_upstream(card, settings.upstream_timeout_s, settings.served_model_name)
 
-    return await VLLMEngine.start(
-        base.files.directory,
-        weights_version=base.weights_version,
-        end_of_turn_ids=[base.renderer.end_of_turn_id],
-        max_model_len=settings.max_model_len,
-        seed=settings.seed,
-        arguments=engine_arguments,
-    )
+    async def start() -> ServedModel:
+        console.print(f"[bold]3/3[/] no engine: {card.location} is asked")
+        return served
+
+    return start
 
 
 class Server(uvicorn.Server):

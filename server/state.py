@@ -14,6 +14,7 @@ from agentlm.server.callers import require_admin
 from agentlm.server.chat.chat import Chat
 from agentlm.server.job_processes import Jobs
 from agentlm.server.metrics import Metrics
+from agentlm.server.models.publisher import Publisher
 from agentlm.server.models.served import ServedModels
 from agentlm.server.settings import ServeSettings
 from agentlm.store import ApiKey, Store
@@ -27,6 +28,7 @@ class ServerState:
     store: Store
     models: ServedModels
     registry: Registry
+    publisher: Publisher
     chat: Chat
     metrics: Metrics
     files: KeptFiles

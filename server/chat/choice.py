@@ -9,48 +9,20 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agentlm.agent.ask import Ask
-from agentlm.agent.engine_policy import EnginePolicy, Token
-from agentlm.agent.loop import CallEnded, Event, Limits, run
+from agentlm.agent.engine_policy import Token
+from agentlm.agent.loop import CallEnded, Event, run
 from agentlm.agent.policy import Policy
 from agentlm.agent.tool import ToolContext
 from agentlm.agent.transcript import Transcript
-from agentlm.agent.upstream_policy import HttpPolicy
-from agentlm.messages import Message, ToolSpec
+from agentlm.messages import Message
 from agentlm.prompt.grammar import Fragment
-from agentlm.server.chat.conversation import Beginning, continuation_key
+from agentlm.server.chat.request import Request
+from agentlm.server.conversation.beginning import Beginning
+from agentlm.server.conversation.keys import continuation_key
 from agentlm.server.metrics import Metrics
-from agentlm.server.models.served import AnyServed, ServedModels, ServedUpstream
+from agentlm.server.openai.answers import logprobs
 from agentlm.store import Entry, KeptAnswer, Store
-from agentlm.tools.run_tools import Selection
 from agentlm.trajectory import Interaction, Outcome, Trajectory
-
-
-@dataclass(frozen=True)
-class Request:
-    """What all choices of one request share."""
-
-    completion_id: str
-    owner: str
-    created: float
-    served: AnyServed
-    messages: tuple[Message, ...]
-    tools: tuple[ToolSpec, ...]
-    """All that the model is told of, the client's and the server's."""
-    own: Selection | None
-    """Those that run here."""
-    ask: Ask
-    limits: Limits
-    metadata: dict[str, str]
-    user: str | None = None
-    """Whom the client answers; stands in the trajectory's metadata unless that names one."""
-    stored: bool = False
-    """List it among the caller's stored completions."""
-    keep: bool = True
-    """False: counts and audit only, no text, ids or arguments in the log."""
-    may_train: bool = True
-    upstream_fields: dict[str, Any] = field(default_factory=dict)
-    """What only an upstream reads, as the client wrote it."""
 
 
 @dataclass
@@ -59,7 +31,6 @@ class Choice:
 
     request: Request
     index: int
-    models: ServedModels
     store: Store
     metrics: Metrics
     beginning: Beginning
@@ -134,12 +105,8 @@ class Choice:
         Called once more after a run that was cancelled or failed, so that nothing is lost.
         """
         response = self.response()
-        key = continuation_key(
-            self.request.owner,
-            self.request.served.name,
-            self.request.tools,
-            [*self.request.messages, response],
-        )
+        asked = self.request.conversation
+        key = continuation_key(replace(asked, messages=[*asked.messages, response]))
         answered = self.transcript.finish_reason is not None
         self.metrics.choice(self.transcript, time.time() - self.request.created)
         await self._append(
@@ -161,30 +128,28 @@ class Choice:
         )
 
     def take_tokens(self) -> list[Token]:
-        """The answer's tokens since the last time; for `logprobs`."""
+        """The answer's tokens since the last time."""
         # The policy holds on to this very list.
         taken = list(self.tokens)
         self.tokens.clear()
         return taken
 
+    def take_logprobs(self) -> list[dict[str, Any]]:
+        """The same in OpenAI's shape."""
+        return logprobs(self.take_tokens(), self.request.served.token_bytes)
+
     def _policy(self) -> Policy:
-        served, ask = self.request.served, self.request.ask
+        ask = self.request.ask
         seed = ask.sampling.seed
         if seed is not None and self.index:
             # Choices of one request differ, and are the same ones each time.
             sampling = ask.sampling.model_copy(update={"seed": seed + self.index})
             ask = replace(ask, sampling=sampling)
-        if isinstance(served, ServedUpstream):
-            fields = self.request.upstream_fields
-            return HttpPolicy(served.upstream, ask, fields, served.card.max_model_len)
-        return EnginePolicy(
-            engine=self.models.engine,
-            renderer=served.renderer,
-            ask=ask,
-            weights_version=served.weights_version,
-            adapter=served.adapter,
-            salt=self.request.owner,
-            on_tokens=self.tokens.extend if self.request.ask.logprobs else None,
+        return self.request.served.policy(
+            ask,
+            owner=self.request.owner,
+            on_tokens=self.tokens.extend if ask.logprobs else None,
+            passed_on=self.request.passed_on,
         )
 
     async def _commit(self, transcript: Transcript) -> None:

@@ -13,7 +13,8 @@ from functools import cache
 from typing import Any
 
 from agentlm.errors import RequestError
-from agentlm.server.chat.choice import Choice, Request
+from agentlm.server.chat.choice import Choice
+from agentlm.server.chat.request import Request
 from agentlm.server.openai.answers import DONE
 from agentlm.store import Answer, KeptAnswer, Store
 

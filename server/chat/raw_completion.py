@@ -18,10 +18,11 @@ from agentlm.agent.loop import Limits
 from agentlm.engine.protocol import TokenLogprob
 from agentlm.errors import ContextLengthError, RequestError
 from agentlm.server.chat.chat import Chat
-from agentlm.server.chat.choice import Choice, Request
-from agentlm.server.chat.conversation import Beginning
-from agentlm.server.chat.long_text import check_can_fit, reading
-from agentlm.server.models.served import Served
+from agentlm.server.chat.choice import Choice
+from agentlm.server.chat.request import Request
+from agentlm.server.conversation.beginning import Beginning
+from agentlm.server.conversation.long_text import check_can_fit, reading
+from agentlm.server.models.engine_model import EngineModel
 from agentlm.server.openai.answers import Chunks, usage
 from agentlm.server.openai.chat_request import Items, SamplingFields, StreamOptions, read_request
 from agentlm.store import ApiKey
@@ -48,12 +49,9 @@ class CompletionRequest(SamplingFields):
         """How to draw tokens."""
         return self.sampling_of(self.max_tokens, self.logprobs)
 
-    async def prompts(self, served: Served, context: int) -> list[list[int]]:
-        """Each prompt's ids. Raises RequestError for those that are not of this model or too long.
-
-        `context` is that of the model, in tokens.
-        """
-        renderer = served.renderer
+    async def prompts(self, served: EngineModel) -> list[list[int]]:
+        """Each prompt's ids. Raises RequestError for those of another model and too long ones."""
+        renderer, context = served.renderer, served.max_model_len
         given: Any = self.prompt
         if isinstance(given, str) or isinstance(given[0], int):
             given = [given]
@@ -99,9 +97,9 @@ async def prepare(chat: Chat, body: CompletionRequest, caller: ApiKey) -> list[C
         raise RequestError("echo can't be streamed", param="echo")
     request = _request(body, caller, served)
     await chat.store.ready()
-    prompts = await body.prompts(served, chat.models.engine.max_model_len)
+    prompts = await body.prompts(served)
     wanted = body.echo and body.logprobs is not None
-    scored = [_score(chat, body, served, caller.name, ids) for ids in prompts if wanted]
+    scored = [_score(body, served, caller.name, ids) for ids in prompts if wanted]
     scores = await asyncio.gather(*scored)
     return [
         Continuation(
@@ -117,14 +115,14 @@ async def prepare(chat: Chat, body: CompletionRequest, caller: ApiKey) -> list[C
 
 
 async def _score(
-    chat: Chat, body: CompletionRequest, served: Served, owner: str, prompt: Sequence[int]
+    body: CompletionRequest, served: EngineModel, owner: str, prompt: Sequence[int]
 ) -> Sequence[Sequence[TokenLogprob]]:
-    return await chat.models.engine.score(
+    return await served.engine.score(
         prompt, top_logprobs=body.logprobs or 0, adapter=served.adapter, salt=owner
     )
 
 
-def _request(body: CompletionRequest, caller: ApiKey, served: Served) -> Request:
+def _request(body: CompletionRequest, caller: ApiKey, served: EngineModel) -> Request:
     sampling = body.sampling()
     return Request(
         completion_id=f"cmpl-{uuid.uuid4().hex}",
@@ -149,7 +147,7 @@ def _request(body: CompletionRequest, caller: ApiKey, served: Served) -> Request
 
 
 def _choice(
-    chat: Chat, request: Request, served: Served, index: int, prompt: Sequence[int]
+    chat: Chat, request: Request, served: EngineModel, index: int, prompt: Sequence[int]
 ) -> Choice:
     renderer = served.renderer
     step = Step(
@@ -160,11 +158,11 @@ def _choice(
         tokenizer_digest=renderer.digest,
     )
     beginning = Beginning((step,), recorded=0)
-    return Choice(request, index, chat.models, chat.store, chat.metrics, beginning)
+    return Choice(request, index, chat.store, chat.metrics, beginning)
 
 
 def text_completion(
-    body: CompletionRequest, served: Served, continuations: Sequence[Continuation]
+    body: CompletionRequest, served: EngineModel, continuations: Sequence[Continuation]
 ) -> dict[str, Any]:
     """A whole `text_completion`."""
     choices = [each.choice for each in continuations if each.choice is not None]
@@ -190,7 +188,7 @@ def _usage(parts: Sequence[Usage], prompts: int, n: int) -> dict[str, Any]:
 
 
 def _shown(
-    body: CompletionRequest, served: Served, index: int, each: Continuation
+    body: CompletionRequest, served: EngineModel, index: int, each: Continuation
 ) -> dict[str, Any]:
     renderer = served.renderer
     echoed = renderer.decode_verbatim(each.prompt) if body.echo else ""
@@ -214,7 +212,7 @@ def _shown(
 
 
 def _logprobs(
-    tokens: Sequence[Sequence[TokenLogprob]], served: Served, *, first_is_known: bool
+    tokens: Sequence[Sequence[TokenLogprob]], served: EngineModel, *, first_is_known: bool
 ) -> dict[str, Any]:
     """The parallel lists of the completions API; a prompt's first token has no probability."""
 
@@ -242,8 +240,8 @@ def _logprobs(
 class TextChunks(Chunks):
     """The same events in the shape of the completions API."""
 
-    def __init__(self, request: Request) -> None:
-        super().__init__(request)
+    def __init__(self, identity: str, created: float, model: str) -> None:
+        super().__init__(identity, created, model)
         self._head = self._head.replace('"chat.completion.chunk"', '"text_completion"', 1)
 
     def delta(

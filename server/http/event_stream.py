@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from functools import partial
@@ -13,9 +14,10 @@ from starlette.types import Receive, Scope, Send
 
 from agentlm.errors import UnavailableError
 from agentlm.server.http.errors import error_body
-from agentlm.server.openai.answers import KEEP_ALIVE, error_event
 
 T = TypeVar("T")
+
+KEEP_ALIVE = b": keep-alive\n\n"
 
 
 class ClientGone(Exception):
@@ -82,7 +84,7 @@ class EventStream(Response):
         except Exception as error:
             if not self._begun:
                 raise
-            event = error_event(error_body(error))
+            event = f"data: {json.dumps(error_body(error))}\n\n".encode()
             await send({"type": "http.response.body", "body": event})
 
     async def _send_all(self, send: Send) -> None:

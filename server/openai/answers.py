@@ -7,40 +7,15 @@ each shape against that package's types.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from agentlm.agent.engine_policy import Token
 from agentlm.agent.loop import CallEnded
 from agentlm.messages import Message, ToolCall
 from agentlm.openai_messages import write_message
-from agentlm.prompt.grammar import OBSERVATION, call_lead, observed
-from agentlm.prompt.render import Renderer
-from agentlm.server.chat.choice import Choice, Request
-from agentlm.server.models.served import ServedUpstream
+from agentlm.prompt.grammar import OBSERVATION, call_lead
 from agentlm.trajectory import FinishReason, Usage
-
-
-def completion(request: Request, choices: Sequence[Choice]) -> dict[str, Any]:
-    """A whole `chat.completion`."""
-    return {
-        "id": request.completion_id,
-        "object": "chat.completion",
-        "created": int(request.created),
-        "model": request.served.name,
-        "choices": [_choice(request, choice) for choice in choices],
-        "usage": usage([choice.transcript.usage() for choice in choices]),
-    }
-
-
-def _choice(request: Request, choice: Choice) -> dict[str, Any]:
-    shown = finished_choice(choice.index, choice.response(), choice.transcript.finish_reason)
-    if request.tools or choice.reasoning:
-        shown["message"]["reasoning_content"] = "".join(choice.reasoning)
-    if request.tools:
-        shown["message"]["agent_steps"] = _agent_steps(choice)
-    if request.ask.logprobs:
-        shown["logprobs"] = {"content": logprobs(choice), "refusal": None}
-    return shown
 
 
 def finished_choice(
@@ -61,22 +36,6 @@ def call_text(name: str) -> str:
 def observation_text(text: str) -> str:
     """How a result stands in the reasoning."""
     return f"\n{OBSERVATION} {text}\n"
-
-
-def _agent_steps(choice: Choice) -> list[dict[str, Any]]:
-    steps = choice.transcript.steps[choice.beginning.recorded :]
-    results = {step.tool_call_id: step for step in steps if step.tool_call_id}
-    return [
-        {
-            "call": step.call.name,
-            "arguments": step.call.arguments,
-            "observation": observed(results[step.call.id].text),
-            "failed": results[step.call.id].failed,
-            "seconds": round(results[step.call.id].seconds, 3),
-        }
-        for step in steps
-        if step.call and step.call.id in results
-    ]
 
 
 def agent_step(event: CallEnded) -> dict[str, Any]:
@@ -110,26 +69,19 @@ def usage(parts: Sequence[Usage]) -> dict[str, Any]:
     }
 
 
-def logprobs(choice: Choice) -> list[dict[str, Any]]:
-    """The answer's tokens since the last time, with alternatives, as OpenAI's `logprobs.content`.
-
-    An upstream's answer has none.
-    """
-    served = choice.request.served
-    if isinstance(served, ServedUpstream):
-        return []
-    renderer = served.renderer
+def logprobs(tokens: Sequence[Token], spell: Callable[[int], bytes]) -> list[dict[str, Any]]:
+    """Tokens with their alternatives, as OpenAI's `logprobs.content`."""
     return [
         {
-            **_token(token.token_id, token.logprob, renderer),
-            "top_logprobs": [_token(top.token_id, top.logprob, renderer) for top in token.top],
+            **_token(token.token_id, token.logprob, spell),
+            "top_logprobs": [_token(top.token_id, top.logprob, spell) for top in token.top],
         }
-        for token in choice.take_tokens()
+        for token in tokens
     ]
 
 
-def _token(token_id: int, logprob: float, renderer: Renderer) -> dict[str, Any]:
-    raw = renderer.token_bytes(token_id)
+def _token(token_id: int, logprob: float, spell: Callable[[int], bytes]) -> dict[str, Any]:
+    raw = spell(token_id)
     # -inf is no JSON; OpenAI says -9999 for what is out of reach.
     return {
         "token": raw.decode(errors="replace"),
@@ -141,13 +93,13 @@ def _token(token_id: int, logprob: float, renderer: Renderer) -> dict[str, Any]:
 class Chunks:
     """The `chat.completion.chunk` events of one request, as server-sent events."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, identity: str, created: float, model: str) -> None:
         # Everything but the choices is the same on each chunk: encoded once.
         head = {
-            "id": request.completion_id,
+            "id": identity,
             "object": "chat.completion.chunk",
-            "created": int(request.created),
-            "model": request.served.name,
+            "created": int(created),
+            "model": model,
         }
         self._head = "data: " + json.dumps(head, ensure_ascii=False)[:-1] + ',"choices":['
 
@@ -169,9 +121,3 @@ class Chunks:
 
 
 DONE = b"data: [DONE]\n\n"
-KEEP_ALIVE = b": keep-alive\n\n"
-
-
-def error_event(body: dict[str, Any]) -> bytes:
-    """An error in the middle of a stream."""
-    return f"data: {json.dumps(body)}\n\n".encode()

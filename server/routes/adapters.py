@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from agentlm.errors import ConflictError, RequestError
 from agentlm.server.http.body import read_model
 from agentlm.server.http.openapi import reads
-from agentlm.server.models.publish import adapter_of
 from agentlm.server.models.served import AGENT_SUFFIX
 from agentlm.server.state import Admin, State
 
@@ -51,7 +50,7 @@ async def load_adapter(request: Request, state: State, _admin: Admin) -> PlainTe
     if body.lora_name in taken:
         raise ConflictError(f"{body.lora_name!r} is served already", param="lora_name")
     base = state.models.base
-    served = await adapter_of(base, body.lora_name, body.lora_path, state.registry)
+    served = await state.publisher.adapter_of(base, body.lora_name, body.lora_path)
     await state.models.add_adapter(served)
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 

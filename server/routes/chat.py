@@ -10,15 +10,15 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 
-from agentlm.server.chat.chat import stream_end
 from agentlm.server.chat.choice import Choice
 from agentlm.server.chat.inputs import hand_in, inputs_of
 from agentlm.server.chat.once import Once
+from agentlm.server.chat.stream import stream_end
+from agentlm.server.chat.whole import completion
 from agentlm.server.http.body import read_json
 from agentlm.server.http.event_stream import ClientGone, EventStream, while_connected
 from agentlm.server.http.openapi import OR_EVENTS, reads
-from agentlm.server.models.served import Served
-from agentlm.server.openai.answers import Chunks, completion
+from agentlm.server.openai.answers import Chunks
 from agentlm.server.openai.chat_request import ChatRequest, read_chat_request
 from agentlm.server.state import Caller, OwnerScope, SameWeights, ServerState, State
 
@@ -67,9 +67,9 @@ async def create_chat_completion(
 def _headers(choices: list[Choice]) -> dict[str, str]:
     """Where the run is kept, and which weights answer: a name may mean others tomorrow."""
     headers = {"x-trajectory-id": ",".join(choice.trajectory.id for choice in choices)}
-    served = choices[0].request.served
-    if isinstance(served, Served) and served.weights_version:
-        headers["x-weights-version"] = served.weights_version
+    version = choices[0].request.served.weights_version
+    if version:
+        headers["x-weights-version"] = version
     return headers
 
 
@@ -81,7 +81,8 @@ def _stream(
     headers: dict[str, str],
 ) -> Response:
     usage = body.stream_options is not None and body.stream_options.include_usage
-    chunks = Chunks(choices[0].request)
+    asked = choices[0].request
+    chunks = Chunks(asked.completion_id, asked.created, asked.served.name)
     events = state.chat.stream(choices, chunks, include_usage=usage)
     end = partial(stream_end, choices[0], chunks, include_usage=usage)
     return EventStream(
@@ -102,7 +103,7 @@ async def _whole(
         await while_connected(request.receive, state.chat.run(choices))
 
     def spell() -> str:
-        return json.dumps(completion(choices[0].request, choices), ensure_ascii=False)
+        return json.dumps(completion(choices), ensure_ascii=False)
 
     try:
         if once is None:

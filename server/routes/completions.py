@@ -49,7 +49,8 @@ async def create_completion(
     headers = {"x-trajectory-id": trajectories} if len(trajectories) <= _LONGEST_HEADER else {}
     if body.stream:
         wanted = body.stream_options is not None and body.stream_options.include_usage
-        chunks = TextChunks(choices[0].request)
+        asked = choices[0].request
+        chunks = TextChunks(asked.completion_id, asked.created, asked.served.name)
         events = state.chat.stream(choices, chunks, include_usage=wanted)
         return EventStream(events, headers=headers, keep_alive_s=state.settings.keep_alive_s)
     try:

@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from agentlm.server.http.body import read_model
 from agentlm.server.http.openapi import reads
-from agentlm.server.models.publish import publish
-from agentlm.server.models.served import AnyServed, ServedUpstream
+from agentlm.server.models.served import ServedModel
 from agentlm.server.state import Admin, Caller, ServerState, State
 
 router = APIRouter(prefix="/v1")
@@ -43,7 +42,7 @@ async def get_model(name: str, state: State, _caller: Caller) -> dict[str, Any]:
 async def publish_model(request: Request, state: State, _admin: Admin) -> dict[str, Any]:
     """Serve a registered card without a restart; publishing what is served changes nothing."""
     body = await read_model(PublishRequest, request, 64 * 1024)
-    return model_object(await publish(body.name, state), state)
+    return model_object(await state.publisher.publish(body.name), state)
 
 
 @router.delete("/models/{name:path}")
@@ -60,23 +59,15 @@ def _aliases(state: ServerState) -> list[dict[str, Any]]:
     ]
 
 
-def model_object(served: AnyServed, state: ServerState) -> dict[str, Any]:
+def model_object(served: ServedModel, state: ServerState) -> dict[str, Any]:
     """A model in OpenAI's shape, with what vLLM adds to it."""
-    card = served.card
-    shown = {"id": served.name, "object": "model", "created": int(card.created)}
-    if isinstance(served, ServedUpstream):
-        # Where it is, is the operator's business.
-        return shown | {
-            "owned_by": "upstream",
-            "root": served.upstream.model,
-            "parent": None,
-            "max_model_len": card.max_model_len,
-            "weights_version": None,
-        }
-    return shown | {
-        "owned_by": "agentlm",
-        "root": card.location,
-        "parent": state.models.base.name if served.adapter else card.parent,
-        "max_model_len": state.models.engine.max_model_len,
+    return {
+        "id": served.name,
+        "object": "model",
+        "created": int(served.card.created),
+        "owned_by": served.owned_by,
+        "root": served.root,
+        "parent": state.models.base.name if served.adapter else served.card.parent,
+        "max_model_len": served.max_model_len,
         "weights_version": served.weights_version,
     }

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import RequestError
 from agentlm.prompt.grammar import describe
-from agentlm.server.chat.conversation import check_can_answer, render, texts
-from agentlm.server.chat.long_text import reading
+from agentlm.server.conversation.beginning import check_can_answer, render, texts
+from agentlm.server.conversation.long_text import reading
 from agentlm.server.http.body import MAX_ITEMS, read_model
 from agentlm.server.http.openapi import reads
 from agentlm.server.openai.chat_request import (
@@ -68,7 +68,7 @@ async def tokenize(request: Request, state: State, _caller: Caller) -> dict[str,
         steps = await reading([preamble, *texts(messages)], rendered)
         ids = [token for step in steps for token in step.token_ids or ()]
     answer: dict[str, Any] = {"tokens": ids, "count": len(ids)}
-    answer["max_model_len"] = state.models.engine.max_model_len
+    answer["max_model_len"] = served.max_model_len
     if body.return_token_strs:
         spelt = (served.renderer.token_bytes(token) for token in ids)
         answer["token_strs"] = [token.decode(errors="replace") for token in spelt]

@@ -18,9 +18,10 @@ from agentlm.models.cards import ModelCard
 from agentlm.models.registry import ModelFiles
 from agentlm.server.callers import LOCAL
 from agentlm.server.chat.chat import Chat
+from agentlm.server.chat.whole import completion
 from agentlm.server.metrics import Metrics
-from agentlm.server.models.served import Served, ServedModels
-from agentlm.server.openai.answers import completion
+from agentlm.server.models.engine_model import EngineModel
+from agentlm.server.models.served import ServedModels
 from agentlm.server.openai.chat_request import read_chat_request
 from agentlm.server.settings import ServeSettings
 from agentlm.store import Store
@@ -87,7 +88,7 @@ class World:
         )
         self.store = Store.open(conf.log_url())
         files = ModelFiles(ModelCard(name="tiny", source="local", location="-"), Path(directory))
-        models = ServedModels(self.engine, Served("tiny", files, renderer))
+        models = ServedModels(EngineModel("tiny", files, renderer, self.engine))
         toolbox = Toolbox(conf, _no_audit, {"bash": (Bash(),)})
         self.chat = Chat(conf, models, self.store, toolbox, Metrics(self.store))
         self.conversations: list[list[dict[str, Any]]] = []
@@ -111,7 +112,7 @@ class World:
             body["tools"] = [{"type": "bash"}, LOOKUP]
         choices = await self.chat.prepare(read_chat_request(body), LOCAL)
         await self.chat.run(choices)
-        message = completion(choices[0].request, choices)["choices"][0]["message"]
+        message = completion(choices)["choices"][0]["message"]
         kept = {key: message[key] for key in ("role", "content", "tool_calls") if key in message}
         self.conversations.append([*messages, kept])
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from agentlm.server.chat import long_text
+from agentlm.server.conversation import long_text
 from support.serving import Running, Serve
 
 CHAT = "/v1/chat/completions"

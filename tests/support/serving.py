@@ -20,7 +20,7 @@ from agentlm.models.cards import ModelCard
 from agentlm.models.registry import ModelFiles
 from agentlm.server.app import create_app
 from agentlm.server.cli import Server
-from agentlm.server.models.served import Served
+from agentlm.server.models.engine_model import EngineModel
 from agentlm.server.settings import ServeSettings
 from agentlm.store import Store
 from agentlm.tools.audit import AuditRecord
@@ -80,7 +80,7 @@ class Running:
     store: Store
     bash: Bash
     url: str
-    served: Served
+    served: EngineModel
     stopped: asyncio.Task[None]
     """Done when the server has shut down."""
 
@@ -111,10 +111,10 @@ async def running(
 ) -> AsyncIterator[Running]:
     context = options.pop("context", 8192)
     delay_s = options.pop("delay_s", 0.0)
+    families = options.pop("families", {})
     settings = ServeSettings(**{"data_dir": directory, "port": 0, "drain_s": 2, **options})
     renderer = tiny_renderer(template)
     card = ModelCard(name="tiny", source="local", location=str(directory), weights_version="w0")
-    served = Served("tiny", ModelFiles(card, directory), renderer)
     engine = ScriptedEngine(
         replies,
         encode=renderer.content.encode,
@@ -124,12 +124,13 @@ async def running(
         weights_version="w0",
         delay_s=delay_s,
     )
+    served = EngineModel("tiny", ModelFiles(card, directory), renderer, engine)
     store = Store.open(settings.log_url())
     bash = Bash()
-    toolbox = Toolbox(settings, _no_audit, {"bash": (bash,)})
+    toolbox = Toolbox(settings, _no_audit, {"bash": (bash,), **families})
     if settings.tools is not None:
         toolbox = await Toolbox.open(settings, audit=store.audit.add)
-    app = create_app(settings, engine, served, store=store, toolbox=toolbox)
+    app = create_app(settings, served, store=store, toolbox=toolbox)
     async with _listening(app, settings) as (url, stopped):
         key = options.get("api_key") or "none"
         async with AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client:

@@ -26,7 +26,7 @@ from agentlm.errors import ContextLengthError, OperatorError, RequestError, Unav
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import ModelFiles
 from agentlm.server.app import create_app
-from agentlm.server.models.served import Served
+from agentlm.server.models.engine_model import EngineModel
 from agentlm.server.settings import ServeSettings
 from agentlm.server.vllm.launch import prepare_environment
 from agentlm.store import Store
@@ -434,8 +434,8 @@ async def http(engine: VLLMEngine, models: Path, tmp_path: Path) -> AsyncIterato
     files = ModelFiles(ModelCard(name="tiny", source="local", location="-"), models / "old")
     with contextlib.closing(Store.open(conf.log_url())) as store:
         toolbox = Toolbox(conf, log_audit, {})
-        base = Served("tiny", files, tiny_renderer())
-        app = create_app(conf, engine, base, store=store, toolbox=toolbox)
+        base = EngineModel("tiny", files, tiny_renderer(), engine)
+        app = create_app(conf, base, store=store, toolbox=toolbox)
         async with AsyncClient(transport=ASGITransport(app), base_url="http://localhost") as client:
             yield client
 

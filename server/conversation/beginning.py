@@ -1,29 +1,24 @@
 """Where a request's run begins: in the trajectory that its conversation continues, or afresh.
 
-Clients send text, not ids, and drop what they don't know. So every answer is indexed under a hash
-of the conversation that leads to it, and a request continues from the longest indexed prefix of its
-messages: the recorded ids are kept as they are and only later messages are rendered.
+A request continues from the longest indexed prefix of its messages: the recorded ids are kept as
+they are and only later messages are rendered.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from agentlm.agent.upstream_policy import steps_of
 from agentlm.errors import ContextLengthError, RequestError
-from agentlm.messages import Message, ToolSpec
+from agentlm.messages import Message
 from agentlm.prompt.grammar import describe, observe, write
 from agentlm.prompt.render import Renderer, Turn
-from agentlm.server.chat.long_text import check_can_fit, reading
-from agentlm.server.models.served import Served, ServedUpstream
+from agentlm.server.conversation.keys import Conversation, conversation_keys
+from agentlm.server.conversation.long_text import check_can_fit, reading
 from agentlm.store import Continuation, Store
 from agentlm.trajectory import Step
-
-_MANY_CHARS = 65_536
 
 
 @dataclass(frozen=True)
@@ -40,119 +35,72 @@ class Beginning:
     """The trajectory that a new one copies its recorded steps from."""
 
 
-class Chain:
-    """The continuation keys of one conversation: a hash that grows by one message at a time."""
-
-    def __init__(self, owner: str, model: str, tools: Sequence[ToolSpec]) -> None:
-        seed = json.dumps([owner, model, [tool.model_dump(exclude_none=True) for tool in tools]])
-        self._hash = hashlib.sha256(seed.encode())
-
-    def add(self, message: Message) -> str:
-        """Grow by a message; returns the key of the conversation that ends with it."""
-        calls = [(call.name, _canonical(call.arguments)) for call in message.tool_calls]
-        text = message.content or message.refusal or ""
-        part = json.dumps([message.role, text.strip(), calls])
-        self._hash.update(part.encode() + b"\n")
-        return self._hash.hexdigest()
-
-
-def _canonical(arguments: str) -> str:
-    """Arguments however a client re-serialised them, unless they are endless."""
-    if len(arguments) > _MANY_CHARS:
-        return arguments
-    try:
-        return json.dumps(json.loads(arguments), sort_keys=True)
-    except (ValueError, RecursionError):
-        return arguments
-
-
-def continuation_key(
-    owner: str, model: str, tools: Sequence[ToolSpec], messages: Sequence[Message]
-) -> str:
-    """The key under which an answer is indexed; `messages` ends with it."""
-    chain = Chain(owner, model, tools)
-    for message in messages[:-1]:
-        chain.add(message)
-    return chain.add(messages[-1])
-
-
 async def begin(
-    store: Store,
-    served: Served,
-    owner: str,
-    messages: Sequence[Message],
-    tools: Sequence[ToolSpec],
-    context: int,
+    store: Store, conversation: Conversation, renderer: Renderer, context: int
 ) -> Beginning:
-    """Find where the conversation goes on. Raises ContextLengthError if it does not fit."""
+    """Find where the conversation goes on; `context` is what the model holds, in tokens.
+
+    Raises ContextLengthError if it does not fit.
+    """
+    messages = conversation.messages
     check_can_answer(messages)
-    preamble = describe(tools, thoughts=served.renderer.thoughts)
-    check_can_fit([preamble, *texts(messages)], served.renderer, context)
-    if served.renderer.append_only:
-        found = await _claim(store, served.name, owner, messages, tools)
+    preamble = describe(conversation.tools, thoughts=renderer.thoughts)
+    check_can_fit([preamble, *texts(messages)], renderer, context)
+    if renderer.append_only:
+        found = await _claim(store, conversation)
         if found is not None:
             continuation, answered = found
             later = messages[answered + 1 :]
-            extended = partial(_continue, served.renderer, continuation, later)
+            extended = partial(_continue, renderer, continuation, later)
             beginning = await reading(texts(later), extended)
             if beginning and _length(beginning.steps) < context:
                 return beginning
-    rendered = partial(render, served.renderer, messages, preamble)
+    rendered = partial(render, renderer, messages, preamble)
     steps = await reading([preamble, *texts(messages)], rendered)
     if _length(steps) >= context:
         raise ContextLengthError(_length(steps), context)
     return Beginning(steps, recorded=0)
 
 
-async def begin_as_text(
-    store: Store,
-    served: ServedUpstream,
-    owner: str,
-    messages: Sequence[Message],
-    tools: Sequence[ToolSpec],
-) -> Beginning:
-    """The same for an upstream: what is recorded and what is added are messages, without ids."""
-    found = await _claim(store, served.name, owner, messages, tools)
+async def begin_as_text(store: Store, conversation: Conversation, system: str | None) -> Beginning:
+    """The same for an upstream: what is recorded and what is added are messages, without ids.
+
+    `system` is the system text of conversations that bring none.
+    """
+    messages = conversation.messages
+    found = await _claim(store, conversation)
     if found is not None:
         continuation, answered = found
         steps = continuation.trajectory.steps
         if all(step.token_ids is None for step in steps):
             return _going_on(continuation, (*steps, *steps_of(messages[answered + 1 :])))
-    system = served.card.system_prompt
     if system and messages[0].role != "system":
         messages = [Message(role="system", content=system), *messages]
     return Beginning(tuple(steps_of(messages)), recorded=0)
 
 
-async def _claim(
-    store: Store,
-    model: str,
-    owner: str,
-    messages: Sequence[Message],
-    tools: Sequence[ToolSpec],
-) -> tuple[Continuation, int] | None:
+async def _claim(store: Store, conversation: Conversation) -> tuple[Continuation, int] | None:
     """The recorded prefix, and the index of the last message that it covers."""
-    keys = await reading(texts(messages), partial(_keys, owner, model, tools, messages))
+    messages = conversation.messages
+    keys = await reading(texts(messages), partial(_answer_keys, conversation))
     if not keys:
         return None
     last = messages[keys[0][1]]
     call_id = last.tool_calls[-1].id if last.tool_calls else None
-    found = await store.claim(owner, [key for key, _ in keys], call_id)
+    found = await store.claim(conversation.owner, [key for key, _ in keys], call_id)
     if found is None:
         return None
-    same = found.trajectory.model == model and found.trajectory.tools == tuple(tools)
-    if not same:
+    recorded = found.trajectory
+    if (recorded.model, recorded.tools) != (conversation.model, tuple(conversation.tools)):
         return None
     return found, keys[0][1] if found.key_index is None else keys[found.key_index][1]
 
 
-def _keys(
-    owner: str, model: str, tools: Sequence[ToolSpec], messages: Sequence[Message]
-) -> list[tuple[str, int]]:
+def _answer_keys(conversation: Conversation) -> list[tuple[str, int]]:
     """The key of each answer among the messages with its index, the last one first."""
-    chain = Chain(owner, model, tools)
-    keys = [(chain.add(message), index) for index, message in enumerate(messages)]
-    return [key for key in reversed(keys) if messages[key[1]].role == "assistant"]
+    keys = [*enumerate(conversation_keys(conversation))]
+    messages = conversation.messages
+    return [(key, index) for index, key in reversed(keys) if messages[index].role == "assistant"]
 
 
 def _continue(

@@ -1,0 +1,159 @@
+"""From the body of a chat request to what its choices share: checked once, before anything runs."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentlm.agent.ask import Ask, ToolChoice
+from agentlm.agent.loop import Limits
+from agentlm.agent.tool import Tools
+from agentlm.errors import RequestError
+from agentlm.messages import Message, ToolSpec
+from agentlm.server.callers import allowed_families
+from agentlm.server.conversation.keys import Conversation
+from agentlm.server.models.served import ServedModel, ServedModels
+from agentlm.server.openai.chat_request import (
+    ChatRequest,
+    NamedToolChoice,
+    client_tools,
+    server_families,
+)
+from agentlm.server.settings import ServeSettings
+from agentlm.store import ApiKey
+from agentlm.tools.run_tools import Selection
+from agentlm.tools.toolbox import Toolbox
+
+
+@dataclass(frozen=True)
+class Request:
+    """What all choices of one request share."""
+
+    completion_id: str
+    owner: str
+    created: float
+    served: ServedModel
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...]
+    """All that the model is told of, the client's and the server's."""
+    own: Selection | None
+    """Those that run here."""
+    ask: Ask
+    limits: Limits
+    metadata: dict[str, str]
+    user: str | None = None
+    """Whom the client answers; stands in the trajectory's metadata unless that names one."""
+    stored: bool = False
+    """List it among the caller's stored completions."""
+    keep: bool = True
+    """False: counts and audit only, no text, ids or arguments in the log."""
+    may_train: bool = True
+    passed_on: dict[str, Any] = field(default_factory=dict)
+    """What only who runs the model reads, as the client wrote it."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """What it continues."""
+        return Conversation(self.owner, self.served.name, self.messages, self.tools)
+
+
+@dataclass(frozen=True)
+class RequestReader:
+    """Reads requests; one for the life of the server."""
+
+    settings: ServeSettings
+    models: ServedModels
+    toolbox: Toolbox
+
+    def read(self, body: ChatRequest, caller: ApiKey) -> Request:
+        """Raises RequestError for what can't be done, by the field that asks for it."""
+        served, agent = self.models.find(body.model)
+        served.check(body)
+        offered = allowed_families(caller, self.toolbox.families())
+        families = offered if agent else server_families(body.tools)
+        _check_families(body, offered)
+        own = self.toolbox.for_request(families, owner=caller.name) if families else None
+        client = client_tools(body.tools)
+        _check_names(body, own)
+        tools = (*(own.specs() if own else ()), *client)
+        if body.n > 1 and own:
+            raise RequestError(
+                "n must be 1 when the server runs tools: their side effects would double", param="n"
+            )
+        none = body.tool_choice == "none"
+        return Request(
+            completion_id=f"chatcmpl-{uuid.uuid4().hex}",
+            owner=caller.name,
+            created=time.time(),
+            served=served,
+            messages=body.read_messages(),
+            tools=() if none else tools,
+            own=None if none else own,
+            ask=self._ask(body, tools),
+            limits=served.bounds(self._limits(body)),
+            metadata=body.metadata or {},
+            user=body.user,
+            stored=body.store is True,
+            keep=body.store is not False and caller.log == "full",
+            may_train=caller.may_train,
+            passed_on=served.passed_on(body),
+        )
+
+    def _ask(self, body: ChatRequest, tools: Sequence[ToolSpec]) -> Ask:
+        choice = _tool_choice(body, [tool.name for tool in tools])
+        schema = body.response_format.schema_of_answer() if body.response_format else None
+        return Ask(
+            sampling=body.sampling(),
+            tools=() if choice == "none" else tuple(tools),
+            choice=choice,
+            answer_schema=schema,
+            constrained=body.constrained,
+            # The rest of a turn's tokens is for its thought, even at a character a token.
+            max_string_chars=self.settings.max_turn_tokens * 3 // 4,
+            logprobs=bool(body.logprobs),
+            streamed=body.stream,
+        )
+
+    def _limits(self, body: ChatRequest) -> Limits:
+        return Limits(
+            turns=self.settings.max_turns,
+            tokens=body.sampling().max_tokens,
+            turn_tokens=self.settings.max_turn_tokens,
+            observation_tokens=self.settings.observation_tokens,
+        )
+
+
+def _check_families(body: ChatRequest, known: Sequence[str]) -> None:
+    for index, tool in enumerate(body.tools or ()):
+        if tool.type != "function" and tool.type not in known:
+            raise RequestError(
+                f"unknown tool type {tool.type!r}; known: function, {', '.join(known)}",
+                param=f"tools[{index}].type",
+            )
+
+
+def _check_names(body: ChatRequest, own: Tools | None) -> None:
+    taken = {spec.name for spec in own.specs()} if own else set()
+    for index, tool in enumerate(body.tools or ()):
+        if tool.function is not None and tool.function.name in taken:
+            raise RequestError(
+                f"{tool.function.name!r} is a tool of the server in this request; rename yours",
+                param=f"tools[{index}].function.name",
+            )
+
+
+def _tool_choice(body: ChatRequest, names: Sequence[str]) -> ToolChoice | str:
+    choice = body.tool_choice or "auto"
+    if not isinstance(choice, NamedToolChoice):
+        if choice == "required" and not names:
+            raise RequestError("tool_choice 'required' needs tools", param="tool_choice")
+        return choice
+    if choice.function.name not in names:
+        raise RequestError(
+            f"tool_choice names {choice.function.name!r}, which is not among the tools",
+            param="tool_choice.function.name",
+        )
+    return choice.function.name

@@ -1,0 +1,161 @@
+"""A streamed answer: the events of running choices as chunks, in the order in which they come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from agentlm.agent.loop import CallEnded, CallStarted, Event
+from agentlm.openai_messages import write_call
+from agentlm.prompt.grammar import Fragment
+from agentlm.server.chat.choice import Choice
+from agentlm.server.openai.answers import (
+    DONE,
+    Chunks,
+    agent_step,
+    approval,
+    call_text,
+    observation_text,
+)
+
+
+async def choice_chunks(
+    choices: Sequence[Choice], chunks: Chunks, *, include_usage: bool
+) -> AsyncGenerator[bytes, None]:
+    """Run all choices and yield what they say; closing the generator cancels them.
+
+    Nothing is yielded before one of them has something to tell.
+    """
+    events = _merged(choices, chunks) if len(choices) > 1 else _chunks(choices[0], chunks)
+    async with aclosing(events):
+        async for chunk in events:
+            yield chunk
+    if include_usage:
+        yield chunks.usage([choice.transcript.usage() for choice in choices])
+    yield DONE
+
+
+async def exhaust(choice: Choice) -> None:
+    """Run a choice that nobody reads along with."""
+    writer = _DeltaWriter(choice)
+    async with aclosing(choice.run()) as events:
+        async for event in events:
+            if isinstance(event, Fragment) and event.kind == "answer":
+                continue
+            delta = writer.delta(event) or {}
+            choice.reasoning.append(delta.get("reasoning_content", ""))
+
+
+async def _chunks(choice: Choice, chunks: Chunks) -> AsyncGenerator[bytes, None]:
+    """The events of one choice, its `finish_reason` after the commit."""
+    choice.delivered = 0
+    writer = _DeltaWriter(choice)
+    async with aclosing(choice.run()) as events:
+        async for event in events:
+            delta = writer.delta(event)
+            if delta is None:
+                continue
+            if not choice.announced:
+                choice.announced = True
+                yield _announcement(choice, chunks)
+            shown = None
+            if "content" in delta and choice.request.ask.logprobs:
+                shown = choice.take_logprobs()
+            yield chunks.delta(choice.index, delta, logprobs=shown)
+            told = map(delta.get, ("content", "refusal", "reasoning_content"))
+            choice.delivered += sum(len(text or "") for text in told)
+    for chunk in _last_chunks(choice, chunks):
+        yield chunk
+
+
+def _announcement(choice: Choice, chunks: Chunks) -> bytes:
+    return chunks.delta(choice.index, {"role": "assistant", "content": ""})
+
+
+def _last_chunks(choice: Choice, chunks: Chunks) -> Iterator[bytes]:
+    """What a choice ends with: a call that the client has to run comes whole, when it is known to
+    be well-formed."""
+    if not choice.announced:
+        yield _announcement(choice, chunks)
+    for index, call in enumerate(choice.response().tool_calls):
+        told = {"tool_calls": [{"index": index, **write_call(call)}]}
+        yield chunks.delta(choice.index, told)
+    left = choice.take_logprobs() or None
+    yield chunks.delta(choice.index, {}, choice.transcript.finish_reason, left)
+
+
+def stream_end(choice: Choice, chunks: Chunks, *, include_usage: bool) -> bytes:
+    """What follows on a stream of one choice once that has ended."""
+    usage = [chunks.usage([choice.transcript.usage()])] if include_usage else []
+    return b"".join([*_last_chunks(choice, chunks), *usage, DONE])
+
+
+class _DeltaWriter:
+    """Turns a run's events into the deltas of a stream."""
+
+    def __init__(self, choice: Choice) -> None:
+        self._choice = choice
+        own = choice.request.own
+        self._own = {spec.name for spec in own.specs()} if own else set()
+        self._server_call = False
+
+    def delta(self, event: Event) -> dict[str, Any] | None:
+        """What the client is told of an event now; None: nothing."""
+        if isinstance(event, Fragment):
+            return self._fragment(event)
+        if isinstance(event, CallEnded):
+            return {
+                "reasoning_content": observation_text(event.observation.text),
+                "agent_steps": [agent_step(event)],
+            }
+        assert isinstance(event, CallStarted)
+        own = self._choice.request.own
+        identity = own.approval_id(event.call) if own else None
+        return {"approval": approval(identity, event.call)} if identity else None
+
+    def _fragment(self, fragment: Fragment) -> dict[str, Any] | None:
+        match fragment.kind:
+            case "answer":
+                return {"content": fragment.text}
+            case "refusal":
+                return {"refusal": fragment.text}
+            case "thought":
+                return {"reasoning_content": fragment.text}
+            case "call":
+                self._server_call = fragment.text in self._own
+                if self._server_call:
+                    return {"reasoning_content": call_text(fragment.text)}
+            case "arguments" if self._server_call:
+                return {"reasoning_content": fragment.text}
+        return None
+
+
+async def _merged(choices: Sequence[Choice], chunks: Chunks) -> AsyncGenerator[bytes, None]:
+    """The events of several choices as they come."""
+    queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    async def pump(choice: Choice) -> None:
+        try:
+            async with aclosing(_chunks(choice, chunks)) as events:
+                async for chunk in events:
+                    queue.put_nowait(chunk)
+        finally:
+            queue.put_nowait(None)
+
+    tasks = [asyncio.ensure_future(pump(choice)) for choice in choices]
+    try:
+        for _ in tasks:
+            while (chunk := await queue.get()) is not None:
+                yield chunk
+        await asyncio.gather(*tasks)
+    finally:
+        await cancel_all(tasks)
+
+
+async def cancel_all(tasks: Sequence[asyncio.Future[None]]) -> None:
+    """Cancel tasks and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,119 @@
+"""A model that the engine runs: in token ids, continued exactly, held to grammars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentlm.agent.ask import Ask
+from agentlm.agent.engine_policy import EnginePolicy, Token
+from agentlm.agent.loop import Limits
+from agentlm.engine.protocol import Adapter, Engine
+from agentlm.models.cards import ModelCard
+from agentlm.models.registry import ModelFiles, card_template
+from agentlm.prompt.render import Renderer
+from agentlm.server.conversation.beginning import Beginning, begin
+from agentlm.server.conversation.keys import Conversation
+from agentlm.server.openai.chat_request import ChatRequest
+from agentlm.store import Store
+
+
+@dataclass(frozen=True)
+class EngineModel:
+    """See `served.ServedModel`."""
+
+    name: str
+    files: ModelFiles
+    renderer: Renderer
+    engine: Engine
+    adapter: Adapter | None = None
+    """None: the engine's own weights."""
+
+    owned_by = "agentlm"
+
+    @property
+    def card(self) -> ModelCard:
+        """Its card, with the digests of its files."""
+        return self.files.card
+
+    @property
+    def root(self) -> str:
+        """See `ServedModel.root`."""
+        return self.card.location
+
+    @property
+    def weights_version(self) -> str:
+        """Digest of all that makes it answer as it does."""
+        return self.card.weights_version or ""
+
+    @property
+    def max_model_len(self) -> int:
+        """Tokens that its context holds."""
+        return self.engine.max_model_len
+
+    def check(self, request: ChatRequest) -> None:
+        """See `ServedModel.check`."""
+        request.check_schemas()
+
+    def bounds(self, limits: Limits) -> Limits:
+        """See `ServedModel.bounds`."""
+        return limits
+
+    def passed_on(self, request: ChatRequest) -> dict[str, Any]:
+        """Nothing: all that it can do is read here."""
+        return {}
+
+    async def begin(self, store: Store, conversation: Conversation) -> Beginning:
+        """See `ServedModel.begin`."""
+        return await begin(store, conversation, self.renderer, self.max_model_len)
+
+    def policy(
+        self,
+        ask: Ask,
+        *,
+        owner: str,
+        on_tokens: Callable[[Sequence[Token]], None] | None,
+        passed_on: Mapping[str, Any],
+    ) -> EnginePolicy:
+        """See `ServedModel.policy`."""
+        return EnginePolicy(
+            engine=self.engine,
+            renderer=self.renderer,
+            ask=ask,
+            weights_version=self.weights_version,
+            adapter=self.adapter,
+            salt=owner,
+            on_tokens=on_tokens,
+        )
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """See `ServedModel.token_bytes`."""
+        return self.renderer.token_bytes(token_id)
+
+
+def load_engine_model(files: ModelFiles, engine: Engine, name: str | None = None) -> EngineModel:
+    """A model whose files are at hand, ready to be rendered for. Raises OperatorError."""
+    card = files.card
+    adapter = None
+    if files.adapter is not None:
+        # The version is in the name: an engine caches prefixes by it.
+        adapter = Adapter(name=f"{card.name}@{card.weights_version}", path=str(files.adapter))
+    return EngineModel(name or card.name, files, load_renderer(files), engine, adapter)
+
+
+def load_renderer(files: ModelFiles) -> Renderer:
+    """What renders for a model. Raises OperatorError for a template that can't be used."""
+    card = files.card
+    return Renderer.load(
+        files.directory,
+        card_template(card, files.directory),
+        system_prompt=card.system_prompt,
+        system=card.system,
+        thoughts=card.thoughts,
+    )
+
+
+def base_files(files: ModelFiles) -> ModelFiles:
+    """The files that the engine runs for a card: of what an adapter changes, or its own."""
+    return files if files.base is None else ModelFiles(files.base, files.directory)

@@ -1,0 +1,115 @@
+"""Publishing on this side: from a name in the registry to a model that answers.
+
+The other side, which asks a running server to do so, is `agentlm.models.publish`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from agentlm.errors import AgentLMError, OperatorError, RequestError
+from agentlm.jobs.job import all_jobs
+from agentlm.models.cards import ModelCard
+from agentlm.models.registry import ModelFiles, Registry
+from agentlm.server.models.engine_model import EngineModel, load_engine_model
+from agentlm.server.models.served import ServedModel, ServedModels
+from agentlm.server.models.upstream_model import connect_upstream
+from agentlm.server.settings import ServeSettings
+
+log = logging.getLogger("agentlm.server")
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """Serves cards of the registry; one for the life of the server."""
+
+    settings: ServeSettings
+    models: ServedModels
+    registry: Registry
+
+    async def publish(self, name: str) -> ServedModel:
+        """Serve a registered card: adapters and upstreams beside the base, full weights in its
+        place.
+
+        An alias serves the card that it points to, and means that from now on. Publishing what is
+        served already changes nothing. Raises RequestError if the card is unknown or does not fit
+        what runs.
+        """
+        card = self.registry.get(name)
+        alias = name if name in self.registry.aliases.list() else None
+        if card.source == "upstream":
+            served = self._upstream(card)
+        else:
+            files = await asyncio.to_thread(self.registry.resolve, card)
+            served = self._served(files.card) or await self._add(files, alias)
+        if alias is not None:
+            self.models.point(alias, served)
+        return served
+
+    async def publish_known(self) -> None:
+        """Serve what the server was started with: its model if that is an adapter, results of jobs,
+        and what aliases point to.
+
+        Upstreams, and adapters of the base: the weights that the operator named are not replaced.
+        """
+        await self._publish_own()
+        made = [job.state.fine_tuned_model for job in all_jobs(self.settings.data_dir)]
+        for name in (*filter(None, made), *self.registry.aliases.list()):
+            try:
+                card = self.registry.get(name)
+                beside = card.adapter is not None or card.source == "upstream"
+                if beside or card.name == self.models.default.card.name:
+                    await self.publish(name)
+            except AgentLMError as error:
+                log.warning("%s is not served: %s", name, error)
+
+    async def adapter_of(self, base: EngineModel, name: str, path: str) -> EngineModel:
+        """An adapter of the base that stands in no registry. Raises RequestError if it is none."""
+        changes = {"name": name, "base": base.card.name, "adapter": path, "parent": base.card.name}
+        card = base.card.model_copy(update=changes)
+        try:
+            files = await asyncio.to_thread(self.registry.adapter_files, card, base.files)
+        except OperatorError as error:
+            raise RequestError(str(error), param="lora_path") from error
+        return load_engine_model(files, self.models.engine)
+
+    def _served(self, card: ModelCard) -> ServedModel | None:
+        return next((one for one in self.models.all() if one.card == card), None)
+
+    async def _add(self, files: ModelFiles, alias: str | None) -> EngineModel:
+        served = load_engine_model(files, self.models.engine)
+        if served.adapter is None:
+            await self.models.replace_base(served, alias)
+        else:
+            _check_base(files, self.models.base.card)
+            await self.models.add_adapter(served)
+        return served
+
+    def _upstream(self, card: ModelCard) -> ServedModel:
+        known = self._served(card)
+        if known is not None:
+            return known
+        try:
+            served = connect_upstream(card, self.settings.upstream_timeout_s)
+        except OperatorError as error:
+            raise RequestError(str(error), param="name") from error
+        self.models.add_upstream(served)
+        return served
+
+    async def _publish_own(self) -> None:
+        asked, name = self.settings.model, self.settings.served_model_name
+        if asked in {card.name for card in self.registry.list() if card.adapter is not None}:
+            served = await self.publish(asked)
+            if name is not None:
+                self.models.point(name, served)
+
+
+def _check_base(adapter: ModelFiles, base: ModelCard) -> None:
+    if adapter.base is None or adapter.base.weights_version != base.weights_version:
+        card = adapter.card
+        raise RequestError(
+            f"{card.name!r} is an adapter for {card.base!r}, but this server runs {base.name!r}",
+            param="name",
+        )
