@@ -16,7 +16,7 @@ from agentlm.messages import Message, ToolSpec
 from agentlm.models.registry import Registry
 from agentlm.prompt.grammar import describe
 from agentlm.server.chat.conversation import render
-from agentlm.server.models.publish import served_from
+from agentlm.server.models.engine_model import load_renderer
 from support.finetune_logs import ANSWER, conversation, registered, renderer, trajectory, write_log
 from support.serving import Serve
 
@@ -66,20 +66,19 @@ def test_a_run_without_thoughts_makes_a_model_that_is_served_without(
     prepared.run.add_metrics({"step": 0, "loss": 1.0, "trained_tokens": 9})
 
     registry = Registry(tmp_path)
-    served = served_from(registry.resolve(registry.add(successor_card(prepared))))
+    files = registry.resolve(registry.add(successor_card(prepared)))
+    served = load_renderer(files)
 
     assert "of them" not in prepared.run.read("selection.json")["agent"]["summary"]
     assert not again.base.card.thoughts
-    assert (
-        served.renderer.digest == prepared.renderer().digest == served.files.card.tokenizer_digest
-    )
+    assert served.digest == prepared.renderer().digest == files.card.tokenizer_digest
     ids, loss = prepared.sources()[0].rows.row(0)
-    preamble = describe([TOOL], thoughts=served.renderer.thoughts)
-    prompt = render(served.renderer, [Message(role="user", content="Files?")], preamble)
+    preamble = describe([TOOL], thoughts=served.thoughts)
+    prompt = render(served, [Message(role="user", content="Files?")], preamble)
     shown = [token for step in prompt for token in step.token_ids or ()]
     assert ids[: len(shown)].tolist() == shown
     assert loss[: len(shown) + 1].tolist() == [0] * len(shown) + [1]
-    assert "Thought" not in served.renderer.decode(ids.tolist())
+    assert "Thought" not in served.decode(ids.tolist())
 
 
 def test_what_was_said_with_thoughts_is_not_reused_by_a_run_without(
