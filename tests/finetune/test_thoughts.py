@@ -15,7 +15,7 @@ from agentlm.finetune.settings import FinetuneSettings
 from agentlm.messages import Message, ToolSpec
 from agentlm.models.registry import Registry
 from agentlm.prompt.grammar import describe
-from agentlm.server.chat.conversation import render
+from agentlm.server.conversation.beginning import render
 from agentlm.server.models.engine_model import load_renderer
 from support.finetune_logs import ANSWER, conversation, registered, renderer, trajectory, write_log
 from support.serving import Serve
