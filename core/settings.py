@@ -145,7 +145,8 @@ def _add_argument(parser: ArgumentParser, *names: str, **options: Any) -> Action
     metavar = options.get("metavar")
     if isinstance(metavar, str):
         words = {"str": "TEXT", "int": "N", "float": "X", "Path": "PATH"}
-        options["metavar"] = words.get(metavar, "A,B" if metavar.startswith("tuple") else metavar)
+        several = {"tuple": "A,B", "dict[": "KEY=TEXT"}.get(metavar[:5], metavar)
+        options["metavar"] = words.get(metavar, several)
     if options.get("help"):
         options["help"] = options["help"].replace(" (default: None)", "")
     return parser.add_argument(*names, **options)

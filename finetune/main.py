@@ -23,7 +23,7 @@ from agentlm.finetune.filters.drops import example_lines
 from agentlm.finetune.gate import judge, measure
 from agentlm.finetune.recipes import with_shipped_recipe
 from agentlm.finetune.report.report import write_report
-from agentlm.finetune.report.sample import marked
+from agentlm.finetune.report.sample import marked, printable
 from agentlm.finetune.run import Run
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.finetune.training.allocator import restart_with_tcmalloc
@@ -70,7 +70,8 @@ def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
     from agentlm.finetune.training import model, processes, save, train, zero
 
     these = processes.join()
-    tell = Console(stderr=True, quiet=not these.first, highlight=False, soft_wrap=True).print
+    console = Console(stderr=True, quiet=not these.first, highlight=False, soft_wrap=True)
+    tell = partial(console.print, markup=False)
 
     prepared = these.once(partial(prepare, settings))
     run, base = prepared.run, prepared.base
@@ -128,9 +129,10 @@ def describe(prepared: Prepared, tell: Callable[[str], None]) -> None:
             f"{rows.trained.sum():,} of them trained on"
         )
     for name, found in run.read("selection.json").items():
-        tell(f"{name}: {found['summary']}")
+        if found["dropped"] or found.get("out_of_form"):
+            tell(f"{name}: {found['summary']}")
         for line in example_lines(found):
-            tell(f"  {line}")
+            tell(printable(f"  {line}"))
     row = marked(sources[0].rows.row(0), prepared.renderer().decode_verbatim)
     run.log(f"the first row, trained on where marked:\n{row}")
 

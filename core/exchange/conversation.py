@@ -160,6 +160,9 @@ class Common(BaseModel):
     )
 
 
+_SHAREGPT = {"role": "from", "content": "value"}
+
+
 class _Turns(BaseModel):
     turns: list[_Turn] = Field(min_length=1)
 
@@ -185,7 +188,9 @@ def read_conversation(row: object, key: str, *, named: bool) -> Trajectory:
 
 def read_turns(turns: Any, key: str) -> list[Said]:
     """The turns that stand under a row's key. Raises ValueError for one that can't be read."""
-    parsed = parse_row(_Turns, {"turns": turns}, {"turns": key}).turns
+    first = turns[0] if isinstance(turns, list) and turns else None
+    spelling = _SHAREGPT if isinstance(first, dict) and "from" in first else {}
+    parsed = parse_row(_Turns, {"turns": turns}, {"turns": key} | spelling).turns
     for index, raw in enumerate(turns):
         try:
             check_keys(raw, TURN_KEYS)

@@ -79,7 +79,7 @@ def prepare(settings: FinetuneSettings) -> Prepared:
             if not settings.data and not log.drops.left:
                 log.drops.check()
             card = _base(settings, registry, log.majority_model())
-            base = _in_form(registry.resolve(card), settings)
+            base = in_form(registry.resolve(card), settings)
             run = Run(runs / (settings.name or _free_name(base.card, registry, runs)))
             with _whole_or_absent(run.directory) as partial, _rare_collections():
                 _write_rows(partial, settings, base, log, _line(settings, base.card, registry))
@@ -99,10 +99,10 @@ def _go_on(run: Run, settings: FinetuneSettings, registry: Registry) -> Prepared
     begun = run.read("recipe.json")
     run.check_recipe(settings.recipe() | {"base": settings.base or begun["base"]})
     run.log("going on")
-    return Prepared(run, _in_form(registry.resolve(registry.get(begun["base"])), settings))
+    return Prepared(run, in_form(registry.resolve(registry.get(begun["base"])), settings))
 
 
-def _in_form(base: ModelFiles, settings: FinetuneSettings) -> ModelFiles:
+def in_form(base: ModelFiles, settings: FinetuneSettings) -> ModelFiles:
     """The base as its successor will speak: with thoughts if it has them and is to keep them."""
     thoughts = base.card.thoughts and settings.thoughts
     return replace(base, card=base.card.model_copy(update={"thoughts": thoughts}))

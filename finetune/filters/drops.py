@@ -104,13 +104,13 @@ class Drops:
             raise OperatorError(f"nothing is left to train on: {self.summary()}{why}")
 
 
-def example_lines(selection: Mapping[str, Any]) -> Iterator[str]:
+def example_lines(selection: Mapping[str, Any], most: int = SHOWN) -> Iterator[str]:
     """What was left out of one source of selection.json: an example of each kind, with its place.
 
-    Of a filter that has many kinds of reason, the first ones.
+    Of a filter that has more kinds of reason than `most`, the first ones.
     """
     for name, examples in selection["examples"].items():
-        for one in examples[:SHOWN]:
+        for one in examples[:most]:
             # A run that was begun before examples were counted has none.
             more = one.get("count", 1)
             rows = f" ({more:,} such rows)" if more > 1 else ""

@@ -320,7 +320,8 @@ def test_malformed_rows_are_counted_and_named(logs: Logs, tmp_path: Path) -> Non
     assert said == "trajectories imported: 1, malformed: 5\n"
     places = [line.removeprefix(f"{file}:").split(":")[0] for line in named.splitlines()]
     assert places == ["3", "4", "5", "6", "7"]
-    assert "conversations.0.from: Input should be 'human' or 'gpt'" in named
+    assert "conversations.0.from: Input should be 'system', " in named
+    assert "got 'robot'" in named
     assert "jq -c" in named
 
 

@@ -38,11 +38,12 @@ def test_an_adapter_speaks_as_its_base(models: Models, chatml_llama: Path, tmp_p
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text("{}")
     (adapter / "adapter_model.safetensors").write_text("weights")
-    models("add", "base", "--path", str(chatml_llama), "--template", "chatml")
+    models("add", "base", "--path", str(chatml_llama), "--template", "chatml", "--no-thoughts")
     code, said = models("add", "tuned", "--path", str(adapter), "--base", "base")
     assert code == 0, said
     card = json.loads(models("show", "tuned", "--json")[1])
     assert (card["base"], card["adapter"], card["template"]) == ("base", str(adapter), "chatml")
+    assert card["thoughts"] is False
 
 
 def test_the_list_is_a_table_or_lines_of_json(models: Models) -> None:

@@ -1,0 +1,108 @@
+"""`agentlm data check`: what files hold, as a run would take it, and nothing is trained.
+
+The rows go through the stages that `agentlm finetune --data` sends them through, under the same
+settings, so what is counted here is what would be trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+
+from agentlm.finetune.data.dataset import Row
+from agentlm.finetune.data.pipeline import MALFORMED, Pipeline
+from agentlm.finetune.data.prepare import DEFAULT_BASE, context_length, in_form, load_renderer
+from agentlm.finetune.data.rows import RowMaker
+from agentlm.finetune.data.sources import agent_pipelines, file_rows
+from agentlm.finetune.filters.drops import KINDS, Drops, example_lines
+from agentlm.finetune.report.sample import marked, printable
+from agentlm.finetune.settings import Filtering, FinetuneSettings, Reading
+from agentlm.models.registry import Registry
+from agentlm.prompt.render import Renderer
+
+
+class CheckData(Reading, Filtering):
+    """Say what files of training data hold, what is left out of them and why.
+
+    Rows are shown as the model would see them, what it would learn to say within ⟦ and ⟧. Nothing
+    is trained, nothing is written. docs/data-formats.md shows the formats that can be read.
+
+    agentlm data check rows.jsonl
+    agentlm data check chats.parquet --columns messages=conv --base agentlm-7b
+
+    Exit code 1 if a file would not be trained on: too much of it can't be read, or nothing is left.
+    """
+
+    files: CliPositionalArg[tuple[str, ...]]
+    """Files, directories of files, or data sets on the hub (org/name)."""
+    base: str = DEFAULT_BASE
+    """The model whose tokenizer and template the rows are for."""
+    max_length: int = Field(default=4096, ge=2)
+    """Tokens of the longest row, if the model allows so many; longer ones are cut."""
+    thoughts: bool = True
+    """As of `agentlm finetune`: --no-thoughts is for rows that act without a Thought."""
+    show: int = Field(default=1, ge=0)
+    """Rows of each file to show."""
+
+
+@dataclass
+class Checked:
+    """What a file came to."""
+
+    drops: Drops = field(default_factory=Drops)
+    tokens: int = 0
+    trained: int = 0
+    shown: list[Row] = field(default_factory=list)
+
+    def would_train(self, most_malformed: float) -> bool:
+        """Whether a run would take it."""
+        malformed = self.drops.counts[MALFORMED]
+        return bool(self.drops.kept) and malformed <= most_malformed * self.drops.rows
+
+
+def check(settings: CheckData) -> int:
+    """Check each file; the exit code."""
+    run = FinetuneSettings(
+        **settings.model_dump(exclude={"files", "show", "max_malformed"}),
+        max_malformed=1.0,  # all of it is looked at
+    )
+    registry = Registry(run.prepare_data_dir())
+    base = in_form(registry.resolve(registry.get(settings.base)), run)
+    renderer = load_renderer(base)
+    maker = RowMaker(renderer, min(run.max_length, context_length(base.directory)))
+    pipeline = agent_pipelines(run, maker)[1]
+    good = True
+    for name in settings.files:
+        of_file = run.model_copy(update={"data": (name,)})
+        checked = _check(of_file, pipeline, settings.show)
+        good = good and checked.would_train(settings.max_malformed)
+        for line in _lines(name, checked, renderer):
+            print(printable(line))
+    return 0 if good else 1
+
+
+def _check(settings: FinetuneSettings, pipeline: Pipeline, show: int) -> Checked:
+    found = Checked()
+    for kept in pipeline.run(file_rows(settings, found.drops), found.drops):
+        found.tokens += len(kept.row.ids)
+        found.trained += kept.row.loss.count(1)
+        if len(found.shown) < show:
+            found.shown.append(kept.row)
+    return found
+
+
+def _lines(name: str, checked: Checked, renderer: Renderer) -> Iterator[str]:
+    drops = checked.drops
+    yield f"{name}: {drops.summary()}"
+    yield f"  {checked.tokens:,} tokens, {checked.trained:,} of them trained on"
+    for kind, count in drops.scrubbed.items():
+        yield f"  scrubbed: {kind} ({count:,} times)"
+    for line in example_lines(drops.to_json(), KINDS):
+        yield f"  {line}"
+    for row in checked.shown:
+        arrays = np.array(row.ids, np.int32), np.frombuffer(row.loss, np.uint8)
+        yield f"\n{row.name}:\n{marked(arrays, renderer.decode_verbatim)}"

@@ -1,0 +1,109 @@
+"""`agentlm data check`: what a file would come to, said without training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentlm.cli import main
+from agentlm.finetune.data.prepare import prepare
+from agentlm.finetune.settings import FinetuneSettings
+from support.finetune_logs import registered
+
+
+def chat(answer: str, **row: Any) -> str:
+    turns = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": answer}]
+    return json.dumps({"messages": turns} | row)
+
+
+LINES = [
+    chat("Nobody."),
+    chat("Nobody.", label=False),
+    "",
+    chat("Ann.", label=True),
+    "{broken",
+    chat("", weights=None),
+]
+
+
+@pytest.fixture
+def rows(tmp_path: Path, chatml_llama: Path) -> Path:
+    registered(tmp_path, chatml_llama)
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(LINES))
+    return path
+
+
+def check(*argv: str, data_dir: Path) -> int:
+    return main(["data", "check", *argv, "--base", "tiny", "--data-dir", str(data_dir)])
+
+
+def test_it_says_what_is_left_out_and_shows_a_row_with_what_is_learnt(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+
+    code = check(str(rows), data_dir=tmp_path)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 1
+    assert lines[0] == f"{rows}: 5 rows; left out: malformed 4; kept 1"
+    assert lines[1].endswith(" of them trained on")
+    assert lines[2].startswith("  malformed: rows.jsonl:2: label: it could change what is learnt")
+    assert lines[2].endswith("(2 such rows)")
+    assert lines[3].startswith("  malformed: rows.jsonl:5: not JSON: ")
+    assert lines[4].startswith("  malformed: rows.jsonl:6: messages.1: the assistant says nothing")
+    assert lines[5:] == [
+        "",
+        "rows.jsonl:1:",
+        "<|im_start|>user",
+        "Who?<|im_end|>",
+        "<|im_start|>assistant",
+        "⟦Nobody.<|im_end|>⟧",
+    ]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_it_counts_is_what_a_run_takes(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reading = {"max_malformed": 0.5, "ignore_keys": ("label",)}
+    given: dict[str, Any] = {"data_dir": tmp_path, "base": "tiny", "data": (str(rows),)}
+    [source] = prepare(FinetuneSettings(**given, **reading)).sources()
+
+    code = check(str(rows), "--ignore-keys", "label", "--max-malformed", "0.5", data_dir=tmp_path)
+
+    said = capsys.readouterr().out
+    assert code == 0
+    assert f"{rows}: 5 rows; left out: malformed 2; kept {len(source.rows)}\n" in said
+    assert f"  {source.rows.lengths.sum()} tokens, {source.rows.trained.sum()} of them" in said
+
+
+def test_each_file_is_judged_by_itself(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = tmp_path / "good.jsonl"
+    good.write_text(chat("Nobody.\x1b[2J"))
+
+    assert check(str(good), "--show", "1", data_dir=tmp_path) == 0
+    assert "⟦Nobody.\\x1b[2J<|im_end|>⟧" in capsys.readouterr().out
+    assert check(str(good), str(rows), "--show", "0", data_dir=tmp_path) == 1
+    assert "im_end" not in capsys.readouterr().out
+
+
+def test_no_rows_are_no_success(
+    tmp_path: Path, chatml_llama: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registered(tmp_path, chatml_llama)
+    (tmp_path / "empty.jsonl").write_text("\n")
+
+    assert check(str(tmp_path / "empty.jsonl"), data_dir=tmp_path) == 2
+    assert check(str(tmp_path / "none.jsonl"), data_dir=tmp_path) == 2
+    assert check(str(tmp_path), "--columns", "mesages=conv", data_dir=tmp_path) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "agentlm: empty.jsonl has no rows"
+    assert said[1] == f"agentlm: there is no file {tmp_path / 'none.jsonl'}"
+    assert "no format has a key 'mesages'" in said[2]
