@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import agentlm
 from agentlm.errors import AgentLMError, OperatorError
+from agentlm.printable import say
 
 
 class Command(NamedTuple):
@@ -135,7 +136,7 @@ def _entry(command: str) -> Callable[[list[str]], int]:
 
 def _fail(message: str) -> int:
     for line in message.splitlines():
-        print(f"agentlm: {line}", file=sys.stderr)
+        say(f"agentlm: {line}", sys.stderr)
     return 2
 
 

@@ -13,8 +13,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from itertools import chain
 
-from rich.console import Console
-
+from agentlm.console import Console
 from agentlm.errors import OperatorError
 from agentlm.finetune.card import successor_card
 from agentlm.finetune.data.mixture import Plan

@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import uvicorn
 import uvloop
 from fastapi import FastAPI
-from rich.console import Console
+from rich.markup import escape
 
+from agentlm.console import Console
 from agentlm.errors import OperatorError
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import Registry
@@ -30,7 +31,7 @@ from agentlm.store import Store
 from agentlm.store.database import shown
 from agentlm.tools.toolbox import Toolbox
 
-console = Console(stderr=True)
+console = Console(stderr=True, markup=True)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -66,9 +67,8 @@ async def _serve(
     store = await asyncio.to_thread(Store.open, settings.log_url())
     check_strangers_need_a_key(settings, store)
     toolbox = await Toolbox.open(settings, audit=store.audit.add)
-    console.print(
-        f"[bold]2/3[/] tools {', '.join(toolbox.families())}; log {shown(settings.log_url())}"
-    )
+    log = escape(shown(settings.log_url()))
+    console.print(f"[bold]2/3[/] tools {', '.join(toolbox.families())}; log {log}")
     base = await start()
     app = create_app(settings, base, store=store, toolbox=toolbox)
     url = "http://{}:{}".format(*listener.getsockname()[:2])
@@ -99,7 +99,7 @@ async def _prepare(settings: ServeSettings, engine_arguments: Sequence[str]) -> 
     from agentlm.server.vllm.engine import VLLMEngine, parse_arguments
 
     parse_arguments({}, engine_arguments)  # a misspelt flag is told before anything is loaded
-    console.print(f"[bold]1/3[/] model {settings.model}")
+    console.print(f"[bold]1/3[/] model {escape(settings.model)}")
     files = await asyncio.to_thread(registry.resolve, card)
     own = base_files(files)
     name = settings.served_model_name if own is files else None
@@ -125,11 +125,11 @@ def _prepare_upstream(
 ) -> Start:
     if engine_arguments:
         raise OperatorError(f"{engine_arguments[0]}: {card.name} runs on another server")
-    console.print(f"[bold]1/3[/] model {settings.model}")
+    console.print(f"[bold]1/3[/] model {escape(settings.model)}")
     served = connect_upstream(card, settings.upstream_timeout_s, settings.served_model_name)
 
     async def start() -> ServedModel:
-        console.print(f"[bold]3/3[/] no engine: {card.location} is asked")
+        console.print(f"[bold]3/3[/] no engine: {escape(card.location)} is asked")
         return served
 
     return start

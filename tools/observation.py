@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections import deque
 
+from agentlm.printable import printable
+
 _TERMINAL_ESCAPE = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])"
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[@-Z\\-_]"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -48,7 +52,7 @@ def readable(data: bytes) -> str:
     text = data.decode("utf-8", errors="replace")
     if "\x00" in text or text.count("\ufffd") > max(8, len(text) // 4):
         return f"({len(data)} bytes of binary data)"
-    return _CONTROL.sub("", _TERMINAL_ESCAPE.sub("", text.replace("\r\n", "\n")))
+    return printable(_CONTROL.sub("", _TERMINAL_ESCAPE.sub("", text.replace("\r\n", "\n"))))
 
 
 def shorten(text: str, limit: int) -> str:

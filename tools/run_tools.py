@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from agentlm.agent.tool import Observation, Tool, ToolContext, ToolError
 from agentlm.messages import ToolCall, ToolSpec
+from agentlm.printable import printable
 from agentlm.store.audit import Ending
 from agentlm.tools.approvals import Approvals, OnPending, approval_id
 from agentlm.tools.audit import Audit, AuditRecord, digest
@@ -115,7 +116,7 @@ class Selection:
         return self._tools[name]
 
     def _shown(self, text: str) -> str:
-        return shorten(self._bounds.secrets.scrub(text), self._bounds.output_chars)
+        return shorten(printable(self._bounds.secrets.scrub(text)), self._bounds.output_chars)
 
 
 def _record(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic_settings import CliPositionalArg
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from agentlm.commands.subcommands import Subcommand, dispatch
+from agentlm.console import Console
 from agentlm.remote import connect, send
 from agentlm.settings import Settings
 

@@ -13,11 +13,11 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from rich.console import Console
 from rich.text import Text
 
 from agentlm import __version__
 from agentlm.agent.tool import ToolContext
+from agentlm.console import Console
 from agentlm.errors import AgentLMError, OperatorError
 from agentlm.models.cards import BUILT_IN, ModelCard
 from agentlm.models.registry import Registry

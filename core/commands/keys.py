@@ -10,12 +10,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg, CliToggleFlag, SettingsConfigDict
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from agentlm.commands.subcommands import Subcommand, dispatch
+from agentlm.console import Console
 from agentlm.errors import NotFoundError
+from agentlm.printable import say
 from agentlm.settings import Settings
 from agentlm.store import ApiKey, Store
 
@@ -72,7 +73,7 @@ def create_key(settings: CreateKey) -> int:
         first = all(known.revoked is not None for known in store.keys.list())
         secret = asyncio.run(store.keys.create(key))
     print(secret)
-    print(f"the key of {key.name}; keep it, it can't be shown again", file=sys.stderr)
+    say(f"the key of {key.name}; keep it, it can't be shown again", sys.stderr)
     if first:
         print("a running server without keys asks for them after a restart only", file=sys.stderr)
     return 0
@@ -84,7 +85,7 @@ def list_keys(settings: ListKeys) -> int:
         keys = store.keys.list()
     if settings.print_json:
         for key in keys:
-            print(key.model_dump_json())
+            say(key.model_dump_json())
     else:
         Console(highlight=False).print(_table(keys))
     return 0
@@ -96,7 +97,7 @@ def revoke_key(settings: RevokeKey) -> int:
         revoked = asyncio.run(store.keys.revoke(settings.name))
     if not revoked:
         raise NotFoundError(f"there is no valid key named {settings.name}")
-    print(f"{settings.name} is revoked")
+    say(f"{settings.name} is revoked")
     return 0
 
 

@@ -8,16 +8,17 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 from pydantic_settings import CliPositionalArg, CliToggleFlag, SettingsConfigDict
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from agentlm.agent.upstream import checked_url
 from agentlm.commands.promote import Promote, RollBack, promote, roll_back
 from agentlm.commands.subcommands import Subcommand, dispatch
+from agentlm.console import Console
 from agentlm.errors import OperatorError
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import Registry
+from agentlm.printable import say
 from agentlm.settings import Directory, Settings
 
 
@@ -99,7 +100,7 @@ def list_models(settings: ListModels) -> int:
     registry = Registry(settings.data_dir)
     cards = registry.list()
     if settings.print_json:
-        print("\n".join(card.model_dump_json() for card in cards))
+        say("\n".join(card.model_dump_json() for card in cards))
         return 0
     rows: list[tuple[str, ...]] = [
         (card.name, card.source, card.location, card.parent or card.base or "") for card in cards
@@ -113,7 +114,7 @@ def show_model(settings: ShowModel) -> int:
     """Print one card."""
     card = Registry(settings.data_dir).get(settings.name)
     if settings.print_json:
-        print(card.model_dump_json(indent=2))
+        say(card.model_dump_json(indent=2))
         return 0
     created = datetime.datetime.fromtimestamp(card.created).astimezone()
     fields = card.model_dump(exclude_none=True) | {"created": created.isoformat(" ", "seconds")}
@@ -126,7 +127,7 @@ def pull_model(settings: PullModel) -> int:
     settings.prepare_data_dir()
     registry = Registry(settings.data_dir)
     files = registry.resolve(registry.get(settings.name))
-    print(f"{files.card.name} is ready in {files.adapter or files.directory}")
+    say(f"{files.card.name} is ready in {files.adapter or files.directory}")
     return 0
 
 
@@ -136,14 +137,14 @@ def add_model(settings: AddModel) -> int:
     registry = Registry(settings.data_dir)
     card = registry.add(_card(settings, registry))
     what = f"weights {card.weights_version}" if card.source != "upstream" else card.location
-    print(f"{card.name} is registered, {what}")
+    say(f"{card.name} is registered, {what}")
     return 0
 
 
 def remove_model(settings: RemoveModel) -> int:
     """Unregister a name."""
     Registry(settings.data_dir).remove(settings.name)
-    print(f"{settings.name} is forgotten")
+    say(f"{settings.name} is forgotten")
     return 0
 
 

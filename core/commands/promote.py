@@ -12,6 +12,7 @@ from agentlm.models.aliases import Aliases, Promotion, Verdict
 from agentlm.models.cards import ModelCard
 from agentlm.models.publish import publish
 from agentlm.models.registry import ALIAS, Registry
+from agentlm.printable import say
 from agentlm.settings import Settings
 
 
@@ -84,7 +85,7 @@ def _flip(settings: RollBack, promotion: Promotion) -> None:
             aliases.undo(settings.alias)
             raise
     was = f", before {before}" if before else ""
-    print(f"{settings.alias} is now {promotion.card}{was}")
+    say(f"{settings.alias} is now {promotion.card}{was}")
 
 
 def _verdict(card: ModelCard) -> Verdict | None:

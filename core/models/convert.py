@@ -12,8 +12,7 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from agentlm.console import Console
 from agentlm.errors import OperatorError
 from agentlm.files import exclusive, sync
 

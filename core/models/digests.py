@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import rich.progress
-from rich.console import Console
 
+from agentlm.console import Console
 from agentlm.files import write_text
 
 LARGE = 1 << 30

@@ -7,8 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import product
 
-from rich.console import Console
-
+from agentlm.console import Console
 from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of
 from agentlm.environments.evaluation.abilities import abilities
 from agentlm.environments.evaluation.contenders import Contender, contenders

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from agentlm.console import Console
 from agentlm.environments.playing.progress import Result
 from agentlm.trajectory import Outcome
 

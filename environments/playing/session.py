@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 from pydantic_settings import CliToggleFlag
-from rich.console import Console
 
+from agentlm.console import Console
 from agentlm.environments.agentinstruct import TextGrammar
 from agentlm.environments.catalogue import text_grammar
 from agentlm.environments.playing.demonstration import demonstration
@@ -25,6 +25,7 @@ from agentlm.environments.playing.rollout import Rollout
 from agentlm.environments.playing.text_player import TextPlayer
 from agentlm.environments.task import Environment, Task
 from agentlm.errors import OperatorError
+from agentlm.printable import say
 from agentlm.settings import Settings
 
 
@@ -123,5 +124,5 @@ async def play_tasks(
     with display.bar:
         await rollout.run(tasks, settings.tries)
     if display.errors:
-        print(f"the last failure: {display.last_error}", file=sys.stderr)
+        say(f"the last failure: {display.last_error}", sys.stderr)
     return display

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from agentlm.console import Console
 from agentlm.finetune.data.mixture import Plan, Source
 from agentlm.finetune.run import Run
 

@@ -47,8 +47,8 @@ from openai.types.chat import ChatCompletion
 from pages import PAGES, page
 from pydantic import SecretStr
 from reader_llama import reader_llama, task
-from rich.console import Console
 
+from agentlm.console import Console
 from agentlm.server.vllm.flags import chosen
 from agentlm.server.vllm.launch import model_width, process_variables
 from support.tiny import CORPUS

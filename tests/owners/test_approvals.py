@@ -12,6 +12,7 @@ import pytest
 
 from agentlm.commands.approvals import main
 from agentlm.errors import OperatorError
+from agentlm.printable import UNPRINTABLE
 from agentlm.store import ApiKey, Store
 from agentlm.trajectory import Outcome
 from support.serving import Running, Serve
@@ -85,6 +86,25 @@ async def test_a_stream_tells_what_waits_and_its_client_can_decide(
             content += delta.content or ""
         assert content == "Done."
         assert running.bash.calls == ["ls"]
+
+
+async def test_what_waits_is_shown_without_steering_the_terminal(
+    serve: Serve, policy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = CALL.replace("ls", "ls \x9b8m; rm -rf ~ \u202e# \u200b")
+    async with serve(hostile, FINAL, tool_policy=policy) as running:
+        run = asyncio.create_task(
+            running.client.chat.completions.create(model="tiny", messages=HI, tools=BASH)
+        )
+        item = await waiting(running)
+        capsys.readouterr()
+        await asyncio.to_thread(main, ["list", "--url", running.url])
+        shown = "".join(capsys.readouterr().out.split())
+        await asyncio.to_thread(main, ["deny", item["id"], "--url", running.url])
+        await run
+
+    assert UNPRINTABLE.search(shown) is None
+    assert "rm-rf" in shown
 
 
 async def test_only_a_key_that_may_decide_lets_a_call_pass(

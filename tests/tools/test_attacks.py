@@ -28,6 +28,7 @@ from werkzeug import Request, Response
 
 from agentlm.agent.tool import Observation, ToolContext
 from agentlm.messages import ToolCall
+from agentlm.printable import UNPRINTABLE
 from agentlm.prompt.grammar import observe
 from agentlm.prompt.render import Turn
 from agentlm.tools.settings import ToolSettings
@@ -400,6 +401,37 @@ async def test_no_page_keeps_the_reader(
     assert "root:" not in observation.text
     assert len(observation.text) < 20_000
     assert "well" in (await fetch("/well")).text
+
+
+STEERING = [
+    "\x1b[2Jx",
+    "\x9b2Jx",
+    "\x1b]0;x\x07",
+    "\x9d0;x\x9c",
+    "\u202ex\u2066",
+    "x\u200b",
+    "x\x85",
+]
+
+
+@pytest.mark.parametrize("text", STEERING)
+async def test_an_observation_steers_no_terminal(
+    toolbox: Toolbox, call: Call, context: ToolContext, database: Toolbox, text: str
+) -> None:
+    toolbox.files(context.trajectory_id).put("output", text.encode())
+    codes = " || ".join(f"char({ord(character)})" for character in text)
+    ask = calling(database, context)
+    observations = [
+        await call("bash", command="cat output"),
+        await call("bash", command=f"cat output | cut -c1- > '{text}'; ls"),
+        await call(f"{text}"),
+        await ask("sql", statement=f"SELECT {codes} AS a"),
+        await ask("sql", statement=f'SELECT 1 AS "{text}"'),
+        await ask("sql_schema", table=text),
+    ]
+
+    for observation in observations:
+        assert UNPRINTABLE.search(observation.text) is None
 
 
 @pytest.mark.parametrize("output", ATTEMPTS["imitations"])

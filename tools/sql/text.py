@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Inspector, inspect
 
 from agentlm.agent.tool import ToolError
+from agentlm.printable import printable
 from agentlm.tools.sql.guard import Result
 
 _CELL_CHARS = 500
@@ -82,5 +83,5 @@ def _cell(value: Any) -> str:
         return "NULL"
     if isinstance(value, bytes | bytearray | memoryview):
         return f"({len(value)} bytes of binary data)"
-    text = str(value).replace("\r", "\\r").replace("\n", "\\n")
+    text = printable(str(value).replace("\r", "\\r").replace("\n", "\\n"))
     return text if len(text) <= _CELL_CHARS else f"{text[:_CELL_CHARS]}… ({len(text)} characters)"

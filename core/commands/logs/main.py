@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TextIO
 
 from pydantic_core import to_json
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -31,8 +30,10 @@ from agentlm.commands.logs.settings import (
 )
 from agentlm.commands.logs.timeline import one_line, timeline, when
 from agentlm.commands.subcommands import Subcommand, dispatch
+from agentlm.console import Console
 from agentlm.errors import NotFoundError, OperatorError
 from agentlm.exchange import FORMATS
+from agentlm.printable import printable, say
 from agentlm.store import AuditRecord, Header, Store
 from agentlm.trajectory import Trajectory
 
@@ -53,7 +54,7 @@ def list_logs(settings: ListLogs) -> int:
         )
     if settings.print_json:
         for header in headers:
-            print(header.model_dump_json(exclude={"steps", "interactions", "feedback"}))
+            say(header.model_dump_json(exclude={"steps", "interactions", "feedback"}))
         return 0
     _print(_header_table(headers))
     if more:
@@ -66,7 +67,7 @@ def show_log(settings: ShowLog) -> int:
     with closing(Store.open(settings.log_url())) as store:
         trajectory = _find(store, settings.id)
     if settings.print_json:
-        print(trajectory.model_dump_json(indent=2))
+        say(trajectory.model_dump_json(indent=2))
     else:
         _print(timeline(trajectory, full=settings.full))
     return 0
@@ -95,7 +96,7 @@ def audit_logs(settings: AuditLogs) -> int:
         found, more = store.audit.page(settings.owner, limit=settings.limit, after=settings.after)
     if settings.print_json:
         for number, record in found:
-            print(to_json({"id": number, **record.model_dump()}).decode())
+            say(to_json({"id": number, **record.model_dump()}).decode())
         return 0
     _print(_audit_table(found))
     if more:
@@ -108,7 +109,7 @@ def log_stats(settings: LogStats) -> int:
     with closing(Store.open(settings.log_url())) as store:
         stats = store.stats(settings.selection())
     if settings.print_json:
-        print(stats.model_dump_json(indent=2))
+        say(stats.model_dump_json(indent=2))
         return 0
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in stats:
@@ -129,7 +130,8 @@ def export_logs(settings: ExportLogs) -> int:
     count = 0
     with closing(Store.open(settings.log_url())) as store, _writing(settings.output) as file:
         for count, trajectory in enumerate(store.select(selection), 1):  # noqa: B007
-            file.write(to_json(write(trajectory)).decode() + "\n")
+            line = to_json(write(trajectory)).decode()
+            file.write((printable(line) if file is sys.stdout else line) + "\n")
     print(f"trajectories exported: {count:,}", file=sys.stderr)
     return 0
 
@@ -141,7 +143,7 @@ def import_logs(settings: ImportLogs) -> int:
     with closing(Store.open(settings.log_url())) as store:
         done = asyncio.run(import_lines(store, read_lines(settings.files), read))
     for line in done.malformed:
-        print(line, file=sys.stderr)
+        say(line, sys.stderr)
     known = f", there already: {done.known:,}" if done.known else ""
     malformed = f", malformed: {len(done.malformed):,}" if done.malformed else ""
     print(f"trajectories imported: {done.added:,}{known}{malformed}")
@@ -154,11 +156,11 @@ def delete_logs(settings: DeleteLogs) -> int:
         places = [held(one, store, settings.data_dir) for one in settings.ids]
         deleted = asyncio.run(_delete(store, settings.ids))
     for one, was_there, elsewhere in zip(settings.ids, deleted, places, strict=True):
-        print(f"{one} is deleted" if was_there else f"there is no trajectory {one}")
+        say(f"{one} is deleted" if was_there else f"there is no trajectory {one}")
         if elsewhere.models:
-            print(f"  but models were trained on it: {', '.join(elsewhere.models)}")
+            say(f"  but models were trained on it: {', '.join(elsewhere.models)}")
         for run in elsewhere.runs:
-            print(f"  and its text is still in {run}")
+            say(f"  and its text is still in {run}")
     return 0 if all(deleted) else 1
 
 
