@@ -2,18 +2,10 @@
 
 from agentlm.store.audit import AuditRecord
 from agentlm.store.completions import Completion
-from agentlm.store.contract import (
-    EVERYTHING,
-    Continuation,
-    Entry,
-    Header,
-    Selection,
-    Source,
-    Stats,
-    Written,
-)
+from agentlm.store.contract import Continuation, Entry, Header, Stats, Written
 from agentlm.store.idempotency import Answer, KeptAnswer
 from agentlm.store.keys import ApiKey
+from agentlm.store.selection import EVERYTHING, Conditions, Selection, Source
 from agentlm.store.store import Store
 
 __all__ = [
@@ -22,6 +14,7 @@ __all__ = [
     "ApiKey",
     "AuditRecord",
     "Completion",
+    "Conditions",
     "Continuation",
     "Entry",
     "Header",

@@ -50,7 +50,7 @@ def list_logs(settings: ListLogs) -> int:
     """Print a page of headers."""
     with closing(Store.open(settings.log_url())) as store:
         headers, more = store.page(
-            settings.owner, limit=settings.limit, after=settings.after, also=settings.selection()
+            settings.owner, settings.selection(), limit=settings.limit, after=settings.after
         )
     if settings.print_json:
         for header in headers:
