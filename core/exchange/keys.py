@@ -50,6 +50,13 @@ content from function_call loss name reasoning reasoning_content refusal role th
 tool_call_id tool_calls train value weight
 """.split()
 )
+_SAME = (
+    ("role", "from"),
+    ("content", "value"),
+    ("tool_calls", "function_call"),
+    ("reasoning_content", "reasoning", "thinking", "thought"),
+    ("tools", "functions"),
+)
 _TURNS = ("messages", "conversations", "prompt", "completion")
 """Keys of rows that may hold lists of turns."""
 
@@ -59,7 +66,11 @@ def check_keys(row: Mapping[str, Any], known: frozenset[str], texts: Iterable[An
 
     What is null or empty says nothing, and what repeats one of `texts` nothing new.
     """
-    for key in _doubtful(tuple(row), known):
+    keys = tuple(row)
+    for one, other in _doubles(keys):
+        if None not in (row[one], row[other]) and row[one] != row[other]:
+            raise ValueError(f"{one} and {other}: both are there, and differ")
+    for key in _doubtful(keys, known):
         value = row[key]
         if value in (None, "", [], {}) or (isinstance(value, str) and value in texts):
             continue
@@ -76,6 +87,13 @@ def _doubtful(keys: tuple[str, ...], known: frozenset[str]) -> tuple[str, ...]:
         for key in keys
         if key not in known and (key.lower() in _CONTENT or _JUDGING & set(_words(key)))
     )
+
+
+@lru_cache(maxsize=1024)
+def _doubles(keys: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Keys that are two names of one thing."""
+    named = [[name for name in names if name in keys] for names in _SAME]
+    return tuple((names[0], other) for names in named for other in names[1:])
 
 
 def _words(key: str) -> list[str]:
