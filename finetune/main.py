@@ -56,10 +56,10 @@ def main(argv: Sequence[str]) -> int:
 
 def dry_run(settings: FinetuneSettings) -> None:
     """Go through all that training does, on a tiny model; what does not work is raised."""
-    from agentlm.finetune.dry_run import rehearsal
+    from agentlm.finetune.dry_run import shrunken
     from agentlm.finetune.training import processes
 
-    with rehearsal(settings, processes.join()) as tiny:
+    with shrunken(settings, processes.join()) as tiny:
         finetune(tiny, show)
 
 

@@ -18,7 +18,6 @@ from rich.text import Text
 from agentlm.commands.logs.importing import content_id, import_lines, read_lines
 from agentlm.commands.logs.provenance import held
 from agentlm.commands.logs.settings import (
-    LOCAL_OWNER,
     AuditLogs,
     DeleteLogs,
     ExportLogs,
@@ -34,7 +33,7 @@ from agentlm.console import Console
 from agentlm.errors import NotFoundError, OperatorError
 from agentlm.exchange import FORMATS
 from agentlm.printable import printable, say
-from agentlm.store import AuditRecord, Header, Store
+from agentlm.store import LOCAL_OWNER, AuditRecord, Header, Store
 from agentlm.trajectory import Trajectory
 
 FOLLOW_S = 0.5

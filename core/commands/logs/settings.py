@@ -12,10 +12,6 @@ from agentlm.exchange import FormatName
 from agentlm.settings import Settings
 from agentlm.store import Conditions, Selection
 
-LOCAL_OWNER = "local"
-"""The owner of everything on a server without keys."""
-
-
 FilePath = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
