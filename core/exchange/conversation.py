@@ -32,7 +32,6 @@ from agentlm.exchange.spelling import (
     ROLES,
     SHAREGPT,
     Common,
-    Part,
     WrittenCall,
     WrittenTool,
     WrittenTurn,
@@ -108,7 +107,7 @@ def _spec(tool: WrittenTool) -> ToolSpec:
 
 def _said(turn: WrittenTurn, place: str) -> Said:
     role = ROLES[turn.role]
-    text = _text(turn.content) or turn.refusal or ""
+    text = turn.content or turn.refusal or ""
     loss = _loss(turn, place, own=role == "assistant")
     if turn.role in CALLING:
         return Said(place, role, "", turn.reasoning, told_calls(text, place), loss=loss)
@@ -136,12 +135,6 @@ def _loss(turn: WrittenTurn, place: str, *, own: bool) -> bool | None:
             f"{place}.{next(iter(marks))}: only the assistant's turns are learnt, got {turn.role}"
         )
     return all(marks.values()) if own else None
-
-
-def _text(content: str | list[Part] | None) -> str:
-    if isinstance(content, list):
-        return "".join(part.text for part in content)
-    return content or ""
 
 
 def _opened(said: Sequence[Said], system: str | None) -> Sequence[Said]:

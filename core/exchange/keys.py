@@ -16,15 +16,17 @@ from agentlm.errors import OperatorError
 
 _JUDGING = frozenset(
     """
-accept accepted approved bad best better chosen compliant correct correctness dislike dpo exclude
-excluded fail failed feedback flagged good grade harmful ignore ignored incorrect invalid is_ok kto
-label labels like liked loss margin mask masked negative passed penalty positive prefer preference
-preferred quality rank ranking rated rating ratings reject rejected resolved reward rewards score
-scores skip success successful thumbs toxic train trainable training unsafe upvotes valid vote votes
-weight weights winner won worse worst wrong
+accept accepted approved bad best better chosen compliant correct correctness delete deleted
+deprecated disabled discard discarded dislike dpo drop dropped enabled error exclude excluded fail
+failed failure feedback flagged good grade harmful ignore ignored include included incorrect invalid
+judge judgement judgment keep kept kto label like liked loss margin mask masked negative noisy
+outcome passed penalty positive prefer preference preferred quality rank ranking rated rating reject
+rejected removed resolved reward score skip spam status success successful thumb toxic train
+trainable trained training unsafe unused upvote valid verdict vote weight winner won worse worst
+wrong
 """.split()
 )
-"""Words of keys that say whether, or how much, a row or a turn is to be learnt."""
+"""Words of keys that say whether, or how much, a row or a turn is to be learnt; in the singular."""
 
 _CONTENT = frozenset(
     """
@@ -85,7 +87,7 @@ def _doubtful(keys: tuple[str, ...], known: frozenset[str]) -> tuple[str, ...]:
     return tuple(
         key
         for key in keys
-        if key not in known and (key.lower() in _CONTENT or _JUDGING & set(_words(key)))
+        if key not in known and (key.lower() in _CONTENT or not _JUDGING.isdisjoint(_words(key)))
     )
 
 
@@ -97,8 +99,9 @@ def _doubles(keys: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 
 def _words(key: str) -> list[str]:
-    """`lossMask`, `loss-mask` and `loss_mask` have the same."""
-    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower())
+    """The words of a key, and what they would be in the singular: `lossMasks` and `loss_mask`."""
+    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower())
+    return [*words, *(word.removesuffix("s") for word in words)]
 
 
 def short(value: object, most: int = 60) -> str:

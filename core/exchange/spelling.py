@@ -59,6 +59,19 @@ def without_nulls(value: Any) -> Any:
     return [without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
+def _text(value: Any) -> Any:
+    """The text of content that comes in parts."""
+    return "".join(map(_part, value)) if isinstance(value, list) else value
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, dict) and part.get("type", "text") == "text":
+        part = part.get("text")
+    if not isinstance(part, str):
+        raise ValueError("of content only text can be learnt")
+    return part
+
+
 def _arguments(value: Any) -> Any:
     if isinstance(value, dict):
         return json.dumps(without_nulls(value), ensure_ascii=False)
@@ -80,13 +93,6 @@ def _present(item: Any) -> Any:
     return item
 
 
-class Part(BaseModel):
-    """A part of a turn's content; what is not text can't be learnt here."""
-
-    type: Literal["text"]
-    text: str
-
-
 class _Function(BaseModel):
     name: str
     arguments: Annotated[str, BeforeValidator(_arguments)] = "{}"
@@ -105,7 +111,7 @@ class WrittenTurn(BaseModel):
     """A turn, by any of its names."""
 
     role: Speaker = Field(validation_alias=AliasChoices("role", "from"))
-    content: str | list[Part] | None = Field(
+    content: Annotated[str | None, BeforeValidator(_text)] = Field(
         None, validation_alias=AliasChoices("content", "value")
     )
     reasoning: str | None = Field(

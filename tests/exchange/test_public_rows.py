@@ -107,6 +107,11 @@ REFUSED = {
     "loss: .* got False": chat(answer(), loss=False),
     "system_prompt: .* got 'Be rude.'": chat(answer(), system_prompt="Be rude."),
     "images: .* got": chat(answer(), images=["a.png"]),
+    "assistantMasks: .* got .0, 1.": chat(answer(), assistantMasks=[0, 1]),
+    "status: .* got 'failed'": chat(answer(), status="failed"),
+    "messages.1.content: of content only text can be learnt, got .{'type': 'image_url'": chat(
+        answer(content=[{"type": "image_url", "image_url": {"url": "a"}}])
+    ),
     "messages.1.loss_mask: .* got 0": chat(answer(loss_mask=0)),
     "messages.1.rating: .* got 1": chat(answer(rating=1)),
     "messages.0.role: .* got 'narrator'": {"messages": [{"role": "narrator", "content": "a"}]},
