@@ -110,7 +110,7 @@ def test_each_file_is_judged_by_itself(
     good.write_text(chat("Nobody.\x1b[2J"))
 
     assert check(str(good), "--show", "1", data_dir=tmp_path) == 0
-    assert "⟦Nobody.\\x1b[2J<|im_end|>⟧" in capsys.readouterr().out
+    assert "⟦Nobody.\\u001b[2J<|im_end|>⟧" in capsys.readouterr().out
     assert check(str(good), str(rows), "--show", "0", data_dir=tmp_path) == 1
     assert "im_end" not in capsys.readouterr().out
 
