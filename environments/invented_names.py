@@ -15,6 +15,7 @@ Which words of a call are names depends on the tool:
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 from collections.abc import Iterable, Iterator
@@ -80,6 +81,8 @@ def _sql_names(statement: str) -> list[str]:
     from sqlglot import exp
     from sqlglot.errors import SqlglotError
 
+    # What a player writes is no news for the operator's screen.
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)
     try:
         tree = sqlglot.parse_one(statement, read="mysql")
     except (SqlglotError, RecursionError):

@@ -6,21 +6,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 from agentlm.console import Console
-from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of
+from agentlm.environments.catalogue import EnvironmentName
 from agentlm.environments.evaluation.abilities import abilities
 from agentlm.environments.evaluation.contenders import Contender, contenders
+from agentlm.environments.evaluation.family import Family, family
+from agentlm.environments.evaluation.floors import Floors, floors_of
 from agentlm.environments.evaluation.general import Ability, check_measures
 from agentlm.environments.evaluation.kept import directory_of, kept_file, name_of
+from agentlm.environments.evaluation.page import Run
 from agentlm.environments.evaluation.report import Difference, Report, difference_of, row_of
 from agentlm.environments.evaluation.settings import EvalSettings
 from agentlm.environments.evaluation.show import save, tables
+from agentlm.environments.evaluation.transcripts import TranscriptRecorder, transcripts
 from agentlm.environments.playing.model_player import PlayedModel, connected
 from agentlm.environments.playing.progress import Progress, Result, setting_plan
 from agentlm.environments.playing.recording import ServerRecorder
 from agentlm.environments.playing.session import Seat, play_tasks, run_session
-from agentlm.environments.task import Environment, Task
+from agentlm.environments.task import Task
 from agentlm.settings import parse
 
 _CONSTRAINED: dict[str, bool | None] = {
@@ -48,6 +53,7 @@ class _Measured:
     results: list[Result]
     asked: int
     model: PlayedModel
+    transcripts: Path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,31 +67,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def _run(settings: EvalSettings) -> int:
     console = Console()
     measured: dict[_Cell, _Measured] = {}
+    floors: dict[str, Floors] = {}
+    tasks: list[Task] = []
     for name in settings.env:
-        async with opened(
-            name, concurrency=settings.concurrency, data_dir=settings.data_dir
-        ) as environment:
-            tasks = list(
-                tasks_of(environment, settings.split, settings.seed, settings.limit, settings.tasks)
-            )
+        async with family(name, settings) as played:
             for decoding, model in product(_decodings(settings), contenders(settings)):
                 cell = _Cell(name, decoding, model)
-                measured[cell] = await _measure(settings, environment, tasks, cell)
-    report = _report(settings, measured, await abilities(settings))
+                measured[cell] = await _measure(settings, played, cell)
+            floors[name] = await floors_of(played)
+            tasks += await played.tasks()
+    report = _report(settings, measured, floors, await abilities(settings))
     for table in tables(report):
         console.print(table)
     for note in report.notes:
         console.print(note, soft_wrap=True)
-    data, picture = save(report, directory_of(settings))
-    console.print(f"{data}\n{picture}", soft_wrap=True)
+    files = save(report, directory_of(settings), _runs(measured), tasks)
+    console.print("\n".join(map(str, files)), soft_wrap=True)
     if not report.complete:
         console.print("incomplete: some tries failed; run the same command again to repeat them")
     return 0 if report.complete else 1
 
 
-async def _measure(
-    settings: EvalSettings, environment: Environment, tasks: list[Task], cell: _Cell
-) -> _Measured:
+async def _measure(settings: EvalSettings, played: Family, cell: _Cell) -> _Measured:
+    tasks = await played.tasks()
     metadata = {"player": "model", "evaluation": name_of(settings)}
     decoding = settings.decoding_with(_CONSTRAINED[cell.decoding])
     async with connected(
@@ -97,19 +101,34 @@ async def _measure(
     ) as player:
         plan = _plan(settings, cell, player.model)
         path = kept_file(settings, f"{cell.environment}-{cell.decoding}-{cell.model.name}", plan)
+        transcripts = path.with_suffix(".runs.jsonl")
         with closing(Progress(path, plan, fresh=settings.fresh)) as progress:
             if kept := progress.kept():
                 print(f"{cell.environment}, {cell.decoding}, {cell.model.label}: {kept}")
-            recorder = ServerRecorder(player, rewarded=False)
-            seat = Seat(environment, settings.seated(player, environment), recorder, progress)
             known = progress.of(tasks, settings.tries)
-            await play_tasks(settings, seat, tasks, known, len(tasks))
+            if len(known) < len(tasks) * settings.tries:
+                environment = await played.environment()
+                with TranscriptRecorder(transcripts, ServerRecorder(player, rewarded=False)) as log:
+                    seat = Seat(environment, settings.seated(player, environment), log, progress)
+                    await play_tasks(settings, seat, tasks, known, len(tasks))
             measured = progress.of(tasks, settings.tries)
-    return _Measured(measured, len(tasks) * settings.tries, player.model)
+    return _Measured(measured, len(tasks) * settings.tries, player.model, transcripts)
+
+
+def _runs(measured: dict[_Cell, _Measured]) -> Iterator[Run]:
+    """Every try, with what was said in it."""
+    for cell, found in measured.items():
+        said = transcripts(found.transcripts)
+        for result in found.results:
+            transcript = said.get((result.task_id, result.attempt))
+            yield Run(cell.model.label, cell.decoding, result, transcript)
 
 
 def _report(
-    settings: EvalSettings, measured: dict[_Cell, _Measured], measures: Sequence[Ability]
+    settings: EvalSettings,
+    measured: dict[_Cell, _Measured],
+    floors: dict[str, Floors],
+    measures: Sequence[Ability],
 ) -> Report:
     return Report(
         settings=settings.model_dump(mode="json", exclude=_PRIVATE),
@@ -121,6 +140,7 @@ def _report(
                 decoding=cell.decoding,
                 played=found.model,
                 asked=found.asked,
+                floors=floors[cell.environment],
             )
             for cell, found in measured.items()
         ),
@@ -153,7 +173,7 @@ def _decodings(settings: EvalSettings) -> list[str]:
 
 def _plan(settings: EvalSettings, cell: _Cell, model: PlayedModel) -> dict[str, object]:
     """What a continued evaluation must agree on; its size may change."""
-    others = ("url", "base", "base_url", "general", "cases")
+    others = ("url", "base", "base_url", "general", "cases", "answers")
     return {
         **setting_plan(settings, without=others),
         "env": cell.environment,

@@ -7,16 +7,25 @@ than were asked for, says that it is incomplete.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
+from typing import NamedTuple
 
 from agentlm.environments.error_classes import ERROR_CLASSES
+from agentlm.environments.evaluation.floors import Floors
 from agentlm.environments.evaluation.general import Ability
 from agentlm.environments.evaluation.statistics import Interval, paired_bootstrap, wilson
 from agentlm.environments.playing.model_player import PlayedModel
 from agentlm.environments.playing.progress import Result
 from agentlm.messages import Frozen
 from agentlm.trajectory import Outcome
+
+
+class Counted(NamedTuple):
+    """How many of the judged tries solved their task."""
+
+    solved: int
+    judged: int
 
 
 class Row(Frozen):
@@ -42,8 +51,13 @@ class Row(Frozen):
     error_classes: dict[str, float]
     """Share of the tries that show each class."""
     outcomes: dict[str, int]
-    families: dict[str, tuple[int, int]]
-    """Kind of task → (solved, judged)."""
+    invented_calls: float
+    """Share of the calls with a name that stands nowhere in the context."""
+    floors: Floors
+    """What players without skill score on these tasks."""
+    families: dict[str, Counted]
+    kinds: dict[str, Counted]
+    """By the template that a task was made from."""
     turns: float
     prompt_tokens: float
     completion_tokens: float
@@ -65,9 +79,11 @@ class Difference(Frozen):
     candidate: str
     tasks: int
     """Tasks that both have a result for."""
+    clusters: int
+    """Schemas or scenes that these are drawn from."""
     difference: float
     interval: Interval
-    """Paired bootstrap, 95%."""
+    """Paired bootstrap over the clusters, 95%."""
 
 
 class Report(Frozen):
@@ -82,6 +98,18 @@ class Report(Frozen):
     def complete(self) -> bool:
         """Whether no row lacks a try."""
         return all(row.complete for row in self.rows)
+
+    @property
+    def models(self) -> list[str]:
+        """What the rows call them, in order."""
+        return list(dict.fromkeys(row.model for row in self.rows))
+
+    @property
+    def title(self) -> str:
+        """What was measured, in a line."""
+        sets = ", ".join(dict.fromkeys(row.environment for row in self.rows))
+        source = self.settings.get("tasks") or f"{self.settings.get('split')} tasks"
+        return f"{sets} ({source}): {' and '.join(self.models)}"
 
     @property
     def notes(self) -> list[str]:
@@ -107,6 +135,7 @@ def row_of(
     decoding: str,
     played: PlayedModel,
     asked: int,
+    floors: Floors,
 ) -> Row:
     """Sum up the tries of one row."""
     every = list(results)
@@ -128,7 +157,11 @@ def row_of(
             name: _mean(name in result.error_classes for result in judged) for name in ERROR_CLASSES
         },
         outcomes=dict(Counter(result.outcome.value for result in every)),
-        families=_families(judged),
+        invented_calls=sum(result.invented for result in judged)
+        / max(1, sum(result.calls for result in judged)),
+        floors=floors,
+        families=_counted(judged, lambda result: result.family),
+        kinds=_counted(judged, lambda result: result.template),
         turns=_mean(result.turns for result in judged),
         prompt_tokens=_mean(result.prompt_tokens for result in judged),
         completion_tokens=_mean(result.completion_tokens for result in judged),
@@ -149,22 +182,25 @@ def difference_of(
     before, after = _by_task(base), _by_task(candidate)
     both = sorted(before.keys() & after.keys())
     differences = [after[task] - before[task] for task in both]
+    cluster = {result.task_id: result.cluster or result.task_id for result in candidate}
+    clusters = [cluster[task] for task in both]
     return Difference(
         environment=environment,
         decoding=decoding,
         base=names[0],
         candidate=names[1],
         tasks=len(both),
+        clusters=len(set(clusters)),
         difference=_mean(differences),
-        interval=paired_bootstrap(differences, seed),
+        interval=paired_bootstrap(differences, seed, clusters),
     )
 
 
-def _families(judged: Iterable[Result]) -> dict[str, tuple[int, int]]:
+def _counted(judged: Iterable[Result], part: Callable[[Result], str]) -> dict[str, Counted]:
     grouped: dict[str, list[bool]] = defaultdict(list)
     for result in judged:
-        grouped[result.family].append(result.success)
-    return {name: (sum(solved), len(solved)) for name, solved in sorted(grouped.items())}
+        grouped[part(result)].append(result.success)
+    return {name: Counted(sum(solved), len(solved)) for name, solved in sorted(grouped.items())}
 
 
 def _by_task(results: Iterable[Result]) -> Mapping[str, float]:

@@ -47,6 +47,8 @@ class EvalSettings(PlaySettings):
     """How often a try is played again after a failure that is not the model's."""
     seed: int = 0
     """Of the tasks, the model's sampling and the bootstrap."""
+    answers: CliToggleFlag[bool] = False
+    """Show right answers in report.html for the test set too: who tunes by them has spoilt it."""
     name: str | None = None
     """Of this evaluation's directory; the default says what is measured."""
     fresh: CliToggleFlag[bool] = False

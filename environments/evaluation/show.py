@@ -1,25 +1,32 @@
-"""A report as a table for the terminal, as JSON and as a picture."""
+"""A report as tables for the terminal, and as files: JSON, a picture, a page."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.table import Table
 
 from agentlm.environments.evaluation.general import Ability
+from agentlm.environments.evaluation.page import Run, render_page
+from agentlm.environments.evaluation.plot import draw
 from agentlm.environments.evaluation.report import Difference, Report, Row
 from agentlm.environments.evaluation.statistics import Interval
+from agentlm.environments.task import Task
+from agentlm.files import write_text
 
 
 def tables(report: Report) -> list[Table]:
     """Success, how tries went, base beside candidate, general ability: what there is of them."""
-    success = Table("set", "model", "decoding", "success", "95%", "reward", "tries")
+    success = _narrow(
+        *("set", "model", "decoding", "success", "95%", "constant", "chance", "reward", "tries")
+    )
     conduct = _narrow("set", "model", "decoding", *_CLASSES, *_COSTS)
     for row in report.rows:
         success.add_row(*_succeeded(row))
         conduct.add_row(*_went(row))
-    differences = Table("set", "decoding", "candidate − base", "95%", "tasks")
+    differences = Table("set", "decoding", "candidate − base", "95%", "tasks", "clusters")
     for difference in report.differences:
         differences.add_row(*_compared(difference))
     abilities = Table("general ability", "model", "value", "95%", "cases")
@@ -28,13 +35,15 @@ def tables(report: Report) -> list[Table]:
     return [table for table in (success, conduct, differences, abilities) if table.row_count]
 
 
-def save(report: Report, directory: Path) -> tuple[Path, Path]:
-    """Write report.json and report.png."""
-    data, picture = directory / "report.json", directory / "report.png"
-    directory.mkdir(parents=True, exist_ok=True)
-    data.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    _draw(report, picture)
-    return data, picture
+def save(
+    report: Report, directory: Path, runs: Iterable[Run], tasks: Iterable[Task]
+) -> tuple[Path, Path, Path]:
+    """Write report.json, report.png and report.html."""
+    data, picture, page = (directory / f"report.{suffix}" for suffix in ("json", "png", "html"))
+    write_text(data, report.model_dump_json(indent=1) + "\n")
+    draw(report, picture)
+    write_text(page, render_page(report, picture, list(runs), {task.id: task for task in tasks}))
+    return data, picture, page
 
 
 _CLASSES = ("refusal", "invalid", "repeat", "call err", "invented")
@@ -57,6 +66,8 @@ def _succeeded(row: Row) -> list[str]:
         row.decoding,
         f"{row.success:.1%}",
         _spelled(row.interval),
+        f"{row.floors.all.constant:.1%}",
+        f"{row.floors.all.random:.1%}",
         f"{row.reward:.3f}",
         tried,
     ]
@@ -82,6 +93,7 @@ def _compared(difference: Difference) -> list[str]:
         f"{difference.difference:+.1%}",
         _spelled(difference.interval),
         str(difference.tasks),
+        str(difference.clusters),
     ]
 
 
@@ -95,30 +107,3 @@ def _measured(ability: Ability) -> list[str]:
 
 def _spelled(interval: Interval) -> str:
     return f"{100 * interval[0]:.1f} … {100 * interval[1]:.1f}"
-
-
-def _draw(report: Report, path: Path) -> None:
-    from matplotlib.figure import Figure  # slow to import, and only needed at the end
-
-    labels = [f"{row.environment}\n{row.decoding}" for row in report.rows]
-    places = {label: index for index, label in enumerate(dict.fromkeys(labels))}
-    models = list(dict.fromkeys(row.model for row in report.rows))
-    figure = Figure(figsize=(2.5 + 1.6 * len(places), 4), layout="constrained")
-    axes = figure.subplots()
-    width = 0.8 / max(1, len(models))
-    for number, model in enumerate(models):
-        rows = [row for row in report.rows if row.model == model]
-        at = [
-            places[f"{row.environment}\n{row.decoding}"] + (number - (len(models) - 1) / 2) * width
-            for row in rows
-        ]
-        success = [row.success for row in rows]
-        # A rate of 0 or 1 can lie beside its own interval by the last bit.
-        below = [max(0.0, row.success - row.interval[0]) for row in rows]
-        above = [max(0.0, row.interval[1] - row.success) for row in rows]
-        axes.bar(at, success, width, yerr=[below, above], capsize=3, label=model)
-    axes.set_xticks(range(len(places)), list(places))
-    axes.set_ylim(0, 1)
-    axes.set_ylabel("success, with 95% interval")
-    axes.legend()
-    figure.savefig(path, dpi=120)

@@ -82,7 +82,7 @@ async def _play(settings: RolloutSettings, environment: Environment) -> int:
             seat = Seat(environment, player, recorder, progress)
             known = list(progress.results.values())
             display = await play_tasks(settings, seat, tasks, known, settings.limit)
-    print(f"{display.summary()}; results: {progress.path}")
+    print(f"{display.summary()}; {display.tokens:,} tokens; results: {progress.path}")
     return 1 if display.errors else 0
 
 

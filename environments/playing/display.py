@@ -1,14 +1,21 @@
-"""How a rollout goes, while it goes: done, solved so far, errors."""
+"""How a rollout goes, while it goes: done, solved so far, errors, tokens, time left.
+
+On a terminal that is a bar; elsewhere a line a minute.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+from datetime import timedelta
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from agentlm.console import Console
 from agentlm.environments.playing.progress import Result
 from agentlm.trajectory import Outcome
+
+_LINE_S = 60.0
 
 
 class Display:
@@ -19,11 +26,15 @@ class Display:
         self.solved = 0
         self.errors = 0
         self.last_error: str | None = None
+        self._total = total
+        self._known = 0
+        self.tokens = 0
+        self._console = console
+        self._begun = self._said = time.monotonic()
         self.bar = Progress(
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[state]}"),
-            TimeRemainingColumn(),
             console=console,
             transient=True,
         )
@@ -32,15 +43,41 @@ class Display:
     def count(self, results: Iterable[Result]) -> None:
         """Take in what an earlier run has done."""
         for result in results:
-            self.add(result)
+            self._count(result)
+        self._known = self.done
+        self._show()
 
     def add(self, result: Result) -> None:
         """One more try is done."""
+        self._count(result)
+        self.tokens += result.prompt_tokens + result.completion_tokens
+        self._show()
+
+    def _count(self, result: Result) -> None:
         self.done += 1
         self.solved += result.success
         self.errors += result.outcome is Outcome.ERROR
         self.last_error = result.error or self.last_error
-        self.bar.update(self._task, completed=self.done, state=self.summary())
+
+    def _show(self) -> None:
+        self.bar.update(self._task, completed=self.done, state=f"{self.summary()}{self._pace()}")
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._said >= _LINE_S:
+            self._said = now
+            print(
+                f"{self.done} of {self._total} tries: {self.summary()}{self._pace()}",
+                file=self._console.file,
+                flush=True,
+            )
+
+    def _pace(self) -> str:
+        """Tokens of the tries that were played now, and how long the rest takes at their pace."""
+        played = self.done - self._known
+        if not played:
+            return ""
+        seconds = (time.monotonic() - self._begun) * (self._total - self.done) / played
+        left = timedelta(seconds=round(max(0.0, seconds)))
+        return f"; {self.tokens:,} tokens, {left} left"
 
     def summary(self) -> str:
         """Success among the tries that have a result."""

@@ -46,6 +46,9 @@ class Result(Frozen):
     environment: str
     family: str
     template: str
+    split: str = ""
+    cluster: str = ""
+    """What else is drawn with it: tasks over one schema are solved or missed together."""
     outcome: Outcome
     reward: float | None
     """None: the infrastructure failed, which says nothing about the player."""
@@ -77,6 +80,8 @@ class Result(Frozen):
             environment=run.task.environment,
             family=run.task.family,
             template=run.task.template,
+            split=run.task.split,
+            cluster=cluster_of(run.task),
             outcome=run.outcome,
             reward=run.reward,
             error_classes=run.error_classes,
@@ -90,6 +95,12 @@ class Result(Frozen):
             error=run.broken and f"{type(run.broken).__name__}: {run.broken}"[:500],
             finished=round(time.time(), 3),
         )
+
+
+def cluster_of(task: Task) -> str:
+    """The schema or scene that a task shares with others, if its parameters name one."""
+    named = (task.parameters.get(key) for key in ("schema", "scene", "database", "table"))
+    return next((name for name in named if isinstance(name, str)), task.id)
 
 
 def setting_plan(settings: Settings, *, without: Collection[str] = ()) -> dict[str, Any]:

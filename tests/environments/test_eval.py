@@ -9,6 +9,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from agentlm.environments.evaluation.cli import main
+from agentlm.environments.evaluation.floors import summed_up
 from agentlm.environments.evaluation.report import difference_of, row_of
 from agentlm.environments.evaluation.statistics import paired_bootstrap, wilson
 from agentlm.environments.playing.model_player import PlayedModel
@@ -113,7 +114,15 @@ def test_failed_tries_count_in_no_rate_and_unpaired_tasks_in_no_difference() -> 
     base = [result("a", 1.0), result("b", 0.0), result("c", None, Outcome.ERROR)]
     mine = [result("a", 1.0), result("c", 1.0), result("b", 1.0)]
     played = PlayedModel(name="m", url="http://127.0.0.1:8000/v1")
-    row = row_of(base, environment="db", model="m", decoding="default", played=played, asked=3)
+    row = row_of(
+        base,
+        environment="db",
+        model="m",
+        decoding="default",
+        played=played,
+        asked=3,
+        floors=summed_up([]),
+    )
     assert (row.success, row.judged, row.failed, row.complete) == (0.5, 2, 1, False)
     difference = difference_of(
         base, mine, names=("b", "m"), environment="db", decoding="default", seed=0
