@@ -6,7 +6,7 @@ sandbox), runs calls in it, and scores what came of them. Every task carries the
 expert, so that an environment can prove itself: the expert must score 1, an empty answer 0.
 
 Splits are disjoint by construction: a template belongs to one split, and so does every value that
-fills it (`splits.py`).
+fills it (`splits.py`). Kinds of task that are held out come in `test-kinds` alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Literal, Protocol
 from agentlm.agent.tool import Observation
 from agentlm.messages import Frozen, ToolSpec
 
-Split = Literal["train", "dev", "test"]
+Split = Literal["train", "dev", "dev2", "test", "test-kinds"]
 Scoring = Literal["agentlm", "agentbench"]
 """By whose rules answers are judged: ours, or AgentBench's own code, flaws included."""
 

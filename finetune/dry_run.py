@@ -22,7 +22,7 @@ LAYERS, WIDTH, HEADS = 2, 64, 4
 
 
 @contextmanager
-def shrunken(settings: FinetuneSettings, processes: Processes) -> Iterator[FinetuneSettings]:
+def rehearsal(settings: FinetuneSettings, processes: Processes) -> Iterator[FinetuneSettings]:
     """The same settings for a tiny base in a directory that is removed afterwards."""
     directory = settings.data_dir / "runs" / ".dry-run"
     processes.once(lambda: _set_up(settings, directory))

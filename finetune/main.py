@@ -22,7 +22,7 @@ from agentlm.finetune.filters.drops import example_lines
 from agentlm.finetune.gate import judge, measure
 from agentlm.finetune.recipes import with_shipped_recipe
 from agentlm.finetune.report.report import write_report
-from agentlm.finetune.report.sample import marked
+from agentlm.finetune.report.sample import marked, printable
 from agentlm.finetune.run import Run
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.finetune.training.allocator import restart_with_tcmalloc
@@ -56,10 +56,10 @@ def main(argv: Sequence[str]) -> int:
 
 def dry_run(settings: FinetuneSettings) -> None:
     """Go through all that training does, on a tiny model; what does not work is raised."""
-    from agentlm.finetune.dry_run import shrunken
+    from agentlm.finetune.dry_run import rehearsal
     from agentlm.finetune.training import processes
 
-    with shrunken(settings, processes.join()) as tiny:
+    with rehearsal(settings, processes.join()) as tiny:
         finetune(tiny, show)
 
 
@@ -69,7 +69,8 @@ def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
     from agentlm.finetune.training import model, processes, save, train, zero
 
     these = processes.join()
-    tell = Console(stderr=True, quiet=not these.first, highlight=False, soft_wrap=True).print
+    console = Console(stderr=True, quiet=not these.first, highlight=False, soft_wrap=True)
+    tell = partial(console.print, markup=False)
 
     prepared = these.once(partial(prepare, settings))
     run, base = prepared.run, prepared.base
@@ -130,7 +131,7 @@ def describe(prepared: Prepared, tell: Callable[[str], None]) -> None:
         if found["dropped"] or found.get("out_of_form"):
             tell(f"{name}: {found['summary']}")
         for line in example_lines(found):
-            tell(f"  {line}")
+            tell(printable(f"  {line}"))
     row = marked(sources[0].rows.row(0), prepared.renderer().decode_verbatim)
     run.log(f"the first row, trained on where marked:\n{row}")
 

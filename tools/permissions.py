@@ -25,30 +25,30 @@ from pydantic import ValidationError
 from agentlm.errors import OperatorError
 from agentlm.messages import Frozen
 
-Permission = Literal["allow", "deny", "ask"]
+Verdict = Literal["allow", "deny", "ask"]
 
 
-class Permissions(Frozen):
+class ToolPolicy(Frozen):
     """What an operator lets tools do."""
 
-    default: Permission = "allow"
-    tools: dict[str, Permission] = {}
+    default: Verdict = "allow"
+    tools: dict[str, Verdict] = {}
     """By name of the tool, or pattern with `*`."""
-    keys: dict[str, dict[str, Permission]] = {}
+    keys: dict[str, dict[str, Verdict]] = {}
     """The same, by owner of the API key."""
 
-    def permission(self, tool: str, owner: str) -> Permission:
+    def verdict(self, tool: str, owner: str) -> Verdict:
         """Whether `owner`'s runs may use `tool`."""
         own = _matching(self.keys.get(owner, {}), tool)
         return own or _matching(self.tools, tool) or self.default
 
 
-def load_permissions(path: Path | None) -> Permissions:
+def load_policy(path: Path | None) -> ToolPolicy:
     """The policy of a YAML file; without one, everything is allowed. Raises OperatorError."""
     if path is None:
-        return Permissions()
+        return ToolPolicy()
     try:
-        return Permissions.model_validate(yaml.safe_load(path.read_text()) or {})
+        return ToolPolicy.model_validate(yaml.safe_load(path.read_text()) or {})
     except OSError as error:
         raise OperatorError(f"tool_policy: {path}: {error.strerror}") from error
     except (yaml.YAMLError, ValidationError) as error:
@@ -56,7 +56,7 @@ def load_permissions(path: Path | None) -> Permissions:
         raise OperatorError(f"tool_policy: {path} is not a policy: {reason}") from error
 
 
-def _matching(rules: Mapping[str, Permission], tool: str) -> Permission | None:
+def _matching(rules: Mapping[str, Verdict], tool: str) -> Verdict | None:
     if tool in rules:
         return rules[tool]
     patterns = [pattern for pattern in rules if fnmatchcase(tool, pattern)]

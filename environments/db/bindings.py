@@ -1,138 +1,162 @@
-"""Generated tables, and what the slots of a template stand for in one of them."""
+"""What the slots of a template stand for in the tables that were drawn for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Callable, Set
 from random import Random
 
-from agentlm.environments.db.templates import Identifier, TableKind, Value
+from agentlm.environments.db.schema import Column, Drawing, Table
+from agentlm.environments.db.templates import Identifier, Value, Word
 from agentlm.environments.names import pool
-from agentlm.environments.task import Split
 
-_TYPES = {"int": "INTEGER", "money": "REAL"}
-_MIN_ROWS, _MAX_ROWS = 8, 24
-
-
-@dataclass(frozen=True)
-class Table:
-    """A kind of table with rows."""
-
-    kind: TableKind
-    rows: list[list[Value]]
-
-    @property
-    def columns(self) -> list[tuple[str, str]]:
-        """(name, SQL type)."""
-        return [(n, _TYPES.get(k.split(":")[0], "TEXT")) for n, k in self.kind.columns.items()]
-
-    def values(self, column: str) -> list[Value]:
-        """One column, in row order."""
-        index = list(self.kind.columns).index(column)
-        return [row[index] for row in self.rows]
-
-    def of_kind(self, *kinds: str) -> list[Identifier]:
-        """The columns whose kind begins with one of these words."""
-        return [Identifier(n) for n, k in self.kind.columns.items() if k.split(":")[0] in kinds]
+_WANTS: dict[str, Set[str]] = {
+    "cat": {"cat", "v", "v2", "other_v", "other_k"},
+    "cat2": {"cat2", "w"},
+    "num": {"num", "lo", "hi", "x1", "x3", "low_v", "big", "small"},
+    "num2": {"num2", "x2"},
+    "date": {"date", "y", "y_start", "y_end", "d1"},
+}
+"""Slot of a column → the slots that need it."""
 
 
-def make_table(kind: TableKind, split: Split, rng: Random) -> Table:
-    """Rows for a table. Names are unique, and so are the numbers of a column."""
-    count = rng.randint(_MIN_ROWS, _MAX_ROWS)
-    columns = [_column(spec, count, split, rng) for spec in kind.columns.values()]
-    return Table(kind, [list(cells) for cells in zip(*columns, strict=True)])
+def draw_tables(drawing: Drawing, slots: Set[str], exact: bool) -> tuple[Table, ...]:
+    """The tables that these slots need: one, or a table and the one that its rows belong to."""
+    kinds = ["name"]
+    for slot, needed_by in _WANTS.items():
+        if slots & needed_by and not (slot == "cat2" and "table2" in slots):
+            kinds.append(_kind(slot, drawing.random))
+    if "table2" not in slots:
+        return (drawing.table(kinds, exact),)
+    parent = drawing.table(["name", "id", "pick"], exact)
+    child = drawing.table([*kinds, "id"], exact)
+    return _linked(child, parent, drawing), parent
 
 
-def bind(table: Table, split: Split, rng: Random) -> dict[str, Value]:
-    """Values for every slot that a template may use."""
-    [key], [day] = table.of_kind("name"), table.of_kind("date")
-    cat, cat2 = rng.sample(table.of_kind("pick", "of"), 2)
-    num, num2 = rng.sample(table.of_kind("int", "money"), 2)
-    slots: dict[str, Value] = {
-        "table": Identifier(table.kind.table),
-        "row": table.kind.row,
-        "rows": table.kind.rows,
-        "n": rng.randint(2, 4),
-    }
-    slots |= {"key": key, "cat": cat, "cat2": cat2, "num": num, "num2": num2, "date": day}
-    slots |= _existing(table, slots, rng)
-    return slots | _new(table, slots, split, rng)
+def bind(tables: tuple[Table, ...], slots: Set[str], drawing: Drawing) -> dict[str, Value]:
+    """Values for the slots; those that these tables can't fill are left out."""
+    table, *others = tables
+    bound = _columns(table, slots)
+    bound |= {"table": table.name, "row": Word(table.row), "rows": Word(table.rows_word)}
+    bound["n"] = drawing.random.randint(2, 4)
+    bound |= _existing(table, bound, drawing.random) | _new(table, bound, drawing)
+    return bound | _parent(table, others[0], drawing.random) if others else bound
 
 
-def _existing(table: Table, slots: dict[str, Value], rng: Random) -> dict[str, Value]:
-    keys, cats, cats2, nums, days = (
-        table.values(str(slots[name])) for name in ("key", "cat", "cat2", "num", "date")
+def _kind(slot: str, random: Random) -> str:
+    if slot == "date":
+        return "date"
+    return "pick" if slot.startswith("cat") else random.choice(("int", "money"))
+
+
+def _linked(child: Table, parent: Table, drawing: Drawing) -> Table:
+    """The child table with its `id` column holding ids of the parent."""
+    [mine], [theirs] = child.of_kind("id"), parent.of_kind("id")
+    ids = parent.values(theirs)
+    names = {column.name.lower() for column in child.columns}
+    shared = drawing.random.random() < 0.5 and theirs.lower() not in names
+    place = [column.kind for column in child.columns].index("id")
+    rows = [[*row[:place], drawing.random.choice(ids), *row[place + 1 :]] for row in child.rows]
+    columns = tuple(
+        Column(theirs if shared else mine, "id", column.type, column.draw)
+        if column.kind == "id"
+        else column
+        for column in child.columns
     )
-    first, second = rng.sample(range(len(keys)), 2)
-    others = [index for index, value in enumerate(cats) if value != cats[first]]
-    ranked = sorted(nums, key=float)
-    below, above = len(ranked) // 3, 2 * len(ranked) // 3
-    within = sorted((n for n, c in zip(nums, cats, strict=True) if c == cats[first]), key=float)
-    big, small = sorted((first, second), key=lambda index: -float(nums[index]))
-    letter = str(keys[first])[: 5 if str(keys[first]).startswith("The ") else 1]
-    year = str(days[first])[:4]
-    bound: dict[str, Value] = {
-        "k1": keys[first],
-        "k2": keys[second],
-        "v": cats[first],
-        "w": cats2[first],
-        "lo": ranked[rng.randint(1, below)],
-        "hi": ranked[rng.randint(above, len(ranked) - 2)],
-        "low_v": within[rng.randrange(max(1, len(within) - 1))],
-        "big": keys[big],
-        "small": keys[small],
-        "y": year,
-        "y_start": f"{year}-01-01",
-        "letter": letter,
-        "letter_like": f"{letter}%",
+    return Table(child.name, child.row, child.rows_word, columns, rows)
+
+
+def _columns(table: Table, slots: Set[str]) -> dict[str, Value]:
+    [key] = table.of_kind("name")
+    bound: dict[str, Value] = {"key": key}
+    left = {
+        "cat": table.of_kind("pick"),
+        "num": table.of_kind("int", "money"),
+        "date": table.of_kind("date"),
     }
-    if others:
-        other = rng.choice(others)
-        bound |= {"v2": cats[other], "other_v": cats[other], "other_k": keys[other]}
+    for slot in _WANTS:
+        columns = left[slot.rstrip("2")]
+        if slots & _WANTS[slot] and columns:
+            bound[slot] = columns.pop(0)
     return bound
 
 
-def _new(table: Table, slots: dict[str, Value], split: Split, rng: Random) -> dict[str, Value]:
-    """Values that are not in the table yet."""
-    specs = table.kind.columns
-    names = _fresh_names(specs[str(slots["key"])].split(":")[1], table, split, rng)
-    [fresh] = rng.sample(pool("place", split), 1)
-    num, num2, day = (specs[str(slots[name])] for name in ("num", "num2", "date"))
-    return {
-        "new1": names[0],
-        "new2": names[1],
-        "fresh": fresh,
-        "x1": _column(num, 1, split, rng)[0],
-        "x3": _column(num, 1, split, rng)[0],
-        "x2": _column(num2, 1, split, rng)[0],
-        "d1": _column(day, 1, split, rng)[0],
+def _existing(table: Table, bound: dict[str, Value], random: Random) -> dict[str, Value]:
+    keys = table.values(str(bound["key"]))
+    first, second = random.sample(range(len(keys)), 2)
+    letter = str(keys[first])[: 5 if str(keys[first]).startswith("The ") else 1]
+    found: dict[str, Value] = {"k1": keys[first], "k2": keys[second]}
+    found |= {"letter": Word(letter), "letter_like": f"{letter}%"}
+    if "cat" in bound:
+        found |= _groups(table, bound, first, random)
+    if "cat2" in bound:
+        found["w"] = table.values(str(bound["cat2"]))[first]
+    if "num" in bound:
+        found |= _numbers(table, bound, first, second, random)
+    if "date" in bound:
+        year = int(str(table.values(str(bound["date"]))[first])[:4])
+        found |= {"y": year, "y_start": f"{year}-01-01", "y_end": f"{year}-12-31"}
+    return found
+
+
+def _groups(table: Table, bound: dict[str, Value], first: int, random: Random) -> dict[str, Value]:
+    groups, keys = table.values(str(bound["cat"])), table.values(str(bound["key"]))
+    found = {"v": groups[first]}
+    others = [index for index, group in enumerate(groups) if group != groups[first]]
+    if others:
+        other = random.choice(others)
+        found |= {"v2": groups[other], "other_v": groups[other], "other_k": keys[other]}
+    return found
+
+
+def _numbers(
+    table: Table, bound: dict[str, Value], first: int, second: int, random: Random
+) -> dict[str, Value]:
+    numbers, keys = table.values(str(bound["num"])), table.values(str(bound["key"]))
+    ranked = sorted(numbers, key=float)
+    below, above = len(ranked) // 3, 2 * len(ranked) // 3
+    big, small = sorted((first, second), key=lambda index: -float(numbers[index]))
+    found: dict[str, Value] = {
+        "lo": ranked[random.randint(1, below)],
+        "hi": ranked[random.randint(above, len(ranked) - 2)],
+        "big": keys[big],
+        "small": keys[small],
     }
+    if "cat" in bound:
+        groups = table.values(str(bound["cat"]))
+        mine = [n for n, g in zip(numbers, groups, strict=True) if g == groups[first]]
+        mine.sort(key=float)
+        found["low_v"] = mine[random.randrange(max(1, len(mine) - 1))]
+    return found
 
 
-def _fresh_names(kind: str, table: Table, split: Split, rng: Random) -> list[str]:
+def _new(table: Table, bound: dict[str, Value], drawing: Drawing) -> dict[str, Value]:
+    """Values that are not in the table yet."""
+    drawers: dict[str, Callable[[int], list[Value]]] = {
+        column.name: column.draw for column in table.columns
+    }
     taken = {cell for row in table.rows for cell in row}
-    drawn = rng.sample(pool(kind, split), len(table.rows) + 2)
-    return [name for name in drawn if name not in taken][:2]
+    names = [name for name in drawers[str(bound["key"])](len(table.rows) + 2) if name not in taken]
+    places = pool("place", drawing.split)
+    found: dict[str, Value] = {"fresh": drawing.random.choice(places)}
+    found |= dict(zip(("new1", "new2"), names, strict=False))
+    for slot, column in (("x1", "num"), ("x3", "num"), ("x2", "num2"), ("d1", "date")):
+        if column in bound:
+            [found[slot]] = drawers[str(bound[column])](1)
+    return found
 
 
-def _column(spec: str, count: int, split: Split, rng: Random) -> list[Value]:
-    kind, _, rest = spec.partition(":")
-    if kind == "name":
-        return list(rng.sample(pool(rest, split), count))
-    if kind in ("pick", "of"):
-        return list(rng.choices(_categories(kind, rest, split, rng), k=count))
-    low, high = (int(bound) for bound in rest.split(":"))
-    if kind == "int":
-        return list(rng.sample(range(low, high + 1), count))
-    if kind == "money":
-        return [cents / 100 for cents in rng.sample(range(low * 100, high * 100), count)]
-    begin = date(low, 1, 1)
-    days = (date(high, 12, 31) - begin).days
-    return [str(begin + timedelta(rng.randint(0, days))) for _ in range(count)]
-
-
-def _categories(kind: str, rest: str, split: Split, rng: Random) -> list[str]:
-    if kind == "of":
-        return rest.split("|")
-    name, _, count = rest.partition(":")
-    return rng.sample(pool(name, split), int(count))
+def _parent(table: Table, parent: Table, random: Random) -> dict[str, Value]:
+    [key], [own], [link] = parent.of_kind("name"), parent.of_kind("id"), table.of_kind("id")
+    names = dict(zip(parent.values(own), parent.values(key), strict=True))
+    used = [names[number] for number in dict.fromkeys(table.values(link))]
+    first, second = random.sample(used, 2)
+    return {
+        "table2": parent.name,
+        "row2": Word(parent.row),
+        "key2": key,
+        "id": Identifier(own),
+        "fk": Identifier(link),
+        "cat2": parent.of_kind("pick")[0],
+        "p1": first,
+        "p2": second,
+    }

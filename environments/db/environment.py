@@ -40,7 +40,7 @@ the database holds them, for example ["42"]. After a change to the data, answer 
 
 
 class DbEnvironment:
-    """Questions over generated tables and the Chinook sample database."""
+    """Questions over tables drawn for each task and over the Chinook sample database."""
 
     name = "db"
     max_turns = 15
@@ -117,9 +117,7 @@ def build(parameters: dict[str, Any]) -> Database:
     if parameters.get("database") == "chinook":
         return Database(chinook.image())
     database = Database()
-    database.create(
-        parameters["table"],
-        [(name, kind) for name, kind in parameters["columns"]],
-        parameters["rows"],
-    )
+    for table in parameters.get("tables", [parameters]):
+        columns = [(name, kind) for name, kind in table["columns"]]
+        database.create(table["table"], columns, table["rows"])
     return database

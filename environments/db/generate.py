@@ -11,19 +11,24 @@ from contextlib import closing
 from functools import cache
 from itertools import count
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentlm.environments.db import chinook
-from agentlm.environments.db.bindings import Table, bind, make_table
-from agentlm.environments.db.database import Database
+from agentlm.environments.db.bindings import bind, draw_tables
+from agentlm.environments.db.database import Database, StatementError
+from agentlm.environments.db.mistakes import slip
+from agentlm.environments.db.schema import Drawing, Table, UsedNames
+from agentlm.environments.db.scoring import answers_match
+from agentlm.environments.db.statement import Statement
 from agentlm.environments.db.templates import (
     Skill,
+    Stage,
     Template,
     Value,
     in_sql,
     in_words,
+    links,
     plain,
-    table_kinds,
     templates,
 )
 from agentlm.environments.names import pool
@@ -32,21 +37,10 @@ from agentlm.environments.task import Action, Move, Split, Task
 
 _ATTEMPTS = 20
 _MAX_VALUES = 12
-
-_TABLE_WORDS: dict[Split, tuple[str, ...]] = {
-    "train": (
-        "The table is `{table}` with the columns {columns}.",
-        "Table: {table}. Columns: {columns}.",
-    ),
-    "dev": ("{columns} are what {table} keeps.",),
-    "test": ("({table} – {columns})",),
-}
-_COLUMN_JOINTS: dict[Split, str] = {"train": ", ", "dev": " / ", "test": " | "}
-_CHINOOK_WORDS: dict[Split, str] = {
-    "train": "The database is Chinook, a music shop; the task needs {tables}.",
-    "dev": "(Chinook: {tables})",
-    "test": "Consult {tables} of Chinook.",
-}
+_FIRST_WAY = 0.5
+"""Share of tasks in which the expert goes the first of several ways."""
+_MISTAKES = 0.06
+"""Share of training tasks in which the expert gets a name wrong first."""
 
 
 class _Unsuitable(Exception):
@@ -59,43 +53,56 @@ def tasks(split: Split, seed: int = 0) -> Iterator[Task]:
     names = sorted(by_skill)
     Random(f"db/{split}/{seed}").shuffle(names)
     seen: set[str] = set()
+    used = UsedNames()
     for index in count():
         phrasings = by_skill[names[index % len(names)]]
-        task = _draw(phrasings, split, task_random("db", split, seed, index), seen)
+        task = _draw(phrasings, split, task_random("db", split, seed, index), seen, used)
         if task is not None:
             seen.add(task.id)
             yield task
 
 
-def _draw(phrasings: list[Template], split: Split, rng: Random, seen: set[str]) -> Task | None:
+def _draw(
+    phrasings: list[Template], split: Split, rng: Random, seen: set[str], used: UsedNames
+) -> Task | None:
     """A task not seen before; None if the skill has no more (Chinook is finite)."""
     for _ in range(_ATTEMPTS):
         template = rng.choice(phrasings)
-        make = _chinook_task if template.skill.tables else _table_task
         try:
-            task = make(template, split, rng)
+            make = _chinook_task if template.skill.tables else _table_task
+            task, tables = make(template, Drawing(split, rng, used))
         except _Unsuitable:
             continue
         if task.id not in seen:
+            used.add(tables)
             return task
     return None
 
 
-def _table_task(template: Template, split: Split, rng: Random) -> Task:
-    table = make_table(rng.choice(table_kinds(split)), split, rng)
-    slots = bind(table, split, rng)
-    names = _COLUMN_JOINTS[split].join(name for name, _ in table.columns)
-    described = rng.choice(_TABLE_WORDS[split]).format(table=table.kind.table, columns=names)
+def _table_task(template: Template, drawing: Drawing) -> tuple[Task, tuple[Table, ...]]:
+    tables = draw_tables(drawing, template.slots, template.skill.exact)
+    slots = bind(tables, template.slots, drawing)
+    if template.slots - set(slots) - {"answer", "r1", "r2", "r3"}:
+        raise _Unsuitable
+    statement = Statement(drawing.split, drawing.random)
+    instruction = statement.text(template.phrasing, slots, tables, template.skill.hidden)
     parameters: dict[str, Any] = {
-        "table": table.kind.table,
-        "columns": [list(column) for column in table.columns],
-        "rows": table.rows,
+        "tables": [
+            {
+                "table": str(table.name),
+                "columns": [list(column) for column in table.typed],
+                "rows": table.rows,
+            }
+            for table in tables
+        ]
     }
-    with closing(_database_of(table)) as database:
-        return _play_expert(template, split, slots, database, described, parameters)
+    image = _image(tables)
+    task = _play_expert(template, drawing.split, slots, image, instruction, parameters)
+    return _with_mistake(task, image, drawing.random), tables
 
 
-def _chinook_task(template: Template, split: Split, rng: Random) -> Task:
+def _chinook_task(template: Template, drawing: Drawing) -> tuple[Task, tuple[Table, ...]]:
+    split, rng = drawing.split, drawing.random
     slots: dict[str, Value] = {
         name: rng.choice(pool(kind, split)) for name, kind in template.skill.fresh.items()
     }
@@ -104,66 +111,109 @@ def _chinook_task(template: Template, split: Split, rng: Random) -> Task:
         if not candidates:
             raise _Unsuitable
         slots[name] = rng.choice(candidates)
-    tables = template.skill.tables
-    described = _CHINOOK_WORDS[split].format(tables=", ".join(tables))
-    with closing(Database(chinook.image())) as database:
-        parameters = {"database": "chinook"}
-        return _play_expert(template, split, slots, database, described, parameters)
+    tables = ", ".join(template.skill.tables)
+    question = in_words(template.phrasing, slots)
+    instruction = f"{question}\nThe database is Chinook, a music shop; look at {tables}."
+    parameters = {"database": "chinook"}
+    task = _play_expert(template, split, slots, chinook.image(), instruction, parameters)
+    return task, ()
 
 
 def _play_expert(
     template: Template,
     split: Split,
     slots: dict[str, Value],
-    database: Database,
-    described: str,
+    image: bytes,
+    instruction: str,
     parameters: dict[str, Any],
 ) -> Task:
-    """Run the expert's statements, which gives the right answer or the right contents."""
+    """Run the expert's statements, which gives the right answer or the right contents.
+
+    The first way is what the answer follows from; another way has to come to the same.
+    """
     skill = template.skill
-    try:
-        instruction = in_words(template.phrasing, slots)
+    # Not the task's own chance: what is asked must not hang on how many ways there are.
+    chance = Random(instruction)
+    with closing(Database(image)) as database:
         if skill.distinct is not None:
             _require_distinct(database.run(in_sql(skill.distinct, slots)).rows)
         before = database.state_hash() if skill.changes else ""
-        moves, values = _run_stages(skill, slots, database)
-    except KeyError as error:  # a slot that this table can't fill
-        raise _Unsuitable from error
-    if skill.changes:
-        answer, after = ["done"], database.state_hash()
-        if after == before:
+        right = _run(skill, skill.ways[0], slots, database)
+    others = skill.ways[1:]
+    if others and chance.random() > _FIRST_WAY:
+        with closing(Database(image)) as database:
+            chosen = _run(skill, chance.choice(others), slots, database)
+        if not chosen.agrees_with(right):
             raise _Unsuitable
-        parameters = parameters | {"answer_md5": after}
     else:
-        answer = _label(values)
-        parameters = parameters | {"label": answer}
-    words = in_words(skill.answer, {**slots, "answer": ", ".join(answer)})
-    final = Move(thought=words, answer=json.dumps(answer, ensure_ascii=False))
+        chosen = right
+    if right.contents == before and skill.changes:
+        raise _Unsuitable
+    outcome = {"answer_md5": right.contents} if skill.changes else {"label": right.answer}
+    words = in_words(skill.answer, {**chosen.slots, "answer": ", ".join(right.answer)})
+    final = Move(thought=words, answer=json.dumps(right.answer, ensure_ascii=False))
     return Task(
         environment="db",
         template=template.id,
         family=skill.family,
         split=split,
-        instruction=f"{instruction}\n{described}",
-        parameters=parameters,
-        gold=(*moves, final),
+        instruction=instruction,
+        parameters=parameters | outcome,
+        gold=(*chosen.moves, final),
     )
 
 
-def _run_stages(
-    skill: Skill, slots: dict[str, Value], database: Database
-) -> tuple[list[Move], list[Any]]:
-    """The expert's moves, and all values that the last of them returned."""
+class _Expert(NamedTuple):
+    """What the expert did in one way, and what came of it."""
+
+    moves: list[Move]
+    answer: list[str]
+    contents: str
+    slots: dict[str, Value]
+
+    def agrees_with(self, other: _Expert) -> bool:
+        return self.contents == other.contents and answers_match(self.answer, other.answer)
+
+
+def _run(
+    skill: Skill, way: tuple[Stage, ...], slots: dict[str, Value], database: Database
+) -> _Expert:
     moves = [_look_at(table) for table in skill.tables]
     values: list[Any] = []
-    for number, stage in enumerate(skill.steps, 1):
+    slots = dict(slots)
+    for number, stage in enumerate(way, 1):
         query = in_sql(stage.sql, slots)
-        thought = in_words(stage.think, slots)
+        reasons = [in_words(stage.think, slots), "" if skill.tables else links(stage.sql, slots)]
+        thought = " ".join(filter(None, reasons))
         moves.append(Move(thought=thought, action=Action(name="sql", arguments={"query": query})))
         values = [cell for row in database.run(query).rows for cell in row]
         if values and values[0] is not None:
             slots[f"r{number}"] = values[0]
-    return moves, values
+    if skill.changes:
+        return _Expert(moves, ["done"], database.state_hash(), slots)
+    return _Expert(moves, _label(values), "", slots)
+
+
+def _with_mistake(task: Task, image: bytes, rng: Random) -> Task:
+    """Now and then, in training: the first statement with a wrong name, refused and put right."""
+    first, *others = task.gold
+    if task.split != "train" or rng.random() > _MISTAKES or first.action is None:
+        return task
+    made = slip(first.action.arguments["query"], rng)
+    if made is None:
+        return task
+    right, slipped = made
+    query = first.action.arguments["query"].replace(right, slipped)
+    with closing(Database(image)) as database:
+        try:
+            database.run(query)
+        except StatementError:
+            thought = first.thought.replace(right, slipped)
+            wrong = Move(thought=thought, action=Action(name="sql", arguments={"query": query}))
+            excuse = f"There is no {slipped}. The name is {right}, as the task has it."
+            mended = first.model_copy(update={"thought": f"{excuse} {first.thought}"})
+            return task.model_copy(update={"gold": (wrong, mended, *others)})
+    return task
 
 
 def _look_at(table: str) -> Move:
@@ -188,10 +238,11 @@ def _require_distinct(rows: list[tuple[Any, ...]]) -> None:
         raise _Unsuitable
 
 
-def _database_of(table: Table) -> Database:
-    database = Database()
-    database.create(table.kind.table, table.columns, table.rows)
-    return database
+def _image(tables: tuple[Table, ...]) -> bytes:
+    with closing(Database()) as database:
+        for table in tables:
+            database.create(table.name, table.typed, table.rows)
+        return database.image()
 
 
 @cache

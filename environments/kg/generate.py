@@ -12,6 +12,7 @@ from pyoxigraph import NamedNode
 
 from agentlm.environments.data_files import read_yaml
 from agentlm.environments.kg.explore import Explorer, in_split
+from agentlm.environments.phrases import Alternatives, phrasebook
 from agentlm.environments.splits import task_random
 from agentlm.environments.task import Action, Move, Split, Task
 from agentlm.messages import Frozen
@@ -22,13 +23,11 @@ _ATTEMPTS = 200
 _MAX_ANSWERS = 60
 _CALL = re.compile(r"(\w+)\((.*)\)")
 
-_ENTITIES: dict[Split, str] = {
-    "train": "{question}\nEntities: {listed}",
-    "dev": "{question} [{listed}]",
-    "test": "{listed}\n{question}",
-}
-"""How a question and the identifiers in it are put together. No full stop may follow one: those of
-words hold full stops themselves."""
+_PACKAGE = "agentlm.environments.kg"
+_LOOKS = 0.7
+"""Share of the looks at relations that the expert takes; it may know what there is."""
+_MISTAKES = 0.06
+"""Share of training tasks in which the expert gets a relation wrong first."""
 
 
 class Stage(Frozen):
@@ -45,14 +44,9 @@ class Skill(Frozen):
     family: str
     start: dict[str, str]
     walk: dict[str, tuple[str, ...]] = {}
-    train: tuple[str, ...]
-    dev: tuple[str, ...]
-    test: tuple[str, ...]
+    held_out: bool = False
+    ask: Alternatives
     steps: tuple[Stage, ...]
-
-    def phrasings(self, split: Split) -> tuple[str, ...]:
-        """Its wordings in one split."""
-        return {"train": self.train, "dev": self.dev, "test": self.test}[split]
 
 
 class _Unsuitable(Exception):
@@ -62,8 +56,19 @@ class _Unsuitable(Exception):
 @cache
 def skills() -> dict[str, Skill]:
     """All skills by name."""
-    loaded = read_yaml("agentlm.environments.kg", "skills.yaml")
+    loaded = read_yaml(_PACKAGE, "skills.yaml")
     return {name: Skill.model_validate(fields) for name, fields in loaded.items()}
+
+
+@cache
+def phrasings(split: Split) -> dict[str, tuple[str, ...]]:
+    """The wordings of each skill that a split has."""
+    book = phrasebook(_PACKAGE)
+    return {
+        name: book.phrasings(skill.ask, split)
+        for name, skill in skills().items()
+        if skill.held_out == (split == "test-kinds")
+    }
 
 
 def lacking(explorer: Explorer) -> list[str]:
@@ -74,7 +79,7 @@ def lacking(explorer: Explorer) -> list[str]:
 
 def tasks(explorer: Explorer, split: Split, seed: int = 0) -> Iterator[Task]:
     """An endless stream of distinct tasks; every skill comes once before any comes again."""
-    names = sorted(skills())
+    names = sorted(phrasings(split))
     Random(f"kg/{split}/{seed}").shuffle(names)
     seen: set[str] = set()
     for index in count():
@@ -92,22 +97,36 @@ def tasks(explorer: Explorer, split: Split, seed: int = 0) -> Iterator[Task]:
 
 def _make(explorer: Explorer, name: str, split: Split, random: Random) -> Task:
     skill = skills()[name]
-    number = random.randrange(len(skill.phrasings(split)))
+    number = random.randrange(len(phrasings(split)[name]))
     entities = _bind(explorer, skill, split, random)
     words = {slot: _words(explorer, node) for slot, node in entities.items()}
     identifiers = {slot: shorten(node.value) for slot, node in entities.items()}
-    moves, answer = _expert(explorer, skill, words, identifiers)
-    question = skill.phrasings(split)[number].format_map(words)
-    listed = ", ".join(f"{words[slot]} = {identifiers[slot]}" for slot in entities)
+    question = phrasings(split)[name][number].format_map(words)
+    instruction = _stated(question, words, identifiers, split, random)
+    moves, answer = _expert(explorer, skill, words, identifiers, random)
+    if split == "train" and random.random() < _MISTAKES:
+        moves = _mistaken(explorer, moves)
     return Task(
         environment="kg",
         template=f"{name}/{split}/{number}",
         family=skill.family,
         split=split,
-        instruction=_ENTITIES[split].format(question=question, listed=listed),
+        instruction=instruction,
         parameters={"answer": answer},
         gold=tuple(moves),
     )
+
+
+def _stated(
+    question: str, words: dict[str, str], identifiers: dict[str, str], split: Split, random: Random
+) -> str:
+    book = phrasebook(_PACKAGE)
+    item, joint, form = (
+        random.choice(book.alternatives(name, split))
+        for name in ("item", "listed_joint", "entities")
+    )
+    items = [item.format(words=words[slot], identifier=identifiers[slot]) for slot in words]
+    return form.format(question=question, listed=joint.join(items))
 
 
 def _bind(explorer: Explorer, skill: Skill, split: Split, random: Random) -> dict[str, NamedNode]:
@@ -129,16 +148,21 @@ def _bind(explorer: Explorer, skill: Skill, split: Split, random: Random) -> dic
 
 
 def _expert(
-    explorer: Explorer, skill: Skill, words: dict[str, str], identifiers: dict[str, str]
+    explorer: Explorer,
+    skill: Skill,
+    words: dict[str, str],
+    identifiers: dict[str, str],
+    random: Random,
 ) -> tuple[list[Move], list[str]]:
-    """The moves, with looks at relations before them, and the values of the last variable."""
+    """The moves, with looks at relations before most, and the values of the last variable."""
     moves: list[Move] = []
     trail = explorer.trail()
     for stage in skill.steps:
         action = _action(stage.call.format_map(identifiers), explorer)
-        if stage.seek is not None:
+        if stage.seek is not None and random.random() < _LOOKS:
             moves.append(_look(stage.seek, action, identifiers, words))
-        moves.append(Move(thought=stage.think.format_map(words), action=action))
+        thought = f"{stage.think.format_map(words)} {_links(action)}"
+        moves.append(Move(thought=thought, action=action))
         if trail.call(action).failed:
             raise _Unsuitable
     last = f"#{trail.variables - 1}"
@@ -148,6 +172,43 @@ def _expert(
     asked = " and ".join(words.values())
     moves.append(Move(thought=f"{last} holds what was asked about {asked}.", answer=last))
     return moves, values
+
+
+def _links(action: Action) -> str:
+    """What a call is made of, as it is written in it."""
+    names = {"variable": "entity", "variable1": "variable", "variable2": "variable"}
+    parts = [
+        f"{'variable' if str(value).startswith('#') else names.get(name, name)} {value}"
+        for name, value in action.arguments.items()
+    ]
+    sentence = ", ".join(parts)
+    return f"{sentence[:1].upper()}{sentence[1:]}."
+
+
+def _mistaken(explorer: Explorer, moves: list[Move]) -> list[Move]:
+    """The first step to a neighbour with a relation that isn't quite the right one, which fails.
+
+    What failed is never trained on (`finetune/data/rows.py`), what is said next is.
+    """
+    for place, move in enumerate(moves):
+        if move.action is not None and move.action.name == "get_neighbors":
+            relation = str(move.action.arguments["relation"])
+            wrong = f"{relation[:-1]}ies" if relation.endswith("y") else f"{relation}s"
+            action = Action(
+                name=move.action.name, arguments=move.action.arguments | {"relation": wrong}
+            )
+            if not explorer.trail().call(action).failed:
+                return moves
+            excuse = f"There is no relation {wrong}; it is called {relation}. {move.thought}"
+            mended = move.model_copy(update={"thought": excuse})
+            thought = move.thought.replace(relation, wrong)
+            return [
+                *moves[:place],
+                Move(thought=thought, action=action),
+                mended,
+                *moves[place + 1 :],
+            ]
+    return moves
 
 
 def _look(sought: str, action: Action, identifiers: dict[str, str], words: dict[str, str]) -> Move:

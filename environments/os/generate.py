@@ -10,10 +10,15 @@ from typing import Any
 
 from agentlm.environments.data_files import read_yaml
 from agentlm.environments.os.compare import Comparison
-from agentlm.environments.os.scenes import make
+from agentlm.environments.os.scenes import Slot, make
+from agentlm.environments.phrases import Alternatives, phrasebook, with_articles
 from agentlm.environments.splits import task_random
 from agentlm.environments.task import OBSERVED, Action, Move, Split, Task
 from agentlm.messages import Frozen
+
+_PACKAGE = "agentlm.environments.os"
+_MISTAKES = 0.06
+"""Share of training tasks in which the expert gets a name wrong first."""
 
 
 class Stage(Frozen):
@@ -28,30 +33,40 @@ class Skill(Frozen):
 
     family: str
     scene: str
-    expect: str | None = None
     compare: Comparison | None = None
     check: str | None = None
-    train: tuple[str, ...]
-    dev: tuple[str, ...]
-    test: tuple[str, ...]
-    steps: tuple[Stage, ...]
+    held_out: bool = False
+    ask: Alternatives
+    ways: tuple[tuple[Stage, ...], ...]
     answer: str
 
-    def phrasings(self, split: Split) -> tuple[str, ...]:
-        """Its wordings in one split."""
-        return {"train": self.train, "dev": self.dev, "test": self.test}[split]
+    @property
+    def reference(self) -> str:
+        """The command that prints the right answer."""
+        return self.ways[0][-1].run
 
 
 @cache
 def skills() -> dict[str, Skill]:
     """All skills by name."""
-    loaded = read_yaml("agentlm.environments.os", "skills.yaml")
+    loaded = read_yaml(_PACKAGE, "skills.yaml")
     return {name: Skill.model_validate(fields) for name, fields in loaded.items()}
+
+
+@cache
+def phrasings(split: Split) -> dict[str, tuple[str, ...]]:
+    """The wordings of each skill that a split has."""
+    book = phrasebook(_PACKAGE)
+    return {
+        name: book.phrasings(skill.ask, split)
+        for name, skill in skills().items()
+        if skill.held_out == (split == "test-kinds")
+    }
 
 
 def tasks(split: Split, seed: int = 0) -> Iterator[Task]:
     """An endless stream of distinct tasks; every skill comes once before any comes again."""
-    names = sorted(skills())
+    names = sorted(phrasings(split))
     Random(f"os/{split}/{seed}").shuffle(names)
     seen: set[str] = set()
     for index in count():
@@ -63,31 +78,53 @@ def tasks(split: Split, seed: int = 0) -> Iterator[Task]:
 
 def _make(name: str, split: Split, random: Random) -> Task:
     skill = skills()[name]
-    number = random.randrange(len(skill.phrasings(split)))
+    number = random.randrange(len(phrasings(split)[name]))
     scene = make(skill.scene, split, random)
 
+    words = {slot: str(value) for slot, value in scene.slots.items()}
+
     def filled(text: str) -> str:
-        return text.format_map(scene.slots)
+        return with_articles(text, words).format_map(words)
 
     parameters: dict[str, Any] = {"init": scene.script}
     if skill.check is None:
-        parameters |= {"expect": filled(skill.expect or ""), "compare": skill.compare}
+        parameters |= {"expect": filled(skill.reference), "compare": skill.compare}
     else:
         parameters |= {"check": filled(skill.check)}
     moves = [
-        Move(
-            thought=filled(stage.think),
-            action=Action(name="bash", arguments={"command": filled(stage.run)}),
-        )
-        for stage in skill.steps
+        Move(thought=filled(stage.think), action=_command(filled(stage.run)))
+        for stage in random.choice(skill.ways)
     ]
+    if split == "train" and random.random() < _MISTAKES:
+        moves = [*_mistaken(scene.slots, random), *moves]
     answer = "done" if skill.check else OBSERVED
     return Task(
         environment="os",
         template=f"{name}/{split}/{number}",
         family=skill.family,
         split=split,
-        instruction=filled(skill.phrasings(split)[number]),
+        instruction=filled(phrasings(split)[name][number]),
         parameters=parameters,
         gold=(*moves, Move(thought=filled(skill.answer), answer=answer)),
     )
+
+
+def _mistaken(slots: dict[str, Slot], random: Random) -> tuple[Move, Move]:
+    """A look at a name that isn't quite the right one, which fails, and then at the right one.
+
+    What failed is never trained on (`finetune/data/rows.py`), what is said next is.
+    """
+    name = str(slots.get("file", slots.get("dir")))
+    place = random.randrange(len(name))
+    wrong = f"{name[:place]}{name[place + 1 :]}" if name[place] not in "./" else f"{name}s"
+    return (
+        Move(thought=f"I look at {wrong} first.", action=_command(f"ls -l {wrong}")),
+        Move(
+            thought=f"There is no {wrong}; the task says {name}.",
+            action=_command(f"ls -l {name}"),
+        ),
+    )
+
+
+def _command(text: str) -> Action:
+    return Action(name="bash", arguments={"command": text})

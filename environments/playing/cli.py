@@ -27,7 +27,9 @@ from agentlm.environments.playing.session import PlaySettings, Seat, play_tasks,
 from agentlm.environments.task import Environment, Split
 from agentlm.errors import OperatorError
 from agentlm.settings import parse
-from agentlm.store import LOCAL_OWNER, Store
+from agentlm.store import Store
+
+_LOCAL_OWNER = "local"
 
 
 class RolloutSettings(PlaySettings):
@@ -127,7 +129,7 @@ async def _log(
             store,
             environment,
             model=model,
-            owner=LOCAL_OWNER,
+            owner=_LOCAL_OWNER,
             metadata={"player": settings.player, "rollout": _name(settings)},
             grammar=settings.texts(environment),
         )

@@ -74,18 +74,17 @@ class Pipeline:
 
 
 def out_of_form(kept: Kept, *, thoughts: bool) -> bool:
-    """Whether an imported row teaches turns that are not in the form that is served.
+    """Whether an imported row with tools teaches turns that are not in the form that is served.
 
-    With tools, preamble and constraint ask for a thought, or for none. Without, there is no place
-    for a thought that stands beside an answer.
+    What preamble and constraint ask for in serving, a thought or none, is not what it has.
     """
     trajectory = kept.trajectory
-    if trajectory.source != "import":
+    if trajectory.source != "import" or not trajectory.tools:
         return False
-    turns = [s for s, trained in zip(trajectory.steps, kept.trained, strict=True) if trained]
-    if trajectory.tools:
-        return any((step.thought is not None) is not thoughts for step in turns)
-    return any(step.thought and not (step.call or step.answer) for step in turns)
+    return any(
+        trained and (step.thought is not None) is not thoughts
+        for step, trained in zip(trajectory.steps, kept.trained, strict=True)
+    )
 
 
 def recorded_filters(settings: FinetuneSettings, *, unjudged: bool) -> dict[str, Filter]:

@@ -71,7 +71,7 @@ def ended(outcomes: Container[Outcome]) -> Filter:
 def evaluation_task(trajectory: Trajectory) -> str | None:
     """It was played for evaluation: its task must stay unseen."""
     split = trajectory.metadata.get("split")
-    return f"its task is of the {split} split" if split in ("dev", "test") else None
+    return None if split in (None, "train") else f"its task is of the {split} split"
 
 
 def no_answer(trajectory: Trajectory) -> str | None:

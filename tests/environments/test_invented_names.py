@@ -130,7 +130,7 @@ def test_the_class_is_one_of_those_that_are_reported() -> None:
     assert classify(run_of(("SELECT x FROM y", "[]")).exchanges) == ("invented_name",)
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("split", ["dev", "test"])
 async def test_experts_invent_nothing(split: Split) -> None:
     environment = DbEnvironment()
     tasks: list[Task] = list(islice(environment.generate(split), 40))

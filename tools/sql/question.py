@@ -16,7 +16,6 @@ _SAMPLE_ROWS = 3
 _PLAINER = {
     "not authorized": "not authorized: this database can only be read",
     "interrupted": "the statement took too long and was stopped",
-    "terminating connection": "the connection was ended while the statement ran; it gave nothing",
 }
 
 
@@ -60,5 +59,4 @@ def answer(question: Question, connection: Connection, guard: Guard) -> str:
 def reason(error: Exception) -> str:
     """The driver's own words on one line, plainer where they are terse."""
     text = " ".join(str(getattr(error, "orig", None) or error).split())
-    plainer = (plain for terse, plain in _PLAINER.items() if text.startswith(terse))
-    return next(plainer, text or type(error).__name__)
+    return _PLAINER.get(text, text or type(error).__name__)
