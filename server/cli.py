@@ -19,7 +19,7 @@ from agentlm.errors import OperatorError
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import Registry
 from agentlm.server.app import create_app
-from agentlm.server.callers import check_strangers_need_a_key
+from agentlm.server.callers import Callers, check_strangers_need_a_key
 from agentlm.server.http.connection import Connection
 from agentlm.server.models.engine_model import EngineModel, base_files, load_renderer
 from agentlm.server.models.served import ServedModel
@@ -73,7 +73,7 @@ async def _serve(
     app = create_app(settings, base, store=store, toolbox=toolbox)
     url = "http://{}:{}".format(*listener.getsockname()[:2])
     name = settings.served_model_name or Registry(settings.data_dir).get(settings.model).name
-    hint = snippet(url, name, keyed=settings.api_key is not None)
+    hint = snippet(url, name, keyed=Callers(settings, store).needs_key)
 
     def ready() -> None:
         # All that is loaded by now stays: looking through it for garbage took a fifth of the time.

@@ -1,16 +1,19 @@
 """A connection that is opened and not used is closed: else nothing keeps such from piling up.
 
-uvicorn bounds the silence after an answer only, and by httptools no request's head.
+uvicorn bounds the silence after an answer only, and by httptools no request's head. Of a target
+that names a host it keeps the path alone: the host is kept beside it here, for the guard to see.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from asyncio import TimerHandle
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 65_536
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 class Connection(HttpToolsProtocol):
@@ -51,6 +54,11 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """See uvicorn."""
         self._head_bytes = None
+        if not self.url.startswith(b"/"):
+            found = _ABSOLUTE.fullmatch(self.url)
+            authority, rest = (found[1], found[2]) if found else (self.url, b"")
+            self.scope["authority"] = authority.decode("latin-1")  # type: ignore[typeddict-unknown-key]
+            self.url = rest if rest.startswith(b"/") else b"/" + rest
         super().on_headers_complete()
         self._wait()
 

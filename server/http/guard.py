@@ -8,8 +8,9 @@ An uploaded form it may send; but then its browser says where it comes from.
 
 from __future__ import annotations
 
+import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
@@ -26,10 +27,11 @@ _OPEN = {"/health"}
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _WITH_JSON = {"POST", "PATCH"}
 _FORMS = {"/v1/files"}
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 class Guard:
-    """Refuses by 401, 403, 413, 415, 429 and 503; otherwise notes the caller and a request id.
+    """Refuses by 400, 401, 403, 413, 415, 429 and 503; otherwise notes the caller and a request id.
 
     What fails unforeseen is answered here too, so that it has a request id and is counted.
     """
@@ -79,7 +81,9 @@ class Guard:
                     raise
                 await error_response(error)(scope, receive, send_named)
 
-    def _refuse(self, scope: Scope, headers: Mapping[str, str]) -> JSONResponse | None:
+    def _refuse(self, scope: Scope, headers: Headers) -> JSONResponse | None:
+        if complaint := _wrong_host(scope, headers.getlist("host")):
+            return _refusal(400, complaint)
         if self._hosts is not None and _host(headers.get("host", "")) not in self._hosts:
             return _refusal(403, "this server only answers to requests for this machine's own name")
         if scope["method"] not in _WITH_JSON:
@@ -115,6 +119,18 @@ class Guard:
             return error_response(error)
         scope["caller"] = caller
         return None
+
+
+def _wrong_host(scope: Scope, named: Sequence[str]) -> str | None:
+    """What is wrong with the host that a request names: programs on its way could read another."""
+    if len(named) > 1 or (not named and scope.get("http_version") == "1.1"):
+        return f"a request names its host once, by a Host header, got {len(named)}"
+    if named and not _HOST.fullmatch(named[0]):
+        return f"the Host header must be a name or address, with or without port, got {named[0]!r}"
+    target = scope.get("authority")
+    if target is not None and [target.lower()] != [each.lower() for each in named]:
+        return f"the request's target names the host {target!r}, its Host header another"
+    return None
 
 
 def _host(header: str) -> str:

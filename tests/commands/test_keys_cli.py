@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from agentlm.cli import main
+from agentlm.models.cards import ModelCard
+from agentlm.models.registry import Registry
 from agentlm.store import Store
 
 Keys = Callable[..., tuple[int, str, str]]
@@ -88,3 +92,19 @@ def test_the_first_key_says_that_a_running_server_does_not_know_of_it(keys: Keys
     said = [keys("create", name)[2] for name in ("ann", "bob")]
 
     assert ["restart" in told for told in said] == [True, False]
+
+
+def test_the_hint_of_a_server_that_asks_for_a_key_shows_how_to_give_it(
+    keys: Keys, tmp_path: Path
+) -> None:
+    Registry(tmp_path).add(ModelCard(name="far", source="upstream", location="http://127.0.0.1:9"))
+    keys("create", "ann")
+    serve = [sys.executable, "-m", "agentlm.cli", "serve", "--model", "far", "--port", "0"]
+    options = ["--tools", "sql", "--data-dir", str(tmp_path)]
+    with subprocess.Popen([*serve, *options], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        shown = "".join(iter(server.stdout.readline, "for chunk in stream:\n"))
+        server.terminate()
+
+    assert "Bearer $AGENTLM_API_KEY" in shown
+    assert 'api_key="none"' not in shown

@@ -116,3 +116,54 @@ async def test_a_head_without_an_end_is_refused(serve: Serve) -> None:
         writer.write(b"x" * 1000)
 
         assert b" 400 " in (await reader.read()).split(b"\r\n")[0]
+
+
+def naming(target: bytes, *hosts: bytes) -> bytes:
+    lines = b"".join(b"%s: %s\r\n" % (b"Host", host) for host in hosts)
+    return b"GET %s HTTP/1.1\r\n%sconnection: close\r\n\r\n" % (target, lines)
+
+
+MISLEADING = {
+    "two hosts": naming(b"/health", b"127.0.0.1", b"evil.example"),
+    "the same host twice": naming(b"/health", b"127.0.0.1", b"127.0.0.1"),
+    "no host": naming(b"/health"),
+    "an empty host": naming(b"/health", b""),
+    "a user": naming(b"/health", b"127.0.0.1@evil.example"),
+    "a port and more": naming(b"/health", b"127.0.0.1:80@evil.example"),
+    "two in one": naming(b"/health", b"127.0.0.1, evil.example"),
+    "a path": naming(b"/health", b"127.0.0.1/evil.example"),
+    "a line break": naming(b"/health", b"127.0.0.1\r\n evil.example"),
+    "a target elsewhere": naming(b"http://evil.example/health", b"127.0.0.1"),
+    "a target with a user": naming(b"http://127.0.0.1@evil.example/health", b"127.0.0.1"),
+    "a target without a path": naming(b"http://evil.example", b"127.0.0.1"),
+    "a target of another port": naming(b"HTTPS://127.0.0.1:1/health", b"127.0.0.1"),
+    "a way to elsewhere": naming(b"evil.example:443", b"127.0.0.1").replace(b"GET", b"CONNECT"),
+}
+
+
+@pytest.mark.parametrize("key", [None, "secret"])
+@pytest.mark.parametrize("sent", MISLEADING.values(), ids=MISLEADING)
+async def test_a_request_that_could_be_meant_for_another_host_is_refused(
+    serve: Serve, sent: bytes, key: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(api_key=key) as running, connected(running) as (reader, writer):
+        writer.write(sent)
+        assert b" 400 " in (await reader.read()).split(b"\r\n")[0]
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        naming(b"http://127.0.0.1:80/health", b"127.0.0.1:80"),
+        naming(b"http://LOCALHOST/health?a=b", b"localhost"),
+        naming(b"/health", b"[::1]:8000"),
+        naming(b"/health")
+        .replace(b"HTTP/1.1", b"HTTP/1.0")
+        .replace(b"\r\n", b"\r\nHost: localhost\r\n", 1),
+    ],
+)
+async def test_a_target_that_names_this_host_is_its_path(serve: Serve, sent: bytes) -> None:
+    async with serve() as running, connected(running) as (reader, writer):
+        writer.write(sent)
+        assert b" 200 OK" in (await reader.read()).split(b"\r\n")[0]
