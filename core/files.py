@@ -8,8 +8,10 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from agentlm.errors import OperatorError
 
 
 def write_text(path: Path, text: str, *, replace: bool = True) -> None:
@@ -84,6 +86,23 @@ def exclusive(path: Path, *, wait: bool = True) -> Iterator[None]:
     Without `wait`, raises BlockingIOError if another one has it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with path.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@contextmanager
+def alone(path: Path, refusal: str) -> Iterator[None]:
+    """Hold a lock while what must not be done twice at once is done.
+
+    Raises OperatorError, `refusal` and who is at it, if another process has the lock.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(exclusive(path, wait=False))
+        except BlockingIOError as error:
+            raise OperatorError(f"{refusal} (process {path.read_text()})") from error
         yield

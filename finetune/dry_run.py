@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from agentlm.files import alone
 from agentlm.finetune.data.prepare import DEFAULT_BASE
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.finetune.training.processes import Processes
@@ -25,19 +26,24 @@ LAYERS, WIDTH, HEADS = 2, 64, 4
 def rehearsal(settings: FinetuneSettings, processes: Processes) -> Iterator[FinetuneSettings]:
     """The same settings for a tiny base in a directory that is removed afterwards."""
     directory = settings.data_dir / "runs" / ".dry-run"
-    processes.once(lambda: _set_up(settings, directory))
-    try:
-        yield settings.model_copy(
-            update={
-                "data_dir": directory,
-                "store_url": settings.log_url(),
-                "base": "dry-run-base",
-                "name": "dry-run",
-                "max_steps": min(STEPS, settings.max_steps or STEPS),
-            }
-        )
-    finally:
-        processes.once(lambda: shutil.rmtree(directory))
+    lock = alone(
+        directory.with_name(".dry-run.lock"), f"another dry run goes on in {directory}: wait for it"
+    )
+    with ExitStack() as held:
+        processes.once(lambda: held.enter_context(lock))
+        processes.once(lambda: _set_up(settings, directory))
+        try:
+            yield settings.model_copy(
+                update={
+                    "data_dir": directory,
+                    "store_url": settings.log_url(),
+                    "base": "dry-run-base",
+                    "name": "dry-run",
+                    "max_steps": min(STEPS, settings.max_steps or STEPS),
+                }
+            )
+        finally:
+            processes.once(lambda: shutil.rmtree(directory))
 
 
 def _set_up(settings: FinetuneSettings, directory: Path) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from itertools import chain
 
@@ -64,7 +64,15 @@ def dry_run(settings: FinetuneSettings) -> None:
 
 
 def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
-    """Train, register and publish a successor; its card, in the first process."""
+    """Train, register and publish a successor; its card, in the first process.
+
+    Raises OperatorError if another process trains a run of this name.
+    """
+    with ExitStack() as held:
+        return _finetune(settings, watch, held)
+
+
+def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> ModelCard | None:
     # torch and DeepSpeed take seconds to import: not for --help or a misspelt flag.
     from agentlm.finetune.training import model, processes, save, train, zero
 
@@ -72,7 +80,7 @@ def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
     console = Console(stderr=True, quiet=not these.first, highlight=False, soft_wrap=True)
     tell = partial(console.print, markup=False)
 
-    prepared = these.once(partial(prepare, settings))
+    prepared = these.once(partial(begin, settings, held))
     run, base = prepared.run, prepared.base
     sources, plan = prepared.sources(), prepared.plan()
     if these.first:
@@ -106,6 +114,13 @@ def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
             raise OperatorError(f"{card.name} is registered, but not served: {error}") from error
         tell(f"{settings.publish} serves {card.name}; it says: {answer!r}")
     return card
+
+
+def begin(settings: FinetuneSettings, held: ExitStack) -> Prepared:
+    """Find or make the run, and keep others from training it."""
+    prepared = prepare(settings)
+    held.enter_context(prepared.run.held())
+    return prepared
 
 
 @contextmanager

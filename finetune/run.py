@@ -17,12 +17,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agentlm.errors import OperatorError
-from agentlm.files import write_text
+from agentlm.files import alone, write_text
 
 
 def damaged(path: Path, reason: str) -> OperatorError:
@@ -43,6 +44,13 @@ class Run:
     def name(self) -> str:
         """The new model's name."""
         return self.directory.name
+
+    def held(self) -> AbstractContextManager[None]:
+        """To be held while it is trained. Raises OperatorError if another process trains it."""
+        return alone(
+            self.directory.with_name(f".{self.name}.lock"),
+            f"{self.name} is being trained already: use another --name, or wait for it",
+        )
 
     @property
     def checkpoints(self) -> Path:

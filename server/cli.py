@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import uvicorn
 import uvloop
@@ -16,6 +17,7 @@ from rich.markup import escape
 
 from agentlm.console import Console
 from agentlm.errors import OperatorError
+from agentlm.files import alone
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import Registry
 from agentlm.server.app import create_app
@@ -28,7 +30,7 @@ from agentlm.server.settings import ServeSettings
 from agentlm.server.vllm.launch import allow_many_connections, prepare_environment
 from agentlm.settings import parse_known
 from agentlm.store import Store
-from agentlm.store.database import shown
+from agentlm.store.database import file_of, shown
 from agentlm.tools.toolbox import Toolbox
 
 console = Console(stderr=True, markup=True)
@@ -40,9 +42,19 @@ def main(argv: Sequence[str]) -> int:
     prepare_environment()
     settings.prepare_data_dir()
     # Before minutes of loading a model: everything that can be wrong cheaply.
-    with _listen(settings) as listener:
+    with _only_server(settings.log_url()), _listen(settings) as listener:
         uvloop.run(_serve(settings, engine_arguments, listener))
     return 0
+
+
+def _only_server(log: str) -> AbstractContextManager[None]:
+    """Be the one server of a log that is a file: others would not see its leases, approvals and
+    limits, which a server keeps in its memory. Raises OperatorError if another one runs."""
+    file = file_of(log)
+    if file is None or not file.parent.is_dir():
+        return nullcontext()
+    refusal = f"another server runs on the log {file}: end it, or give this one another --data-dir"
+    return alone(file.with_name(f".{file.name}.server"), refusal)
 
 
 def _listen(settings: ServeSettings) -> socket.socket:

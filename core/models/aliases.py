@@ -8,12 +8,13 @@ The file is replaced as a whole, so whoever reads it sees the old card or the ne
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from agentlm.errors import OperatorError
-from agentlm.files import write_text
+from agentlm.files import exclusive, write_text
 from agentlm.messages import Frozen
 
 
@@ -88,15 +89,20 @@ class Aliases:
 
     def add(self, alias: str, promotion: Promotion) -> None:
         """Point an alias to a card."""
-        self._write(alias, (*self.history(alias), promotion))
+        with self._lock():
+            self._write(alias, (*self.history(alias), promotion))
 
     def undo(self, alias: str) -> None:
         """Forget the last promotion, which did not come about."""
-        history = self.history(alias)[:-1]
-        if history:
-            self._write(alias, history)
-        else:
-            self._path(alias).unlink()
+        with self._lock():
+            if history := self.history(alias)[:-1]:
+                self._write(alias, history)
+            else:
+                self._path(alias).unlink()
+
+    def _lock(self) -> AbstractContextManager[None]:
+        """A history is read and written by one process at a time."""
+        return exclusive(self._directory / ".lock")
 
     def _write(self, alias: str, history: tuple[Promotion, ...]) -> None:
         write_text(self._path(alias), _HISTORY.dump_json(history, indent=2).decode())

@@ -120,6 +120,12 @@ def shown(address: str) -> str:
     return _shown(_parse(address))
 
 
+def file_of(address: str) -> Path | None:
+    """The file that a log is kept in; None if it is on a server."""
+    url = _parse(address)
+    return Path(url.database or "").resolve() if url.get_backend_name() == "sqlite" else None
+
+
 def schema(database: Database) -> str | None:
     """The revision that a log has; None: it is empty. Raises OperatorError if it can't be read."""
     try:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from agentlm.errors import OperatorError
+from agentlm.files import alone
 from agentlm.finetune.data.prepare import Prepared, prepare
+from agentlm.finetune.dry_run import rehearsal
+from agentlm.finetune.main import begin
 from agentlm.finetune.settings import FinetuneSettings
+from agentlm.finetune.training.processes import Processes
 from agentlm.prompt.render import Turn
 from agentlm.trajectory import Outcome
 from support.finetune_logs import (
@@ -200,3 +206,27 @@ def test_a_tokenizer_of_another_model_is_refused(
     with pytest.raises(OperatorError, match="the model has embeddings of 400 ids"):
         run(data_dir, base="small")
     assert not list((data_dir / "runs").glob("*small*"))
+
+
+def test_a_run_that_is_being_trained_is_not_begun_again(data_dir: Path, chatml_llama: Path) -> None:
+    steps = conversation(renderer(chatml_llama), "How many?", CALL, ANSWER)
+    write_log(data_dir, [trajectory(steps)])
+    settings = FinetuneSettings(data_dir=data_dir, from_logs=True, name="mine")
+    with ExitStack() as first:
+        begin(settings, first)
+        with ExitStack() as second, pytest.raises(OperatorError, match=f"mine is .* {os.getpid()}"):
+            begin(settings, second)
+    with ExitStack() as later:
+        assert begin(settings, later).run.name == "mine"
+
+
+def test_two_dry_runs_do_not_take_each_others_place(tmp_path: Path) -> None:
+    settings = FinetuneSettings(data_dir=tmp_path, from_logs=True)
+    place = tmp_path / "runs" / ".dry-run"
+    with (
+        alone(place.with_name(".dry-run.lock"), "mine"),
+        pytest.raises(OperatorError, match="another dry run"),
+        rehearsal(settings, Processes(0, 1)),
+    ):
+        pass
+    assert not place.exists()
