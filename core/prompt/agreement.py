@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 
-from agentlm.prompt.chat_format import ChatFormat, Message
+from agentlm.prompt.chat_format import ChatFormat, PlainMessage
 from agentlm.prompt.shapes import UnusableTemplateError
 from agentlm.prompt.template import Template
 
@@ -32,8 +32,8 @@ def check_agreement(written: ChatFormat, template: Template) -> None:
             raise UnusableTemplateError(_difference(messages, theirs, ours))
 
 
-def _conversations(*, system: bool) -> Iterator[list[Message]]:
-    openings: list[list[Message]] = [[], [("system", " Be brief.\n")]] if system else [[]]
+def _conversations(*, system: bool) -> Iterator[list[PlainMessage]]:
+    openings: list[list[PlainMessage]] = [[], [("system", " Be brief.\n")]] if system else [[]]
     for opening in openings:
         for count in range(1, 7):
             yield [*opening, *islice(_alternating(_SAID), count)]
@@ -42,13 +42,13 @@ def _conversations(*, system: bool) -> Iterator[list[Message]]:
                 yield [*opening, *islice(_alternating((answer, *_SAID)), count)]
 
 
-def _alternating(answers: Sequence[str]) -> Iterator[Message]:
+def _alternating(answers: Sequence[str]) -> Iterator[PlainMessage]:
     for question, answer in zip(cycle(_ASKED), cycle(answers), strict=False):
         yield "user", question
         yield "assistant", answer
 
 
-def _difference(messages: Sequence[Message], theirs: str, ours: str) -> str:
+def _difference(messages: Sequence[PlainMessage], theirs: str, ours: str) -> str:
     pairs = enumerate(zip(theirs, ours, strict=False))
     at = next((place for place, (one, other) in pairs if one != other), min(len(theirs), len(ours)))
     around = slice(max(0, at - 20), at + 40)

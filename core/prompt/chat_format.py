@@ -35,7 +35,7 @@ from agentlm.prompt.shapes import (
 if TYPE_CHECKING:
     from agentlm.prompt.template import Template
 
-Message = tuple[Role, str]
+PlainMessage = tuple[Role, str]
 
 _OPENED = re.compile(r"\s*<think>\n*")
 _REMEMBERED_SHAPES = 512
@@ -132,7 +132,7 @@ class ChatFormat:
         others = (frame for slot, frame in chain(*framed) if slot.role != "assistant")
         return [text for frame in others for text in frame.controls]
 
-    def parts(self, messages: Sequence[Message], *, generate: bool) -> list[Part]:
+    def parts(self, messages: Sequence[PlainMessage], *, generate: bool) -> list[Part]:
         """A conversation as the template writes it; with `generate` an answer is to follow.
 
         Raises UnusableTemplateError for one that it refuses.

@@ -28,7 +28,7 @@ from typing import Any, Literal, NamedTuple
 from tokenizers import Tokenizer
 
 from agentlm.errors import OperatorError
-from agentlm.prompt.chat_format import ChatFormat, Message, Part
+from agentlm.prompt.chat_format import ChatFormat, Part, PlainMessage
 from agentlm.prompt.content import ContentTokenizer, Vocabulary
 from agentlm.prompt.shapes import UnusableTemplateError
 from agentlm.trajectory import Origin, Step
@@ -223,8 +223,8 @@ class Renderer:
     def _steps(self, turns: Sequence[Turn], system: str | None) -> list[Step]:
         if not turns:
             return []
-        opening: list[Message] = [] if system is None else [("system", system)]
-        messages: list[Message] = [*opening, *((turn.role, turn.text) for turn in turns)]
+        opening: list[PlainMessage] = [] if system is None else [("system", system)]
+        messages: list[PlainMessage] = [*opening, *((turn.role, turn.text) for turn in turns)]
         try:
             parts = self.format.parts(messages, generate=turns[-1].role == "user")
         except UnusableTemplateError as error:

@@ -13,7 +13,7 @@ from agentlm.environments.task import Action, Split
 from agentlm.tools.graph.graph import Graph
 from agentlm.tools.graph.graph_worker import GraphWorker
 from agentlm.tools.graph.program import Evaluator
-from agentlm.tools.graph.protocol import Question, Step
+from agentlm.tools.graph.protocol import ProgramStep, Question
 from agentlm.tools.graph.tools import FUNCTIONS
 
 PLAYED = (
@@ -61,7 +61,7 @@ class Trail:
     def __init__(self, worker: GraphWorker, evaluator: Evaluator) -> None:
         self._worker = worker
         self._evaluator = evaluator
-        self._program: tuple[Step, ...] = ()
+        self._program: tuple[ProgramStep, ...] = ()
 
     @property
     def variables(self) -> int:

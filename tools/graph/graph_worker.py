@@ -14,7 +14,7 @@ from agentlm.tools.confinement.inside import answer_frames, confine
 from agentlm.tools.graph.graph import Graph, GraphError, Terms
 from agentlm.tools.graph.names import PREFIXES, shorten
 from agentlm.tools.graph.program import Evaluator
-from agentlm.tools.graph.protocol import Answer, Question, Step
+from agentlm.tools.graph.protocol import Answer, ProgramStep, Question
 
 _MEMORY_BYTES = 4 << 30
 _CELL_CHARS = 300
@@ -52,7 +52,7 @@ class GraphWorker:
 
     def _new_variable(self, question: Question) -> Answer:
         values = question.arguments
-        step = Step.model_validate(
+        step = ProgramStep.model_validate(
             {
                 "operation": question.function,
                 "operands": [values[key] for key in values if key.startswith("variable")],

@@ -11,7 +11,7 @@ from typing import Any
 from pyoxigraph import Literal
 
 from agentlm.tools.graph.graph import Graph, GraphError, Term, Terms
-from agentlm.tools.graph.protocol import Step
+from agentlm.tools.graph.protocol import ProgramStep
 
 _REMEMBERED_TERMS = 2_000_000
 
@@ -24,7 +24,7 @@ class Evaluator:
         self._known: OrderedDict[Any, Terms] = OrderedDict()
         self._size = 0
 
-    def operand(self, program: tuple[Step, ...], name: str) -> Terms:
+    def operand(self, program: tuple[ProgramStep, ...], name: str) -> Terms:
         """What `#n` or an entity's name stands for."""
         if not name.strip().startswith("#"):
             return frozenset([self.graph.entity(name.strip())])
@@ -34,7 +34,7 @@ class Evaluator:
             raise GraphError(f"there is no variable {name}; the variables are: {known}")
         return self.value(program[: int(number) + 1])
 
-    def value(self, program: tuple[Step, ...]) -> Terms:
+    def value(self, program: tuple[ProgramStep, ...]) -> Terms:
         """What the last variable of a program holds."""
         if program in self._known:
             self._known.move_to_end(program)
@@ -46,7 +46,7 @@ class Evaluator:
             self._size -= len(self._known.popitem(last=False)[1])
         return value
 
-    def _evaluate(self, step: Step, before: tuple[Step, ...]) -> Terms:
+    def _evaluate(self, step: ProgramStep, before: tuple[ProgramStep, ...]) -> Terms:
         operands = [self.operand(before, name) for name in step.operands]
         first = operands[0]
         match step.operation:

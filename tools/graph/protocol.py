@@ -9,7 +9,7 @@ from agentlm.messages import Frozen
 Operation = Literal["get_neighbors", "intersection", "argmax", "argmin", "count"]
 
 
-class Step(Frozen):
+class ProgramStep(Frozen):
     """How one variable is made of earlier ones."""
 
     operation: Operation
@@ -24,7 +24,7 @@ class Question(Frozen):
 
     function: str
     arguments: dict[str, str]
-    program: tuple[Step, ...] = ()
+    program: tuple[ProgramStep, ...] = ()
     """How the conversation's variables were made, `#0` first."""
     shown: int = 5
     """Entities that a new variable's observation names."""
@@ -36,5 +36,5 @@ class Answer(Frozen):
 
     text: str = ""
     error: str = ""
-    step: Step | None = None
+    step: ProgramStep | None = None
     """The variable that was made; its number is the length of the program before."""

@@ -13,7 +13,7 @@ from agentlm.errors import OperatorError
 from agentlm.messages import Frozen
 from agentlm.tools.confinement.worker import Worker, WorkerStopped
 from agentlm.tools.graph.place import DESCRIPTION
-from agentlm.tools.graph.protocol import Answer, Question, Step
+from agentlm.tools.graph.protocol import Answer, ProgramStep, Question
 from agentlm.tools.settings import ToolSettings
 
 _WORKERS = 2
@@ -110,7 +110,7 @@ class Conversations:
         self._workers = [
             Worker("agentlm.tools.graph.graph_worker", directory) for _ in range(_WORKERS)
         ]
-        self._programs: OrderedDict[str, tuple[Step, ...]] = OrderedDict()
+        self._programs: OrderedDict[str, tuple[ProgramStep, ...]] = OrderedDict()
 
     async def call(self, function: str, args: BaseModel, trajectory_id: str) -> str:
         """Evaluate one call. Raises ToolError that says what is wrong with it."""
@@ -148,7 +148,7 @@ class Conversations:
             raise ToolError("the graph could not answer within time and memory") from error
         return Answer.model_validate_json(answer)
 
-    def _add(self, trajectory_id: str, program: tuple[Step, ...]) -> None:
+    def _add(self, trajectory_id: str, program: tuple[ProgramStep, ...]) -> None:
         if len(program) > _VARIABLES:
             raise ToolError(f"a conversation can't have more than {_VARIABLES} variables")
         self._programs[trajectory_id] = program
