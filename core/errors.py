@@ -78,9 +78,10 @@ class ContextLengthError(RequestError):
         self, prompt_tokens: int, limit: int, *, param: str = "messages", exact: bool = True
     ) -> None:
         counted = f"{prompt_tokens}" if exact else f"more than {prompt_tokens}"
+        # OpenAI's words: client libraries tell this error by them.
         super().__init__(
-            f"the prompt has {counted} tokens; this model's context is {limit}, and at least "
-            "one token must be left for the answer",
+            f"This model's maximum context length is {limit} tokens. However, your {param} "
+            f"resulted in {counted} tokens. Please reduce the length of the {param}.",
             param=param,
             code="context_length_exceeded",
         )

@@ -65,7 +65,7 @@ class Outcome(StrEnum):
 
 
 class Sampling(Frozen):
-    """How tokens are drawn. Field names and meanings are OpenAI's."""
+    """How tokens are drawn. Field names and meanings are OpenAI's, or else vLLM's."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -78,6 +78,17 @@ class Sampling(Frozen):
     logit_bias: dict[int, float] = {}
     top_logprobs: int = 0
     """How many alternatives to report for each token, beside the sampled one."""
+    top_k: int = 0
+    """Draw from this many likeliest tokens; 0: from all."""
+    min_p: float = 0.0
+    """Draw from tokens at least this likely, as a share of the likeliest one's probability."""
+    repetition_penalty: float = 1.0
+    min_tokens: int = 0
+    """No turn ends before this many tokens."""
+    stop_token_ids: tuple[int, ...] = ()
+    """Ids that end a turn beside the model's own end-of-turn."""
+    include_stop_str_in_output: bool = False
+    """The answer keeps the stop string that ended it."""
 
 
 class Step(Frozen):

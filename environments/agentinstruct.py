@@ -19,7 +19,7 @@ _ACKNOWLEDGED = "Ok."
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TextTurn:
     """What a turn says. Of `action` and `answer` exactly one is set, unless `invalid` is."""
 
     thought: str = ""
@@ -43,7 +43,7 @@ class TextGrammar(Protocol):
         """What the world said, as the next user message."""
         ...
 
-    def read(self, text: str) -> Reading:
+    def read(self, text: str) -> TextTurn:
         """What a player's turn says."""
         ...
 
@@ -70,14 +70,14 @@ class DbTexts:
         """The rows fetched; after a change there are none."""
         return "[]" if self._CHANGED.fullmatch(text) else text
 
-    def read(self, text: str) -> Reading:
+    def read(self, text: str) -> TextTurn:
         """See `TextGrammar.read`."""
         thought = re.split(r"Action:", text, maxsplit=1)[0].strip()
         if found := self._SQL.search(text):
-            return Reading(thought, Action(name="sql", arguments={"query": found[1].strip()}))
+            return TextTurn(thought, Action(name="sql", arguments={"query": found[1].strip()}))
         if found := self._ANSWER.search(text):
-            return Reading(thought, answer=found[1].strip())
-        return Reading(thought, invalid="neither Action: Operation nor Action: Answer")
+            return TextTurn(thought, answer=found[1].strip())
+        return TextTurn(thought, invalid="neither Action: Operation nor Action: Answer")
 
 
 class OsTexts:
@@ -106,17 +106,17 @@ class OsTexts:
             return "The output of the OS is empty."
         return f"The output of the OS:\n\n{text}"
 
-    def read(self, text: str) -> Reading:
+    def read(self, text: str) -> TextTurn:
         """See `TextGrammar.read`."""
         found = list(self._ACT.finditer(text))
         thought = re.split(r"Act:", text, maxsplit=1)[0].removeprefix("Think:").strip()
         if not found:
-            return Reading(thought, invalid="no Act: bash, finish or answer(…)")
+            return TextTurn(thought, invalid="no Act: bash, finish or answer(…)")
         act = found[-1]
         if act["bash"]:
             command = act["command"].strip()
-            return Reading(thought, Action(name="bash", arguments={"command": command}))
-        return Reading(thought, answer="done" if act["finish"] else act["answer"].strip())
+            return TextTurn(thought, Action(name="bash", arguments={"command": command}))
+        return TextTurn(thought, answer="done" if act["finish"] else act["answer"].strip())
 
 
 class KgTexts:
@@ -144,7 +144,7 @@ class KgTexts:
         """As it is."""
         return text
 
-    def read(self, text: str) -> Reading:
+    def read(self, text: str) -> TextTurn:
         """See `TextGrammar.read`; text that follows an invented observation is not read."""
         said = re.split(r"\nObservation:", text, maxsplit=1)[0]
         thought = re.split(r"Action:|Final Answer:", said, maxsplit=1)[0]
@@ -153,10 +153,10 @@ class KgTexts:
             names = self._arguments.get(found[1], ())
             values = [value.strip().strip("\"'") for value in found[2].split(",", len(names) - 1)]
             arguments = dict(zip(names, values, strict=False))
-            return Reading(thought, Action(name=found[1], arguments=arguments))
+            return TextTurn(thought, Action(name=found[1], arguments=arguments))
         if found := self._ANSWER.search(said):
-            return Reading(thought, answer=found[1].strip())
-        return Reading(thought, invalid="neither an Action nor a Final Answer")
+            return TextTurn(thought, answer=found[1].strip())
+        return TextTurn(thought, invalid="neither an Action nor a Final Answer")
 
 
 def arguments_text(action: Action) -> str:

@@ -19,9 +19,10 @@ from agentlm.finetune.data.prepare import DEFAULT_BASE, context_length, in_form,
 from agentlm.finetune.data.rows import RowMaker
 from agentlm.finetune.data.sources import agent_pipelines, file_rows
 from agentlm.finetune.filters.drops import KINDS, Drops, example_lines
-from agentlm.finetune.report.sample import marked, printable
+from agentlm.finetune.report.sample import marked
 from agentlm.finetune.settings import Filtering, FinetuneSettings, Reading
 from agentlm.models.registry import Registry
+from agentlm.printable import say
 from agentlm.prompt.render import Renderer
 
 
@@ -81,7 +82,7 @@ def check(settings: CheckData) -> int:
         checked = _check(of_file, pipeline, settings.show)
         good = good and checked.would_train(settings.max_malformed)
         for line in _lines(name, checked, renderer):
-            print(printable(line))
+            say(line)
     return 0 if good else 1
 
 

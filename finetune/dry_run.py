@@ -23,7 +23,7 @@ LAYERS, WIDTH, HEADS = 2, 64, 4
 
 
 @contextmanager
-def rehearsal(settings: FinetuneSettings, processes: Processes) -> Iterator[FinetuneSettings]:
+def shrunken(settings: FinetuneSettings, processes: Processes) -> Iterator[FinetuneSettings]:
     """The same settings for a tiny base in a directory that is removed afterwards."""
     directory = settings.data_dir / "runs" / ".dry-run"
     lock = alone(

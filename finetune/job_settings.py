@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
 
-from agentlm.errors import OperatorError
-from agentlm.finetune.settings import FinetuneSettings, Selecting
+from agentlm.errors import OperatorError, RequestError
+from agentlm.finetune.settings import FinetuneSettings
 from agentlm.jobs.job import Job, JobRequest
+from agentlm.store.selection import condition_words, parse_query
 
 
 def settings_of(job: Job) -> FinetuneSettings:
@@ -39,26 +39,9 @@ def settings_of(job: Job) -> FinetuneSettings:
 def _training(asked: JobRequest) -> dict[str, Any]:
     if not asked.training.startswith("log:"):
         return {"data": (asked.training,)}
-    query = parse_query(asked.training.removeprefix("log:"))
+    try:
+        query = condition_words(parse_query(asked.training.removeprefix("log:")))
+    except RequestError as error:
+        raise OperatorError(f"{asked.training}: {error}") from error
     owner = {"owner": asked.owner} if asked.owner is not None else {}
     return {"from_logs": True, **query, **owner}
-
-
-def parse_query(query: str) -> dict[str, Any]:
-    """A selection of the log: `environment=db&min_reward=0.5&tags.project=x`, or nothing for all.
-
-    Raises OperatorError for a word that selects nothing.
-    """
-    known = Selecting.model_fields.keys() - Selecting.__base__.model_fields.keys()  # type: ignore[union-attr]
-    found: dict[str, Any] = {}
-    for key, value in parse_qsl(query, keep_blank_values=True):
-        if key.startswith("tags."):
-            found.setdefault("tags", {})[key.removeprefix("tags.")] = value
-        elif key == "outcomes":
-            found[key] = tuple(value.split(","))
-        elif key in known:
-            found[key] = value
-        else:
-            words = ", ".join(sorted(known))
-            raise OperatorError(f"log:{query}: unknown {key!r}; known: {words}, tags.NAME")
-    return found

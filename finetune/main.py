@@ -22,7 +22,7 @@ from agentlm.finetune.filters.drops import example_lines
 from agentlm.finetune.gate import judge, measure
 from agentlm.finetune.recipes import with_shipped_recipe
 from agentlm.finetune.report.report import write_report
-from agentlm.finetune.report.sample import marked, printable
+from agentlm.finetune.report.sample import marked
 from agentlm.finetune.run import Run
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.finetune.training.allocator import restart_with_tcmalloc
@@ -56,10 +56,10 @@ def main(argv: Sequence[str]) -> int:
 
 def dry_run(settings: FinetuneSettings) -> None:
     """Go through all that training does, on a tiny model; what does not work is raised."""
-    from agentlm.finetune.dry_run import rehearsal
+    from agentlm.finetune.dry_run import shrunken
     from agentlm.finetune.training import processes
 
-    with rehearsal(settings, processes.join()) as tiny:
+    with shrunken(settings, processes.join()) as tiny:
         finetune(tiny, show)
 
 
@@ -77,8 +77,7 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
     from agentlm.finetune.training import model, processes, save, train, zero
 
     these = processes.join()
-    console = Console(stderr=True, quiet=not these.first, highlight=False, soft_wrap=True)
-    tell = partial(console.print, markup=False)
+    tell = Console(stderr=True, quiet=not these.first, highlight=False, soft_wrap=True).print
 
     prepared = these.once(partial(begin, settings, held))
     run, base = prepared.run, prepared.base
@@ -146,7 +145,7 @@ def describe(prepared: Prepared, tell: Callable[[str], None]) -> None:
         if found["dropped"] or found.get("out_of_form"):
             tell(f"{name}: {found['summary']}")
         for line in example_lines(found):
-            tell(printable(f"  {line}"))
+            tell(f"  {line}")
     row = marked(sources[0].rows.row(0), prepared.renderer().decode_verbatim)
     run.log(f"the first row, trained on where marked:\n{row}")
 

@@ -17,7 +17,7 @@ from agentlm.exchange.files import MOST_MALFORMED
 from agentlm.exchange.keys import Columns
 from agentlm.finetune.gate import GateRule
 from agentlm.settings import Settings
-from agentlm.store import Selection
+from agentlm.store import Conditions, Selection
 from agentlm.trajectory import Outcome
 
 Scrubbing = Literal["none", "secrets", "personal"]
@@ -36,40 +36,18 @@ SkippableFilter = Literal[
 """Filters that a setting can turn off; the others are turned off by settings of their own."""
 
 
-class Selecting(Settings):
+class Selecting(Settings, Conditions):
     """Which rows of the log are trained on."""
 
     min_reward: float = Field(default=1.0, ge=0, le=1)
     """Train on what was rewarded at least this much, by an environment or by feedback."""
     outcomes: tuple[Outcome, ...] = (Outcome.COMPLETED, Outcome.REQUIRES_ACTION, Outcome.LIMIT)
     """Only trajectories that ended so."""
-    owner: str | None = None
-    """Only trajectories of this API key's owner."""
-    model: str | None = None
-    """Only trajectories that this model made."""
-    environment: str | None = None
-    """Only trajectories of this environment."""
-    source: Literal["chat", "agent", "rollout", "import"] | None = None
-    """Only trajectories that came into the log this way."""
-    since: float | None = None
-    """Only trajectories begun at or after, in Unix seconds."""
-    until: float | None = None
-    """Only trajectories begun before, in Unix seconds."""
-    tags: dict[str, str] = {}
-    """Only trajectories whose metadata has these entries."""
 
     def asked(self) -> Selection:
         """The rows in question, before anything is judged of them."""
-        return Selection(
-            owner=self.owner,
-            model=self.model,
-            environment=self.environment,
-            source=self.source,
-            since=self.since,
-            until=self.until,
-            tags=self.tags,
-            may_train_only=False,
-        )
+        judged = {"min_reward": None, "outcomes": ()}
+        return Selection(**(self.conditions() | judged), may_train_only=False)
 
 
 class Reading(Settings):

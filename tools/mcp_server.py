@@ -19,7 +19,7 @@ from agentlm.messages import ToolCall, ToolSpec
 from agentlm.settings import parse
 from agentlm.store import Store
 from agentlm.tools.approvals import ApprovalItem, Decision
-from agentlm.tools.run_tools import Selection
+from agentlm.tools.run_tools import RunTools
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import Toolbox
 
@@ -30,7 +30,7 @@ class McpSettings(ToolSettings):
     """Offer tools to an MCP client, such as an editor, over standard input and output."""
 
 
-def mcp_server(tools: Selection, context: ToolContext) -> Server[dict[str, object]]:
+def mcp_server(tools: RunTools, context: ToolContext) -> Server[dict[str, object]]:
     """A server that offers `tools`; one context is one conversation with its shell and files."""
 
     async def list_tools(

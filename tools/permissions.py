@@ -25,30 +25,30 @@ from pydantic import ValidationError
 from agentlm.errors import OperatorError
 from agentlm.messages import Frozen
 
-Verdict = Literal["allow", "deny", "ask"]
+Permission = Literal["allow", "deny", "ask"]
 
 
-class ToolPolicy(Frozen):
+class Permissions(Frozen):
     """What an operator lets tools do."""
 
-    default: Verdict = "allow"
-    tools: dict[str, Verdict] = {}
+    default: Permission = "allow"
+    tools: dict[str, Permission] = {}
     """By name of the tool, or pattern with `*`."""
-    keys: dict[str, dict[str, Verdict]] = {}
+    keys: dict[str, dict[str, Permission]] = {}
     """The same, by owner of the API key."""
 
-    def verdict(self, tool: str, owner: str) -> Verdict:
+    def permission(self, tool: str, owner: str) -> Permission:
         """Whether `owner`'s runs may use `tool`."""
         own = _matching(self.keys.get(owner, {}), tool)
         return own or _matching(self.tools, tool) or self.default
 
 
-def load_policy(path: Path | None) -> ToolPolicy:
+def load_permissions(path: Path | None) -> Permissions:
     """The policy of a YAML file; without one, everything is allowed. Raises OperatorError."""
     if path is None:
-        return ToolPolicy()
+        return Permissions()
     try:
-        return ToolPolicy.model_validate(yaml.safe_load(path.read_text()) or {})
+        return Permissions.model_validate(yaml.safe_load(path.read_text()) or {})
     except OSError as error:
         raise OperatorError(f"tool_policy: {path}: {error.strerror}") from error
     except (yaml.YAMLError, ValidationError) as error:
@@ -56,7 +56,7 @@ def load_policy(path: Path | None) -> ToolPolicy:
         raise OperatorError(f"tool_policy: {path} is not a policy: {reason}") from error
 
 
-def _matching(rules: Mapping[str, Verdict], tool: str) -> Verdict | None:
+def _matching(rules: Mapping[str, Permission], tool: str) -> Permission | None:
     if tool in rules:
         return rules[tool]
     patterns = [pattern for pattern in rules if fnmatchcase(tool, pattern)]

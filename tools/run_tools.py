@@ -14,7 +14,7 @@ from agentlm.store.audit import Ending
 from agentlm.tools.approvals import Approvals, OnPending, approval_id
 from agentlm.tools.audit import Audit, AuditRecord, digest
 from agentlm.tools.observation import shorten
-from agentlm.tools.permissions import Verdict
+from agentlm.tools.permissions import Permission
 from agentlm.tools.schema import arguments_of, spec_of
 from agentlm.tools.secrets import Secrets
 
@@ -35,18 +35,18 @@ class Bounds:
     audit: Audit
 
 
-class Selection:
+class RunTools:
     """The tools of one run; implements `agent.Tools`."""
 
     def __init__(
         self,
-        tools: Sequence[tuple[Tool, Verdict]],
+        tools: Sequence[tuple[Tool, Permission]],
         bounds: Bounds,
         approvals: Approvals,
         on_pending: OnPending | None = None,
     ) -> None:
         self._tools = {tool.name: tool for tool, _ in tools}
-        self._asked = {tool.name for tool, verdict in tools if verdict == "ask"}
+        self._asked = {tool.name for tool, permission in tools if permission == "ask"}
         self._specs = tuple(spec_of(tool) for tool, _ in tools)
         self._bounds = bounds
         self._approvals = approvals

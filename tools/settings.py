@@ -68,7 +68,8 @@ class ToolSettings(Settings):
     sql_rows: int = Field(default=100, ge=1)
     """Rows that one statement may return; more are cut, and that is said."""
     sql_trust_role: bool = False
-    """The database role itself can only read: needed where AgentLM can't make sure of that."""
+    """The database role itself can only read, and on Postgres the functions that it may call harm
+    nobody: needed where AgentLM can't make sure of that."""
 
     web_allow: tuple[str, ...] = ()
     """If given, the only hosts (and what is below them) that pages are fetched from."""

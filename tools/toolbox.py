@@ -17,8 +17,8 @@ from agentlm.tools.audit import Audit, log_audit
 from agentlm.tools.functions import own_families
 from agentlm.tools.graph.tools import open_graph
 from agentlm.tools.mcp.config import load_servers
-from agentlm.tools.permissions import load_policy
-from agentlm.tools.run_tools import Bounds, Selection
+from agentlm.tools.permissions import load_permissions
+from agentlm.tools.run_tools import Bounds, RunTools
 from agentlm.tools.secrets import Secrets, secret_values
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.shell.bash import Bash
@@ -76,7 +76,7 @@ class Toolbox:
         """Calls that wait for a decision."""
         self._families = dict(families or {})
         self._settings = settings
-        self._policy = load_policy(settings.tool_policy)
+        self._permissions = load_permissions(settings.tool_policy)
         self._bounds = Bounds(
             call_s=settings.tool_timeout_s,
             run_s=settings.run_tool_s,
@@ -125,7 +125,7 @@ class Toolbox:
         owner: str = "",
         names: Container[str] | None = None,
         on_pending: OnPending | None = None,
-    ) -> Selection:
+    ) -> RunTools:
         """The tools of the families named, in the order of the toolbox. RequestError if unknown.
 
         `owner`: whose key it is, for the policy; `names`: of those, only these tools;
@@ -137,14 +137,14 @@ class Toolbox:
                 f"this server has no tools of type {unknown[0]!r}; it has: {known}", param="tools"
             )
         chosen = [
-            (tool, verdict)
+            (tool, permission)
             for name, tools in self._families.items()
             for tool in tools
             if name in types
             and (names is None or tool.name in names)
-            and (verdict := self._policy.verdict(tool.name, owner)) != "deny"
+            and (permission := self._permissions.permission(tool.name, owner)) != "deny"
         ]
-        return Selection(chosen, self._bounds, self.approvals, on_pending)
+        return RunTools(chosen, self._bounds, self.approvals, on_pending)
 
     def files(self, trajectory_id: str) -> WorkspaceFiles:
         """Files that bash sees in /workspace; they may be put there before its first command."""

@@ -92,6 +92,7 @@ class EnginePolicy:
         parser = Parser(
             "answer" if answering else "thought",
             self.ask.sampling.stop,
+            keep_stop=self.ask.sampling.include_stop_str_in_output,
             verbatim=self.ask.verbatim,
         )
         turn = _Turn(constraint, time.time())

@@ -77,8 +77,6 @@ class AddModel(Settings):
     """Chat template (chatml, llama2) to use instead of the tokenizer's own."""
     system_prompt: str | None = None
     """System text of conversations that bring none."""
-    grammar: str = "react"
-    """How the model writes thoughts, calls and answers."""
     thoughts: bool = True
     """Whether it thinks before each call and answer: it is told to, and held to it."""
 
@@ -165,15 +163,13 @@ def _card(settings: AddModel, registry: Registry) -> ModelCard:
     if settings.upstream is not None:
         return _upstream_card(settings, settings.upstream)
     given = settings.model_dump(
-        include={"template", "system_prompt", "grammar", "thoughts"} & settings.model_fields_set
+        include={"template", "system_prompt", "thoughts"} & settings.model_fields_set
     )
     fields = {"name": settings.name, "source": "local", "location": str(settings.path), **given}
     if settings.base is None:
         return ModelCard(**fields)
     base = registry.get(settings.base)
-    inherited = base.model_dump(
-        include={"template", "system_prompt", "system", "grammar", "thoughts"}
-    )
+    inherited = base.model_dump(include={"template", "system_prompt", "system", "thoughts"})
     return ModelCard(**inherited | fields, base=settings.base, adapter=str(settings.path))
 
 

@@ -7,14 +7,10 @@ from typing import Any
 
 from pydantic import Field
 
-from agentlm.exchange.conversation import (
-    COMMON_KEYS,
-    Common,
-    Said,
-    read_turns,
-    trajectory_of,
-)
+from agentlm.exchange.calls import Said
+from agentlm.exchange.conversation import read_turns, trajectory_of
 from agentlm.exchange.keys import check_keys
+from agentlm.exchange.spelling import COMMON_KEYS, Common
 from agentlm.exchange.turns import parse_row
 from agentlm.trajectory import Trajectory
 

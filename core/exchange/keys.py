@@ -16,15 +16,17 @@ from agentlm.errors import OperatorError
 
 _JUDGING = frozenset(
     """
-accept accepted approved bad best better chosen compliant correct correctness dislike dpo exclude
-excluded fail failed feedback flagged good grade harmful ignore ignored incorrect invalid is_ok kto
-label labels like liked loss margin mask masked negative passed penalty positive prefer preference
-preferred quality rank ranking rated rating ratings reject rejected resolved reward rewards score
-scores skip success successful thumbs toxic train trainable training unsafe upvotes valid vote votes
-weight weights winner won worse worst wrong
+accept accepted approved bad best better chosen compliant correct correctness delete deleted
+deprecated disabled discard discarded dislike dpo drop dropped enabled error exclude excluded fail
+failed failure feedback flagged good grade harmful ignore ignored include included incorrect invalid
+judge judgement judgment keep kept kto label like liked loss margin mask masked negative noisy
+outcome passed penalty positive prefer preference preferred quality rank ranking rated rating reject
+rejected removed resolved reward score skip spam status success successful thumb toxic train
+trainable trained training unsafe unused upvote valid verdict vote weight winner won worse worst
+wrong
 """.split()
 )
-"""Words of keys that say whether, or how much, a row or a turn is to be learnt."""
+"""Words of keys that say whether, or how much, a row or a turn is to be learnt; in the singular."""
 
 _CONTENT = frozenset(
     """
@@ -50,6 +52,13 @@ content from function_call loss name reasoning reasoning_content refusal role th
 tool_call_id tool_calls train value weight
 """.split()
 )
+_SAME = (
+    ("role", "from"),
+    ("content", "value"),
+    ("tool_calls", "function_call"),
+    ("reasoning_content", "reasoning", "thinking", "thought"),
+    ("tools", "functions"),
+)
 _TURNS = ("messages", "conversations", "prompt", "completion")
 """Keys of rows that may hold lists of turns."""
 
@@ -59,7 +68,11 @@ def check_keys(row: Mapping[str, Any], known: frozenset[str], texts: Iterable[An
 
     What is null or empty says nothing, and what repeats one of `texts` nothing new.
     """
-    for key in _doubtful(tuple(row), known):
+    keys = tuple(row)
+    for one, other in _doubles(keys):
+        if None not in (row[one], row[other]) and row[one] != row[other]:
+            raise ValueError(f"{one} and {other}: both are there, and differ")
+    for key in _doubtful(keys, known):
         value = row[key]
         if value in (None, "", [], {}) or (isinstance(value, str) and value in texts):
             continue
@@ -74,13 +87,21 @@ def _doubtful(keys: tuple[str, ...], known: frozenset[str]) -> tuple[str, ...]:
     return tuple(
         key
         for key in keys
-        if key not in known and (key.lower() in _CONTENT or _JUDGING & set(_words(key)))
+        if key not in known and (key.lower() in _CONTENT or not _JUDGING.isdisjoint(_words(key)))
     )
 
 
+@lru_cache(maxsize=1024)
+def _doubles(keys: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Keys that are two names of one thing."""
+    named = [[name for name in names if name in keys] for names in _SAME]
+    return tuple((names[0], other) for names in named for other in names[1:])
+
+
 def _words(key: str) -> list[str]:
-    """`lossMask`, `loss-mask` and `loss_mask` have the same."""
-    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower())
+    """The words of a key, and what they would be in the singular: `lossMasks` and `loss_mask`."""
+    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower())
+    return [*words, *(word.removesuffix("s") for word in words)]
 
 
 def short(value: object, most: int = 60) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import time
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from agentlm.messages import Frozen
+
+_RETIRED = ("grammar", "append_only")
 
 
 class ModelCard(Frozen):
@@ -38,16 +40,12 @@ class ModelCard(Frozen):
     """System text of a conversation that brings none."""
     system: Literal["replace", "fixed"] = "replace"
     """Whether a client's system message replaces `system_prompt` or opens the first user turn."""
-    grammar: str = "react"
-    """How it writes thoughts, calls and answers; see `agentlm.prompt.grammar`."""
     thoughts: bool = True
     """Whether a turn with tools begins with a thought: preamble and constraint ask for one."""
     weights_version: str | None = None
     """Digest of weights, adapter, tokenizer and template together; None: not computed yet."""
     tokenizer_digest: str | None = None
     """Digest of tokenizer and template: recorded ids are reused only where it is equal."""
-    append_only: bool | None = None
-    """Whether the template leaves rendered turns as they are when more follow; None: not probed."""
     max_model_len: int | None = None
     """Context in tokens, if less than the weights allow."""
     parent: str | None = None
@@ -56,6 +54,14 @@ class ModelCard(Frozen):
     """Unix seconds."""
     training: dict[str, Any] | None = None
     """Provenance: run directory, file of log row ids, recipe digest, …"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_retired_fields(cls, data: Any) -> Any:
+        """Cards of before had fields that nothing read."""
+        if isinstance(data, dict):
+            return {name: value for name, value in data.items() if name not in _RETIRED}
+        return data
 
 
 BUILT_IN = {

@@ -220,9 +220,14 @@ def _answer_form(schema: dict[str, Any] | None, control: Sequence[str]) -> list[
     return [_json_form(schema)]
 
 
+_NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
+"""Of a function that names none: held to any object, models invent some."""
+
+
 def _call_form(tool: ToolSpec, max_string_chars: int) -> dict[str, Any]:
     lead = _literal(call_lead(tool.name))
-    return _sequence(lead, _json_form(_bounded(tool.parameters, max_string_chars)))
+    parameters = _NO_ARGUMENTS if tool.parameters == {"type": "object"} else tool.parameters
+    return _sequence(lead, _json_form(_bounded(parameters, max_string_chars)))
 
 
 def _bounded(schema: Any, limit: int) -> Any:
@@ -285,8 +290,8 @@ class Parser:
     """Reads one turn, in pieces or whole.
 
     `start="answer"` reads all of it as the answer: for turns without tools, and for what follows
-    a forced `Final Answer:`. `stop` are strings that end the answer. `verbatim` keeps the white
-    space around it.
+    a forced `Final Answer:`. `stop` are strings that end the answer; `keep_stop` makes them a part
+    of it. `verbatim` keeps the white space around it.
     """
 
     def __init__(
@@ -294,9 +299,11 @@ class Parser:
         start: Literal["thought", "answer"] = "thought",
         stop: Sequence[str] = (),
         *,
+        keep_stop: bool = False,
         verbatim: bool = False,
     ) -> None:
         self._verbatim = verbatim
+        self._keep_stop = keep_stop
         self.cut: int | None = None
         """Set once something ends the turn before the model does (a stop string, an invented
         observation): the offset in the turn's text where it begins. The rest is ignored."""
@@ -326,7 +333,9 @@ class Parser:
 
     def _read(self, *, final: bool) -> Iterator[Fragment]:
         while (found := self._section_end()) is not None:
-            yield from self._say(self._trimmed(self._buffer[: found.start()]), whole=True)
+            kept = self._section == "answer" and self._keep_stop
+            end = found.end() if kept else found.start()
+            yield from self._say(self._trimmed(self._buffer[:end]), whole=True)
             following = _AFTER[self._section].get(found[0].strip())
             if following is None:
                 self.cut = max(0, self._consumed + found.start())

@@ -2,26 +2,20 @@
 
 from agentlm.store.audit import AuditRecord
 from agentlm.store.completions import Completion
-from agentlm.store.contract import (
-    EVERYTHING,
-    Continuation,
-    Entry,
-    Header,
-    Selection,
-    Source,
-    Stats,
-    Written,
-)
+from agentlm.store.contract import Continuation, Entry, Header, Stats, Written
 from agentlm.store.idempotency import Answer, KeptAnswer
-from agentlm.store.keys import ApiKey
+from agentlm.store.keys import LOCAL_OWNER, ApiKey
+from agentlm.store.selection import EVERYTHING, Conditions, Selection, Source
 from agentlm.store.store import Store
 
 __all__ = [
     "EVERYTHING",
+    "LOCAL_OWNER",
     "Answer",
     "ApiKey",
     "AuditRecord",
     "Completion",
+    "Conditions",
     "Continuation",
     "Entry",
     "Header",

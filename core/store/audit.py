@@ -7,20 +7,18 @@ included, and outlives the trajectory.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Literal
 
 from pydantic import Field
 from pydantic_core import from_json
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import insert, select
 
 from agentlm.messages import Frozen
+from agentlm.store.database import ReadAccess
 from agentlm.store.tables import audits
 from agentlm.store.write.writer import Writer
 
 Ending = Literal["ok", "failed", "denied", "timeout", "cancelled", "error"]
-Reading = Callable[[], AbstractContextManager[Connection]]
 
 
 class AuditRecord(Frozen):
@@ -45,7 +43,7 @@ class AuditRecord(Frozen):
 class AuditTrail:
     """The audit trail of a store."""
 
-    def __init__(self, writer: Writer, reading: Reading) -> None:
+    def __init__(self, writer: Writer, reading: ReadAccess) -> None:
         self._writer = writer
         self._reading = reading
 

@@ -20,8 +20,8 @@ from sqlalchemy import (
 )
 
 from agentlm.errors import NotFoundError
+from agentlm.store.database import ReadAccess
 from agentlm.store.idempotency import forget
-from agentlm.store.keys import Reading
 from agentlm.store.rows import metadata_json, parse_interaction
 from agentlm.store.tables import completion_tags, continuations, interactions, steps, trajectories
 from agentlm.store.write.changes import forget_feedback
@@ -45,7 +45,7 @@ class Completion:
 class Completions:
     """The stored completions of a store."""
 
-    def __init__(self, writer: Writer, reading: Reading) -> None:
+    def __init__(self, writer: Writer, reading: ReadAccess) -> None:
         self._writer = writer
         self._reading = reading
 

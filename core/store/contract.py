@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from agentlm.messages import Frozen
 from agentlm.store.idempotency import KeptAnswer
-from agentlm.trajectory import Interaction, Outcome, Step, Trajectory
-
-Source = Literal["chat", "agent", "rollout", "import"]
+from agentlm.trajectory import Interaction, Step, Trajectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,35 +59,6 @@ class Header(Trajectory):
     error_classes: tuple[str, ...] = ()
     """What went wrong in it: `refusal`, `invalid_action`, `repetition`, `call_error`,
     `invented_name`."""
-
-
-class Selection(Frozen):
-    """Which trajectories to read; every condition that is set must hold."""
-
-    owner: str | None = None
-    """None: all owners."""
-    model: str | None = None
-    source: Source | None = None
-    environment: str | None = None
-    outcomes: tuple[Outcome, ...] = ()
-    """Any of these; empty: any outcome."""
-    min_reward: float | None = None
-    """At least this reward; trajectories without a reward are left out."""
-    or_corrected: bool = False
-    """With `min_reward`: those with a corrected answer too, whatever their reward."""
-    since: float | None = None
-    """Created at or after, in Unix seconds."""
-    until: float | None = None
-    """Created before, in Unix seconds."""
-    tags: dict[str, str] = {}
-    """Metadata entries that must be there with exactly this text."""
-    may_train_only: bool = True
-    """Leave out what its owner's key does not allow to be trained on."""
-    limit: int | None = None
-
-
-EVERYTHING = Selection(may_train_only=False)
-"""No condition at all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, NoSuchModuleErr
 from agentlm.errors import OperatorError, RequestError, UnavailableError
 from agentlm.store.checkpoint import PAGES_AT_MOST, Checkpointer
 from agentlm.store.migrations import HEAD
+
+ReadAccess = Callable[[], AbstractContextManager[Connection]]
+"""What opens a transaction that only reads."""
 
 BUSY_TIMEOUT_S = 15.0
 """How long a write waits for another process's transaction on the same SQLite file."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 from pydantic import Field
@@ -15,10 +13,10 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from agentlm.errors import ConflictError
 from agentlm.messages import Frozen
+from agentlm.store.database import ReadAccess
 from agentlm.store.tables import api_keys
 from agentlm.store.write.writer import Writer
 
-Reading = Callable[[], AbstractContextManager[Connection]]
 STATIC_OWNER = "default"
 LOCAL_OWNER = "local"
 _OWNERS_WITHOUT_A_KEY = {
@@ -54,7 +52,7 @@ class ApiKey(Frozen):
 class Keys:
     """The keys of a store."""
 
-    def __init__(self, writer: Writer, reading: Reading) -> None:
+    def __init__(self, writer: Writer, reading: ReadAccess) -> None:
         self._writer = writer
         self._reading = reading
 

@@ -17,19 +17,12 @@ from sqlalchemy import Connection, text
 
 from agentlm.store.audit import AuditTrail
 from agentlm.store.completions import Completions
-from agentlm.store.contract import (
-    EVERYTHING,
-    Continuation,
-    Entry,
-    Header,
-    Selection,
-    Stats,
-    Written,
-)
+from agentlm.store.contract import Continuation, Entry, Header, Stats, Written
 from agentlm.store.database import Database, available, open_database
 from agentlm.store.idempotency import Requests, forget_old
 from agentlm.store.keys import Keys
 from agentlm.store.read import headers, queries
+from agentlm.store.selection import EVERYTHING, Selection
 from agentlm.store.write import changes
 from agentlm.store.write.append import append, call_key
 from agentlm.store.write.writer import Writer
@@ -193,21 +186,17 @@ class Store:
     def page(
         self,
         owner: str | None,
+        selection: Selection = EVERYTHING,
         *,
         limit: int = 20,
         after: str | None = None,
-        model: str | None = None,
-        also: Selection | None = None,
     ) -> tuple[list[Header], bool]:
-        """Headers, newest first, and whether there are more.
+        """Headers of an owner, newest first, and whether there are more.
 
-        `after` is the last id seen; `also` are further conditions, its owner and limit not read.
+        `after` is the last id seen; the selection's own limit is not read.
         """
-        wanted = (also or EVERYTHING).model_copy(update={"owner": owner})
-        if model is not None:
-            wanted = wanted.model_copy(update={"model": model})
         with self._reading() as db:
-            return headers.page(db, wanted, after, limit)
+            return headers.page(db, owner, selection, after, limit)
 
     def written(self, after: int, limit: int = 1000) -> list[Written]:
         """Steps of all owners written after a place, oldest first, copied ones left out.
@@ -241,10 +230,10 @@ class Store:
         with self._reading() as db:
             return headers.count(db, selection)
 
-    def stats(self, selection: Selection | None = None) -> Stats:
+    def stats(self, selection: Selection = EVERYTHING) -> Stats:
         """Counts over a selection, by default the whole log."""
         with self._reading() as db:
-            return headers.stats(db, selection or EVERYTHING)
+            return headers.stats(db, selection)
 
     def _find_place(self, owner: str, conversations: Sequence[str]) -> queries.Place | None:
         with self._reading() as db:

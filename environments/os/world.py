@@ -43,7 +43,7 @@ class Script(Frozen):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ScriptResult:
     """What a script printed, and whether it succeeded."""
 
     output: str
@@ -63,7 +63,7 @@ class World:
 
     async def run(
         self, script: Script, *params: str, complaints: bool = False, timeout_s: float = 10.0
-    ) -> Verdict:
+    ) -> ScriptResult:
         """Run a script in a process of its own; `params` are its arguments."""
         command = self._command(script, params) + ("" if complaints else " 2> /dev/null")
         if self.home:
@@ -71,7 +71,7 @@ class World:
         finished = await self.bash.execute(
             f"({command})", self.id, timeout_s=timeout_s, output_chars=_OUTPUT_CHARS
         )
-        return Verdict(finished.output, finished.exit_code == 0, finished.stopped)
+        return ScriptResult(finished.output, finished.exit_code == 0, finished.stopped)
 
     async def set_up(self, script: Script) -> None:
         """Run a script that has to succeed. Raises BrokenTaskError."""

@@ -27,9 +27,7 @@ from agentlm.environments.playing.session import PlaySettings, Seat, play_tasks,
 from agentlm.environments.task import Environment, Split
 from agentlm.errors import OperatorError
 from agentlm.settings import parse
-from agentlm.store import Store
-
-_LOCAL_OWNER = "local"
+from agentlm.store import LOCAL_OWNER, Store
 
 
 class RolloutSettings(PlaySettings):
@@ -129,7 +127,7 @@ async def _log(
             store,
             environment,
             model=model,
-            owner=_LOCAL_OWNER,
+            owner=LOCAL_OWNER,
             metadata={"player": settings.player, "rollout": _name(settings)},
             grammar=settings.texts(environment),
         )

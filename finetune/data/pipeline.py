@@ -74,17 +74,18 @@ class Pipeline:
 
 
 def out_of_form(kept: Kept, *, thoughts: bool) -> bool:
-    """Whether an imported row with tools teaches turns that are not in the form that is served.
+    """Whether an imported row teaches turns that are not in the form that is served.
 
-    What preamble and constraint ask for in serving, a thought or none, is not what it has.
+    With tools, preamble and constraint ask for a thought, or for none. Without, there is no place
+    for a thought that stands beside an answer.
     """
     trajectory = kept.trajectory
-    if trajectory.source != "import" or not trajectory.tools:
+    if trajectory.source != "import":
         return False
-    return any(
-        trained and (step.thought is not None) is not thoughts
-        for step, trained in zip(trajectory.steps, kept.trained, strict=True)
-    )
+    turns = [s for s, trained in zip(trajectory.steps, kept.trained, strict=True) if trained]
+    if trajectory.tools:
+        return any((step.thought is not None) is not thoughts for step in turns)
+    return any(step.thought and not (step.call or step.answer) for step in turns)
 
 
 def recorded_filters(settings: FinetuneSettings, *, unjudged: bool) -> dict[str, Filter]:

@@ -57,12 +57,16 @@ def make_row(trajectory: Trajectory, trained: Sequence[bool], max_length: int) -
             loss += bytes([train]) * len(step.token_ids)
     end = min(max_length, loss.rfind(1) + 1)
     if not end:
-        return Refused("nothing_to_train", "no well-formed sampled step has the reward")
+        return Refused("nothing_to_train", _NOTHING[trajectory.source == "import"])
     if 1 not in loss[1:end]:
         return Refused("too_long", f"its first {max_length} tokens hold nothing to train on")
     imported = trajectory.source == "import"
     name = place_of(trajectory) if imported else trajectory.id
     return Row(name, ids[:end], bytes(loss[:end]))
+
+
+_NOTHING = ("no well-formed sampled step has the reward", "no turn in it is to be learnt")
+"""Of what was recorded, and of what other systems wrote."""
 
 
 def loss_steps(trajectory: Trajectory, min_reward: float, *, unjudged: bool = False) -> list[bool]:
@@ -100,6 +104,10 @@ def _said(trajectory: Trajectory) -> list[bool]:
             return [step.origin is Origin.SAMPLED for step in trajectory.steps]
         marks = [None] * len(trajectory.steps)
     return [
-        step.role == "assistant" and step.origin is Origin.IMPORTED and mark is not False
+        step.role == "assistant"
+        and step.origin is Origin.IMPORTED
+        and mark is not False
+        # An empty turn would teach to end a turn with nothing said.
+        and step.text.strip() != ""
         for step, mark in zip(trajectory.steps, marks, strict=True)
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -25,14 +24,6 @@ def spans(row: TokenRow, decode: Callable[[Sequence[int]], str]) -> list[Span]:
         Span(decode([token for token, _ in run]), bool(trained))
         for trained, run in groupby(pairs, key=lambda pair: pair[1])
     ]
-
-
-def printable(text: str) -> str:
-    """Text of a stranger for a terminal: what would move its cursor is spelt out."""
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
-
-
-_CONTROL = re.compile(r"[^\S \n\t]|[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def marked(row: TokenRow, decode: Callable[[Sequence[int]], str]) -> str:

@@ -78,7 +78,7 @@ def read_completion_request(body: Any) -> CompletionRequest:
 
 
 @dataclass(frozen=True)
-class Continuation:
+class PromptChoice:
     """One prompt with one of its continuations."""
 
     prompt: Sequence[int]
@@ -88,7 +88,7 @@ class Continuation:
     """Of the prompt, if it is echoed with logprobs."""
 
 
-async def prepare(chat: Chat, body: CompletionRequest, caller: ApiKey) -> list[Continuation]:
+async def prepare(chat: Chat, body: CompletionRequest, caller: ApiKey) -> list[PromptChoice]:
     """Read a request and score what is to be echoed. Raises RequestError."""
     served = chat.models.find_own(body.model)
     if body.max_tokens == 0 and not body.echo:
@@ -102,7 +102,7 @@ async def prepare(chat: Chat, body: CompletionRequest, caller: ApiKey) -> list[C
     scored = [_score(body, served, caller.name, ids) for ids in prompts if wanted]
     scores = await asyncio.gather(*scored)
     return [
-        Continuation(
+        PromptChoice(
             prompt,
             _choice(chat, request, served, place * body.n + index, prompt)
             if body.max_tokens
@@ -162,7 +162,7 @@ def _choice(
 
 
 def text_completion(
-    body: CompletionRequest, served: EngineModel, continuations: Sequence[Continuation]
+    body: CompletionRequest, served: EngineModel, continuations: Sequence[PromptChoice]
 ) -> dict[str, Any]:
     """A whole `text_completion`."""
     choices = [each.choice for each in continuations if each.choice is not None]
@@ -188,7 +188,7 @@ def _usage(parts: Sequence[Usage], prompts: int, n: int) -> dict[str, Any]:
 
 
 def _shown(
-    body: CompletionRequest, served: EngineModel, index: int, each: Continuation
+    body: CompletionRequest, served: EngineModel, index: int, each: PromptChoice
 ) -> dict[str, Any]:
     renderer = served.renderer
     echoed = renderer.decode_verbatim(each.prompt) if body.echo else ""

@@ -24,7 +24,7 @@ from agentlm.server.openai.chat_request import (
 )
 from agentlm.server.settings import ServeSettings
 from agentlm.store import ApiKey
-from agentlm.tools.run_tools import Selection
+from agentlm.tools.run_tools import RunTools
 from agentlm.tools.toolbox import Toolbox
 
 
@@ -39,7 +39,7 @@ class Request:
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...]
     """All that the model is told of, the client's and the server's."""
-    own: Selection | None
+    own: RunTools | None
     """Those that run here."""
     ask: Ask
     limits: Limits

@@ -46,6 +46,14 @@ def reads(kind: type[BaseModel]) -> dict[str, Any]:
     return reads_content("application/json", schema)
 
 
+def asks(kind: type[BaseModel]) -> dict[str, Any]:
+    """For a route's `openapi_extra`: the fields of this kind are words of its query, as text."""
+    names = (name for name in kind.model_fields if name != "tags")
+    shared = {"in": "query", "required": False, "schema": {"type": "string"}}
+    described = ((name, kind.model_fields[name].description) for name in names)
+    return {"parameters": [{"name": n, "description": d, **shared} for n, d in described]}
+
+
 def reads_content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
     """The same for a body of another type."""
     return {"requestBody": {"required": True, "content": {media_type: {"schema": schema}}}}

@@ -40,6 +40,11 @@ class TextPart(Wire):
 
     type: Literal["text", "refusal"]
     text: str = ""
+    refusal: str = ""
+
+    def read(self) -> str:
+        """What it says, by the name that its type gives it."""
+        return self.refusal if self.type == "refusal" else self.text
 
 
 class WireFunctionCall(Wire):
@@ -70,7 +75,7 @@ class WireMessage(Wire):
         """In the project's own words."""
         content = self.content or self.refusal or ""
         if not isinstance(content, str):
-            content = "".join(part.text for part in content)
+            content = "".join(part.read() for part in content)
         calls = (
             ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
             for call in self.tool_calls or ()
@@ -90,8 +95,9 @@ class WireFunction(Wire):
     """A function that the client offers."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-    description: str = ""
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    """None: the function takes no arguments."""
     strict: bool | None = None
 
 
@@ -155,6 +161,7 @@ class StreamOptions(Wire):
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Stop = Annotated[str, Field(max_length=256)]
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 Metadata = Annotated[
@@ -171,8 +178,15 @@ class SamplingFields(Wire):
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     logit_bias: Annotated[dict[int, Bias], FIRST_WRONG] | None = None
-    stop: Stop | Annotated[Items[Stop], Field(max_length=16)] | None = None
+    stop: Stop | Annotated[Items[Stop], Field(max_length=4)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
+    """This and the next five are vLLM's. 0 and -1: all tokens."""
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
+    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    stop_token_ids: Annotated[Items[TokenId], Field(max_length=128)] | None = None
+    include_stop_str_in_output: bool | None = None
 
     def sampling_of(self, max_tokens: int | None, top_logprobs: int | None) -> Sampling:
         """What was said, and nothing of what was left to the model. Raises RequestError."""
@@ -181,6 +195,12 @@ class SamplingFields(Wire):
             raise RequestError("a stop string can't be empty", param="stop")
         given = {name: getattr(self, name) for name in SamplingFields.model_fields}
         given |= {"max_tokens": max_tokens, "top_logprobs": top_logprobs, "stop": stop or None}
+        given["top_k"] = None if self.top_k is None else max(0, self.top_k)
+        if max_tokens is not None and (self.min_tokens or 0) > max_tokens:
+            raise RequestError(
+                f"min_tokens is {self.min_tokens}, more than max_tokens, {max_tokens}",
+                param="min_tokens",
+            )
         return Sampling(**{name: value for name, value in given.items() if value is not None})
 
 
@@ -205,10 +225,11 @@ class ChatRequest(SamplingFields):
     metadata: Metadata | None = None
     store: bool | None = None
     modalities: Items[Literal["text"]] | None = None
-    reasoning_effort: str | None = None
-    """This and the next two are for an upstream; no model here has what they set."""
-    verbosity: str | None = None
-    service_tier: str | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    """Of a model here, `none` leaves thoughts out; the other words and the next two fields are for
+    an upstream."""
+    verbosity: Literal["low", "medium", "high"] | None = None
+    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
     constrained: bool = True
     """Not OpenAI's: hold tool calls to their form while decoding. Off for honest evaluation."""
 
@@ -220,6 +241,8 @@ class ChatRequest(SamplingFields):
         """How to draw tokens."""
         if self.top_logprobs is not None and not self.logprobs:
             raise RequestError("top_logprobs needs logprobs to be true", param="top_logprobs")
+        if self.stream_options is not None and not self.stream:
+            raise RequestError("stream_options needs stream to be true", param="stream_options")
         return self.sampling_of(self.max_completion_tokens or self.max_tokens, self.top_logprobs)
 
     def check_schemas(self) -> None:
@@ -251,15 +274,27 @@ _FOR_UPSTREAM = {
 
 
 def read_conversation(given: Sequence[WireMessage]) -> tuple[Message, ...]:
-    """The conversation. Raises RequestError for a result that names no call."""
-    messages = tuple(message.read() for message in given)
-    for index, message in enumerate(messages):
-        if message.role == "tool" and not message.tool_call_id:
-            raise RequestError(
-                "a tool message must name the call it answers",
-                param=f"messages[{index}].tool_call_id",
-            )
-    return messages
+    """The conversation. Raises RequestError for a message that means nothing where it stands."""
+    calls: set[str] = set()
+    for index, message in enumerate(given):
+        place = f"messages[{index}]"
+        if message.role in ("system", "developer", "user") and message.content is None:
+            raise RequestError(f"{place}.content: is required", param=f"{place}.content")
+        if message.role == "tool":
+            _check_result(message.tool_call_id, calls, f"{place}.tool_call_id")
+        calls |= {call.id for call in message.tool_calls or ()}
+    return tuple(message.read() for message in given)
+
+
+def _check_result(call_id: str | None, calls: Collection[str], param: str) -> None:
+    if not call_id:
+        raise RequestError("a tool message must name the call it answers", param=param)
+    if call_id not in calls:
+        raise RequestError(
+            f"a tool message must follow the assistant's message with the call that it answers; no "
+            f"message before it has the call {call_id[:64]!r}",
+            param=param,
+        )
 
 
 def client_tools(tools: Sequence[WireTool] | None) -> tuple[ToolSpec, ...]:
@@ -279,9 +314,11 @@ def client_tools(tools: Sequence[WireTool] | None) -> tuple[ToolSpec, ...]:
             )
         specs[tool.function.name] = ToolSpec(
             name=tool.function.name,
-            description=tool.function.description,
+            description=tool.function.description or "",
             parameters=object_schema(
-                tool.function.parameters, f"tools[{index}].function.parameters"
+                tool.function.parameters,
+                f"tools[{index}].function.parameters",
+                f"the tool {tool.function.name!r}",
             ),
             strict=tool.function.strict,
         )
@@ -328,7 +365,16 @@ def read_request(
         raise as_request_error(error) from None
 
 
+_REFUSED = {
+    "priority": "with it one key could starve others",
+    "truncate_prompt_tokens": "a prompt that is cut is not the one that is recorded",
+}
+"""Fields of vLLM's that no model here takes, and why."""
+
+
 def _explain_unknown(name: str, known: Collection[str], openais: Collection[str]) -> str:
+    if name in _REFUSED:
+        return f"{name} is not supported: {_REFUSED[name]}"
     if name in openais:
         return f"{name} is not supported by this model"
     nearest = difflib.get_close_matches(name, known, n=1)

@@ -41,18 +41,27 @@ _LARGEST = {"nested schemas", "characters in a pattern"}
 _LISTS = {"enum": "enum values"} | dict.fromkeys(("anyOf", "oneOf", "allOf"), "alternatives")
 
 
-def object_schema(given: dict[str, Any], param: str) -> dict[str, Any]:
+def object_schema(given: dict[str, Any] | None, param: str, whose: str) -> dict[str, Any]:
     """The schema of a function's arguments, which are an object whether it says so or not.
 
-    Raises RequestError for what is no such schema at first sight.
+    `whose` is whom an error speaks of. Raises RequestError for what is no such schema at first
+    sight.
     """
-    schema = {"type": "object", **given}
+    # Null says no more than nothing does: serialisers of other languages write it.
+    said = {key: value for key, value in (given or {}).items() if value is not None}
+    schema = {"type": "object"} | said
     for name, kind in (("properties", dict), ("required", list)):
         if not isinstance(schema.get(name, kind()), kind):
             expected = "an object" if kind is dict else "a list"
-            raise RequestError(f"{param}: its {name} must be {expected}", param=param)
+            got = type(schema[name]).__name__
+            raise RequestError(
+                f"{param}: {name} of {whose} must be {expected}, got {got}", param=param
+            )
     if schema["type"] != "object":
-        raise RequestError(f"{param}: its type must be 'object'", param=param)
+        raise RequestError(
+            f"{param}: the type of {whose} must be 'object', got {str(schema['type'])[:64]!r}",
+            param=param,
+        )
     return schema
 
 

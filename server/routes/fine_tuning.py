@@ -24,6 +24,7 @@ from agentlm.server.http.pages import page_of
 from agentlm.server.openai.chat_request import Metadata
 from agentlm.server.routes.stored import metadata_filter
 from agentlm.server.state import Admin, ServerState, State
+from agentlm.store.selection import parse_conditions, parse_query
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs")
 
@@ -225,6 +226,10 @@ def _base(name: str, state: ServerState) -> str:
 def _training(training_file: str, state: ServerState) -> str:
     """Where the rows are. Raises RequestError for a file that is none, or not for training."""
     if training_file.startswith("log:"):
+        try:
+            parse_conditions(parse_query(training_file.removeprefix("log:")))
+        except RequestError as error:
+            raise RequestError(f"{training_file}: {error}", param="training_file") from error
         return training_file
     try:
         file = state.files.get(training_file, None)

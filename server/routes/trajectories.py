@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import NotFoundError, RequestError
 from agentlm.server.http.body import read_model
-from agentlm.server.http.openapi import reads
+from agentlm.server.http.openapi import asks, reads
 from agentlm.server.openai.chat_request import Items
 from agentlm.server.state import Caller, OwnerScope, ServerState, State
+from agentlm.store import Conditions, Selection
+from agentlm.store.selection import parse_conditions
 from agentlm.trajectory import Feedback, Outcome, Trajectory
 
 router = APIRouter(prefix="/v1/trajectories")
@@ -46,17 +48,23 @@ class ScoreRequest(BaseModel):
     error_classes: Items[str] = []
 
 
-@router.get("")
+@router.get("", openapi_extra=asks(Conditions))
 async def list_trajectories(
+    request: Request,
     state: State,
     owner: OwnerScope,
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
     after: str | None = None,
-    model: str | None = None,
 ) -> dict[str, Any]:
-    """Headers, newest first; `after` is the id that the last page ended with."""
+    """Headers, newest first; `after` is the id that the last page ended with.
+
+    Conditions of the log's query language say which: `model`, `since=7d`, `tags.NAME`, ….
+    """
+    paging = ("limit", "after")
+    query = [pair for pair in request.query_params.multi_items() if pair[0] not in paging]
+    selection = Selection(**parse_conditions(query).conditions(), may_train_only=False)
     rows, has_more = await asyncio.to_thread(
-        state.store.page, owner, limit=limit, after=after, model=model
+        state.store.page, owner, selection, limit=limit, after=after
     )
     data = [row.model_dump(exclude={"steps", "interactions", "feedback"}) for row in rows]
     return {"object": "list", "data": data, "has_more": has_more}

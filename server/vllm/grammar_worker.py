@@ -130,13 +130,13 @@ def attempt(tag: str, vocabulary: Any) -> dict[str, Any]:
     """How a structural tag compiles, as an answer."""
     began = time.perf_counter()
     try:
-        size = rehearse(tag, vocabulary)
+        size = compile_and_step(tag, vocabulary)
     except (RuntimeError, ValueError) as error:
         return {"error": str(error)}
     return {"seconds": time.perf_counter() - began, "bytes": size}
 
 
-def rehearse(tag: str, vocabulary: Any) -> int:
+def compile_and_step(tag: str, vocabulary: Any) -> int:
     """Compile a structural tag and decode some tokens under it; returns its size in bytes.
 
     Raises what xgrammar raises.

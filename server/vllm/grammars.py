@@ -46,7 +46,7 @@ class GrammarRefused(Exception):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Compilation:
     """How a grammar compiled."""
 
     error: str | None
@@ -85,7 +85,7 @@ class Grammars:
     def __init__(self, vocabulary: str, cpu_s: int = CPU_S) -> None:
         self.worker = GrammarWorker(vocabulary, cpu_s)
         self.under_way: set[Passage] = set()
-        self._known: OrderedDict[str, Verdict] = OrderedDict()
+        self._known: OrderedDict[str, Compilation] = OrderedDict()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._served = 0.0
@@ -110,12 +110,12 @@ class Grammars:
         self.under_way.add(passage)
         return passage
 
-    async def _verdict(self, digest: str, tag: str) -> Verdict:
+    async def _verdict(self, digest: str, tag: str) -> Compilation:
         if digest not in self._known:
             async with self._at_once:
                 answer = await self.worker.ask(tag)
             size = max(REFUSED_BYTES, answer.get("bytes", 0))
-            verdict = Verdict(answer.get("error"), answer.get("seconds", 0.0), size)
+            verdict = Compilation(answer.get("error"), answer.get("seconds", 0.0), size)
             self._known[digest] = verdict
             while sum(each.bytes for each in self._known.values()) > KNOWN_BYTES:
                 self._known.popitem(last=False)

@@ -36,7 +36,11 @@ def sampling_params(request: GenerateRequest, end_of_turn_ids: Sequence[int]) ->
         frequency_penalty=sampling.frequency_penalty,
         presence_penalty=sampling.presence_penalty,
         logit_bias=dict(sampling.logit_bias) or None,
-        stop_token_ids=list(end_of_turn_ids),
+        stop_token_ids=[*end_of_turn_ids, *sampling.stop_token_ids],
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        repetition_penalty=sampling.repetition_penalty,
+        min_tokens=min(sampling.min_tokens, request.max_tokens),
         max_tokens=request.max_tokens,
         # 0: the sampled token alone.
         logprobs=sampling.top_logprobs,

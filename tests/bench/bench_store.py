@@ -133,8 +133,10 @@ def report_pages(store: Store, rows: int) -> None:
     print(f"| newest | {timed(lambda: store.page('bench'))} |")
     print(f"| newest, all owners | {timed(lambda: store.page(None))} |")
     print(f"| in the middle | {timed(lambda: store.page('bench', after=middle))} |")
-    print(f"| of a rare model | {timed(lambda: store.page('bench', model='rare'))} |")
-    print(f"| of an unknown model | {timed(lambda: store.page('bench', model='none'))} |")
+    print(f"| of a rare model | {timed(lambda: store.page('bench', Selection(model='rare')))} |")
+    print(
+        f"| of an unknown model | {timed(lambda: store.page('bench', Selection(model='none')))} |"
+    )
     print(f"| statistics | {timed(store.stats, 3)} |")
 
 

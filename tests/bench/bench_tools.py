@@ -23,7 +23,7 @@ from agentlm.agent.tool import ToolContext
 from agentlm.messages import ToolCall
 from agentlm.store import Store
 from agentlm.tools.audit import AuditRecord
-from agentlm.tools.run_tools import Selection
+from agentlm.tools.run_tools import RunTools
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.sql.sample_database import sample_database
 from agentlm.tools.toolbox import Toolbox
@@ -45,7 +45,7 @@ async def no_audit(record: AuditRecord) -> None:
     """The log's cost is measured with the log."""
 
 
-async def call(tools: Selection, trajectory: str, name: str, /, **arguments: str) -> None:
+async def call(tools: RunTools, trajectory: str, name: str, /, **arguments: str) -> None:
     """One call that has to succeed."""
     asked = ToolCall(id="call_1", name=name, arguments=json.dumps(arguments))
     observation = await tools.call(asked, ToolContext(trajectory, "bench"))
@@ -53,7 +53,7 @@ async def call(tools: Selection, trajectory: str, name: str, /, **arguments: str
 
 
 def calling(
-    tools: Selection, trajectory: str, name: str, /, **arguments: str
+    tools: RunTools, trajectory: str, name: str, /, **arguments: str
 ) -> Callable[[int], Awaitable[None]]:
     """The same call, as often as it is wanted."""
     return lambda _: call(tools, trajectory, name, **arguments)
@@ -75,7 +75,7 @@ def row(name: str, times: list[float]) -> None:
     print(f"| {name} | {statistics.median(times):.2f} | {p95:.2f} |", flush=True)
 
 
-async def bash(tools: Selection, repeat: int) -> None:
+async def bash(tools: RunTools, repeat: int) -> None:
     """Against a plain subprocess of the same shell."""
 
     async def plain(_: int) -> None:
@@ -100,7 +100,7 @@ async def bash(tools: Selection, repeat: int) -> None:
     )
 
 
-async def audited(tools: Selection, repeat: int) -> None:
+async def audited(tools: RunTools, repeat: int) -> None:
     """With the row that each call leaves in the log, on the disk when it returns."""
     await call(tools, "audited", "bash", command="true")
     row(
@@ -109,7 +109,7 @@ async def audited(tools: Selection, repeat: int) -> None:
     )
 
 
-async def sql(tools: Selection, database: Path, repeat: int) -> None:
+async def sql(tools: RunTools, database: Path, repeat: int) -> None:
     """Against the driver."""
     connection = sqlite3.connect(database)
 
@@ -125,7 +125,7 @@ async def sql(tools: Selection, database: Path, repeat: int) -> None:
     )
 
 
-async def graph(tools: Selection, repeat: int) -> None:
+async def graph(tools: RunTools, repeat: int) -> None:
     """Each function; what it made is remembered, so the variable is not made anew."""
     for name, arguments in GRAPH_CALLS:
         first = await milliseconds(calling(tools, "graph", name, **arguments), 1)
@@ -136,7 +136,7 @@ async def graph(tools: Selection, repeat: int) -> None:
 
 
 async def together(
-    tools: Selection, seconds: float, name: str, /, more: str = "", **arguments: str
+    tools: RunTools, seconds: float, name: str, /, more: str = "", **arguments: str
 ) -> None:
     """Calls a second by many runs at once."""
     end = time.perf_counter() + seconds

@@ -107,6 +107,11 @@ REFUSED = {
     "loss: .* got False": chat(answer(), loss=False),
     "system_prompt: .* got 'Be rude.'": chat(answer(), system_prompt="Be rude."),
     "images: .* got": chat(answer(), images=["a.png"]),
+    "assistantMasks: .* got .0, 1.": chat(answer(), assistantMasks=[0, 1]),
+    "status: .* got 'failed'": chat(answer(), status="failed"),
+    "messages.1.content: of content only text can be learnt, got .{'type': 'image_url'": chat(
+        answer(content=[{"type": "image_url", "image_url": {"url": "a"}}])
+    ),
     "messages.1.loss_mask: .* got 0": chat(answer(loss_mask=0)),
     "messages.1.rating: .* got 1": chat(answer(rating=1)),
     "messages.0.role: .* got 'narrator'": {"messages": [{"role": "narrator", "content": "a"}]},
@@ -134,6 +139,20 @@ REFUSED = {
     "messages.0: only the assistant calls tools": {
         "messages": [{"role": "user", "content": "?", "tool_calls": [call()]}]
     },
+    "messages.1: it has no content, got the keys role, utterance": chat(
+        {"role": "assistant", "utterance": "Two.", "weight": 0}
+    ),
+    "messages.1.content and value: both are there, and differ": chat(answer(value="Three.")),
+    "tools and functions: both are there, and differ": chat(answer(), tools=[TOOL], functions=[1]),
+    "messages.1: a call in a form that is not read, got '<functioncall> ": chat(
+        answer(content='<functioncall> {"name": "bash"}'), tools=[TOOL]
+    ),
+    "messages.1: a call is read from JSON, got '.{broken.'": chat(
+        answer(content="<tool_call>{broken</tool_call>"), tools=[TOOL]
+    ),
+    "messages.1: what it thinks before the call would be read as a turn of its own": chat(
+        answer(content="Well.\nFinal Answer: no. Or:", tool_calls=[call()])
+    ),
     "conversations.1: a call is read from JSON, got 'bash ls'": {
         "conversations": [
             {"from": "human", "value": "?"},
@@ -205,6 +224,17 @@ def test_parallel_calls_become_steps_each_with_its_own_result(
 
 
 def test_calls_and_observations_of_every_spelling_come_to_the_same() -> None:
+    tagged = "".join(
+        f"\n<tool_call>\n{json.dumps(call(command=name)['function'])}\n</tool_call>"
+        for name in "ab"
+    )
+    results = "".join(f"<tool_response>\n{n}\n</tool_response>\n" for n in (1, 2))
+    hermes = [
+        {"from": "human", "value": "Files?"},
+        {"from": "gpt", "value": f"Both.{tagged}"},
+        {"from": "tool", "value": results},
+        {"from": "gpt", "value": "Two."},
+    ]
     told = json.dumps([{"name": "bash", "arguments": {"command": one}} for one in "ab"])
     turns = [
         {"from": "human", "value": "Files?"},
@@ -226,6 +256,9 @@ def test_calls_and_observations_of_every_spelling_come_to_the_same() -> None:
 
     assert said(read_row({"conversations": turns})) == PARALLEL
     assert said(read_row({"messages": apart})) == PARALLEL
+    with_tools = said(read_row({"conversations": hermes, "tools": [TOOL]}))
+    assert with_tools == [*PARALLEL[:-1], ("assistant", "Final Answer: Two.", True)]
+    assert said(read_row({"conversations": hermes}))[1][1] == f"Both.{tagged}"
 
 
 @pytest.mark.parametrize(
@@ -264,14 +297,17 @@ def test_nulls_of_a_table_are_absent() -> None:
         answer(**empty),
         tools=[tool],
         conversations=None,
+        functions=None,
         system=None,
     )
+    row["messages"][1] |= {"function_call": None, "thinking": "Hm.", "reasoning": None}
 
     read = read_row(row)
 
     assert read.tools[0].parameters["properties"] == {"command": {"type": "string"}}
     assert read.steps[1].call is not None
     assert read.steps[1].call.arguments == '{"command": "ls"}'
+    assert read.steps[1].thought == "Hm."
 
 
 def test_an_answer_in_the_form_already_stays_as_it_is() -> None:

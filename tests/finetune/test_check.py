@@ -82,6 +82,27 @@ def test_what_it_counts_is_what_a_run_takes(
     assert f"  {source.rows.lengths.sum()} tokens, {source.rows.trained.sum()} of them" in said
 
 
+def test_what_filters_leave_out_is_named_by_file_and_line_too(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unlearnt = {"role": "assistant", "content": "No.", "weight": 0}
+    rows.write_text(
+        "\n".join(
+            [
+                chat("Nobody."),
+                chat("Nobody.", split="test"),
+                json.dumps({"messages": [{"role": "user", "content": "Who?"}, unlearnt]}),
+            ]
+        )
+    )
+
+    assert check(str(rows), "--show", "0", data_dir=tmp_path) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "  evaluation_task: rows.jsonl:2: its task is of the test split",
+        "  nothing_to_train: rows.jsonl:3: no turn in it is to be learnt",
+    ]
+
+
 def test_each_file_is_judged_by_itself(
     rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,7 +110,7 @@ def test_each_file_is_judged_by_itself(
     good.write_text(chat("Nobody.\x1b[2J"))
 
     assert check(str(good), "--show", "1", data_dir=tmp_path) == 0
-    assert "⟦Nobody.\\x1b[2J<|im_end|>⟧" in capsys.readouterr().out
+    assert "⟦Nobody.\\u001b[2J<|im_end|>⟧" in capsys.readouterr().out
     assert check(str(good), str(rows), "--show", "0", data_dir=tmp_path) == 1
     assert "im_end" not in capsys.readouterr().out
 

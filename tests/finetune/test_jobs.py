@@ -14,9 +14,10 @@ from agentlm.errors import OperatorError
 from agentlm.finetune import job_process
 from agentlm.finetune.data.prepare import prepare
 from agentlm.finetune.job_process import JobProgress
-from agentlm.finetune.job_settings import parse_query, settings_of
+from agentlm.finetune.job_settings import settings_of
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.jobs.job import Job, JobRequest, unfinished
+from agentlm.store.selection import condition_words, parse_query
 from support.finetune_logs import (
     ANSWER,
     CALL,
@@ -65,7 +66,7 @@ def test_nobody_selects_another_owners_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"training": "log:enviroment=db"}, "unknown 'enviroment'; known: environment, "),
+        ({"training": "log:enviroment=db"}, "unknown 'enviroment'; known: owner, model, "),
         ({"options": {"lora_rank": 0}}, "lora_rank: input should be greater"),
     ],
 )
@@ -189,4 +190,4 @@ def test_unfinished_jobs_are_found_oldest_first(tmp_path: Path) -> None:
 
 
 def test_an_empty_query_selects_everything() -> None:
-    assert parse_query("") == {}
+    assert condition_words(parse_query("")) == {}

@@ -6,7 +6,7 @@ from agentlm.finetune.data.dataset import Row
 from agentlm.finetune.data.rows import Refused, RowMaker, loss_steps, make_row, step_rewards
 from agentlm.finetune.filters.scrub import scrub
 from agentlm.prompt.render import Renderer, Turn
-from agentlm.trajectory import Feedback, Origin, Trajectory
+from agentlm.trajectory import Feedback, Origin, Step, Trajectory
 from support.finetune_logs import (
     ANSWER,
     CALL,
@@ -112,3 +112,19 @@ def test_a_row_without_anything_to_learn_is_refused_with_the_reason(by: Renderer
     assert isinstance(nothing, Refused)
     assert isinstance(long, Refused)
     assert (nothing.filter, long.filter) == ("nothing_to_train", "too_long")
+
+
+def test_an_empty_turn_of_another_system_teaches_nothing() -> None:
+    turns = ["Who?", "", "Again?", "Nobody."]
+    steps = [
+        Step(
+            role="assistant" if place % 2 else "user",
+            origin=Origin.IMPORTED,
+            text=text,
+            token_ids=None,
+        )
+        for place, text in enumerate(turns)
+    ]
+    one = trajectory(steps, source="import", reward=None)
+
+    assert said(one, loss_steps(one, 1.0, unjudged=True)) == ["Nobody."]

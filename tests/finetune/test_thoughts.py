@@ -56,6 +56,19 @@ def test_rows_that_are_not_in_the_form_that_is_served_are_counted(
     assert f"{out_of_form} of them are not in the form that is served" in found["agent"]["summary"]
 
 
+def test_thoughts_that_are_not_learnt_are_counted(tmp_path: Path, chatml_llama: Path) -> None:
+    registered(tmp_path, chatml_llama)
+    plain = row("I count.")
+    plain = {"messages": [plain["messages"][0], plain["messages"][3]]}
+    in_text = {"messages": [plain["messages"][0], {"role": "assistant", "content": ANSWER}]}
+    rows = tmp_path / "thinking.jsonl"
+    rows.write_text(f"{json.dumps(plain)}\n{json.dumps(in_text)}\n")
+
+    found = run(tmp_path, data=(str(rows),)).run.read("selection.json")["agent"]
+
+    assert (found["kept"], found["out_of_form"]) == (2, 1)
+
+
 def test_a_run_without_thoughts_makes_a_model_that_is_served_without(
     tmp_path: Path, chatml_llama: Path
 ) -> None:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from agentlm.errors import ConflictError, NotFoundError, OperatorError, RequestError
 from agentlm.models.cards import BUILT_IN, ModelCard
@@ -213,3 +214,16 @@ def test_a_sentencepiece_tokenizer_is_converted_once(
 
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
     assert tokenizer.decode(tokenizer.encode("hello Paris").ids) == "hello Paris"
+
+
+def test_a_card_with_fields_that_nothing_reads_any_more_loads(
+    registry: Registry, tmp_path: Path
+) -> None:
+    card = {"name": "old", "source": "upstream", "location": "http://a/v1", "created": 1.0}
+    registry.add(ModelCard.model_validate(card))
+    [file] = tmp_path.rglob("old.json")
+    file.write_text(json.dumps(card | {"grammar": "react", "append_only": None}))
+
+    assert registry.get("old") == ModelCard.model_validate(card)
+    with pytest.raises(ValidationError, match="gramar"):
+        ModelCard.model_validate(card | {"gramar": "react"})

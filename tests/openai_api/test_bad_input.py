@@ -23,6 +23,7 @@ GOOD: dict[str, Any] = {"model": "tiny", "messages": HI}
 BASH_FN = {"type": "function", "function": {"name": "bash"}}
 UNHELD = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
 NO_SCHEMA = {"type": "json_schema", "json_schema": {"name": "it"}}
+LOST_RESULT = {"role": "tool", "tool_call_id": "call_1", "content": "42"}
 IMAGE = [{"type": "image_url", "image_url": {"url": "data:,"}}]
 
 
@@ -71,6 +72,21 @@ async def post(running: Running, body: Any, path: str = "/v1/chat/completions") 
         ({"metadata": {"a": "a" * 513}}, "metadata.a"),
         ({"audio": {"voice": "a"}}, "audio"),
         ({"temprature": 1}, "temprature"),
+        ({"reasoning_effort": "banana"}, "reasoning_effort"),
+        ({"verbosity": "banana"}, "verbosity"),
+        ({"service_tier": "banana"}, "service_tier"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "system", "content": None}, *HI]}, "messages[0].content"),
+        ({"messages": [*HI, LOST_RESULT]}, "messages[1].tool_call_id"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"stop": list("abcde")}, "stop"),
+        ({"top_k": -2}, "top_k"),
+        ({"min_p": 1.5}, "min_p"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"min_tokens": 9, "max_tokens": 8}, "min_tokens"),
+        ({"stop_token_ids": [-1]}, "stop_token_ids[0]"),
+        ({"priority": 1}, "priority"),
+        ({"truncate_prompt_tokens": 10}, "truncate_prompt_tokens"),
     ],
 )
 async def test_a_wrong_field_is_named(serve: Serve, change: dict[str, Any], param: str) -> None:
@@ -81,6 +97,23 @@ async def test_a_wrong_field_is_named(serve: Serve, change: dict[str, Any], para
         error = answer.json()["error"]
         assert (error["param"], error["type"]) == (param, "invalid_request_error")
         assert running.trajectories() == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"type": "string"}, "the type of the tool 'f' must be 'object', got 'string'"),
+        ({"properties": []}, "properties of the tool 'f' must be an object, got list"),
+        ({"required": "a"}, "required of the tool 'f' must be a list, got str"),
+    ],
+)
+async def test_an_error_in_a_tools_schema_names_the_tool(
+    serve: Serve, parameters: Any, words: str
+) -> None:
+    async with serve() as running:
+        answer = await post(running, {**GOOD, "tools": [function(parameters)]})
+
+        assert words in answer.json()["error"]["message"]
 
 
 async def test_a_misspelt_field_gets_a_hint(serve: Serve) -> None:
@@ -116,7 +149,9 @@ async def test_messages_over_the_context_are_refused(serve: Serve) -> None:
         answer = await post(running, {**GOOD, "messages": [{"role": "user", "content": "x " * 99}]})
 
         assert answer.status_code == 400
-        assert answer.json()["error"]["code"] == "context_length_exceeded"
+        error = answer.json()["error"]
+        assert error["code"] == "context_length_exceeded"
+        assert error["message"].startswith("This model's maximum context length is 64 tokens. ")
 
 
 async def test_a_large_body_is_refused(serve: Serve) -> None:

@@ -50,8 +50,8 @@ def test_the_rest_is_held(schema: Any) -> None:
 
 
 def test_arguments_are_an_object_even_if_nothing_says_so() -> None:
-    assert object_schema({}, "p") == {"type": "object"}
-    assert object_schema({"$ref": "#/$defs/A"}, "p")["type"] == "object"
+    assert object_schema({}, "p", "it") == {"type": "object"}
+    assert object_schema({"$ref": "#/$defs/A"}, "p", "it")["type"] == "object"
 
 
 async def test_a_function_without_strict_is_held_as_far_as_may_be(serve: Serve) -> None:

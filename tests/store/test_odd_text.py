@@ -50,7 +50,7 @@ async def test_odd_ids_are_unknown_or_refused_but_never_a_failure(store: Store, 
     with suppress(RequestError):
         assert await store.claim(odd, [odd], tool_call_id=odd) is None
     with suppress(RequestError):
-        assert store.page("ann", also=EVERYTHING.model_copy(update={"tags": {odd: odd}}))[0] == []
+        assert store.page("ann", EVERYTHING.model_copy(update={"tags": {odd: odd}}))[0] == []
     with suppress(RequestError):
         assert not await store.delete(odd, "ann")
     assert not store.failing

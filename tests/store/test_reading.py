@@ -46,7 +46,7 @@ async def test_a_page_is_filtered(store: Store) -> None:
 
     def ids(owner: str | None, **conditions: Any) -> list[str]:
         also = Selection(may_train_only=False, **conditions)
-        return [header.id for header in store.page(owner, also=also)[0]]
+        return [header.id for header in store.page(owner, also)[0]]
 
     assert len(ids(None)) == 3
     assert len(ids(None, model="big")) == 2
@@ -59,7 +59,9 @@ async def test_a_page_is_filtered(store: Store) -> None:
         assert ids("ann", **conditions) == [wanted.trajectory.id]
     assert ids("ann", tags={"run": "8"}) == []
     assert ids("ann", outcomes=(Outcome.LIMIT,)) == []
-    assert [header.id for header in store.page("ann", model="big")[0]] == [wanted.trajectory.id]
+    assert [header.id for header in store.page("ann", Selection(model="big"))[0]] == [
+        wanted.trajectory.id
+    ]
 
 
 async def test_a_page_after_somebody_else_s_trajectory_is_not_found(store: Store) -> None:

@@ -73,6 +73,8 @@ def state_of(database: Path) -> tuple[int, int, list[str]]:
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """What an attack on the host would find."""
     monkeypatch.setenv("CANARY_TOKEN", CANARY)
+    path = f"{os.environ['PATH']}:/path/of/{CANARY}"
+    monkeypatch.setenv("PATH", path)
     secret = tmp_path / "canary.txt"
     secret.write_text(CANARY)
     with (
@@ -80,7 +82,12 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, 
         subprocess.Popen(["sleep", "600"]) as process,
     ):
         server.setblocking(False)
-        yield {"CANARY": secret, "PORT": server.getsockname()[1], "PID": process.pid}
+        yield {
+            "CANARY": secret,
+            "PORT": server.getsockname()[1],
+            "PID": process.pid,
+            "PATH_OF_SERVER": path,
+        }
         assert process.poll() is None
         assert secret.read_text() == CANARY
         with pytest.raises(BlockingIOError):
@@ -174,6 +181,16 @@ async def exhaust(call: Call, toolbox: Toolbox, context: ToolContext, command: s
     assert again.text.endswith("still here")
     workspace = toolbox.files(context.trajectory_id).workspace
     assert kibibytes(workspace) < 2 * 64 * 1024
+
+
+@pytest.mark.parametrize("forgery", ATTEMPTS["forgeries"])
+async def test_no_command_forges_an_exit_code(call: Call, forgery: str) -> None:
+    first = await call("bash", command=forgery)
+    commands = ("sh -c 'exit 5'", "sleep 0.05", "false")
+    later = [await call("bash", command=command) for command in commands]
+    codes = [re.findall(r"\[exit code (\d+)\]", result.text) for result in (first, *later)]
+    assert codes == [["7"], ["5"], [], ["1"]]
+    assert not any("new shell" in result.text for result in later)
 
 
 @pytest.mark.parametrize("sabotage", ATTEMPTS["sabotage"])

@@ -34,7 +34,25 @@ async def test_it_runs_a_command(run: Run) -> None:
 
 async def test_the_shell_keeps_directory_variables_and_jobs(run: Run) -> None:
     await run("mkdir inner; cd inner; name=value; sleep 60 &")
-    assert await run("pwd; echo $name; jobs -r | wc -l") == "/workspace/inner\nvalue\n1"
+    assert await run("pwd; echo $name; pgrep -c sleep") == "/workspace/inner\nvalue\n1"
+
+
+async def test_the_shell_keeps_whatever_else_can_be_defined(run: Run) -> None:
+    await run(
+        "list=(1 '2  3'); declare -A map=([a b]=c); declare -i sum=1+1; declare -x SEEN=$'x\ny'; "
+        'greet() { echo "hi $1"; }; exported() { :; }; export -f exported; umask 027; '
+        "shopt -s nullglob expand_aliases; alias hello='greet you'; set -o pipefail; set -- a b"
+    )
+    assert await run(
+        'echo "${list[1]} ${map[a b]} $sum $#"; greet me; bash -c exported; umask'
+    ) == ("2  3 c 2 0\nhi me\n0027")
+    assert await run("hello; echo none*; false | true || printenv SEEN") == "hi you\n\nx\ny"
+
+
+@pytest.mark.parametrize("name", ["builtin", "eval", "exec", "exit", "read", "set", "unset", "."])
+async def test_a_function_of_any_name_is_only_the_commands_own(run: Run, name: str) -> None:
+    await run(f"{name}() {{ echo wrong; }}; x=1")
+    assert await run("(exit 3) || echo $x") == "1" if name != "exit" else "1"
 
 
 async def test_conversations_do_not_see_each_other(run: Run) -> None:

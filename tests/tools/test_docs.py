@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from agentlm.tools.graph.tools import FUNCTIONS
-from agentlm.tools.permissions import load_policy
+from agentlm.tools.permissions import load_permissions
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import FAMILIES
 
@@ -28,7 +28,7 @@ def test_the_policy_on_the_page_is_one(tmp_path: Path) -> None:
     start = PAGE.index("    default: allow")
     text = "\n".join(line[4:] for line in PAGE[start:].split("\n\n")[0].splitlines())
     (tmp_path / "policy.yaml").write_text(text)
-    policy = load_policy(tmp_path / "policy.yaml")
-    assert policy.verdict("bash", "alice") == "allow"
-    assert policy.verdict("github__push", "alice") == "deny"
-    assert policy.verdict("bash", "bob") == "ask"
+    policy = load_permissions(tmp_path / "policy.yaml")
+    assert policy.permission("bash", "alice") == "allow"
+    assert policy.permission("github__push", "alice") == "deny"
+    assert policy.permission("bash", "bob") == "ask"

@@ -11,7 +11,7 @@ from agentlm.errors import NotFoundError, OperatorError
 from agentlm.messages import ToolCall
 from agentlm.tools.approvals import ApprovalItem, Decision
 from agentlm.tools.audit import AuditRecord
-from agentlm.tools.permissions import ToolPolicy, load_policy
+from agentlm.tools.permissions import Permissions, load_permissions
 from agentlm.tools.secrets import Secrets, password_of, secret_values
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import Toolbox
@@ -49,26 +49,26 @@ def with_policy(folder: Path, text: str = POLICY) -> Path:
 
 
 def test_a_key_comes_before_everybody_and_a_name_before_a_pattern() -> None:
-    policy = ToolPolicy.model_validate(
+    policy = Permissions.model_validate(
         {
             "default": "ask",
             "tools": {"bash": "deny", "git__*": "deny", "git__read_*": "allow"},
             "keys": {"alice": {"b*": "allow"}},
         }
     )
-    assert policy.verdict("bash", "alice") == "allow"
-    assert policy.verdict("bash", "bob") == "deny"
-    assert policy.verdict("git__read_file", "bob") == "allow"
-    assert policy.verdict("git__push", "bob") == "deny"
-    assert policy.verdict("sql", "bob") == "ask"
+    assert policy.permission("bash", "alice") == "allow"
+    assert policy.permission("bash", "bob") == "deny"
+    assert policy.permission("git__read_file", "bob") == "allow"
+    assert policy.permission("git__push", "bob") == "deny"
+    assert policy.permission("sql", "bob") == "ask"
 
 
 @pytest.mark.parametrize("text", ["tools: {bash: maybe}", "toolz: {}", "[1, 2", "- a"])
 def test_a_file_that_is_no_policy_is_the_operators_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(OperatorError, match="is not a policy"):
-        load_policy(with_policy(tmp_path, text))
+        load_permissions(with_policy(tmp_path, text))
     with pytest.raises(OperatorError, match="No such file"):
-        load_policy(tmp_path / "nowhere.yaml")
+        load_permissions(tmp_path / "nowhere.yaml")
 
 
 async def test_of_a_denied_tool_the_model_is_not_told(

@@ -1,6 +1,9 @@
 import asyncio
+import logging
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from agentlm.agent.tool import ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.tools.settings import ToolSettings
+from agentlm.tools.sql.harmful import HARMFUL
 from agentlm.tools.sql.tools import SchemaArgs, Sql, SqlArgs, SqlSchema, open_sql
 from support.postgres import Postgres
 
@@ -35,13 +39,15 @@ def admin(postgres: Postgres) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def url(postgres: Postgres, admin: psycopg.Connection) -> str:
-    """Of a role that may write, so that what holds it is the transaction alone."""
+    """Of a role that may write and call what it likes: what holds it is the transaction alone."""
     return f"postgresql://writer@/{admin.info.dbname}?host={postgres.folder}"
 
 
 @pytest.fixture
 async def sql(make_settings: MakeSettings, url: str) -> AsyncIterator[Sql]:
-    *_, tool = await open_sql(make_settings(sql_url=url, tool_timeout_s=0.5, sql_rows=5))
+    *_, tool = await open_sql(
+        make_settings(sql_trust_role=True, sql_url=url, tool_timeout_s=0.5, sql_rows=5)
+    )
     assert isinstance(tool, Sql)
     yield tool
     await tool.close()
@@ -58,7 +64,7 @@ async def test_a_statement_gets_its_rows(sql: Sql) -> None:
 
 
 async def test_a_table_is_described(make_settings: MakeSettings, url: str) -> None:
-    _, schema, _ = await open_sql(make_settings(sql_url=url))
+    _, schema, _ = await open_sql(make_settings(sql_trust_role=True, sql_url=url))
     assert isinstance(schema, SqlSchema)
     described = await schema.run(SchemaArgs(table="pet"), CONTEXT)
     assert "name TEXT NOT NULL" in described
@@ -144,7 +150,7 @@ async def test_a_long_statement_is_really_stopped(sql: Sql, admin: psycopg.Conne
 async def test_cancelling_the_call_cancels_the_statement(
     make_settings: MakeSettings, url: str, admin: psycopg.Connection
 ) -> None:
-    *_, tool = await open_sql(make_settings(sql_url=url))
+    *_, tool = await open_sql(make_settings(sql_trust_role=True, sql_url=url))
     assert isinstance(tool, Sql)
     call = asyncio.create_task(run(tool, "SELECT pg_sleep(30)"))
     await asyncio.sleep(0.2)
@@ -172,3 +178,123 @@ async def test_a_role_that_could_run_programs_is_refused(
 ) -> None:
     with pytest.raises(OperatorError, match=r"too powerful \(.*superuser"):
         await open_sql(make_settings(sql_url=url.replace("writer@", "postgres@")))
+
+
+SCRIPT = Path(__file__).parents[2] / "deploy" / "postgres-reader.sql"
+
+
+@pytest.fixture(scope="module")
+def reader_url(postgres: Postgres, admin: psycopg.Connection) -> str:
+    """Of the role that the script makes, run twice as after an upgrade."""
+    for _ in range(2):
+        psql = [postgres.programs / "psql", "-q", "-h", postgres.folder, "-U", "postgres"]
+        script = ["-d", admin.info.dbname, "-v", "password=secret", "-f", SCRIPT]
+        subprocess.run([*psql, *script], check=True, cwd="/")
+    return f"postgresql://agentlm_reader@/{admin.info.dbname}?host={postgres.folder}"
+
+
+@pytest.fixture
+async def reader(make_settings: MakeSettings, reader_url: str) -> AsyncIterator[Sql]:
+    *_, tool = await open_sql(make_settings(sql_url=reader_url, tool_timeout_s=5))
+    assert isinstance(tool, Sql)
+    yield tool
+    await tool.close()
+
+
+def test_the_script_takes_away_what_is_refused() -> None:
+    assert HARMFUL.strip() in SCRIPT.read_text()
+
+
+async def test_a_role_that_may_call_what_does_more_than_read_is_refused_by_name(
+    make_settings: MakeSettings, url: str
+) -> None:
+    with pytest.raises(OperatorError, match=r"drops, .*postgres-reader\.sql.*sql_trust_role"):
+        await open_sql(make_settings(sql_url=url))
+
+
+@pytest.mark.parametrize("name", ["pg_read_all_stats", "pg_signal_backend"])
+async def test_a_role_that_sees_or_ends_others_sessions_is_refused(
+    make_settings: MakeSettings, reader_url: str, admin: psycopg.Connection, name: str
+) -> None:
+    admin.execute(f"GRANT {name} TO agentlm_reader")
+    try:
+        with pytest.raises(OperatorError, match=rf"too powerful \({name}\)"):
+            await open_sql(make_settings(sql_url=reader_url, sql_trust_role=True))
+    finally:
+        admin.execute(f"REVOKE {name} FROM agentlm_reader")
+
+
+async def test_the_scripts_role_reads(reader: Sql, make_settings: MakeSettings) -> None:
+    assert "\n9\n" in await run(reader, "SELECT count(*) FROM pet")
+    assert "id | name" in await run(reader, "TABLE pet")
+    tables, schema, _ = await open_sql(make_settings(sql_url=str(reader.settings.sql_url)))
+    assert "pet(id, name)" in await tables.run(tables.Args(), CONTEXT)
+    assert "1 | pet 1" in await schema.run(SchemaArgs(table="pet"), CONTEXT)
+    await tables.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT query FROM pg_stat_activity",
+        "SELECT * FROM pg_stat_get_activity(NULL)",
+        "SELECT pg_stat_get_backend_activity(n) FROM generate_series(1, 9) n",
+        "SELECT * FROM pg_stat_progress_copy",
+        "SELECT pg_terminate_backend(pid) FROM pg_locks",
+        "SELECT pg_cancel_backend(pg_backend_pid())",
+        "SELECT pg_logical_emit_message(false, 'a', 'b')",
+        "SELECT pg_advisory_lock(1)",
+        "SELECT pg_try_advisory_xact_lock_shared(1, 2)",
+        "SELECT pg_notify('a', 'b')",
+        "SELECT pg_export_snapshot()",
+        "SELECT lo_create(0)",
+        "SELECT lo_from_bytea(0, 'x')",
+        "SELECT drops()",
+        "SELECT pg_read_file('/etc/passwd')",
+        "SELECT * FROM pg_ls_dir('/')",
+        "SELECT pg_create_logical_replication_slot('a', 'pgoutput')",
+        "DO $$ BEGIN PERFORM pg_terminate_backend(1); END $$",
+        "SELECT query_to_xml('SELECT pg_advisory_lock(1)', true, true, '')",
+    ],
+)
+async def test_the_scripts_role_does_nothing_else(reader: Sql, statement: str) -> None:
+    with pytest.raises(ToolError, match=r"permission denied for (function|view)"):
+        await run(reader, statement)
+
+
+def test_what_others_could_call_they_still_can(
+    postgres: Postgres, admin: psycopg.Connection, reader_url: str
+) -> None:
+    address = f"host={postgres.folder} user=writer dbname={admin.info.dbname}"
+    with psycopg.connect(address, autocommit=True) as writer:
+        writer.execute("SELECT pg_advisory_lock(1), drops() FROM pg_stat_activity LIMIT 0")
+        denied = "SELECT pg_read_file('/etc/passwd')"
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            writer.execute(denied)
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        *(
+            (each, r"only a statement that gives rows .*; COPY, SET, COMMIT and the like are not$")
+            for each in (
+                *("COPY pet TO STDOUT", "COPY (SELECT 1) TO STDOUT WITH BINARY", "SET x.y = 1"),
+                *("COMMIT", "ROLLBACK AND CHAIN", "BEGIN", "PREPARE a AS SELECT 1", "-- nothing"),
+                *("DECLARE c CURSOR FOR SELECT 1", "LISTEN x", "SAVEPOINT a", "RESET ALL"),
+            )
+        ),
+        ("SELECT pg_terminate_backend(pg_backend_pid())", "^the connection was ended while the"),
+        ("SELECT pg_cancel_backend(pg_backend_pid())", "^canceling statement due to user request$"),
+    ],
+)
+async def test_what_is_no_reading_gets_a_sentence(
+    sql: Sql, statement: str, sentence: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING), pytest.raises(ToolError, match=sentence) as refused:
+        await run(sql, statement)
+
+    assert len(str(refused.value).splitlines()) == 1
+    assert caplog.records == []
+    for _ in range(2):
+        assert "\n9\n" in await run(sql, "SELECT count(*) FROM pet")

@@ -27,8 +27,8 @@ async def main():
     bash = await Bash.open(ToolSettings(data_dir=Path(sys.argv[1])))
     command = "id -un; touch file && ls; mkdir closed; chmod 0 closed; ls / | wc -l"
     print(await bash.run(BashArgs(command=command), ToolContext("traj_1", "me")))
-    forge = "{ printf 7 > /proc/$$/fd/11; } 2>&- || echo again"
-    print(await bash.run(BashArgs(command=forge), ToolContext("traj_1", "me")))
+    reach = "(cat /proc/1/{environ,maps} /proc/$$/mem; ls /proc/1/fd) 2>&- || echo none"
+    print(await bash.run(BashArgs(command=reach), ToolContext("traj_1", "me")))
     await bash.release("traj_1")
     await bash.close()
 
@@ -55,9 +55,9 @@ def test_an_ordinary_user_can_sandbox_too(tmp_path: Path) -> None:
         )
     finally:
         shutil.rmtree(home)
-    if "No module named" in done.stderr:
+    if "No module named" in done.stderr and "agentlm" not in done.stderr.splitlines()[-1]:
         pytest.skip("the environment of these tests is root's own")
-    assert done.stdout == "agent\nfile\n10\nagain\n", done.stderr
+    assert done.stdout == "agent\nfile\n11\nnone\n", done.stderr
 
 
 async def test_the_system_knows_its_user_and_localhost(
@@ -84,6 +84,7 @@ def test_the_filter_is_a_program_whose_jumps_stay_inside(machine: str) -> None:
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="numbers are this machine's")
 async def test_forbidden_calls_fail_inside(tmp_path: Path, make_settings: MakeSettings) -> None:
     calls = {"keyctl": 250, "unshare": 272, "memfd_create": 319, "io_uring_setup": 425, "bpf": 321}
+    calls |= {"io_setup": 206, "inotify_init1": 294, "fanotify_init": 300, "mq_open": 240}
     script = (
         "import ctypes; libc = ctypes.CDLL(None, use_errno=True)\n"
         f"for number in {list(calls.values())}:\n"
@@ -94,7 +95,7 @@ async def test_forbidden_calls_fail_inside(tmp_path: Path, make_settings: MakeSe
     sandbox = Sandbox(tmp_path / "box", make_settings())
     result = await sandbox.run(f'/usr/bin/python3 -c "{script}"')
     await sandbox.end("done")
-    assert result.finished.output.split() == ["-1", "1"] * 8
+    assert result.finished.output.split() == ["-1", "1"] * 12
 
 
 def test_a_delegated_cgroup_is_found_and_used(tmp_path: Path, make_settings: MakeSettings) -> None:

@@ -2,9 +2,11 @@
 
 Namespaces already take away what these could reach; this takes away the calls, because past escapes
 went through them. It also closes what no namespace does: keys of the server's session, sockets of
-address families that ignore the network namespace (vsock, Bluetooth), and memory that belongs to no
-process (System V shared memory, memfd), which limits over processes would not see. And the shell
-that carries commands is not theirs to trace.
+address families that ignore the network namespace (vsock, Bluetooth), and what belongs to no file
+and no process, which limits over these would not see: System V shared memory, memfd, message
+queues, large socket buffers, blocks beyond a file's end. Of some things the machine or the user has
+one store for all (contexts of asynchronous I/O; watches of inotify, which also tell what others do
+with /usr). And the shell that carries commands is not theirs to trace.
 """
 
 from __future__ import annotations
@@ -22,12 +24,16 @@ _FORBIDDEN = {
     "bpf": (321, 280),
     "chroot": (161, 51),
     "delete_module": (176, 106),
+    "fanotify_init": (300, 262),
     "finit_module": (313, 273),
     "fsconfig": (431, 431),
     "fsmount": (432, 432),
     "fsopen": (430, 430),
     "fspick": (433, 433),
     "init_module": (175, 105),
+    "inotify_init": (253, 26),
+    "inotify_init1": (294, 26),
+    "io_setup": (206, 0),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
     "io_uring_setup": (425, 425),
@@ -39,6 +45,7 @@ _FORBIDDEN = {
     "mount": (165, 40),
     "mount_setattr": (442, 442),
     "move_mount": (429, 429),
+    "mq_open": (240, 180),
     "msgget": (68, 186),
     "name_to_handle_at": (303, 264),
     "open_by_handle_at": (304, 265),
@@ -50,6 +57,7 @@ _FORBIDDEN = {
     "process_vm_writev": (311, 271),
     "ptrace": (101, 117),
     "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
     "reboot": (169, 142),
     "request_key": (249, 218),
     "semget": (64, 190),
@@ -73,6 +81,11 @@ _DOING = {
     "socket": (41, 198),
     "socketpair": (53, 199),
 }
+_FALLOCATE = (285, 47)
+_SETSOCKOPT = (54, 208)
+_SOCKET_LEVEL = 1
+_BUFFER_SIZES = (7, 8)
+"""SO_SNDBUF, SO_RCVBUF."""
 _SOCKET = (41, 198)
 _CLONE = (56, 220)
 _CLONE3 = 435
@@ -84,8 +97,8 @@ _X32 = 0x40000000
 
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
-"""Offsets in `struct seccomp_data`; of the argument, its lower half."""
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT, _THIRD_ARGUMENT = 0, 4, 16, 24, 32
+"""Offsets in `struct seccomp_data`; of an argument, its lower half."""
 
 
 def program(machine: str) -> bytes | None:
@@ -104,6 +117,11 @@ def program(machine: str) -> bytes | None:
         lines += _if(_JUMP_EQUAL, numbers[column], refuse)
     # glibc falls back to clone, whose flags can be read here
     lines += _if(_JUMP_EQUAL, _CLONE3, [_instruction(_RETURN, _ERRNO | errno.ENOSYS)])
+    # Blocks beyond a file's end count for no limit of its size; libc and programs then write zeros
+    lines += _if(
+        _JUMP_EQUAL, _FALLOCATE[column], [_instruction(_RETURN, _ERRNO | errno.EOPNOTSUPP)]
+    )
+    lines += _if(_JUMP_EQUAL, _SETSOCKOPT[column], _keeping_buffer_sizes())
     argument = _instruction(_LOAD, _FIRST_ARGUMENT)
     allow = _instruction(_RETURN, _ALLOW)
     new_namespace = [argument, *_if(_JUMP_ANY_BIT, _NEW_NAMESPACE, refuse), allow]
@@ -111,6 +129,19 @@ def program(machine: str) -> bytes | None:
     known = [line for family in _FAMILIES for line in _if(_JUMP_EQUAL, family, [allow])]
     lines += _if(_JUMP_EQUAL, _SOCKET[column], [argument, *known, *refuse])
     return b"".join([*lines, allow])
+
+
+def _keeping_buffer_sizes() -> list[bytes]:
+    """A size that is asked for is a hint: it is taken, and nothing is done."""
+    allow = _instruction(_RETURN, _ALLOW)
+    taken = [_instruction(_RETURN, _ERRNO)]
+    return [
+        _instruction(_LOAD, _SECOND_ARGUMENT),
+        *_unless(_JUMP_EQUAL, _SOCKET_LEVEL, [allow]),
+        _instruction(_LOAD, _THIRD_ARGUMENT),
+        *(line for option in _BUFFER_SIZES for line in _if(_JUMP_EQUAL, option, taken)),
+        allow,
+    ]
 
 
 def computing_program(machine: str) -> bytes | None:

@@ -19,10 +19,16 @@ from pathlib import Path
 from agentlm.errors import OperatorError
 from agentlm.tools.confinement import seccomp
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
+from agentlm.tools.shell.driver import driver
 
-_PROGRAMS = ("bwrap", "prlimit")
+_PROGRAMS = ("bash", "bwrap", "prlimit")
 _ROOT_PROGRAMS = ("unshare", "setpriv", "mount")
 _TMP_BYTES = 64 * MEBIBYTE
+_STATE_BYTES = 4 * MEBIBYTE
+TEMPORARY = ("/tmp", "/dev/shm", "/run/shell")
+"""File systems in memory, each sandbox's own."""
+_BASH = "/run/bash"
+_STATE = Path("/run/shell/state")
 _MOUNT_POINT = "/mnt"
 _OUTSIDE_POINT = "/media"
 """Where root mounts what the further writable directories hold."""
@@ -42,7 +48,7 @@ _FILE_SYSTEM = f"""
 _ISOLATION = [
     *("--chdir", "/workspace", "--remount-ro", "/", "--hostname", "sandbox"),
     *("--unshare-all", "--unshare-user", "--uid", "1000", "--gid", "1000", "--disable-userns"),
-    *("--die-with-parent", "--new-session", "--clearenv"),
+    *("--as-pid-1", "--die-with-parent", "--new-session", "--clearenv"),
     *("--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
     *("--setenv", "HOME", "/workspace", "--setenv", "USER", "agent"),
     *("--setenv", "LANG", "C.UTF-8", "--setenv", "TERM", "dumb"),
@@ -60,6 +66,8 @@ class Launch:
 
     argv: list[str]
     fds: tuple[int, ...] = ()
+    contained: bool = True
+    """Bubblewrap stands above the program, which is the first of its process namespace."""
 
     def close(self) -> None:
         """Close our side; idempotent."""
@@ -68,17 +76,29 @@ class Launch:
                 os.close(fd)
 
 
+def sandboxed_shell(
+    workspace: Path, settings: ToolSettings, cgroup_procs: Path | None = None
+) -> Launch:
+    """A shell's `driver` in a sandbox with `workspace` at /workspace."""
+    if settings.bash_sandbox == "unsafe":
+        return sandboxed(driver("bash", workspace.with_name("shell")), workspace, settings)
+    return sandboxed(driver(_BASH, _STATE), workspace, settings, cgroup_procs)
+
+
 def sandboxed(
     program: list[str], workspace: Path, settings: ToolSettings, cgroup_procs: Path | None = None
 ) -> Launch:
     """What runs `program` in a sandbox with `workspace` at /workspace."""
     if settings.bash_sandbox == "unsafe":
-        return Launch([*_limits(settings), *program])
+        return Launch([*_limits(settings), *program], contained=False)
     root = os.geteuid() == 0
     files = [(["--file"], text.encode(), [path]) for path, text in _ETC.items()]
     if code := seccomp.program(platform.machine()):
         files.append((["--seccomp"], code, []))
-    options, fds = [], []
+    # A copy that may be run and not read: the kernel keeps others out of a process that runs it.
+    fds = [os.open(shutil.which("bash") or "/bin/bash", os.O_RDONLY)]
+    options = ["--dir", "/run", "--perms", "0111", "--ro-bind-data", str(fds[0]), _BASH]
+    options += ["--size", str(_STATE_BYTES), "--perms", "0700", "--tmpfs", str(_STATE.parent)]
     for before, content, after in files:
         fds.append(_readable(content))
         options += [*before, str(fds[-1]), *after]

@@ -6,7 +6,10 @@ import asyncio
 from pathlib import Path
 
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
-from agentlm.tools.shell.process_tree import tree_usage
+from agentlm.tools.shell.bubblewrap import TEMPORARY
+from agentlm.tools.shell.process_tree import TreeUsage
+from agentlm.tools.shell.shell import Shell
+from agentlm.tools.shell.unseen import NOTHING, Unseen, unseen
 from agentlm.tools.shell.workspace import excess_of, trim
 
 _REWRITE_FACTOR = 4
@@ -16,29 +19,52 @@ _REWRITE_FACTOR = 4
 class SandboxLimits:
     """Watches one sandbox from its first look on. Names the limit that is exceeded, in words."""
 
-    def __init__(self, pid: int, workspace: Path, settings: ToolSettings) -> None:
-        self._pid = pid
+    def __init__(self, shell: Shell, workspace: Path, settings: ToolSettings) -> None:
+        self._shell = shell
         self._workspace = workspace
         self._settings = settings
+        self._device = workspace.stat().st_dev
         self._cpu_s_before: float | None = None
         self._written_before = 0
 
     async def excess(self) -> str | None:
         """Look at the processes, then at the files."""
-        return self._process_excess() or await disk_excess(self._workspace, self._settings)
+        used, hidden = self._shell.usage(), NOTHING
+        if first := self._shell.first:
+            hidden = await asyncio.to_thread(unseen, first, self._device, TEMPORARY)
+        return (
+            self._process_excess(used, hidden)
+            or self._unseen_excess(hidden)
+            or await disk_excess(self._workspace, self._settings)
+        )
 
-    def _process_excess(self) -> str | None:
+    def _process_excess(self, used: TreeUsage, hidden: Unseen) -> str | None:
         limits = self._settings
-        used = tree_usage(self._pid)
         if self._cpu_s_before is None:
             self._cpu_s_before, self._written_before = used.cpu_s, used.written_bytes
-        if used.memory_bytes > limits.bash_memory_mb * MEBIBYTE:
-            return f"its processes used more than {limits.bash_memory_mb} MiB of memory together"
+        if used.memory_bytes + hidden.socket_bytes > limits.bash_memory_mb * MEBIBYTE:
+            return (
+                f"its processes used more than {limits.bash_memory_mb} MiB of memory together, "
+                "buffers of sockets included"
+            )
         if used.cpu_s - self._cpu_s_before > limits.bash_cpu_s:
             return f"its processes used more than {limits.bash_cpu_s} s of processor time together"
         written = used.written_bytes - self._written_before
         if written > _REWRITE_FACTOR * limits.bash_disk_mb * MEBIBYTE:
             return f"its processes wrote {written // MEBIBYTE} MiB to disk"
+        return None
+
+    def _unseen_excess(self, hidden: Unseen) -> str | None:
+        limits = self._settings
+        nameless_mb = (
+            hidden.nameless_bytes // MEBIBYTE + hidden.nameless_files * limits.bash_file_mb
+        )
+        if nameless_mb > limits.bash_disk_mb:
+            return f"its processes held files without a name of {nameless_mb} MiB"
+        if hidden.temporary_files > limits.bash_files:
+            return f"a temporary directory held more than {limits.bash_files} files"
+        if hidden.terminals > limits.bash_processes:
+            return f"its processes held more than {limits.bash_processes} terminals"
         return None
 
 

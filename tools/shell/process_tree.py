@@ -8,6 +8,8 @@ process adopts every orphan.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,15 +42,20 @@ class TreeUsage:
 def tree_usage(root: int) -> TreeUsage:
     """Sum over the tree below `root`, itself included; nothing if it has ended."""
     total = TreeUsage()
+    for pid in tree(root):
+        with suppress(FileNotFoundError, ProcessLookupError):  # ended while we looked
+            total += _usage(pid)
+    return total
+
+
+def tree(root: int) -> Iterator[int]:
+    """A process and all of its descendants."""
     pending = [root]
     while pending:
         pid = pending.pop()
-        try:
-            total += _usage(pid)
+        yield pid
+        with suppress(FileNotFoundError, ProcessLookupError):
             pending += children(pid)
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # ended while we looked
-    return total
 
 
 def children(pid: int) -> list[int]:

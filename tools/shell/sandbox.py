@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
-from agentlm.tools.shell.bubblewrap import prepare_workspace, sandboxed
+from agentlm.tools.shell.bubblewrap import prepare_workspace, sandboxed_shell
 from agentlm.tools.shell.cgroup import Cgroup, delegated
 from agentlm.tools.shell.limits import SandboxLimits, disk_excess, trim_to_limits
-from agentlm.tools.shell.shell import PROGRAM, Bounds, Finished, Shell
+from agentlm.tools.shell.shell import Bounds, Finished, Shell
 
 _FLOOD_BYTES = 64 * MEBIBYTE
 _BACKGROUND_PERIOD_S = 1.0
@@ -68,9 +68,11 @@ class Sandbox:
             await self._stop_minding()
             restarted = await self._ensure_shell()
             os.utime(self._directory)  # when it was last used
-            finished = await self._execute(command, settings or self._settings)
+            assert self._shell is not None
+            limits = SandboxLimits(self._shell, self._bounded, self._settings)
+            finished = await self._execute(command, limits, settings or self._settings)
             removed = 0
-            if over := await disk_excess(self._bounded, self._settings):
+            if over := await self._left_over(limits):
                 await self._end(over)
                 finished = Finished(finished.output, None, over, shell_ended=True)
                 removed = await trim_to_limits(self._bounded, self._settings)
@@ -97,7 +99,7 @@ class Sandbox:
         prepare_workspace(self.workspace, self._settings)
         self._cgroup = self._make_cgroup()
         procs = self._cgroup.procs if self._cgroup else None
-        launch = sandboxed(PROGRAM, self.workspace, self._settings, procs)
+        launch = sandboxed_shell(self.workspace, self._settings, procs)
         self._shell = await Shell.start(launch, self.workspace)
 
     def move(self, directory: Path) -> None:
@@ -127,10 +129,11 @@ class Sandbox:
             processes=self._settings.bash_processes,
         )
 
-    async def _execute(self, command: str, settings: ToolSettings) -> Finished:
+    async def _execute(
+        self, command: str, limits: SandboxLimits, settings: ToolSettings
+    ) -> Finished:
         assert self._shell is not None
         keep = settings.tool_output_chars
-        limits = SandboxLimits(self._shell.pid, self._bounded, self._settings)
         bounds = Bounds(settings.tool_timeout_s, keep, _FLOOD_BYTES, limits.excess)
         self._lost = "its command was cancelled"
         finished = await self._shell.run(command, bounds)
@@ -139,10 +142,16 @@ class Sandbox:
             self._lost = f"it exited with code {finished.exit_code}"
         return finished
 
+    async def _left_over(self, limits: SandboxLimits) -> str | None:
+        """Which limit is exceeded by what a command has left."""
+        if self._shell and self.alive and self._shell.has_background_jobs():
+            return await limits.excess()
+        return await disk_excess(self._bounded, self._settings)
+
     async def _mind(self) -> None:
         """Between commands: bound background jobs, and end a shell that is not used any more."""
         assert self._shell is not None
-        limits = SandboxLimits(self._shell.pid, self._bounded, self._settings)
+        limits = SandboxLimits(self._shell, self._bounded, self._settings)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.bash_idle_s
         reason = None

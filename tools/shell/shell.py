@@ -1,11 +1,9 @@
-"""One bash kept alive: commands go in on a socket, their exit codes come back on it, and everything
-they print is read from a pipe.
+"""One bash kept alive: commands go in on a socket, their exit codes come back on another, and
+everything they print is read from a pipe.
 
-A command is evaluated by the living shell itself, so its directory, variables, functions and
-background jobs are there for the next. Commands don't hold the socket, and unlike a pipe it can't
-be opened through /proc: nothing they print can pass for an exit code. What a command wrote before
-it ended is in the output pipe when its exit code arrives; so the output is complete without markers
-and without waiting.
+`driver` tells who evaluates a command and why nobody can forge its exit code. What a command wrote
+before it ended is in the output pipe when its exit code arrives; so the output is complete without
+markers and without waiting.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -27,23 +24,16 @@ from typing import IO, Any
 
 from agentlm.tools.observation import Capture
 from agentlm.tools.shell.bubblewrap import Launch
+from agentlm.tools.shell.driver import INTRODUCTION
 from agentlm.tools.shell.process_tree import TreeUsage, children, tree_usage
-
-_DRIVER = """
-exec 3<&0 4>&0 </dev/null 2>&1
-builtin printf '0\\0' >&4
-while IFS= builtin read -r -d '' -u 3 AGENTLM_COMMAND; do
-  builtin eval "$AGENTLM_COMMAND" 3<&- 4>&-
-  builtin printf '%s\\0' "$?" >&4
-done
-"""
-PROGRAM = ["bash", "--norc", "--noprofile", "-c", _DRIVER, "bash"]
 
 _START_TIMEOUT_S = 10.0
 _WATCH_PERIOD_S = 0.1
 _READ_BYTES = 65_536
-_STATUS = re.compile(rb"[0-9]{1,3}")
-_STATUS_BYTES = 4
+_WAITING = 2
+"""Processes of a shell that waits: the keeper and its bash."""
+_STATUS_BYTES = 32
+_COMPLAINT_BYTES = 4_096
 
 
 class ShellError(Exception):
@@ -79,41 +69,47 @@ class Finished:
 class Shell:
     """A living bash. One command at a time."""
 
-    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        commands: socket.socket,
+        codes: socket.socket,
+        *,
+        contained: bool,
+    ) -> None:
         self.pid = process.pid
         """Root of the tree of all its processes."""
         self._process = process
-        self._control = control
+        self._commands = commands
+        self._codes = codes
+        self._contained = contained
+        self._number = 0
         self._loop = asyncio.get_running_loop()
         self._output = _unblocked(process.stdout)
-        self._complaints = _unblocked(process.stderr)
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._killed = False
         self._exit = os.pidfd_open(process.pid)
         self._loop.add_reader(self._exit, self._on_exit)
-        self._idle_processes = 0
 
     @classmethod
     async def start(cls, launch: Launch, directory: Path) -> Shell:
-        """Launch a command that ends in `PROGRAM`. Raises ShellError with what it printed.
+        """Launch a command that ends in `driver`. Raises ShellError with what it printed.
 
         To be called from the thread of the event loop: a sandbox dies with the thread that
         started it.
         """
-        shell = cls(*_spawn(launch, directory))
+        shell = cls(*_spawn(launch, directory), contained=launch.contained)
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
-                said = await shell._read_status()
+                complaints = await shell._until_ready()
         except BaseException as error:
             await shell.kill()
             if isinstance(error, TimeoutError):
                 raise ShellError(f"it did not start within {_START_TIMEOUT_S:g} s") from error
             raise
-        if said != b"0":
-            complaints = (_read(shell._complaints) or b"").decode(errors="replace").strip()
+        if complaints is not None:
             await shell.kill()
             raise ShellError(complaints or "it ended at once")
-        shell._idle_processes = shell.usage().processes
         return shell
 
     @property
@@ -121,13 +117,25 @@ class Shell:
         """False once its process has ended or is being killed."""
         return not (self._killed or self._ended.done())
 
+    @property
+    def first(self) -> int | None:
+        """The first process of the sandbox's own namespaces; None without them, or at its end."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            return next(iter(children(self.pid)), None) if self._contained else None
+        return None
+
     def usage(self) -> TreeUsage:
         """What its processes use at this moment."""
         return tree_usage(self.pid)
 
     def has_background_jobs(self) -> bool:
         """Between commands: whether processes other than the shell itself are left."""
-        return self.usage().processes > self._idle_processes
+        if not self._contained:
+            return self.usage().processes > _WAITING
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # whatever loses its parent becomes a child of the keeper, as is the bash that waits
+            return self.first is not None and len(children(self.first)) > 1
+        return False
 
     async def run(self, command: str, bounds: Bounds) -> Finished:
         """Evaluate a command. Out of bounds, or if the caller is cancelled, the tree is killed."""
@@ -156,12 +164,12 @@ class Shell:
             await self.kill()
             code = None if stopped else self._process.returncode
             return Finished(capture.text(), code, stopped, shell_ended=True)
-        return Finished(capture.text(), int(status.result()))
+        return Finished(capture.text(), status.result())
 
     async def kill(self) -> None:
         """End the shell and every process it ever started. Idempotent."""
         await self._kill_tree()
-        for end in (self._control, self._process.stdout, self._process.stderr):
+        for end in (self._commands, self._codes, self._process.stdout):
             if end:
                 end.close()
 
@@ -175,7 +183,7 @@ class Shell:
         await asyncio.shield(self._ended)
 
     async def _watch(
-        self, status: asyncio.Future[bytes], flooded: asyncio.Future[None], bounds: Bounds
+        self, status: asyncio.Future[int], flooded: asyncio.Future[None], bounds: Bounds
     ) -> str | None:
         """Wait for the exit code or the shell's end. Returns why it has to be stopped, if so."""
         end = self._loop.time() + bounds.deadline_s
@@ -195,22 +203,29 @@ class Shell:
             if reason := await bounds.excess():
                 return reason
 
-    async def _exchange(self, command: str) -> bytes:
-        await self._loop.sock_sendall(self._control, command.encode() + b"\0")
-        status = await self._read_status()
-        if not _STATUS.fullmatch(status):
-            await self._ended
-        return status
+    async def _until_ready(self) -> str | None:
+        """None once commands are taken; what was said instead if that never comes."""
+        with contextlib.suppress(ConnectionError):  # it ends with words of its own
+            await self._loop.sock_sendall(self._commands, INTRODUCTION)
+        words = b""
+        while data := await self._loop.sock_recv(self._codes, _COMPLAINT_BYTES):
+            words = (words + data)[-_COMPLAINT_BYTES:]
+            if words.endswith(b"\0"):
+                return None
+        return words.decode(errors="replace").strip()
 
-    async def _read_status(self) -> bytes:
-        """The driver's next message; nothing if it is gone, or says what is none."""
-        said = b""
-        while len(said) < _STATUS_BYTES:
-            data = await self._loop.sock_recv(self._control, _STATUS_BYTES - len(said))
-            said += data
-            if not data or said.endswith(b"\0"):
-                return said[:-1]
-        return b""
+    async def _exchange(self, command: str) -> int:
+        """Its exit code, told under its number; waits for ever if the shell ends instead."""
+        self._number += 1
+        text = f"{self._number}\0{command}\0".encode()
+        with contextlib.suppress(ConnectionError):
+            await self._loop.sock_sendall(self._commands, text)
+            line = await self._loop.sock_recv(self._codes, _STATUS_BYTES)
+            number, _, code = line.partition(b" ")
+            if line.endswith(b"\n") and int(number) == self._number:
+                return int(code)
+        await self._ended
+        raise ConnectionError("the shell has ended")
 
     def _drain(self, capture: Capture) -> None:
         """Read what is in the pipe now; background jobs may go on writing to it."""
@@ -228,24 +243,30 @@ class Shell:
         self._ended.set_result(None)
 
 
-def _spawn(launch: Launch, directory: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
+def _spawn(
+    launch: Launch, directory: Path
+) -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket]:
+    commands, reader = socket.socketpair()
+    codes, writer = socket.socketpair()
+    commands.setblocking(False)
+    codes.setblocking(False)
+    reader.shutdown(socket.SHUT_WR)
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(directory)}
-    with theirs, contextlib.closing(launch), contextlib.ExitStack() as failed:
-        failed.callback(ours.close)
+    with reader, writer, contextlib.closing(launch), contextlib.ExitStack() as failed:
+        failed.callback(commands.close)
+        failed.callback(codes.close)
         process = subprocess.Popen(
             launch.argv,
-            stdin=theirs.fileno(),
+            stdin=reader.fileno(),
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=writer.fileno(),
             cwd=directory,
             env=environment,
             start_new_session=True,
             pass_fds=launch.fds,
         )
         failed.pop_all()
-    return process, ours
+    return process, commands, codes
 
 
 def _unblocked(pipe: IO[bytes] | None) -> int:

@@ -2,12 +2,8 @@
 
 A transaction that has taken its first snapshot can't be made writable any more, so `reading` takes
 one; the extended protocol refuses a second statement. What a read-only transaction still allows, a
-role has to forbid: roles that can run programs or touch files of the database's machine are refused
-when it is opened. A role made for it:
-
-    CREATE ROLE agentlm_reader LOGIN PASSWORD '…' NOSUPERUSER NOCREATEDB NOCREATEROLE;
-    GRANT pg_read_all_data TO agentlm_reader;  -- or GRANT SELECT on what it may see
-    ALTER ROLE agentlm_reader SET default_transaction_read_only = on;
+role has to forbid: roles that can run programs, touch files of the database's machine or call
+functions that do more than read (`harmful`) are refused when it is opened, by name.
 """
 
 from __future__ import annotations
@@ -20,20 +16,31 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from agentlm.errors import OperatorError
 from agentlm.tools.sql.guard import Result
+from agentlm.tools.sql.harmful import CALLABLE
 
 _CONNECT_TIMEOUT_S = 5
 _POWERFUL = """
     SELECT rolname FROM pg_roles
-    WHERE rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
+    WHERE rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files',
+                      'pg_read_all_stats', 'pg_signal_backend', 'pg_checkpoint')
       AND pg_has_role(current_user, oid, 'MEMBER')
     UNION ALL SELECT 'superuser' WHERE current_setting('is_superuser') = 'on'
+    UNION ALL SELECT 'replication' FROM pg_roles WHERE rolname = current_user AND rolreplication
 """
+_NAMED = 8
+"""Functions that a refusal names."""
+_NO_ROWS = (
+    "only a statement that gives rows can be used here (SELECT, WITH, VALUES, SHOW, EXPLAIN), one "
+    "at a time; COPY, SET, COMMIT and the like are not"
+)
 
 
 class PostgresGuard:
     """Read-only by transaction and role; stopped by `statement_timeout`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, trusted: bool = False) -> None:
+        self._trusted = trusted
+        """The operator vouches for what the functions do that the role may call."""
         self.errors: tuple[type[Exception], ...] = ()
 
     def engine(self, url: URL) -> Engine:
@@ -57,7 +64,16 @@ class PostgresGuard:
         if powers:
             raise OperatorError(
                 f"the database role of sql_url is too powerful ({', '.join(powers)}): a read-only "
-                "transaction does not stop it from running programs; use a role that can only read"
+                "transaction does not stop it from running programs or reaching other sessions; "
+                "use a role that can only read (deploy/postgres-reader.sql makes one)"
+            )
+        names = [row[0] for row in connection.exec_driver_sql(CALLABLE)]
+        if names and not self._trusted:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            raise OperatorError(
+                "the database role of sql_url may call functions that do more than read: "
+                f"{', '.join(names[:_NAMED])}{more}; deploy/postgres-reader.sql makes a role that "
+                "may not, and sql_trust_role says that they harm nobody"
             )
 
     @contextmanager
@@ -70,13 +86,24 @@ class PostgresGuard:
         try:
             yield
         finally:
-            raw.execute("ROLLBACK")
+            if raw.info.transaction_status.name in ("INTRANS", "INERROR", "IDLE"):
+                raw.execute("ROLLBACK")
+            else:
+                # In the middle of something, such as COPY, or ended: it is of no further use.
+                connection.invalidate()
 
     def execute(self, connection: Connection, statement: str) -> Result:
         """Rows are streamed; leaving the stream early cancels the statement."""
+        import psycopg
+
         cursor = _raw(connection).cursor()
         rows = cursor.stream(statement)
-        first = next(rows, None)
+        try:
+            first = next(rows, None)
+        except (psycopg.ProgrammingError, psycopg.InternalError) as error:
+            if error.sqlstate is not None:  # the database's own refusal, not the driver's
+                raise
+            raise psycopg.ProgrammingError(_NO_ROWS) from error
         columns = [column.name for column in cursor.description or ()]
         return Result(columns, _chain(first, rows))
 

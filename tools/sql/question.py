@@ -16,6 +16,7 @@ _SAMPLE_ROWS = 3
 _PLAINER = {
     "not authorized": "not authorized: this database can only be read",
     "interrupted": "the statement took too long and was stopped",
+    "terminating connection": "the connection was ended while the statement ran; it gave nothing",
 }
 
 
@@ -59,4 +60,5 @@ def answer(question: Question, connection: Connection, guard: Guard) -> str:
 def reason(error: Exception) -> str:
     """The driver's own words on one line, plainer where they are terse."""
     text = " ".join(str(getattr(error, "orig", None) or error).split())
-    return _PLAINER.get(text, text or type(error).__name__)
+    plainer = (plain for terse, plain in _PLAINER.items() if text.startswith(terse))
+    return next(plainer, text or type(error).__name__)

@@ -114,6 +114,6 @@ async def open_reader(url: URL, *, trusted: bool) -> Reader:
         case "sqlite":
             return await SqliteReader.open(url)
         case "postgresql":
-            return await Database.open(url, PostgresGuard())
+            return await Database.open(url, PostgresGuard(trusted=trusted))
         case _:
             return await Database.open(url, TrustedGuard(trusted=trusted))

@@ -18,7 +18,6 @@ from rich.text import Text
 from agentlm.commands.logs.importing import content_id, import_lines, read_lines
 from agentlm.commands.logs.provenance import held
 from agentlm.commands.logs.settings import (
-    LOCAL_OWNER,
     AuditLogs,
     DeleteLogs,
     ExportLogs,
@@ -34,7 +33,7 @@ from agentlm.console import Console
 from agentlm.errors import NotFoundError, OperatorError
 from agentlm.exchange import FORMATS
 from agentlm.printable import printable, say
-from agentlm.store import AuditRecord, Header, Store
+from agentlm.store import LOCAL_OWNER, AuditRecord, Header, Store
 from agentlm.trajectory import Trajectory
 
 FOLLOW_S = 0.5
@@ -50,7 +49,7 @@ def list_logs(settings: ListLogs) -> int:
     """Print a page of headers."""
     with closing(Store.open(settings.log_url())) as store:
         headers, more = store.page(
-            settings.owner, limit=settings.limit, after=settings.after, also=settings.selection()
+            settings.owner, settings.selection(), limit=settings.limit, after=settings.after
         )
     if settings.print_json:
         for header in headers:

@@ -2,71 +2,28 @@
 
 from __future__ import annotations
 
-import datetime
-import re
-import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import CliPositionalArg, CliToggleFlag, SettingsConfigDict
 
 from agentlm.exchange import FormatName
 from agentlm.settings import Settings
-from agentlm.store import Selection, Source
-from agentlm.trajectory import Outcome
+from agentlm.store import Conditions, Selection
 
-_UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
-LOCAL_OWNER = "local"
-"""The owner of everything on a server without keys."""
-
-
-def parse_time(value: Any) -> Any:
-    """Unix seconds of `2026-11-22`, `2026-11-22T10:00`, or an age: `90m`, `3h`, `7d`, `2w`."""
-    if not isinstance(value, str):
-        return value
-    if age := re.fullmatch(r"(\d+)([mhdw])", value):
-        return time.time() - int(age[1]) * _UNITS[age[2]]
-    try:
-        return datetime.datetime.fromisoformat(value).timestamp()
-    except ValueError:
-        raise ValueError("must be a date (2026-11-22) or an age (7d, 3h)") from None
-
-
-Moment = Annotated[float, BeforeValidator(parse_time)]
 FilePath = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
-class Filter(Settings):
-    """Which trajectories."""
-
-    owner: str | None = None
-    """Only those of this API key's owner."""
-    model: str | None = None
-    """Only those that this model made."""
-    source: Source | None = None
-    """Only those that came into the log this way."""
-    environment: str | None = None
-    """Only those of this environment."""
-    outcomes: tuple[Outcome, ...] = ()
-    """Only those that ended so."""
-    min_reward: float | None = Field(default=None, ge=0, le=1)
-    """Only those with at least this reward."""
-    since: Moment | None = None
-    """Only those begun since a date (2026-11-22) or within an age (7d, 3h, 90m)."""
-    until: Moment | None = None
-    """Only those begun before a date or longer ago than an age."""
-    tags: dict[str, str] = {}
-    """Only those whose metadata has these entries (--tags key=value)."""
+class ConditionSettings(Settings, Conditions):
+    """Which trajectories, as flags."""
 
     def selection(self, *, may_train_only: bool = False, limit: int | None = None) -> Selection:
         """The same as the store is asked."""
-        names = set(Selection.model_fields) & set(Filter.model_fields)
-        asked = self.model_dump(include=names)
-        return Selection(**asked, may_train_only=may_train_only, limit=limit)
+        return Selection(**self.conditions(), may_train_only=may_train_only, limit=limit)
 
 
-class ListLogs(Filter):
+class ListLogs(ConditionSettings):
     """List trajectories, newest first."""
 
     model_config = SettingsConfigDict(cli_shortcuts={"print-json": "json", "limit": "n"})
@@ -125,7 +82,7 @@ class AuditLogs(Settings):
     """Print one JSON object a line instead of a table."""
 
 
-class LogStats(Filter):
+class LogStats(ConditionSettings):
     """Count trajectories, tokens, outcomes and rewards."""
 
     model_config = SettingsConfigDict(cli_shortcuts={"print-json": "json"})
@@ -134,7 +91,7 @@ class LogStats(Filter):
     """Print JSON instead of a table."""
 
 
-class ExportLogs(Filter):
+class ExportLogs(ConditionSettings):
     """Write trajectories for other programs, one JSON object a line, oldest first.
 
     agentlm logs export --min-reward 1 --format agentinstruct --output good.jsonl

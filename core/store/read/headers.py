@@ -20,8 +20,9 @@ from sqlalchemy import (
 )
 
 from agentlm.errors import NotFoundError
-from agentlm.store.contract import Header, Selection, Stats
+from agentlm.store.contract import Header, Stats
 from agentlm.store.rows import parse_header
+from agentlm.store.selection import Selection
 from agentlm.store.tables import interactions, tags, trajectories
 from agentlm.trajectory import Outcome
 
@@ -81,13 +82,13 @@ def header(db: Connection, trajectory_id: str) -> Header:
 
 
 def page(
-    db: Connection, selection: Selection, after: str | None, limit: int
+    db: Connection, owner: str | None, selection: Selection, after: str | None, limit: int
 ) -> tuple[list[Header], bool]:
     """Headers, newest first, and whether there are more."""
     t = trajectories.c
-    query = headers().where(*conditions(selection))
+    query = headers().where(*owned_by(owner), *conditions(selection))
     if after is not None:
-        query = query.where(tuple_(t.created, t.id) < _position(db, after, selection.owner))
+        query = query.where(tuple_(t.created, t.id) < _position(db, after, owner))
     newest = query.order_by(t.created.desc(), t.id.desc()).limit(limit + 1)
     rows = db.execute(newest).mappings().all()
     return [parse_header(row) for row in rows[:limit]], len(rows) > limit

@@ -1,0 +1,137 @@
+"""Calls of a conversation: found where they stand in text, and put into turns of one call each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from agentlm.exchange.keys import short
+from agentlm.exchange.spelling import WrittenCall, WrittenCalls, from_json
+from agentlm.exchange.turns import parse_row
+from agentlm.messages import Role, ToolCall
+
+_UNNAMED = "call_of_"
+_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+_RESULT = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>", re.DOTALL)
+_OTHER_FORMS = re.compile(
+    r"</?tool_call>|<\|?tool_calls?\b|<functioncall>|<function[ =]|<function_calls?>|<invoke |"
+    r"\[TOOL_CALLS\]|<\|python_tag\|>"
+)
+
+
+class Said(NamedTuple):
+    """A turn, whatever format it stood in."""
+
+    place: str
+    role: Role
+    text: str
+    thought: str | None = None
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str | None = None
+    """On a result: the id of the call, if it was given."""
+    loss: bool | None = None
+    """Whether an assistant's turn is learnt; None on others."""
+
+
+def told_calls(text: str, place: str) -> tuple[ToolCall, ...]:
+    """The calls that are all that a text says, as JSON: one object, or a list of them."""
+    try:
+        value = from_json(text)
+        told = parse_row(WrittenCalls, {"calls": value if isinstance(value, list) else [value]})
+    except ValueError as error:
+        raise ValueError(f"{place}: a call is read from JSON, got {short(text)}: {error}") from None
+    return numbered(told.calls, place)
+
+
+def numbered(calls: Sequence[WrittenCall], place: str) -> tuple[ToolCall, ...]:
+    """Calls with an id each: their place where they bring none."""
+    return tuple(
+        ToolCall(
+            id=call.id or unnamed(f"{place}.{index}"),
+            name=call.function.name,
+            arguments=call.function.arguments,
+        )
+        for index, call in enumerate(calls)
+    )
+
+
+def unnamed(place: str) -> str:
+    """The id of a call that has none."""
+    return f"{_UNNAMED}{place}"
+
+
+def read_tags(said: Iterable[Said]) -> Iterator[Said]:
+    """The turns of a row with tools, with what Hermes' and Qwen's tags hold as calls and results.
+
+    Raises ValueError for a call in another model's form: as text it would be learnt as an answer.
+    """
+    for turn in said:
+        if turn.role == "tool" and (results := _RESULT.findall(turn.text)):
+            yield from (turn._replace(text=result) for result in results)
+        elif turn.role != "assistant" or turn.calls:
+            yield turn
+        else:
+            found = _CALL.findall(turn.text)
+            text = _CALL.sub("", turn.text).strip() if found else turn.text
+            if turn.loss and (other := _OTHER_FORMS.search(text)):
+                raise ValueError(
+                    f"{turn.place}: a call in a form that is not read, got "
+                    f"{short(text[other.start() :])}; write it as tool_calls"
+                )
+            calls = told_calls(f"[{','.join(found)}]", turn.place) if found else ()
+            yield turn._replace(text=text, calls=calls)
+
+
+def joined(said: Iterable[Said]) -> Iterator[Said]:
+    """The turns with what was said right before a call, or called beside it, as one turn."""
+    last: Said | None = None
+    for turn in said:
+        if last and last.role == turn.role == "assistant" and (last.calls or turn.calls):
+            if turn.text or turn.thought or not turn.calls or turn.loss != last.loss:
+                raise ValueError(
+                    f"{turn.place}: it follows a turn of the assistant that is not over"
+                )
+            last = last._replace(calls=last.calls + turn.calls)
+            continue
+        if last:
+            yield last
+        last = turn
+    if last:
+        yield last
+
+
+def with_calls_apart(said: Iterator[Said]) -> Iterator[Said]:
+    """Turns of at most one call, each with its own result after it."""
+    left = list(said)[::-1]
+    while left:
+        turn = left.pop()
+        if not turn.calls:
+            yield turn
+            continue
+        yield turn._replace(calls=turn.calls[:1])
+        results = []
+        while left and left[-1].role == "tool":
+            results.append(left.pop())
+        last = len(turn.calls) - 1
+        for index, call in enumerate(turn.calls):
+            if index:
+                yield turn._replace(text="", thought=None, calls=(call,))
+            result = _result(call, results, alone=not last)
+            if result:
+                yield result._replace(call_id=result.call_id or call.id)
+            elif index < last:
+                raise ValueError(
+                    f"{turn.place}.tool_calls: {call.name} has no result, so what was "
+                    "called beside it can't be written as a turn of its own"
+                )
+        yield from results
+
+
+def _result(call: ToolCall, results: list[Said], *, alone: bool) -> Said | None:
+    """Take a call's result: by its id, or in turn where the row names no ids."""
+    any_id = call.id.startswith(_UNNAMED)
+    for index, result in enumerate(results):
+        if alone or any_id or result.call_id in (None, call.id):
+            return results.pop(index)
+    return None
