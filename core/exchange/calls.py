@@ -10,6 +10,7 @@ from agentlm.exchange.keys import short
 from agentlm.exchange.spelling import WrittenCall, WrittenCalls, from_json
 from agentlm.exchange.turns import parse_row
 from agentlm.messages import Role, ToolCall
+from agentlm.prompt.grammar import parse
 
 _UNNAMED = "call_of_"
 _CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
@@ -30,6 +31,8 @@ class Said(NamedTuple):
     calls: tuple[ToolCall, ...] = ()
     call_id: str | None = None
     """On a result: the id of the call, if it was given."""
+    name: str | None = None
+    """On a result: the name of the tool, if it was given."""
     loss: bool | None = None
     """Whether an assistant's turn is learnt; None on others."""
 
@@ -61,8 +64,8 @@ def unnamed(place: str) -> str:
     return f"{_UNNAMED}{place}"
 
 
-def read_tags(said: Iterable[Said]) -> Iterator[Said]:
-    """The turns of a row with tools, with what Hermes' and Qwen's tags hold as calls and results.
+def with_calls_read(said: Iterable[Said]) -> Iterator[Said]:
+    """The turns of a row with tools, with what their texts call and what results they hold.
 
     Raises ValueError for a call in another model's form: as text it would be learnt as an answer.
     """
@@ -72,15 +75,30 @@ def read_tags(said: Iterable[Said]) -> Iterator[Said]:
         elif turn.role != "assistant" or turn.calls:
             yield turn
         else:
-            found = _CALL.findall(turn.text)
-            text = _CALL.sub("", turn.text).strip() if found else turn.text
-            if turn.loss and (other := _OTHER_FORMS.search(text)):
-                raise ValueError(
-                    f"{turn.place}: a call in a form that is not read, got "
-                    f"{short(text[other.start() :])}; write it as tool_calls"
-                )
-            calls = told_calls(f"[{','.join(found)}]", turn.place) if found else ()
-            yield turn._replace(text=text, calls=calls)
+            yield _with_tags_read(_with_form_read(turn))
+
+
+def _with_form_read(turn: Said) -> Said:
+    """A turn with the call that it has in the canonical form."""
+    if "Action Input:" not in turn.text or (found := parse(turn.text)).name is None:
+        return turn
+    call = ToolCall(id=unnamed(turn.place), name=found.name, arguments=found.arguments or "")
+    return turn._replace(text=found.thought or "", calls=(call,))
+
+
+def _with_tags_read(turn: Said) -> Said:
+    """A turn with the calls that stand in it between Hermes' and Qwen's tags."""
+    found = _CALL.findall(turn.text)
+    text = _CALL.sub("", turn.text).strip() if found else turn.text
+    if turn.loss and (other := _OTHER_FORMS.search(text)):
+        raise ValueError(
+            f"{turn.place}: a call in a form that is not read, got "
+            f"{short(text[other.start() :])}; write it as tool_calls"
+        )
+    if not found:
+        return turn
+    calls = told_calls(f"[{','.join(found)}]", turn.place)
+    return turn._replace(text=text, calls=turn.calls + calls)
 
 
 def joined(said: Iterable[Said]) -> Iterator[Said]:
@@ -129,9 +147,13 @@ def with_calls_apart(said: Iterator[Said]) -> Iterator[Said]:
 
 
 def _result(call: ToolCall, results: list[Said], *, alone: bool) -> Said | None:
-    """Take a call's result: by its id, or in turn where the row names no ids."""
+    """Take a call's result: by its id, else by the tool's name, else in turn."""
     any_id = call.id.startswith(_UNNAMED)
-    for index, result in enumerate(results):
-        if alone or any_id or result.call_id in (None, call.id):
-            return results.pop(index)
-    return None
+    exact = [place for place, result in enumerate(results) if result.call_id == call.id]
+    likely = [
+        place
+        for place, result in enumerate(results)
+        if (any_id or result.call_id is None) and result.name in (None, call.name)
+    ]
+    found = exact or likely or (list(range(len(results))) if alone else [])
+    return results.pop(found[0]) if found else None

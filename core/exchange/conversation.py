@@ -20,10 +20,9 @@ from agentlm.exchange.calls import (
     Said,
     joined,
     numbered,
-    read_tags,
     told_calls,
-    unnamed,
     with_calls_apart,
+    with_calls_read,
 )
 from agentlm.exchange.keys import TURN_KEYS, check_keys, short
 from agentlm.exchange.spelling import (
@@ -39,7 +38,7 @@ from agentlm.exchange.spelling import (
     without_nulls,
 )
 from agentlm.exchange.turns import imported, imported_step, parse_row
-from agentlm.messages import Message, ToolCall, ToolSpec
+from agentlm.messages import Message, ToolSpec
 from agentlm.prompt.grammar import observe, parse, read_arguments, write, write_answer
 from agentlm.trajectory import Step, Trajectory
 
@@ -83,7 +82,7 @@ def trajectory_of(said: Sequence[Said], common: Common, *, named: bool) -> Traje
     """
     tools = tuple(map(_spec, common.tools or ()))
     opened = _opened(said, common.system)
-    turns = list(with_calls_apart(joined(read_tags(opened) if tools else opened)))
+    turns = list(with_calls_apart(joined(with_calls_read(opened) if tools else opened)))
     for turn in turns:
         if turn.loss:
             _check_answer(turn, tools)
@@ -112,12 +111,12 @@ def _said(turn: WrittenTurn, place: str) -> Said:
     if turn.role in CALLING:
         return Said(place, role, "", turn.reasoning, told_calls(text, place), loss=loss)
     if not turn.tool_calls and not turn.function_call:
-        return Said(place, role, text, turn.reasoning, (), turn.tool_call_id, loss)
+        return Said(place, role, text, turn.reasoning, (), turn.tool_call_id, turn.name, loss)
     if role != "assistant":
         raise ValueError(f"{place}: only the assistant calls tools, got {turn.role}")
     single = [WrittenCall(function=turn.function_call)] if turn.function_call else []
     calls = numbered(turn.tool_calls or single, place)
-    return Said(place, role, text, turn.reasoning, calls, None, loss)
+    return Said(place, role, text, turn.reasoning, calls, loss=loss)
 
 
 def _loss(turn: WrittenTurn, place: str, *, own: bool) -> bool | None:
@@ -184,13 +183,7 @@ def _step(turn: Said, *, in_form: bool) -> Step:
 def _answer(turn: Said) -> Step:
     """An answer in the form of a row with tools; a text that is in the form already stays."""
     found = parse(turn.text)
-    if turn.thought or (found.name is None and found.answer is None):
+    if found.answer is None or turn.thought:
         written = write_answer(turn.text, turn.thought)
         return imported_step("assistant", written, thought=turn.thought, answer=turn.text)
-    call = None
-    if found.name is not None:
-        identity = unnamed(turn.place)
-        call = ToolCall(id=identity, name=found.name, arguments=found.arguments or "")
-    return imported_step(
-        "assistant", turn.text, thought=found.thought, call=call, answer=found.answer
-    )
+    return imported_step("assistant", turn.text, thought=found.thought, answer=found.answer)

@@ -175,7 +175,7 @@ def _objects(path: Path) -> Iterator[Numbered]:
         file.seek(0)
         if head == b"PAR1":
             yield from _parquet(path)
-        elif _suffix(path) == ".parquet":
+        elif _suffix(path) == ".parquet" and head[:1] not in (b"{", b"["):
             raise _UnreadableError("it is no parquet file")
         else:
             packed = gzip.GzipFile(fileobj=file) if head[:2] == b"\x1f\x8b" else file

@@ -120,6 +120,7 @@ class WrittenTurn(BaseModel):
     tool_calls: Annotated[list[WrittenCall] | None, BeforeValidator(from_json)] = None
     function_call: Annotated[_Function | None, BeforeValidator(from_json)] = None
     tool_call_id: str | None = None
+    name: str | None = None
     refusal: str | None = None
     loss: bool | None = None
     train: bool | None = None

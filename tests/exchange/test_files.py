@@ -51,7 +51,7 @@ SPELLINGS: dict[str, Callable[[str], bytes]] = {
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("text", [LINES, LIST, SPREAD, ONE_AFTER_ANOTHER])
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "ROWS.JSONL", "rows.jsonl.gz"])
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "ROWS.JSONL", "rows.json.gz"])
 def test_a_file_is_read_as_what_it_holds(
     tmp_path: Path, name: str, text: str, spelling: str
 ) -> None:
@@ -59,6 +59,18 @@ def test_a_file_is_read_as_what_it_holds(
     path.write_bytes(SPELLINGS[spelling](text))
 
     assert answers(path) == {f"{name}:{n + 1}": str(n) for n in range(3)}
+
+
+def test_the_holding_counts_for_tables_too(tmp_path: Path) -> None:
+    named_table, table = tmp_path / "rows.parquet", tmp_path / "rows.jsonl"
+    named_table.write_text(LINES)
+    parquet.write_table(pyarrow.Table.from_pylist([chat("0")]), table)
+
+    assert list(answers(named_table).values()) == ["0", "1", "2"]
+    assert list(answers(table).values()) == ["0"]
+    named_table.write_bytes(b"nothing of the kind")
+    with pytest.raises(OperatorError, match=r"rows.parquet: it is no parquet file"):
+        list(read_rows(str(named_table)))
 
 
 def test_a_place_is_the_line_in_the_file(tmp_path: Path) -> None:

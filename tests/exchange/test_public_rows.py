@@ -133,6 +133,12 @@ REFUSED = {
     "messages.1.tool_calls: sql is not among the tools": chat(
         answer(tool_calls=[call("sql")]), tools=[TOOL]
     ),
+    "messages.1.tool_calls: Finish is not among the tools": chat(
+        answer(content="Thought: I know.\nAction: Finish\nAction Input: {}"), tools=[TOOL]
+    ),
+    "messages.1.tool_calls: the arguments of bash are no object, got 'ls'": chat(
+        answer(content="Action: bash\nAction Input: ls"), tools=[TOOL]
+    ),
     "messages.2: it follows a turn of the assistant that is not over": chat(
         answer(content=None, tool_calls=[call()]), answer()
     ),
@@ -221,6 +227,19 @@ def test_parallel_calls_become_steps_each_with_its_own_result(
     assert len(set(called)) == 2
     if ids[0].get("id"):
         assert called == [step.tool_call_id for step in read.steps if step.role == "tool"]
+
+
+def test_results_without_ids_are_told_apart_by_the_names_of_their_tools() -> None:
+    row = chat(
+        answer(content="Both.", tool_calls=[call("one"), call("two")]),
+        {"role": "tool", "name": "two", "content": "2"},
+        {"role": "tool", "name": "one", "content": "1"},
+        answer(),
+    )
+
+    texts = [text for role, text, _ in said(read_row(row)) if role == "tool"]
+
+    assert texts == [observe("1"), observe("2")]
 
 
 def test_calls_and_observations_of_every_spelling_come_to_the_same() -> None:
@@ -316,6 +335,14 @@ def test_an_answer_in_the_form_already_stays_as_it_is() -> None:
     read = read_row(chat(answer(content=text), tools=[TOOL]))
 
     assert (read.steps[1].text, read.steps[1].answer) == (text, "Two.")
+    text = 'Thought: I look.\nAction: bash\nAction Input: {"command": "ls"}'
+    prose = read_row(chat(answer(content="Well.\nAction: restart it."), tools=[TOOL]))
+    assert prose.steps[1].answer == "Well.\nAction: restart it."
+    results = {"role": "tool", "content": "2"}
+    read = read_row(chat(answer(content=text), results, answer(), tools=[TOOL]))
+    assert read.steps[1].text == text
+    assert read.steps[1].call is not None
+    assert read.steps[2].tool_call_id == read.steps[1].call.id
 
 
 def test_the_systems_text_of_a_row_comes_first() -> None:
