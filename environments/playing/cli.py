@@ -13,16 +13,11 @@ from pydantic import Field
 from pydantic_settings import CliToggleFlag, SettingsConfigDict
 
 from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of
+from agentlm.environments.playing.log_recording import EitherRecorder, StoreRecorder
 from agentlm.environments.playing.model_player import PlayedModel, connected
 from agentlm.environments.playing.players import EmptyPlayer, GoldPlayer, Player, RandomPlayer
 from agentlm.environments.playing.progress import Progress, setting_plan
-from agentlm.environments.playing.recording import (
-    EitherRecorder,
-    NoRecorder,
-    Recorder,
-    ServerRecorder,
-    StoreRecorder,
-)
+from agentlm.environments.playing.recording import NoRecorder, Recorder, ServerRecorder
 from agentlm.environments.playing.session import PlaySettings, Seat, play_tasks, run_session
 from agentlm.environments.task import Environment, Split
 from agentlm.errors import OperatorError

@@ -8,10 +8,11 @@ from pathlib import Path
 from openai import AsyncOpenAI
 
 from agentlm.environments.db.environment import DbEnvironment
+from agentlm.environments.playing.log_recording import steps_of
 from agentlm.environments.playing.model_player import Decoding, connected
 from agentlm.environments.playing.play import play
 from agentlm.environments.playing.players import GoldPlayer
-from agentlm.environments.playing.recording import ServerRecorder, steps_of
+from agentlm.environments.playing.recording import ServerRecorder
 from agentlm.trajectory import Origin, Outcome
 from support.serving import running
 

@@ -10,10 +10,10 @@ import pytest
 from agentlm.environments.agentinstruct import DbTexts, KgTexts, OsTexts, TextGrammar
 from agentlm.environments.db.environment import DbEnvironment
 from agentlm.environments.os.generate import tasks as os_tasks
+from agentlm.environments.playing.log_recording import steps_of
 from agentlm.environments.playing.model_player import Decoding, connected
 from agentlm.environments.playing.play import play
 from agentlm.environments.playing.players import GoldPlayer
-from agentlm.environments.playing.recording import steps_of
 from agentlm.environments.playing.text_player import TextPlayer
 from agentlm.environments.task import Action, Task
 from agentlm.trajectory import Origin

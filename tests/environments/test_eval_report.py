@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from html.parser import HTMLParser
@@ -307,3 +309,11 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(
     line = r"3 of 10 tries: 1 of 3 solved \(33.3%\); 3,018 tokens, \d:\d\d:\d\d left"
     assert re.search(line, said)
     assert 1 <= len(said.splitlines()) < 5
+
+
+def test_an_evaluation_does_not_wait_for_what_only_a_log_needs() -> None:
+    program = "import sys, agentlm.environments.evaluation.cli; print(sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout
+    assert "'agentlm.environments.playing.progress'" in loaded
+    for heavy in ("sqlalchemy", "sqlglot", "pyoxigraph", "matplotlib", "jinja2.sandbox"):
+        assert f"'{heavy}'" not in loaded
