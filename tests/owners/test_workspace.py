@@ -133,6 +133,9 @@ async def test_no_name_leads_out_of_the_work_directory(serve: Serve, tmp_path: P
         for name in names:
             put = await client.put(f"{files}/{name}", content=b"mine")
             assert put.status_code in (400, 404), name
+        for name in ["a/" * 100 + "b", "a%0ab", "a%1b%5b2J", "%ff", "x" * 300, "%e2%80%aeb"]:
+            assert (await client.put(f"{files}/{name}", content=b"mine")).status_code in (400, 404)
+        assert (await client.get(files)).status_code == 200
         assert (await client.put(f"{files}/link", content=b"mine")).status_code == 200
         assert (await client.get(f"{files}/link")).content == b"mine"
     assert (tmp_path / "secret").read_text() == "secret"

@@ -1,6 +1,7 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,77 @@ def test_a_name_that_leads_elsewhere_is_refused(files: WorkspaceFiles, name: str
         files.put(name, b"x")
     with pytest.raises(RequestError), files.open(name):
         pass
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a/" * 64 + "b",
+        "a/" * 100 + "b",
+        "a\nb",
+        "a\r\nb",
+        "a\tb",
+        "a\x1b[2Jb",
+        "a\u202eb",
+        "a\u2028b",
+        "a\x7f",
+        "a\x85",
+        "a\udcffb",
+        "a\ufffd",
+        "d/" + "x" * 256,
+        "é" * 128,
+        "\u200b",
+    ],
+)
+def test_a_name_that_nobody_could_work_with_is_refused_and_leaves_nothing(
+    files: WorkspaceFiles, name: str
+) -> None:
+    with pytest.raises(RequestError):
+        files.put(name, b"x")
+    assert not files.workspace.exists() or list(files.workspace.parent.iterdir()) == [
+        files.workspace
+    ]
+
+
+@pytest.mark.parametrize("name", ["a/" * 63 + "b", "naïve 日本.csv", "a\u202fb", "x" * 255, "-rf"])
+def test_any_other_name_goes_in_and_is_listed(files: WorkspaceFiles, name: str) -> None:
+    files.put(name, b"x")
+    assert [entry.path for entry in files.list()] == [name]
+
+
+def test_files_that_come_at_once_have_one_room(files: WorkspaceFiles) -> None:
+    first, second = files.receive("first"), files.receive("second")
+    with closing(first), closing(second):
+        first.write(bytes(700_000))
+        with pytest.raises(RequestError, match="too large"):
+            second.write(bytes(700_000))
+        first.keep()
+        second.write(bytes(1000))
+        second.keep()
+        third = files.receive("third")
+        with closing(third):
+            third.write(bytes(300_000))
+            (files.workspace / "meanwhile").write_bytes(bytes(300_000))
+            with pytest.raises(RequestError, match="too large"):
+                third.keep()
+    assert [entry.path for entry in files.list()] == ["first", "meanwhile", "second"]
+
+
+def test_what_a_killed_server_was_receiving_takes_no_room_for_ever(files: WorkspaceFiles) -> None:
+    with closing(files.receive("left")) as left:
+        left.write(bytes(700_000))
+        [path] = files.workspace.parent.glob("incoming-*")
+        os.utime(path, (0, 0))
+        files.put("new", bytes(700_000))
+    assert list(files.workspace.parent.iterdir()) == [files.workspace]
+
+
+def test_directories_count_as_files_do(make_settings: MakeSettings) -> None:
+    settings = make_settings(bash_files=4)
+    files = WorkspaceFiles(settings.sandboxes_dir() / "traj_1" / "workspace", settings)
+    with pytest.raises(RequestError, match="at most 4"):
+        files.put("a/b/c/d/e", b"x")
+    files.put("a/b/c", b"x")
 
 
 def test_links_that_a_sandbox_left_are_not_followed(files: WorkspaceFiles, tmp_path: Path) -> None:

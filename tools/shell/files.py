@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -12,10 +14,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agentlm.errors import NotFoundError, RequestError
+from agentlm.printable import UNPRINTABLE, printable
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
 from agentlm.tools.shell.bubblewrap import prepare_workspace
-from agentlm.tools.shell.workspace import Entry, TooDeep, entries
+from agentlm.tools.shell.workspace import DEEPEST, Entry, TooDeep, entries
 
+_ABANDONED_S = 3600.0
+_INCOMING = "incoming-"
+_NAME_BYTES = 255
+_ODD = re.compile(f"[\t\n\ufffd]|{UNPRINTABLE.pattern}")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -39,13 +46,36 @@ class WorkspaceFiles:
 
     def receive(self, name: str) -> Incoming:
         """A file that comes in parts, to be closed. Raises RequestError if there is no room."""
-        _parts(name)
+        parts = _new_parts(name)
         prepare_workspace(self.workspace, self.settings)
+        return Incoming(self, name, self.room_bytes(len(parts)))
+
+    def room_bytes(self, new: int) -> int:
+        """What is left for what comes in. RequestError if so many files and directories do not fit.
+
+        What is coming in has its room already.
+        """
         present = list(self._entries())
-        if len(present) >= self.settings.bash_files:
-            raise RequestError(f"there are {len(present)} files already", param="name")
+        if len(present) + new > self.settings.bash_files:
+            raise RequestError(
+                f"there are {len(present)} files and directories already; at most "
+                f"{self.settings.bash_files} are kept",
+                param="name",
+            )
         used = sum(entry.size_bytes for entry in present)
-        return Incoming(self, name, self.settings.bash_disk_mb * MEBIBYTE - used)
+        return max(0, self.settings.bash_disk_mb * MEBIBYTE - used)
+
+    def incoming_bytes(self) -> int:
+        """What has come so far of all files that are on their way in."""
+        total = 0
+        for path in self.workspace.parent.glob(f"{_INCOMING}*"):
+            with suppress(FileNotFoundError):
+                found = path.stat()
+                if found.st_mtime < time.time() - _ABANDONED_S:  # by a server that was killed
+                    path.unlink()
+                else:
+                    total += found.st_size
+        return total
 
     def open(self, name: str) -> BinaryIO:
         """A regular file, to be read. Raises NotFoundError if there is none of that name."""
@@ -107,34 +137,48 @@ class Incoming:
     def __init__(self, files: WorkspaceFiles, name: str, room_bytes: int) -> None:
         self._files = files
         self._name = name
-        self._left = self._room = max(0, room_bytes)
-        fd, self._path = tempfile.mkstemp(dir=files.workspace.parent, prefix="incoming-")
-        files.own(fd)
-        self._file = os.fdopen(fd, "wb")
-
-    @property
-    def written(self) -> int:
+        self._room = room_bytes
+        self.written = 0
         """Bytes that have come."""
-        return self._room - self._left
+        fd, self._path = tempfile.mkstemp(dir=files.workspace.parent, prefix=_INCOMING)
+        files.own(fd)
+        self._file = os.fdopen(fd, "wb", buffering=0)
 
     def write(self, data: bytes) -> None:
-        """Take the next part. Raises RequestError if the work directory can't hold it."""
-        self._left -= len(data)
-        if self._left < 0:
+        """Take the next part. Raises RequestError if the work directory can't hold it beside all
+        else that comes in."""
+        if self._files.incoming_bytes() + len(data) > self._room:
             raise RequestError(
                 f"{self._name} is too large: {self._room} bytes are left", param="name"
             )
-        self._file.write(data)
+        self.written += len(data)
+        while data:
+            data = data[self._file.write(data) :]
 
     def keep(self) -> None:
-        """It is whole. Raises RequestError if it can't have its name."""
-        self._file.flush()
+        """It is whole. Raises RequestError if it can't have its name, or others took the room."""
+        self._room = self._files.room_bytes(len(_parts(self._name)))
+        self.write(b"")
         self._files.move_in(self._path, self._name)
 
     def close(self) -> None:
         """Whatever was not kept is gone."""
         self._file.close()
         Path(self._path).unlink(missing_ok=True)
+
+
+def _new_parts(name: str) -> list[str]:
+    """The parts of a name that a file may be given; commands may give others."""
+    parts = _parts(name)
+    if _ODD.search(name):
+        raise RequestError(
+            f"{printable(name)!r} has characters that can't be seen or are no text", param="name"
+        )
+    if len(parts) > DEEPEST or any(len(os.fsencode(part)) > _NAME_BYTES for part in parts):
+        raise RequestError(
+            f"a name has at most {DEEPEST} parts of at most {_NAME_BYTES} bytes", param="name"
+        )
+    return parts
 
 
 def _parts(name: str) -> list[str]:

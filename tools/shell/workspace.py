@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _BLOCK_BYTES = 512
-_DEEPEST = 64
+DEEPEST = 64
+"""How deep directories may be nested."""
 
 
 class TooDeep(Exception):
@@ -48,7 +49,7 @@ def excess_of(workspace: Path, limit_bytes: int, limit_files: int) -> str | None
             if size > limit_bytes:
                 return f"the work directory holds more than {limit_bytes // 2**20} MiB"
     except TooDeep:
-        return f"the work directory is nested more than {_DEEPEST} directories deep"
+        return f"the work directory is nested more than {DEEPEST} directories deep"
     return None
 
 
@@ -77,7 +78,7 @@ def entries(workspace: Path) -> Iterator[Entry]:
     while pending:
         directory = pending.pop()
         try:
-            if directory.count("/") >= _DEEPEST:
+            if directory.count("/") >= DEEPEST:
                 raise OSError("too deep")
             for entry in _scan(workspace, directory):
                 if entry.is_directory:
