@@ -21,6 +21,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 ENGINE = ("gpu", "cpu")
 PARTS: dict[str, tuple[str, ...]] = {
     "core": (),
+    "core/exchange/files.py": ("train",),
     "core/models/convert.py": ("server", "cpu", "train"),
     "server": ("server",),
     "server/vllm": ENGINE,
@@ -32,7 +33,12 @@ PARTS: dict[str, tuple[str, ...]] = {
 """The extras that a folder's imports may rely on beside the project's own requirements; a path
 that is named apart has those of its folder too."""
 
-COMES_WITH = {"pydantic-core": "pydantic", "starlette": "fastapi", "mcp-types": "mcp"}
+COMES_WITH = {
+    "pydantic-core": "pydantic",
+    "starlette": "fastapi",
+    "mcp-types": "mcp",
+    "xgrammar": "vllm",
+}
 """Released together with what is asked for."""
 
 NOT_IMPORTED = {
