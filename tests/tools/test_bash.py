@@ -49,6 +49,21 @@ async def test_the_shell_keeps_whatever_else_can_be_defined(run: Run) -> None:
     assert await run("hello; echo none*; false | true || printenv SEEN") == "hi you\n\nx\ny"
 
 
+async def test_no_option_of_the_shell_keeps_it_from_going_on(run: Run) -> None:
+    for options in ("set -C", "set -u", "set -f", "set -x; set +x", "set -o posix; set +o posix"):
+        await run(f"{options}; kept=1")
+        assert await run("echo $kept; false") == "1\n[exit code 1]"
+
+
+async def test_a_shell_whose_state_is_too_large_to_be_kept_says_that_it_ends(run: Run) -> None:
+    output = await run("x=$(head -c 5000000 /dev/zero | tr '\\0' x); false")
+    assert (
+        output
+        == "(no output)\n[exit code 1]\n[the shell has ended; your next command gets a new one]"
+    )
+    assert (await run("echo ${#x}")).endswith("\n0")
+
+
 @pytest.mark.parametrize("name", ["builtin", "eval", "exec", "exit", "read", "set", "unset", "."])
 async def test_a_function_of_any_name_is_only_the_commands_own(run: Run, name: str) -> None:
     await run(f"{name}() {{ echo wrong; }}; x=1")

@@ -59,14 +59,10 @@ _EVALUATOR = """{
     unset -f builtin
     unset AGENTLM_CODE AGENTLM_OPTIONS AGENTLM_COMMAND POSIXLY_CORRECT || exit
     {
-      builtin printf 'shopt -u ${BASHOPTS//:/ }\\nshopt -s %s\\ncd -- %q\\n' "$2" "$PWD"
-      builtin declare -p
-      builtin alias -p
-      builtin set +o
-      builtin umask -p
-      builtin declare -f
-      builtin declare -Fx
-    } >/dev/fd/4
+      builtin printf 'shopt -u ${BASHOPTS//:/ }\\nshopt -s %s\\ncd -- %q\\n' "$2" "$PWD" &&
+        builtin declare -p && builtin alias -p && builtin set +o && builtin umask -p &&
+        builtin declare -f && builtin declare -Fx
+    } >|/dev/fd/4 || : >|/dev/fd/4
     builtin exit "$1"
   } 2>/dev/null
 }"""
