@@ -10,6 +10,7 @@ import pytest
 
 from agentlm.cli import main
 from agentlm.finetune.data.prepare import prepare
+from agentlm.finetune.main import describe
 from agentlm.finetune.settings import FinetuneSettings
 from support.finetune_logs import registered
 
@@ -128,3 +129,18 @@ def test_no_rows_are_no_success(
     assert said[0] == "agentlm: empty.jsonl has no rows"
     assert said[1] == f"agentlm: there is no file {tmp_path / 'none.jsonl'}"
     assert "no format has a key 'mesages'" in said[2]
+
+
+def test_a_run_says_before_it_trains_what_it_leaves_out(rows: Path, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"data_dir": tmp_path, "base": "tiny", "data": (str(rows),)}
+    lines: list[str] = []
+
+    describe(prepare(FinetuneSettings(**given, max_malformed=0.8)), lines.append)
+
+    assert lines[1].startswith("agent: 1 rows, ")
+    assert lines[2] == "agent: 5 rows; left out: malformed 4; kept 1"
+    assert [line.split(": ")[:2] for line in lines[3:]] == [
+        ["  malformed", "rows.jsonl:2"],
+        ["  malformed", "rows.jsonl:5"],
+        ["  malformed", "rows.jsonl:6"],
+    ]
