@@ -78,7 +78,10 @@ def format_of(row: object) -> str:
         if all(row.get(key) is not None for key in keys):
             return name
     known = " · ".join(", ".join(keys) for keys in _KEYS.values())
-    raise ValueError(f"of no known format, got the keys {short(', '.join(row))}; known: {known}")
+    raise ValueError(
+        f"of no known format, got the keys {short(', '.join(row))}; known: {known} "
+        "(--columns KEY=NAME says what others mean)"
+    )
 
 
 __all__ = [
