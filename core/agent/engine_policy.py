@@ -199,7 +199,7 @@ class EnginePolicy:
             tokenizer_digest=self.renderer.digest,
             constraint_digest=turn.constraint.digest() if turn.constraint else None,
             started=turn.started,
-            seconds=time.time() - turn.started,
+            seconds=time.monotonic() - turn.began,
         )
 
     def _finish(
@@ -227,6 +227,8 @@ class _Turn:
 
     constraint: Constraint | None
     started: float
+    """Unix seconds; a duration is measured by `began`, which nobody sets."""
+    began: float = field(default_factory=time.monotonic)
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     text: list[str] = field(default_factory=list)

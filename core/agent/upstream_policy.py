@@ -145,6 +145,8 @@ class _Turn:
     model: str
     """As the upstream names it, often with a date."""
     started: float
+    """Unix seconds; a duration is measured by `began`, which nobody sets."""
+    began: float = field(default_factory=time.monotonic)
     reasoning: list[str] = field(default_factory=list)
     content: list[str] = field(default_factory=list)
     name: str | None = None
@@ -202,7 +204,7 @@ class _Turn:
             sampling=ask.sampling,
             weights_version=self.model,
             started=self.started,
-            seconds=time.time() - self.started,
+            seconds=time.monotonic() - self.began,
         )
 
     def _parsed(self) -> tuple[str | None, ToolCall | None, str | None, str | None]:

@@ -3,6 +3,9 @@
 An answer is kept for a day, to be given again. Where no text may be kept (`store: false`,
 `log: metadata`) and where it was deleted, only that the request was answered is known: then asking
 again is a conflict. What is older goes when the next request with a key comes or the log is opened.
+
+What is being answered holds a lease: in this process by a clock that nobody sets, and in the row
+for other processes. There a lease that ends later than any can is from before a clock was set back.
 """
 
 from __future__ import annotations
@@ -50,6 +53,8 @@ class Requests:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+        self._leases: dict[tuple[str, str], float] = {}
+        """Of requests that this process answers: when they end, by the monotonic clock."""
 
     async def begin(
         self, owner: str, key: str, digest: str, *, lease_s: float = 900.0
@@ -61,7 +66,13 @@ class Requests:
         another request, and if the answer was not kept.
         """
         row = {"owner": owner, "request_key": key, "digest": digest}
-        return await self._writer.run(lambda db: _begin(db, row, lease_s))
+        now = time.monotonic()
+        self._leases = {held: until for held, until in self._leases.items() if until > now}
+        ours = (owner, key) in self._leases
+        answer = await self._writer.run(lambda db: _begin(db, row, lease_s, held=ours))
+        if answer is None:
+            self._leases[owner, key] = now + lease_s
+        return answer
 
     async def end(self, kept: KeptAnswer) -> None:
         """Keep the answer for a day."""
@@ -69,6 +80,7 @@ class Requests:
 
     async def abandon(self, owner: str, key: str) -> None:
         """Let it be tried again, unless its answer is kept: that may just not have arrived."""
+        self._leases.pop((owner, key), None)
         change = delete(table).where(_asked(owner, key), table.c.status.is_(None))
         await self._writer.run(lambda db: db.execute(change))
 
@@ -99,7 +111,7 @@ def _asked(owner: str, key: str) -> ColumnElement[bool]:
     return and_(table.c.owner == owner, table.c.request_key == key)
 
 
-def _begin(db: Connection, row: dict[str, str], lease_s: float) -> Answer | None:
+def _begin(db: Connection, row: dict[str, str], lease_s: float, *, held: bool) -> Answer | None:
     now = time.time()
     forget_old(db)
     asked = _asked(row["owner"], row["request_key"])
@@ -119,7 +131,7 @@ def _begin(db: Connection, row: dict[str, str], lease_s: float) -> Answer | None
         )
     if known.status is not None:
         return Answer(known.status, known.body)
-    if known.lease_until > now:
+    if held or now < known.lease_until <= now + lease_s:
         raise ConflictError(
             "the request with this Idempotency-Key is being answered",
             code="request_in_progress",

@@ -37,9 +37,9 @@ def corrected_steps(trajectory: Trajectory) -> frozenset[int]:
 
 
 def _corrections(trajectory: Trajectory) -> dict[int, Feedback]:
-    """The latest correction of each step that has one."""
-    given = sorted(trajectory.feedback, key=lambda feedback: feedback.created)
-    places = ((_place(trajectory, each), each) for each in given if each.correction is not None)
+    """The last correction of each step that has one."""
+    given = (each for each in trajectory.feedback if each.correction is not None)
+    places = ((_place(trajectory, each), each) for each in given)
     return {place: each for place, each in places if place is not None}
 
 

@@ -93,7 +93,7 @@ class Choice:
     def _note(self, fragment: Fragment) -> None:
         if self.request.ask.streamed and not self._spoke:
             self._spoke = True
-            self.metrics.first_token_seconds.observe(time.time() - self.request.created)
+            self.metrics.first_token_seconds.observe(time.monotonic() - self.request.began)
         if fragment.kind == "answer":
             self.content.append(fragment.text)
         elif fragment.kind == "refusal":
@@ -108,7 +108,7 @@ class Choice:
         asked = self.request.conversation
         key = continuation_key(replace(asked, messages=[*asked.messages, response]))
         answered = self.transcript.finish_reason is not None
-        self.metrics.choice(self.transcript, time.time() - self.request.created)
+        self.metrics.choice(self.transcript, time.monotonic() - self.request.began)
         await self._append(
             self._interaction(response),
             keys=(key,) if answered else (),

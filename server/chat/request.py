@@ -53,6 +53,8 @@ class Request:
     may_train: bool = True
     passed_on: dict[str, Any] = field(default_factory=dict)
     """What only who runs the model reads, as the client wrote it."""
+    began: float = field(default_factory=time.monotonic)
+    """When it came, by a clock that nobody sets: durations are measured from here."""
 
     @property
     def conversation(self) -> Conversation:

@@ -69,9 +69,9 @@ def test_a_corrected_answer_of_plain_chat_is_learned_as_it_is() -> None:
 
 def test_the_latest_correction_of_the_answer_that_was_judged_counts() -> None:
     steps = conversation(RENDERER, "Hi", "Go away.", "Bye.", observed="And now?")
-    first = Feedback(author="ann", completion_id="c1", correction="Hm.", created=1)
-    second = Feedback(author="ann", completion_id="c1", correction="Hello!", created=2)
-    plain = trajectory(steps, reward=1.0, feedback=(second, first))
+    first = Feedback(author="ann", completion_id="c1", correction="Hm.", created=2)
+    second = Feedback(author="ann", completion_id="c1", correction="Hello!", created=1)
+    plain = trajectory(steps, reward=1.0, feedback=(first, second))
     spans = (interaction(plain, 0, 3, "c1"), interaction(plain, 3, 5, "c2"))
     plain = plain.model_copy(update={"interactions": spans})
     [shown] = demonstrations(plain)

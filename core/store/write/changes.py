@@ -39,7 +39,8 @@ def add_feedback(db: Connection, trajectory_id: str, feedback: Feedback, owner: 
 
 def judge(db: Connection, stored: Stored) -> None:
     """Make the reward what all feedback says, unless the environment scored."""
-    given = select(feedbacks.c.body).where(feedbacks.c.trajectory == stored.key)
+    of_it = feedbacks.c.trajectory == stored.key
+    given = select(feedbacks.c.body).where(of_it).order_by(feedbacks.c.key)
     judgements = tuple(map(Feedback.model_validate_json, db.scalars(given)))
     _set(db, stored, corrected=any(one.correction is not None for one in judgements))
     if not stored.scored and stored.outcome != Outcome.ERROR:
