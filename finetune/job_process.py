@@ -56,12 +56,15 @@ class JobProgress:
         self._left -= int(metrics["tokens"])
         seconds = self._left * metrics["seconds"] / metrics["tokens"]
         step = int(metrics["step"]) + 1
+        numbers = {"train_loss": metrics["loss"], "learning_rate": metrics["lr"]}
+        if "held_out_loss" in metrics:
+            numbers["valid_loss"] = metrics["held_out_loss"]
         self._job.tell(
             f"Step {step}/{self._steps}: training loss={metrics['loss']:.4f}",
+            level="info",
             step=step,
             total_steps=self._steps,
-            train_loss=metrics["loss"],
-            learning_rate=metrics["lr"],
+            **numbers,
         )
         self._job.update(estimated_finish=int(time.time() + seconds))
 

@@ -21,12 +21,14 @@ from agentlm.finetune.data.prepare import Prepared, prepare
 from agentlm.finetune.filters.drops import example_lines
 from agentlm.finetune.gate import judge, measure
 from agentlm.finetune.recipes import with_shipped_recipe
+from agentlm.finetune.report.live import live_report
 from agentlm.finetune.report.report import write_report
 from agentlm.finetune.report.sample import marked
+from agentlm.finetune.report.start import start_record
 from agentlm.finetune.run import Run
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.finetune.training.allocator import restart_with_tcmalloc
-from agentlm.finetune.training.progress import Progress, TrainingProgress
+from agentlm.finetune.training.progress import Progress, Together, TrainingProgress
 from agentlm.models.aliases import Verdict
 from agentlm.models.cards import ModelCard
 from agentlm.models.publish import check_server, publish
@@ -74,7 +76,7 @@ def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
 
 def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> ModelCard | None:
     # torch and DeepSpeed take seconds to import: not for --help or a misspelt flag.
-    from agentlm.finetune.training import model, processes, save, train, zero
+    from agentlm.finetune.training import measure, model, processes, save, train, zero
 
     these = processes.join()
     tell = Console(stderr=True, quiet=not these.first, highlight=False, soft_wrap=True).print
@@ -83,19 +85,30 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
     run, base = prepared.run, prepared.base
     sources, plan = prepared.sources(), prepared.plan()
     if these.first:
+        run.add_start(start_record())
         describe(prepared, tell)
 
     network = model.load_for_training(base.directory, base.adapter, settings)
     engine = zero.open_engine(model.pack_loss(network), settings, these)
-    with watch(prepared, plan) as progress:
-        train.train(engine, sources, plan, settings, run, these, progress)
-
     probe = train.probe_pack(sources, plan)
-    expected = save.outputs(engine.module, probe)
-    save.save_model(engine, network, base.directory, run.model, these)
+    held_out = None
+    if (rows := prepared.held_out()) is not None:
+        told = (settings, run, these, plan.steps, network, base.directory, probe)
+        held_out = measure.HeldOut(rows, *told)
+    with watch(prepared, plan) as progress, live_report(prepared, plan) as report:
+        train.train(
+            engine, sources, plan, settings, run, these, Together(progress, report), held_out
+        )
+
+    if held_out is None or held_out.last_is_best:
+        expected = save.outputs(engine.module, probe)
+        save.save_model(engine, network, base.directory, run.model, these)
+    elif these.first:
+        expected = held_out.take_best()
+        tell(f"the best weights are those after step {held_out.best}: they are the model")
     if not these.first:
         return None
-    del network, engine
+    del network, engine, held_out
     difference = save.verify_saved(run.model, base.directory, probe, expected)
     run.log(f"saved and read back: the largest difference of a logit is {difference:.2g}")
 
@@ -104,7 +117,8 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
         tell("the dry run went through: nothing of it is kept")
         return None
     card = register(settings, prepared)
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    for passed in (run.checkpoints, run.best):
+        shutil.rmtree(passed, ignore_errors=True)
     tell(f"{card.name} is registered: {run.directory}")
     if settings.publish:
         try:
@@ -141,6 +155,8 @@ def describe(prepared: Prepared, tell: Callable[[str], None]) -> None:
             f"{source.name}: {len(rows)} rows, {rows.lengths.sum():,} tokens, "
             f"{rows.trained.sum():,} of them trained on"
         )
+    if (held_out := prepared.held_out()) is not None:
+        tell(f"held out: {len(held_out)} rows, {held_out.trained.sum():,} tokens to measure on")
     for name, found in run.read("selection.json").items():
         if found["dropped"] or found.get("out_of_form"):
             tell(f"{name}: {found['summary']}")

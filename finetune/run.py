@@ -6,7 +6,10 @@ agentinstruct.jsonl  the selected trajectories
 agent/ …             token rows of each source of the mixture
 plan.npz             which rows each step takes
 metrics.jsonl        one line per optimizer step
+held-out/            token rows that the loss is measured on
+starts.json          when the run was begun and gone on with, by which command and version
 checkpoints/         the last one, to go on from
+best/                the weights with the least held-out loss so far
 run.log              what was printed
 model/               the result
 report.json          all numbers in one place
@@ -58,6 +61,11 @@ class Run:
         return self.directory / "checkpoints"
 
     @property
+    def best(self) -> Path:
+        """Where the weights with the least held-out loss are kept."""
+        return self.directory / "best"
+
+    @property
     def model(self) -> Path:
         """The trained model: an adapter, or all weights with tokenizer and configuration."""
         return self.directory / "model"
@@ -90,6 +98,15 @@ class Run:
                 f"the unfinished run {self.name} was begun with other settings ({changes}): "
                 f"use the same, or another --name, or delete {self.directory}"
             )
+
+    def add_start(self, record: Mapping[str, str]) -> None:
+        """Remember that a process began to work on it, or to go on with it."""
+        self.write("starts.json", [*self.starts(), record])
+
+    def starts(self) -> list[dict[str, str]]:
+        """How it was begun and gone on with; of a run of before that was kept, nothing."""
+        there = (self.directory / "starts.json").exists()
+        return list(self.read("starts.json")) if there else []
 
     def add_metrics(self, metrics: Mapping[str, float]) -> None:
         """Append one step's line."""

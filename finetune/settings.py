@@ -102,7 +102,26 @@ class Mixing(Settings):
     """Part of the general rows that are shown with tools that don't fit, and answered without."""
 
 
-class Training(Settings):
+class Measuring(Settings):
+    """The loss on rows that are not trained on."""
+
+    eval_share: float = Field(default=0.0, ge=0, le=0.5)
+    """Share of the agent rows to hold out, by whole tasks and conversations."""
+    eval_data: tuple[str, ...] = ()
+    """Files of rows to measure on, beside those held out or instead; what is also trained on is
+    left out of them."""
+    eval_every: int = Field(default=10, ge=1)
+    """Steps between two measurements; the last step is always measured."""
+    patience: int | None = Field(default=None, ge=1)
+    """End the training after so many measurements in a row without a new best one."""
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether there is anything to measure on."""
+        return self.eval_share > 0 or bool(self.eval_data)
+
+
+class Training(Measuring):
     """How the weights are changed. The defaults suit a small model on a laptop."""
 
     lora: bool = False
@@ -201,6 +220,8 @@ class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule
             raise OperatorError(
                 "--general rehearse:… needs --publish URL: where the base model runs"
             )
+        if self.patience is not None and not self.holds_out:
+            raise OperatorError("--patience needs --eval-share or --eval-data: rows to measure on")
         if self.gate and not self.publish:
             raise OperatorError("--gate needs --publish URL: where the new model runs")
         if self.gate and self.full and not self.gate_base_url:

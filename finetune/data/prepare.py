@@ -18,8 +18,11 @@ from pathlib import Path
 
 from agentlm.errors import OperatorError
 from agentlm.files import exclusive, sync
+from agentlm.finetune.data.dataset import Rows
+from agentlm.finetune.data.held_out import Kin, open_held_out, write_held_out
 from agentlm.finetune.data.mixture import Batches, Plan, Source, make_plan
 from agentlm.finetune.data.negatives import ToolSets
+from agentlm.finetune.data.pipeline import Kept
 from agentlm.finetune.data.rows import RowMaker
 from agentlm.finetune.data.selection import LogRows, open_log
 from agentlm.finetune.data.sources import (
@@ -52,6 +55,10 @@ class Prepared:
     def sources(self) -> list[Source]:
         """The token rows, memory-mapped."""
         return open_sources(self.run)
+
+    def held_out(self) -> Rows | None:
+        """The rows that the loss is measured on beside the training."""
+        return open_held_out(self.run)
 
     def plan(self) -> Plan:
         """Which rows each step takes."""
@@ -173,7 +180,10 @@ def _write_rows(
     tools = ToolSets()
     # No server knows the tiny base of a dry run.
     asked = (settings.dry_run and base.card.parent) or base.card.name
-    found = {AGENT: write_agent_rows(run, settings, maker, log, tools)}
+    kin = Kin()
+    note = kin.add if settings.holds_out else _ignore
+    found = {AGENT: write_agent_rows(run, settings, maker, log, tools, note)}
+    found |= write_held_out(run, settings, maker, AGENT, kin)
     found |= write_general_rows(
         run,
         settings,
@@ -185,6 +195,10 @@ def _write_rows(
     run.write("selection.json", {name: drops.to_json() for name, drops in found.items()})
     for name, drops in found.items():
         run.log(f"{name}: {drops.summary()}")
+
+
+def _ignore(_kept: Kept) -> None:
+    """Nothing is held out, so nobody asks which rows belong together."""
 
 
 def load_renderer(model: ModelFiles) -> Renderer:

@@ -58,18 +58,25 @@ def parse_general(text: str) -> General:
 
 
 def write_agent_rows(
-    run: Run, settings: FinetuneSettings, maker: RowMaker, log: LogRows, tools: ToolSets
+    run: Run,
+    settings: FinetuneSettings,
+    maker: RowMaker,
+    log: LogRows,
+    tools: ToolSets,
+    note: Callable[[Kept], None],
 ) -> Drops:
-    """Write the agent rows, export them as AgentInstruct, and remember their tools.
+    """Write the agent rows, export them as AgentInstruct, remember their tools, `note` each.
 
     Raises OperatorError if there are none.
     """
     drops = log.drops if settings.from_logs else Drops()
     of_log, of_files = agent_pipelines(settings, maker)
     logged = log.rewarded() if settings.from_logs else iter(())
-    all_kept = chain(of_log.run(logged, drops), of_files.run(file_rows(settings, drops), drops))
+    files = of_files.run(file_rows(settings.data, settings, drops), drops)
+    all_kept = chain(of_log.run(logged, drops), files)
     with (run.directory / "agentinstruct.jsonl").open("wb", BUFFER) as exported:
         for kept in _write(run, AGENT, all_kept):
+            note(kept)
             tools.add(kept.trajectory.tools)
             row = to_agentinstruct(kept.trajectory, kept.trained)
             exported.write(to_json(row) + b"\n")
@@ -100,12 +107,14 @@ def agent_pipelines(settings: FinetuneSettings, maker: RowMaker) -> tuple[Pipeli
     return of_log, of_files
 
 
-def file_rows(settings: FinetuneSettings, drops: Drops) -> Iterator[Trajectory | Malformed]:
-    """The rows of the agent's files, each counted as seen.
+def file_rows(
+    names: Iterable[str], settings: FinetuneSettings, drops: Drops
+) -> Iterator[Trajectory | Malformed]:
+    """The rows of agent's files, each counted as seen.
 
     Raises OperatorError after a file of which too many can't be read.
     """
-    for name in settings.data:
+    for name in names:
         rows = read_rows(name, settings.read_columns())
         limited = within_limit(rows, name, settings.max_malformed)
         yield from _counted(map(parsed, limited), drops)

@@ -46,9 +46,13 @@ def render_html(
 def _headlines(report: dict[str, Any]) -> list[tuple[str, str]]:
     drawn = report["drawn"]
     rows = [
+        *_starts(report["starts"]),
+        ("trained for", _duration(drawn["seconds"])),
+        ("written", report["written"]),
         ("base", report["recipe"]["base"]),
-        ("steps", f"{report['steps']:,}"),
+        ("steps", f"{report['steps_done']:,} of {report['steps']:,}"),
         ("loss", f"{report['loss'][0]:.4f} → {report['loss'][-1]:.4f}"),
+        *_held_out(report),
         ("tokens", f"{drawn['tokens']:,.0f}, {drawn['trained_tokens']:,.0f} trained on"),
         ("computed", f"{drawn['computed_tokens']:,.0f} tokens, what rows share only once"),
         ("speed", f"{drawn['tokens'] / drawn['seconds']:,.0f} tokens/s"),
@@ -57,6 +61,29 @@ def _headlines(report: dict[str, Any]) -> list[tuple[str, str]]:
         said = f"{counts['rows']:,} rows, {counts['tokens']:,} tokens, weight {counts['weight']:g}"
         rows.append((name, said))
     return rows
+
+
+def _starts(starts: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
+    """When and how it was begun, and gone on with."""
+    rows = []
+    for index, start in enumerate(starts):
+        of = f"agentlm {start['version']}" + (f" ({start['commit']})" if "commit" in start else "")
+        rows.append(("gone on" if index else "begun", f"{start['time']}: {start['command']}; {of}"))
+    return rows
+
+
+def _duration(seconds: float) -> str:
+    minutes, left = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min {left} s" if minutes else f"{seconds:.1f} s"
+
+
+def _held_out(report: dict[str, Any]) -> list[tuple[str, str]]:
+    measured, best = report["held_out_loss"], report["best_step"]
+    if not measured:
+        return []
+    losses = dict(measured)
+    told = f"{measured[0][1]:.4f} → {measured[-1][1]:.4f}"
+    return [("held-out loss", f"{told}; least after step {best}: {losses[best]:.4f}")]
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> str:

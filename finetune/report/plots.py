@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Metrics = Sequence[dict[str, float]]
+FEW_POINTS = 12
 
 
 def draw_plots(
@@ -23,11 +24,14 @@ def draw_plots(
     plots: dict[str, Callable[[Axes], None]] = {
         "loss": lambda axes: _loss(axes, metrics),
         "learning_rate": lambda axes: _learning_rate(axes, metrics),
+        "gradient_norm": lambda axes: _gradient_norm(axes, metrics),
         "lengths": lambda axes: _lengths(axes, sources),
         "trained_share": lambda axes: _trained_share(axes, sources),
         "mixture": lambda axes: _mixture(axes, sources, plan),
         "drops": lambda axes: _drops(axes, drops),
     }
+    if len(sources) == 1:
+        del plots["mixture"]  # it would be one bar of all
     return [_draw(directory / f"{name}.png", plot) for name, plot in plots.items()]
 
 
@@ -39,19 +43,37 @@ def _draw(path: Path, plot: Callable[[Axes], None]) -> Path:
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     plot(axes)
-    figure.savefig(path, dpi=120)
-    return path
+    partial = path.with_name(f".{path.name}")
+    figure.savefig(partial, dpi=120, format="png")
+    return partial.replace(path)
 
 
 def _loss(axes: Axes, metrics: Metrics) -> None:
-    axes.plot([line["step"] + 1 for line in metrics], [line["loss"] for line in metrics])
-    axes.set(title="Loss of a trained token", xlabel="step", ylabel="nats", ylim=(0, None))
-    _whole_numbers(axes)
+    _curve(axes, metrics, "loss", label="trained on")
+    if any("held_out_loss" in line for line in metrics):
+        _curve(axes, metrics, "held_out_loss", label="held out")
+        axes.legend()
+    axes.set(title="Loss of a token", xlabel="step", ylabel="nats", ylim=(0, None))
 
 
 def _learning_rate(axes: Axes, metrics: Metrics) -> None:
-    axes.plot([line["step"] + 1 for line in metrics], [line["lr"] for line in metrics])
+    _curve(axes, metrics, "lr")
     axes.set(title="Learning rate", xlabel="step", ylim=(0, None))
+
+
+def _gradient_norm(axes: Axes, metrics: Metrics) -> None:
+    _curve(axes, metrics, "grad_norm")
+    axes.set(title="Norm of the gradient, before it is clipped", xlabel="step", ylim=(0, None))
+
+
+def _curve(axes: Axes, metrics: Metrics, name: str, label: str | None = None) -> None:
+    """A value by step, where it was taken; few points have marks, for a line needs two."""
+    points = [(line["step"] + 1, line[name]) for line in metrics if name in line]
+    marker = "o" if len(points) <= FEW_POINTS else None
+    axes.plot(
+        [step for step, _ in points], [value for _, value in points], label=label, marker=marker
+    )
+    _whole_numbers(axes)
 
 
 def _lengths(axes: Axes, sources: Sequence[Source]) -> None:

@@ -1,8 +1,9 @@
-"""The report of a run: every number in report.json, what to look at in report.html, TensorBoard."""
+"""The report of a run: every number in report.json, what to look at in report.html."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from agentlm.files import write_text
@@ -19,16 +20,26 @@ SAMPLES = 3
 def write_report(
     run: Run, sources: Sequence[Source], plan: Plan, decode: Callable[[Sequence[int]], str]
 ) -> dict[str, Any]:
-    """Write report.json, report.html with its plots, and TensorBoard's events."""
+    """Write report.json, and report.html with its plots, of a run however far it has come."""
     metrics = run.metrics()
+    held_out = [
+        (int(line["step"]) + 1, line["held_out_loss"])
+        for line in metrics
+        if "held_out_loss" in line
+    ]
     report = {
         "name": run.name,
         "recipe": run.read("recipe.json"),
         "selection": run.read("selection.json"),
         "sources": {source.name: _counts(source) for source in sources},
+        "starts": run.starts(),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "steps": plan.steps,
+        "steps_done": len(metrics),
         "drawn": _totals(metrics),
         "loss": [line["loss"] for line in metrics],
+        "held_out_loss": held_out,
+        "best_step": min(held_out, key=lambda measured: measured[::-1], default=(None,))[0],
     }
     run.write("report.json", report)
     plots = draw_plots(run.directory, metrics, sources, plan, report["selection"])
@@ -39,7 +50,6 @@ def write_report(
         for source in sources
     }
     write_text(run.directory / "report.html", render_html(report, plots, samples))
-    _write_events(run, metrics)
     return report
 
 
@@ -56,12 +66,3 @@ def _counts(source: Source) -> dict[str, float]:
 def _totals(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
     names = ("rows", "tokens", "computed_tokens", "trained_tokens", "seconds")
     return {name: sum(line[name] for line in metrics) for name in names}
-
-
-def _write_events(run: Run, metrics: Sequence[dict[str, float]]) -> None:
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(str(run.directory / "tensorboard")) as writer:
-        for line in metrics:
-            for name in ("loss", "lr", "tokens", "seconds"):
-                writer.add_scalar(name, line[name], int(line["step"]))

@@ -24,6 +24,23 @@ class Progress(Protocol):
         ...
 
 
+class Together:
+    """Several that watch one training."""
+
+    def __init__(self, *watching: Progress) -> None:
+        self._watching = watching
+
+    def skip(self, tokens: float) -> None:
+        """Tokens that an earlier process trained on."""
+        for one in self._watching:
+            one.skip(tokens)
+
+    def report(self, metrics: dict[str, float]) -> None:
+        """One step is done."""
+        for one in self._watching:
+            one.report(metrics)
+
+
 class TrainingProgress:
     """Logs each step's loss, tokens per second and the time that is left; `bar` shows them."""
 
@@ -53,6 +70,8 @@ class TrainingProgress:
             f"step {metrics['step'] + 1:.0f}/{self._steps}  loss {metrics['loss']:.4f}  "
             f"{speed:,.0f} tokens/s"
         )
+        if "held_out_loss" in metrics:
+            told += f"  held-out loss {metrics['held_out_loss']:.4f}"
         self._run.log(f"{told}  lr {metrics['lr']:.2e}")
         self.bar.update(self._task, advance=metrics["tokens"], told=told)
         if not self._console.is_terminal:

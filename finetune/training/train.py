@@ -13,6 +13,7 @@ from agentlm.finetune.data.mixture import Plan, Source
 from agentlm.finetune.run import Run
 from agentlm.finetune.settings import Training
 from agentlm.finetune.training import zero
+from agentlm.finetune.training.measure import HELD_OUT_LOSS, HeldOut
 from agentlm.finetune.training.packing import Pack, pack
 from agentlm.finetune.training.processes import Processes
 from agentlm.finetune.training.progress import Progress
@@ -29,33 +30,44 @@ def train(
     run: Run,
     processes: Processes,
     progress: Progress,
+    held_out: HeldOut | None = None,
 ) -> None:
-    """Do every step of the plan that is not done yet."""
+    """Do every step of the plan that is not done yet, or until measuring says that it is enough."""
     first = _resume(engine, run)
     if processes.first:
         run.forget_after(first)
         progress.skip(sum(line["tokens"] for line in run.metrics()))
+    processes.wait()
+    if held_out:
+        held_out.resume(first)
     for step in range(first, plan.steps):
+        if held_out and held_out.exhausted:
+            break
         started = time.perf_counter()
         rows = plan.batch(step, sources)
         packs = list(pack(rows, training.pack_tokens, share=training.share_prefixes))
         lr = zero.learning_rate(step, plan.steps, training)
-        loss = zero.optimize(engine, packs, lr, processes)
+        loss, norm = zero.optimize(engine, packs, lr, processes)
         metrics = {
             "step": step,
             "loss": loss,
             "lr": lr,
+            "grad_norm": norm,
             "rows": len(rows),
             "tokens": sum(len(ids) for ids, _ in rows),
             "computed_tokens": sum(len(laid.ids) for laid in packs),
             "trained_tokens": sum(float(laid.weights.sum()) for laid in packs),
             "seconds": time.perf_counter() - started,
         }
+        if held_out and held_out.due(step + 1):
+            metrics[HELD_OUT_LOSS] = held_out.measure(engine, step + 1)
         if processes.first:
             run.add_metrics(metrics)
             progress.report(metrics)
         if (step + 1) % training.save_every == 0 and step + 1 < plan.steps:
             _save(engine, run, step + 1, processes)
+            if held_out:
+                held_out.prune()
 
 
 def probe_pack(sources: Sequence[Source], plan: Plan) -> Pack:
@@ -96,6 +108,7 @@ def _save(engine: Any, run: Run, step: int, processes: Processes) -> None:
         sync(path)
     processes.wait()
     if processes.first:
+        sync(run.directory / "metrics.jsonl")
         write_text(run.checkpoints / LATEST, directory.name)
         for old in run.checkpoints.glob("step*"):
             if old != directory:

@@ -77,15 +77,19 @@ def _dimensions(parameter: torch.nn.Parameter) -> int:
     return len(getattr(parameter, "ds_shape", parameter.shape))
 
 
-def optimize(engine: Any, packs: Sequence[Pack], lr: float, processes: Processes) -> float:
-    """One optimizer step over packs of all processes; returns the mean loss of a trained token.
+def optimize(
+    engine: Any, packs: Sequence[Pack], lr: float, processes: Processes
+) -> tuple[float, float]:
+    """One optimizer step over packs of all processes.
+
+    Returns the mean loss of a trained token, and the norm of the gradient before it was clipped.
 
     Raises OperatorError if the loss is no number any more.
     """
     for group in engine.optimizer.param_groups:
         group["lr"] = lr
     weight = sum(float(pack.weights.sum()) for pack in packs)
-    mine = _share(packs, processes)
+    mine = share_out(packs, processes)
     total = 0.0
     for index, pack in enumerate(mine):
         engine.set_gradient_accumulation_boundary(index == len(mine) - 1)
@@ -96,11 +100,21 @@ def optimize(engine: Any, packs: Sequence[Pack], lr: float, processes: Processes
     mean = processes.sum(total) / weight
     if not math.isfinite(mean):
         raise OperatorError(f"the loss became {mean}: try a lower --lr than {lr:.1e}")
+    norm = _gradient_norm(engine)
     engine.step()
-    return mean
+    found = engine.get_global_grad_norm()
+    return mean, norm if found is None else float(found)
 
 
-def _share(packs: Sequence[Pack], processes: Processes) -> list[Pack]:
+def _gradient_norm(engine: Any) -> float:
+    """Of an engine that splits nothing, where DeepSpeed tells none: each process has it all."""
+    if engine.zero_optimization():
+        return math.nan
+    gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
+    return float(torch.nn.utils.get_total_norm(gradients))
+
+
+def share_out(packs: Sequence[Pack], processes: Processes) -> list[Pack]:
     """This process's packs: equally many for each, the longest ones apart from each other."""
     ordered = sorted(packs, key=lambda pack: -len(pack.ids))
     missing = -len(ordered) % processes.count

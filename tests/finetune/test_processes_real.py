@@ -36,11 +36,12 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory, chatml_llama: Path, by: R
 
 
 def train(data_dir: Path, name: str, *flags: str, processes: int = 1) -> list[float]:
-    """Run as DeepSpeed's launcher starts it; returns the losses."""
+    """Run as DeepSpeed's launcher starts it; returns the losses, those of held-out rows last."""
     command = [sys.executable, "-m", "agentlm.finetune", "--from-logs", "--name", name]
     command += ["--data-dir", str(data_dir), "--max-steps", "4", "--lr", "0.01", *flags]
     # Packs of one row, so that there is something to share out; odd in number, so one rank idles.
     command += ["--batch-size", "3", "--pack-tokens", "2", "--skip-filters", "near_duplicate"]
+    command += ["--eval-share", "0.34", "--eval-every", "2"]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -57,7 +58,11 @@ def train(data_dir: Path, name: str, *flags: str, processes: int = 1) -> list[fl
     ]
     assert [process.wait() for process in running] == [0] * processes
     lines = (data_dir / "runs" / name / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line)["loss"] for line in lines]
+    found = [json.loads(line) for line in lines]
+    held_out = [line["held_out_loss"] for line in found if "held_out_loss" in line]
+    assert len(held_out) == 2
+    norms = [line["grad_norm"] for line in found]
+    return [*(line["loss"] for line in found), *norms, *held_out]
 
 
 @pytest.fixture(scope="module")
@@ -83,4 +88,4 @@ def test_an_adapter_trained_under_zero_3_is_whole(data_dir: Path) -> None:
     # Reading it back and comparing is part of the program: an empty adapter would fail there.
     losses = train(data_dir, "two-lora", "--zero-stage", "3", processes=2)
 
-    assert losses[-1] < losses[0]
+    assert losses[3] < losses[0]

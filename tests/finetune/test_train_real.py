@@ -19,6 +19,7 @@ from support.finetune_logs import (
     ANSWER,
     CALL,
     conversation,
+    registered,
     trajectory,
     write_log,
 )
@@ -84,20 +85,53 @@ def test_the_successor_of_an_adapter_goes_on_from_it(data_dir: Path) -> None:
     assert (card.base, card.parent) == ("tiny", "next")
 
 
-def test_a_run_that_was_killed_ends_with_the_same_losses(data_dir: Path) -> None:
+def test_a_run_that_was_killed_can_be_read_and_ends_with_the_same_losses(data_dir: Path) -> None:
     flags = ["--max-steps", "12", "--batch-size", "1", "--save-every", "3", "--lr", "0.01"]
+    flags += ["--eval-share", "0.5", "--eval-every", "2"]
     finetune(data_dir, "--name", "whole", *flags)
     begun = [*command(data_dir, "--name", "broken", *flags)]
     with subprocess.Popen(begun, stderr=subprocess.DEVNULL) as process:
         wait_for(data_dir / "runs" / "broken" / "checkpoints" / "latest")
         process.send_signal(signal.SIGKILL)
-    done_before = len(metrics(data_dir / "runs" / "broken"))
+    run = data_dir / "runs" / "broken"
+    done_before = len(metrics(run))
+    assert json.loads((run / "report.json").read_text())["steps_done"] >= 1
+    assert list((run / "tensorboard").iterdir())
     finetune(data_dir, "--name", "broken", *flags)
 
     assert 3 <= done_before < 12
     whole, broken = (metrics(data_dir / "runs" / name) for name in ("whole", "broken"))
     assert [line["step"] for line in broken] == list(range(12))
-    assert [line["loss"] for line in broken] == pytest.approx([line["loss"] for line in whole])
+    for name in ("loss", "held_out_loss", "grad_norm"):
+        found = [line[name] for line in broken if name in line]
+        assert found == pytest.approx([line[name] for line in whole if name in line])
+    assert [line["step"] for line in broken if "held_out_loss" in line] == [1, 3, 5, 7, 9, 11]
+    report = json.loads((run / "report.json").read_text())
+    assert (
+        report["best_step"]
+        == json.loads((data_dir / "runs" / "whole" / "report.json").read_text())["best_step"]
+    )
+    assert len(report["starts"]) == 2
+    assert not (run / "best").exists()
+
+
+def test_training_stops_when_held_out_rows_get_worse_and_the_best_weights_are_kept(
+    tmp_path: Path, chatml_llama: Path, by: Renderer
+) -> None:
+    registered(tmp_path, chatml_llama)
+    said = {"How many?": "The capital of France is Paris.", "Who?": "Licensed under these terms"}
+    rows = [trajectory(conversation(by, asked, answer * 4)) for asked, answer in said.items()]
+    write_log(tmp_path, rows)
+    flags = ["--max-steps", "40", "--lr", "0.02", "--eval-share", "0.5", "--eval-every", "1"]
+
+    told = finetune(tmp_path, "--name", "next", "--full", "--patience", "2", *flags)
+
+    losses = [line["held_out_loss"] for line in metrics(tmp_path / "runs" / "next")]
+    best = losses.index(min(losses)) + 1
+    assert len(losses) == best + 2 < 40
+    assert f"the best weights are those after step {best}: they are the model" in told
+    assert "saved and read back" in (tmp_path / "runs" / "next" / "run.log").read_text()
+    assert Registry(tmp_path).get("next").parent == "tiny"
 
 
 def wait_for(path: Path, deadline_s: float = 60) -> None:

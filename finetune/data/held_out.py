@@ -1,0 +1,163 @@
+"""Rows that are not trained on, so that the loss on them tells what was learned.
+
+A row is held out with all that would give it away: other rows of its task, of its conversation
+(forks, corrections), and those that ask the same question. The seed decides which; that they are
+rows of a run of their own directory makes a killed run go on with the same ones.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing
+
+import numpy as np
+
+from agentlm.errors import OperatorError
+from agentlm.exchange.files import place_of
+from agentlm.finetune.data.dataset import Row, Rows, RowWriter
+from agentlm.finetune.data.pipeline import Kept, Pipeline, content_filters, recorded_filters
+from agentlm.finetune.data.rows import RowMaker
+from agentlm.finetune.data.sources import file_rows
+from agentlm.finetune.filters.dedupe import task_of
+from agentlm.finetune.filters.drops import Drops
+from agentlm.finetune.filters.rules import Refused
+from agentlm.finetune.run import Run
+from agentlm.finetune.settings import FinetuneSettings
+
+HELD_OUT = "held-out"
+_DRAW = 0x48454C44
+"""Beside the seed: another draw than the plan's."""
+_TRAINED_ON = Refused("trained_on", "its task, conversation or question is trained on")
+
+
+class Kin:
+    """Which rows belong together, as they come by."""
+
+    def __init__(self) -> None:
+        self._above: dict[str, str] = {}
+        self._rows: list[str] = []
+        """Of each row one of its names."""
+
+    def add(self, kept: Kept) -> None:
+        """Count the next row."""
+        first, *others = (self._first(name) for name in _names(kept))
+        for other in others:
+            self._above[other] = first
+        self._rows.append(first)
+
+    def trained(self, held: set[int]) -> frozenset[str]:
+        """The families of the rows that are not held out."""
+        names = (name for index, name in enumerate(self._rows) if index not in held)
+        return frozenset(map(self._first, names))
+
+    def of(self, kept: Kept) -> frozenset[str]:
+        """The families that a further row would belong to."""
+        return frozenset(self._first(name) for name in _names(kept))
+
+    def families(self) -> list[list[int]]:
+        """Indices of the rows that belong together, in the order in which they came."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for index, name in enumerate(self._rows):
+            found[self._first(name)].append(index)
+        return list(found.values())
+
+    def _first(self, name: str) -> str:
+        """The name that stands for all that it belongs with."""
+        above = self._above.setdefault(name, name)
+        while above != name:
+            # Halve the way for whoever comes next.
+            self._above[name] = self._above[above]
+            name, above = above, self._above[above]
+        return name
+
+
+def _names(kept: Kept) -> Iterator[str]:
+    """What makes rows kin."""
+    trajectory = kept.trajectory
+    yield f"row {trajectory.id}"
+    if trajectory.parent_id is not None:
+        yield f"row {trajectory.parent_id}"
+    if (task := task_of(trajectory)) is not None:
+        yield f"task {task}"
+    # Rows of one kind often open with the same instructions: the question is all before the answer.
+    before = trajectory.steps[: kept.trained.index(True)]
+    asked = " ".join(step.text for step in before if step.role != "system")
+    yield f"question {' '.join(asked.lower().split())}"
+
+
+def draw(families: list[list[int]], share: float, seed: int) -> list[int]:
+    """Rows to hold out: whole families, at most `share` of all rows, but one family at least.
+
+    Raises OperatorError if nothing would be left to train on.
+    """
+    if len(families) < 2:
+        raise OperatorError(
+            "--eval-share: all rows are of one task, conversation or question, so none can be held "
+            "out; give --eval-data FILE"
+        )
+    most = share * sum(map(len, families))
+    order = np.random.default_rng([seed, _DRAW]).permutation(len(families))
+    held: list[int] = []
+    for index in order[:-1]:
+        if len(held) + len(families[index]) <= most:
+            held += families[index]
+    return sorted(held or min((families[index] for index in order), key=len))
+
+
+def write_held_out(
+    run: Run, settings: FinetuneSettings, maker: RowMaker, agent: str, kin: Kin
+) -> dict[str, Drops]:
+    """Take a share of the agent rows away from them, and read files of more; what files left out.
+
+    Raises OperatorError if there is nothing to measure on.
+    """
+    if not settings.holds_out:
+        return {}
+    with closing(RowWriter(run.directory / HELD_OUT)) as held:
+        chosen: set[int] = set()
+        if settings.eval_share:
+            chosen.update(draw(kin.families(), settings.eval_share, settings.seed))
+            _move(run, agent, chosen, held)
+        if not settings.eval_data:
+            return {}
+        return {HELD_OUT: _read(settings, maker, kin, kin.trained(chosen), held)}
+
+
+def open_held_out(run: Run) -> Rows | None:
+    """The rows that the loss is measured on, if there are any."""
+    directory = run.directory / HELD_OUT
+    return Rows.open(directory) if directory.is_dir() else None
+
+
+def _move(run: Run, name: str, chosen: set[int], held: RowWriter) -> None:
+    whole, rest = run.directory / name, run.directory / f"{name}-rest"
+    with closing(RowWriter(rest)) as kept:
+        for index, row in enumerate(_rows(Rows.open(whole))):
+            (held if index in chosen else kept).add(row)
+    shutil.rmtree(whole)
+    rest.rename(whole)
+
+
+def _rows(rows: Rows) -> Iterator[Row]:
+    for index, name in enumerate(rows.names()):
+        ids, loss = rows.row(index)
+        yield Row(name, ids.tolist(), loss.tobytes())
+
+
+def _read(
+    settings: FinetuneSettings, maker: RowMaker, kin: Kin, trained: frozenset[str], held: RowWriter
+) -> Drops:
+    drops = Drops()
+    judging = recorded_filters(settings, unjudged=True) | content_filters(settings)
+    pipeline = Pipeline(judging, settings.scrub, settings.min_reward, True, maker, {})
+    for kept in pipeline.run(file_rows(settings.eval_data, settings, drops), drops):
+        if kin.of(kept) & trained:
+            drops.kept -= 1
+            drops.add(place_of(kept.trajectory), _TRAINED_ON)
+        else:
+            held.add(kept.row)
+    if not drops.kept:
+        raise OperatorError(f"--eval-data: nothing is left to measure on: {drops.summary()}")
+    return drops
