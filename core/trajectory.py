@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -89,6 +89,8 @@ class Sampling(Frozen):
     """Ids that end a turn beside the model's own end-of-turn."""
     include_stop_str_in_output: bool = False
     """The answer keeps the stop string that ended it."""
+    chat_template_kwargs: dict[str, bool | int | float | str] = {}
+    """What was set of the chat template that the prompt was rendered with (vLLM's name)."""
 
 
 class Step(Frozen):
@@ -127,6 +129,13 @@ class Step(Frozen):
     """Unix seconds."""
     seconds: float = 0.0
     """Generation time of a sampled step, tool time of an observation."""
+
+
+def template_settings(steps: Sequence[Step]) -> dict[str, bool | int | float | str]:
+    """What was set of the chat template when the last of them was sampled."""
+    sampled = (step.sampling for step in reversed(steps) if step.sampling is not None)
+    last = next(sampled, None)
+    return last.chat_template_kwargs if last else {}
 
 
 class Usage(Frozen):

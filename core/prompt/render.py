@@ -20,19 +20,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tokenizers import Tokenizer
 
-from agentlm.errors import OperatorError
+from agentlm.errors import OperatorError, RequestError
 from agentlm.prompt.chat_format import ChatFormat, Part, PlainMessage
 from agentlm.prompt.content import ContentTokenizer, Vocabulary
 from agentlm.prompt.shapes import UnusableTemplateError
 from agentlm.trajectory import Origin, Step
 
+Settings = Mapping[str, bool | int | float | str]
+_PLAIN_WORDS = re.compile(r"[\w .,:/-]{0,64}")
+_REMEMBERED_VARIANTS = 32
 _REMEMBERED_MARKS = 256
 """Control texts of a template: a handful, and some more where it shows white space of contents."""
 
@@ -66,6 +70,7 @@ class Renderer:
         system: Literal["replace", "fixed"] = "replace",
         thoughts: bool = True,
     ) -> None:
+        self._template = template, bos, eos
         spec = json.loads(tokenizer_json)
         self._special: dict[str, int] = {
             token["content"]: token["id"] for token in spec["added_tokens"]
@@ -74,7 +79,7 @@ class Renderer:
         names = sorted(self._special, key=len, reverse=True)
         self._split = re.compile(f"({'|'.join(map(re.escape, names))})") if names else None
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
-        self.format = ChatFormat.probe(template, names, bos, eos)
+        self._names = names
         self._vocabulary = Vocabulary(self._tokenizer, spec)
         self.control_ids = frozenset(self._special.values())
         """Ids of control tokens: no content has any."""
@@ -82,16 +87,60 @@ class Renderer:
         self.digest = tokenizer_digest(tokenizer_json, template, thoughts=thoughts)
         self.thoughts = thoughts
         """Whether the model is told to think before it acts; see `grammar.describe`."""
-        self.end_of_turn_id = self._special[self.format.end_of_turn]
-        self.append_only = self.format.append_only
         self._system_prompt = system_prompt
         self._fixed = system == "fixed"
+        self._variant = lru_cache(_REMEMBERED_VARIANTS)(self._set)
+        self._use({})
+
+    def _use(self, settings: Settings) -> None:
+        """Write as the template does with these settings. Raises OperatorError if it can't be."""
+        self.settings = settings
+        """What is set of the template; see `with_settings`."""
+        template, bos, eos = self._template
+        self.format = ChatFormat.probe(template, self._names, bos, eos, settings)
+        strings = self.format.strings()
+        self.end_of_turn_id = self._special[self.format.end_of_turn]
+        self.append_only = self.format.append_only
         self.control_spellings = tuple(
-            name for name in names if any(name in text for text in self.format.strings())
+            name for name in self._names if any(name in text for text in strings)
         )
         """The special tokens that the template writes: no sampled text may hold them."""
         self._marks = lru_cache(_REMEMBERED_MARKS)(self._control)
-        self._markers = _text_markers(self.format.strings(), names)
+        self._markers = _text_markers(strings, self._names)
+
+    def with_settings(self, settings: Settings) -> Renderer:
+        """The renderer of the same model with this set of its template (`enable_thinking`, say).
+
+        Raises RequestError for a name that the template does not read, or a value that it can't be
+        rendered with.
+        """
+        if not settings:
+            return self
+        for name, value in settings.items():
+            param = f"chat_template_kwargs.{name}"
+            if name not in self.format.settable:
+                known = ", ".join(sorted(self.format.settable)) or "nothing that can be set"
+                raise RequestError(
+                    f"{param}: the model's chat template does not read it; it reads {known}",
+                    param=param,
+                )
+            # Into the prompt it goes as control text: it must not spell any.
+            if isinstance(value, str) and not _PLAIN_WORDS.fullmatch(value):
+                raise RequestError(
+                    f"{param}: letters, digits, spaces and .,:/- make a value, at most 64",
+                    param=param,
+                )
+        # As JSON, for to a dictionary 1, 1.0 and true are one key.
+        return self._variant(json.dumps(dict(settings), sort_keys=True))
+
+    def _set(self, settings: str) -> Renderer:
+        variant = copy(self)
+        try:
+            variant._use(json.loads(settings))
+        except OperatorError as error:
+            param = "chat_template_kwargs"
+            raise RequestError(f"{param}: with {settings} {error}", param=param) from error
+        return variant
 
     @classmethod
     def load(

@@ -18,7 +18,7 @@ from agentlm.finetune.data.text import rendered
 from agentlm.finetune.filters.rewards import step_rewards
 from agentlm.finetune.filters.rules import TEMPLATE_MISMATCH, Refused
 from agentlm.prompt.render import Renderer
-from agentlm.trajectory import Origin, Step, Trajectory
+from agentlm.trajectory import Origin, Step, Trajectory, template_settings
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,12 @@ class RowMaker:
                 TEMPLATE_MISMATCH,
                 f"{trajectory.model} was served with another tokenizer or template than it has now",
             )
-        return make_row(*rendered(trajectory, trained, self.renderer), self.max_length)
+        # As it was served, where this model's template can be set so.
+        readable = self.renderer.format.settable
+        served = template_settings(trajectory.steps).items()
+        settings = {name: value for name, value in served if name in readable}
+        by = self.renderer.with_settings(settings)
+        return make_row(*rendered(trajectory, trained, by), self.max_length)
 
     def differs(self, trajectory: Trajectory) -> bool:
         """Whether it was recorded under another tokenizer or template than this model's."""

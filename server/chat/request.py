@@ -74,6 +74,7 @@ class RequestReader:
         """Raises RequestError for what can't be done, by the field that asks for it."""
         served, agent = self.models.find(body.model)
         served.check(body)
+        served = served.with_template(body.chat_template_kwargs or {})
         offered = allowed_families(caller, self.toolbox.families())
         families = offered if agent else server_families(body.tools)
         _check_families(body, offered)

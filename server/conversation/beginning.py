@@ -18,7 +18,7 @@ from agentlm.prompt.render import Renderer, Turn
 from agentlm.server.conversation.keys import Conversation, conversation_keys
 from agentlm.server.conversation.long_text import check_can_fit, reading
 from agentlm.store import Continuation, Store
-from agentlm.trajectory import Step
+from agentlm.trajectory import Step, template_settings
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,9 @@ def _going_on(found: Continuation, steps: Sequence[Step]) -> Beginning:
 
 
 def _foreign(steps: Sequence[Step], renderer: Renderer) -> bool:
-    """Whether the recorded ids are those of another tokenizer or template."""
-    return any(step.tokenizer_digest != renderer.digest for step in steps)
+    """Whether the recorded ids are those of another tokenizer or template, or set otherwise."""
+    other = [step.tokenizer_digest != renderer.digest for step in steps]
+    return any(other) or template_settings(steps) != renderer.settings
 
 
 def check_can_answer(messages: Sequence[Message]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentlm.agent.ask import Ask
@@ -12,7 +12,7 @@ from agentlm.agent.loop import Limits
 from agentlm.engine.protocol import Adapter, Engine
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import ModelFiles, card_template
-from agentlm.prompt.render import Renderer
+from agentlm.prompt.render import Renderer, Settings
 from agentlm.server.conversation.beginning import Beginning, begin
 from agentlm.server.conversation.keys import Conversation
 from agentlm.server.openai.chat_request import ChatRequest
@@ -55,6 +55,10 @@ class EngineModel:
     def check(self, request: ChatRequest) -> None:
         """See `ServedModel.check`."""
         request.check_schemas()
+
+    def with_template(self, settings: Settings) -> EngineModel:
+        """See `ServedModel.with_template`."""
+        return replace(self, renderer=self.renderer.with_settings(settings))
 
     def bounds(self, limits: Limits) -> Limits:
         """See `ServedModel.bounds`."""

@@ -16,6 +16,7 @@ from agentlm.agent.policy import Policy
 from agentlm.engine.protocol import Adapter, Engine
 from agentlm.errors import ConflictError, NotFoundError, RequestError
 from agentlm.models.cards import ModelCard
+from agentlm.prompt.render import Settings
 from agentlm.server.conversation.beginning import Beginning
 from agentlm.server.conversation.keys import Conversation
 from agentlm.server.models.engine_model import EngineModel
@@ -68,6 +69,10 @@ class ServedModel(Protocol):
 
     def check(self, request: ChatRequest) -> None:
         """Raises RequestError for what this model can't do."""
+        ...
+
+    def with_template(self, settings: Settings) -> ServedModel:
+        """The same model with this set of its chat template. Raises RequestError."""
         ...
 
     def bounds(self, limits: Limits) -> Limits:

@@ -14,6 +14,7 @@ from agentlm.agent.upstream import Upstream
 from agentlm.agent.upstream_policy import HttpPolicy
 from agentlm.errors import RequestError
 from agentlm.models.cards import ModelCard
+from agentlm.prompt.render import Settings
 from agentlm.server.conversation.beginning import Beginning, begin_as_text
 from agentlm.server.conversation.keys import Conversation
 from agentlm.server.openai.chat_request import ChatRequest
@@ -46,6 +47,10 @@ class UpstreamModel:
         """See `ServedModel.check`."""
         if request.logprobs:
             self._refuse_tokens("logprobs")
+
+    def with_template(self, settings: Settings) -> UpstreamModel:
+        """Itself: they are passed on, and the other server reads them or refuses."""
+        return self
 
     def bounds(self, limits: Limits) -> Limits:
         """See `ServedModel.bounds`: what a small model loops in, an upstream's ends by itself."""

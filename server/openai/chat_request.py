@@ -12,7 +12,16 @@ from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 
 from agentlm.errors import RequestError
@@ -170,6 +179,12 @@ Metadata = Annotated[
 ]
 
 
+TemplateSettings = Annotated[
+    dict[Annotated[str, Field(max_length=64)], StrictBool | StrictInt | StrictFloat | StrictStr],
+    Field(max_length=16, fail_fast=True),
+]
+
+
 class SamplingFields(Wire):
     """How a caller says to draw tokens, in chat and in raw completions alike."""
 
@@ -230,6 +245,8 @@ class ChatRequest(SamplingFields):
     an upstream."""
     verbosity: Literal["low", "medium", "high"] | None = None
     service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
+    chat_template_kwargs: TemplateSettings | None = None
+    """vLLM's: what is set of the model's chat template, if that reads it (`enable_thinking`)."""
     constrained: bool = True
     """Not OpenAI's: hold tool calls to their form while decoding. Off for honest evaluation."""
 
@@ -243,7 +260,11 @@ class ChatRequest(SamplingFields):
             raise RequestError("top_logprobs needs logprobs to be true", param="top_logprobs")
         if self.stream_options is not None and not self.stream:
             raise RequestError("stream_options needs stream to be true", param="stream_options")
-        return self.sampling_of(self.max_completion_tokens or self.max_tokens, self.top_logprobs)
+        sampling = self.sampling_of(
+            self.max_completion_tokens or self.max_tokens, self.top_logprobs
+        )
+        settings = {"chat_template_kwargs": self.chat_template_kwargs or {}}
+        return sampling.model_copy(update=settings)
 
     def check_schemas(self) -> None:
         """Raises RequestError for a schema that decoding must hold and could not, or in part."""
@@ -269,6 +290,7 @@ class ChatRequest(SamplingFields):
 
 _FOR_UPSTREAM = {
     *("response_format", "reasoning_effort", "verbosity", "service_tier"),
+    "chat_template_kwargs",
     *("max_tokens", "max_completion_tokens"),
 }
 

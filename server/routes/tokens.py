@@ -17,6 +17,7 @@ from agentlm.server.http.openapi import reads
 from agentlm.server.openai.chat_request import (
     Items,
     Messages,
+    TemplateSettings,
     WireTools,
     client_tools,
     read_conversation,
@@ -37,6 +38,8 @@ class TokenizeRequest(BaseModel):
     messages: Messages | None = None
     tools: WireTools | None = None
     return_token_strs: bool = False
+    chat_template_kwargs: TemplateSettings = {}
+    """Of a conversation: what is set of the chat template."""
 
 
 class DetokenizeRequest(BaseModel):
@@ -62,6 +65,7 @@ async def tokenize(request: Request, state: State, _caller: Caller) -> dict[str,
         own = state.chat.toolbox.for_request(families).specs() if families else ()
         messages = read_conversation(body.messages or ())
         check_can_answer(messages)
+        served = served.with_template(body.chat_template_kwargs)
         tools = (*own, *client_tools(body.tools))
         preamble = describe(tools, thoughts=served.renderer.thoughts)
         rendered = partial(render, served.renderer, messages, preamble)

@@ -112,8 +112,8 @@ async def running(
     context = options.pop("context", 8192)
     delay_s = options.pop("delay_s", 0.0)
     families = options.pop("families", {})
+    renderer = options.pop("renderer", None) or tiny_renderer(template)
     settings = ServeSettings(**{"data_dir": directory, "port": 0, "drain_s": 2, **options})
-    renderer = tiny_renderer(template)
     card = ModelCard(name="tiny", source="local", location=str(directory), weights_version="w0")
     engine = ScriptedEngine(
         replies,
