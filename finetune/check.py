@@ -88,7 +88,7 @@ def check(settings: CheckData) -> int:
 
 def _check(settings: FinetuneSettings, pipeline: Pipeline, show: int) -> Checked:
     found = Checked()
-    for kept in pipeline.run(file_rows(settings, found.drops), found.drops):
+    for kept in pipeline.run(file_rows(settings.data, settings, found.drops), found.drops):
         found.tokens += len(kept.row.ids)
         found.trained += kept.row.loss.count(1)
         if len(found.shown) < show:

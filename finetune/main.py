@@ -76,7 +76,8 @@ def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
 
 def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> ModelCard | None:
     # torch and DeepSpeed take seconds to import: not for --help or a misspelt flag.
-    from agentlm.finetune.training import measure, model, processes, save, train, zero
+    from agentlm.finetune.training import model, processes, save, train, zero
+    from agentlm.finetune.training.measure import HeldOut
 
     these = processes.join()
     tell = Console(stderr=True, quiet=not these.first, highlight=False, soft_wrap=True).print
@@ -93,8 +94,7 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
     probe = train.probe_pack(sources, plan)
     held_out = None
     if (rows := prepared.held_out()) is not None:
-        told = (settings, run, these, plan.steps, network, base.directory, probe)
-        held_out = measure.HeldOut(rows, *told)
+        held_out = HeldOut(rows, settings, run, these, plan.steps, network, base.directory, probe)
     with watch(prepared, plan) as progress, live_report(prepared, plan) as report:
         train.train(
             engine, sources, plan, settings, run, these, Together(progress, report), held_out
@@ -121,11 +121,7 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
         shutil.rmtree(passed, ignore_errors=True)
     tell(f"{card.name} is registered: {run.directory}")
     if settings.publish:
-        try:
-            answer = publish(settings.publish, settings.api_key, card.name)
-        except OperatorError as error:
-            raise OperatorError(f"{card.name} is registered, but not served: {error}") from error
-        tell(f"{settings.publish} serves {card.name}; it says: {answer!r}")
+        tell(serve(settings.publish, settings.api_key, card))
     return card
 
 
@@ -134,6 +130,15 @@ def begin(settings: FinetuneSettings, held: ExitStack) -> Prepared:
     prepared = prepare(settings)
     held.enter_context(prepared.run.held())
     return prepared
+
+
+def serve(url: str, api_key: str | None, card: ModelCard) -> str:
+    """Let a running server serve the new model; what came of it, in a sentence."""
+    try:
+        answer = publish(url, api_key, card.name)
+    except OperatorError as error:
+        raise OperatorError(f"{card.name} is registered, but not served: {error}") from error
+    return f"{url} serves {card.name}; it says: {answer!r}"
 
 
 @contextmanager
