@@ -49,6 +49,8 @@ class Family:
     async def tasks(self) -> list[Task]:
         """The tasks, from the file where they were written down if they are."""
         if self._tasks is None:
+            if self.name == "kg" and not self._graph().is_file():
+                await self.environment()  # builds the graph, which says what the tasks can be
             file = kept_file(self.settings, f"tasks-{self.name}", self._plan())
             self._tasks = _read(file) or await self._draw(file)
         return self._tasks
@@ -73,14 +75,16 @@ class Family:
         players = ("url", "base", "base_url", "model", "general", "cases")
         decoding = ("decoding", "temperature", "max_tokens", "one_shot", "grammar", "answers")
         plan = setting_plan(self.settings, without=(*players, *decoding))
-        graph = graph_dir(self.settings.data_dir) / DESCRIPTION if self.name == "kg" else None
         return {
             **plan,
             "env": self.name,
             "limit": self.settings.limit,
             "sources": _sources(),
-            "graph": graph.read_text() if graph and graph.is_file() else None,
+            "graph": self._graph().read_text() if self.name == "kg" else None,
         }
+
+    def _graph(self) -> Path:
+        return graph_dir(self.settings.data_dir) / DESCRIPTION
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from agentlm.environments.evaluation.statistics import Interval
 from agentlm.environments.evaluation.transcripts import Transcript
 from agentlm.environments.playing.progress import Result
 from agentlm.environments.task import OBSERVED, Task
+from agentlm.printable import printable
 from agentlm.trajectory import Outcome
 
 _ORDER: tuple[ErrorClass, ...] = (
@@ -67,7 +69,8 @@ class Run:
     @property
     def anchor(self) -> str:
         """Where it is on the page."""
-        return "-".join([self.result.task_id, str(self.result.attempt), self.decoding, self.model])
+        parts = [self.result.task_id, str(self.result.attempt), self.decoding, self.model]
+        return re.sub(r"\s+", "-", "-".join(parts))
 
     @property
     def title(self) -> str:
@@ -116,13 +119,22 @@ def _days(times: Sequence[float]) -> str:
 def _template() -> Template:
     source = files("agentlm.environments.evaluation").joinpath("page.html.jinja")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda rate: f"{rate:.1%}"
     environment.filters["interval"] = _interval
     environment.filters["signed"] = lambda rate: f"{rate:+.1%}"
     environment.filters["pretty"] = _pretty
     return environment.from_string(source.read_text(encoding="utf-8"))
+
+
+def _shown(value: object) -> object:
+    """Escaping leaves what reorders or hides text; that is spelt out."""
+    return printable(value) if isinstance(value, str) else value
 
 
 def _interval(interval: Interval) -> str:

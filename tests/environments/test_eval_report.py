@@ -205,7 +205,7 @@ def test_every_failed_run_can_be_read_under_its_class(
 def test_what_models_and_tools_say_is_text_on_a_page_that_needs_no_network(
     server: StandIn, arguments: list[str], tmp_path: Path
 ) -> None:
-    server.ours, server.reply = False, calling(f"SELECT '{ATTACK}'")
+    server.ours, server.reply = False, calling(f"SELECT '{ATTACK} \u202egnp.exe'")
     server.weights = {f"<b onclick=alert(1)>{ATTACK}": "v"}
     assert main([*arguments, "--model", f"<b onclick=alert(1)>{ATTACK}", "--name", "x"]) == 0
     shown = page(tmp_path)
@@ -215,6 +215,8 @@ def test_what_models_and_tools_say_is_text_on_a_page_that_needs_no_network(
         for name in ("src", "href"):
             assert re.match(r"data:image/png;base64,|#|$", attributes.get(name) or ""), attributes
     assert ATTACK in shown.text
+    assert "\u202e" not in shown.source
+    assert "\\u202egnp.exe" in shown.text
     assert "prefers-color-scheme: dark" in shown.source
     assert "default-src 'none'" in shown.source
 
