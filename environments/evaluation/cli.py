@@ -10,11 +10,11 @@ from pathlib import Path
 
 from agentlm.console import Console
 from agentlm.environments.catalogue import EnvironmentName
-from agentlm.environments.evaluation.abilities import abilities
 from agentlm.environments.evaluation.contenders import Contender, contenders
 from agentlm.environments.evaluation.family import Family, family
 from agentlm.environments.evaluation.floors import Floors, floors_of
-from agentlm.environments.evaluation.general import Ability, check_measures
+from agentlm.environments.evaluation.general_ability.kept_abilities import abilities
+from agentlm.environments.evaluation.general_ability.probe import Ability, check_measures
 from agentlm.environments.evaluation.kept import directory_of, kept_file, name_of
 from agentlm.environments.evaluation.page import Run
 from agentlm.environments.evaluation.report import Difference, Report, difference_of, row_of

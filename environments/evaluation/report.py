@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from agentlm.environments.error_classes import ERROR_CLASSES
 from agentlm.environments.evaluation.floors import Floors
-from agentlm.environments.evaluation.general import Ability
+from agentlm.environments.evaluation.general_ability.probe import Ability
 from agentlm.environments.evaluation.statistics import Interval, paired_bootstrap, wilson
 from agentlm.environments.playing.model_player import PlayedModel
 from agentlm.environments.playing.progress import Result

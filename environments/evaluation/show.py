@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.box import SIMPLE
 from rich.table import Table
 
-from agentlm.environments.evaluation.general import Ability
+from agentlm.environments.evaluation.general_ability.probe import Ability
 from agentlm.environments.evaluation.page import Run, render_page
 from agentlm.environments.evaluation.plot import draw
 from agentlm.environments.evaluation.report import Difference, Report, Row

@@ -15,8 +15,8 @@ from openai import AsyncOpenAI
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from agentlm.environments.evaluation.general import Probe, check_measures
-from agentlm.environments.evaluation.instructions import KINDS, instructions
+from agentlm.environments.evaluation.general_ability.instructions import KINDS, instructions
+from agentlm.environments.evaluation.general_ability.probe import Probe, check_measures
 from agentlm.errors import OperatorError
 from support.serving import running
 

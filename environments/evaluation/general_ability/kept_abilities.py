@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agentlm.environments.evaluation.contenders import Contender, contenders
-from agentlm.environments.evaluation.general import Ability, Probe
+from agentlm.environments.evaluation.general_ability.probe import Ability, Probe
 from agentlm.environments.evaluation.kept import kept_file
 from agentlm.environments.evaluation.settings import EvalSettings
 from agentlm.environments.playing.model_player import client_of, played_model

@@ -9,7 +9,7 @@ from itertools import islice
 from random import Random
 from typing import NamedTuple
 
-from agentlm.environments.names import pool
+from agentlm.environments.names import pool, words
 
 _TOPICS = (
     "the sea",
@@ -73,13 +73,13 @@ def _upper_case(random: Random) -> Instruction:
 
 
 def _include(random: Random) -> Instruction:
-    word = random.choice(pool("word", "test"))
+    word = random.choice(words("noun", "test"))
     text = f"Write a sentence about {random.choice(_TOPICS)} that contains the word {word}."
     return Instruction(text, lambda answer: word in answer.lower())
 
 
 def _twice(random: Random) -> Instruction:
-    word, n = random.choice(pool("word", "test")), random.randint(2, 4)
+    word, n = random.choice(words("noun", "test")), random.randint(2, 4)
     text = f"Write about {random.choice(_TOPICS)}; use the word {word} exactly {n} times."
     return Instruction(text, lambda answer: answer.lower().count(word) == n)
 
@@ -107,7 +107,7 @@ def _bullet_count(answer: str) -> int:
 
 
 def _json_keys(random: Random) -> Instruction:
-    keys = random.sample(pool("word", "test"), 2)
+    keys = random.sample(words("noun", "test"), 2)
     text = f"Answer with one JSON object that has exactly the keys {keys[0]} and {keys[1]}."
     return Instruction(text, lambda answer: _keys(answer) == set(keys))
 

