@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from agentlm.environments.db.database import Database, quoted
+from agentlm.environments.db.database import Database
+from agentlm.environments.db.mysql.schema import quoted
 from agentlm.tools.sql.sample_database import sample_database
 
 

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentlm.environments.db import mysql
+from agentlm.environments.db.mysql.functions import add_functions
+from agentlm.environments.db.mysql.refusals import MySQLError
+from agentlm.environments.db.mysql.schema import Schema, UnknownTableError, quoted
+from agentlm.environments.db.mysql.translate import translate
 
 STATEMENT_SECONDS = 2.0
 MAX_VALUE_BYTES = 1_000_000
@@ -30,6 +34,9 @@ _FORBIDDEN = {
     sqlite3.SQLITE_SAVEPOINT,
     sqlite3.SQLITE_CREATE_VTABLE,
 }
+
+
+_NO_COLUMN = re.compile(r"no such column: (.*)")
 
 
 class StatementError(Exception):
@@ -60,7 +67,8 @@ class Database:
             self._connection.deserialize(image)
         self._connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
-        mysql.add_functions(self._connection)
+        self._complaint: Exception | None = None
+        add_functions(self._connection, self._complain)
         self._deadline = math.inf
         self._connection.set_progress_handler(self._overdue, _INSTRUCTIONS_BETWEEN_CHECKS)
 
@@ -68,7 +76,7 @@ class Database:
         self, table: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[Any]]
     ) -> None:
         """Make a table of (name, type) columns and fill it."""
-        listed = ", ".join(f"{quoted(name)} {kind} COLLATE NOCASE" for name, kind in columns)
+        listed = ", ".join(f"{quoted(name)} {kind} COLLATE mysql" for name, kind in columns)
         holders = ", ".join("?" * len(columns))
         self._connection.execute("BEGIN")
         self._connection.execute(f"CREATE TABLE {quoted(table)} ({listed})")
@@ -79,16 +87,19 @@ class Database:
         """Run one statement in MySQL's words. Raises StatementError."""
         # Of this thread's own work: a busy machine must not end a statement.
         self._deadline = time.thread_time() + STATEMENT_SECONDS
-        translated = mysql.translate(statement)
-        self._connection.set_authorizer(_authorize)
+        self._complaint = None
         try:
+            translated = translate(statement, Schema.of(self._connection))
+            self._connection.set_authorizer(_authorize)
             cursor = self._connection.execute(translated)
             if cursor.description is None:
                 return Result([], changed=max(cursor.rowcount, 0))
             rows = cursor.fetchmany(MAX_ROWS + 1)
             return Result(rows[:MAX_ROWS], more=len(rows) > MAX_ROWS)
+        except (MySQLError, UnknownTableError) as error:
+            raise StatementError(str(error)) from error
         except (sqlite3.Error, sqlite3.Warning) as error:
-            raise StatementError(_words(error)) from error
+            raise StatementError(_words(self._complaint or error)) from error
         finally:
             self._deadline = math.inf
             self._connection.set_authorizer(None)
@@ -125,13 +136,11 @@ class Database:
     def _read(self, query: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(query).fetchall()
 
+    def _complain(self, error: Exception) -> None:
+        self._complaint = error
+
     def _overdue(self) -> bool:
         return time.thread_time() > self._deadline
-
-
-def quoted(name: str) -> str:
-    """An identifier as MySQL and SQLite both read it."""
-    return "`" + name.replace("`", "``") + "`"
 
 
 def _authorize(action: int, subject: str | None, *_: object) -> int:
@@ -140,9 +149,12 @@ def _authorize(action: int, subject: str | None, *_: object) -> int:
 
 
 def _words(error: Exception) -> str:
-    if str(error) == "interrupted":
+    text = str(error)
+    if text == "interrupted":
         return f"the statement took longer than {STATEMENT_SECONDS:g} s"
-    return str(error)
+    if unknown := _NO_COLUMN.fullmatch(text):
+        return f"Unknown column '{unknown[1]}' in 'field list'"
+    return text
 
 
 def _cell(value: object) -> str:

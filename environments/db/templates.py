@@ -13,7 +13,7 @@ from functools import cache
 from typing import NamedTuple
 
 from agentlm.environments.data_files import read_yaml
-from agentlm.environments.db.database import quoted
+from agentlm.environments.db.mysql.schema import quoted
 from agentlm.environments.phrases import Alternatives, phrasebook, with_articles
 from agentlm.environments.task import Split
 from agentlm.messages import Frozen

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, Self, get_args
@@ -31,6 +32,7 @@ _COMPARATORS: dict[str, Comparison] = {
     "containing": "containing",
     "in": "in",
 }
+_BETWEEN = " \t\r\n,"
 _HOME = "/root"
 # What tasks about "the system" find on the machines of AgentBench: a home with its start-up files,
 # and logs.
@@ -173,7 +175,7 @@ def _rows(path: Path, text: str) -> list[tuple[int, Any]]:
         return [(1, rows)]
     if not isinstance(rows, list):
         raise malformed(path, 1, "a task or an array of tasks is expected")
-    return [(_line(text, number), fields) for number, fields in enumerate(rows)]
+    return list(zip(_lines(text), rows, strict=False))
 
 
 def _json(path: Path, text: str, line: int) -> Any:
@@ -183,14 +185,14 @@ def _json(path: Path, text: str, line: int) -> Any:
         raise malformed(path, line, error) from error
 
 
-def _line(text: str, number: int) -> int:
-    """Where the task of that number begins in the file."""
+def _lines(text: str) -> Iterator[int]:
+    """Where each task of an array begins."""
     decoder, at = json.JSONDecoder(), text.index("[") + 1
-    for _ in range(number):
-        at += len(text[at:]) - len(text[at:].lstrip(" \t\r\n,"))
+    while True:
+        while text[at] in _BETWEEN:
+            at += 1
+        yield text.count("\n", 0, at) + 1
         at = decoder.raw_decode(text, at)[1]
-    at += len(text[at:]) - len(text[at:].lstrip(" \t\r\n,"))
-    return text.count("\n", 0, at) + 1
 
 
 def _task(row: _Row, scripts: _Scripts, split: Split, place: str) -> Task:

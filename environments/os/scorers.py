@@ -44,7 +44,7 @@ class QuestionScorer:
 
     async def prepare(self) -> None:
         """Ask while nobody has changed anything."""
-        self._expected = (await self._world.run(self._reference)).output
+        self._expected = await self._world.ask(self._reference)
 
     async def is_solved(self, answer: str) -> bool:
         """Compare."""
@@ -85,7 +85,7 @@ class ChangeScorer:
 
 
 async def _tree(world: World, paths: Tree | None = None) -> Tree:
-    return parse((await world.run(LISTING, *(paths or ()))).output)
+    return parse(await world.ask(LISTING, *(paths or ())))
 
 
 class Judgement(Script):
@@ -121,7 +121,7 @@ class FileScorer:
             return
         copy = await self.world.copy()
         try:
-            self._expected = (await copy.run(references[0])).output
+            self._expected = await copy.ask(references[0])
         finally:
             await copy.close()
 

@@ -21,6 +21,7 @@ from agentlm.tools.shell.bash import Bash, BashArgs
 
 SETUP_SECONDS = 90.0
 """AgentBench's set-ups may wait for a minute; they have no deadline there."""
+SCRIPT_SECONDS = 30.0
 _OUTPUT_CHARS = 20_000
 _NO_HOME = "/nonexistent"
 # The player's own programs come last: `count` is found, a `test` of its making is not.
@@ -62,7 +63,11 @@ class World:
     """The home directory of the task's scripts, and where they run."""
 
     async def run(
-        self, script: Script, *params: str, complaints: bool = False, timeout_s: float = 10.0
+        self,
+        script: Script,
+        *params: str,
+        complaints: bool = False,
+        timeout_s: float = SCRIPT_SECONDS,
     ) -> ScriptResult:
         """Run a script in a process of its own; `params` are its arguments."""
         command = self._command(script, params) + ("" if complaints else " 2> /dev/null")
@@ -72,6 +77,13 @@ class World:
             f"({command})", self.id, timeout_s=timeout_s, output_chars=_OUTPUT_CHARS
         )
         return ScriptResult(finished.output, finished.exit_code == 0, finished.stopped)
+
+    async def ask(self, reference: Script, *params: str) -> str:
+        """What a reference prints. Raises BrokenTaskError if it does not come to its end."""
+        verdict = await self.run(reference, *params)
+        if verdict.stopped:
+            raise BrokenTaskError(f"the task's reference was stopped: {verdict.stopped}")
+        return verdict.output
 
     async def set_up(self, script: Script) -> None:
         """Run a script that has to succeed. Raises BrokenTaskError."""
