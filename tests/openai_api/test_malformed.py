@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,8 @@ from support.background import in_background
 from support.server_process import Rules
 from support.serving import Running, Serve, running
 
+EXAMPLES = int(os.environ.get("AGENTLM_TEST_EXAMPLES", "5"))
+"""Requests of each operation; a long run is for people: AGENTLM_TEST_EXAMPLES=200 pytest …"""
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -58,7 +61,9 @@ def bombard(operation: Any, there: dict[str, str]) -> None:
         operation.as_strategy(generation_mode=mode) for mode in schemathesis.GenerationMode
     ]
 
-    @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(
+        max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    )
     @given(st.one_of(strategies))
     def send(case: Any) -> None:
         if isinstance(case.body, dict) and "model" in case.body:

@@ -105,3 +105,28 @@ async def test_a_revoked_key_is_none(serve: Serve) -> None:
         await running.store.keys.revoke("gone")
 
         assert (await get(running, secret, "/v1/models")).status_code == 401
+
+
+async def test_no_key_can_time_what_another_has_asked(serve: Serve) -> None:
+    """An engine finds a prompt in its cache under the owner's salt only; a client sends none."""
+    async with serve(*["Hello."] * 10, api_key="root") as running:
+        secrets = [await running.store.keys.create(ApiKey(name=name)) for name in ("ann", "bob")]
+        for secret in secrets:
+            async with client(running, secret) as one:
+                await one.chat.completions.create(model="tiny", messages=HI)
+                await one.chat.completions.create(
+                    model="tiny", messages=HI, user="ann", extra_body={"prompt_cache_key": "ann"}
+                )
+                stream = await one.chat.completions.create(
+                    model="tiny", messages=HI, stream=True, n=2
+                )
+                assert [chunk async for chunk in stream]
+                await one.completions.create(model="tiny", prompt="Hi")
+                with pytest.raises(openai.BadRequestError):
+                    await one.chat.completions.create(
+                        model="tiny", messages=HI, extra_body={"cache_salt": "ann"}
+                    )
+
+    salts = [request.salt for request in running.engine.requests]
+    assert set(salts) == {"ann", "bob"}
+    assert salts == sorted(salts)
