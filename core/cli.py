@@ -88,20 +88,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         case "-V" | "--version":
             print(f"agentlm {agentlm.__version__}")
             return 0
-    return run(command, rest)
+    return run_command(command, rest)
 
 
 def serve() -> int:
     """Entry point of `agentlm-serve`."""
-    return run("serve", sys.argv[1:])
+    return run_command("serve", sys.argv[1:])
 
 
 def finetune() -> int:
     """Entry point of `agentlm-finetune`."""
-    return run("finetune", sys.argv[1:])
+    return run_command("finetune", sys.argv[1:])
 
 
-def run(command: str, argv: Sequence[str]) -> int:
+def run_command(command: str, argv: Sequence[str]) -> int:
     """Run one command; what it raises on purpose is told in lines on stderr, without a traceback.
 
     Exit codes: the command's own, 2 for what the user can mend, 130 when interrupted.

@@ -2,7 +2,9 @@
 
 import sys
 
-from agentlm.cli import run
+from agentlm.cli import run_command
 
 # DeepSpeed's launcher says each process's place in its arguments too; the environment has it.
-sys.exit(run("finetune", [word for word in sys.argv[1:] if not word.startswith("--local_rank=")]))
+sys.exit(
+    run_command("finetune", [word for word in sys.argv[1:] if not word.startswith("--local_rank=")])
+)

@@ -1,9 +1,10 @@
 """The ReAct loop, and what it needs of its surroundings.
 
-`run` extends a `Transcript`: the policy writes a turn, the tool that it calls runs, the observation
-is appended, until an answer comes or a limit is reached. A policy says what comes next (from an
-engine, in ids: `engine_policy.EnginePolicy`; from an upstream, in messages: `upstream_policy`),
-tools act (`tools.Toolbox`), and `commit` makes durable what was done before a tool acts on it.
+`run_agent` extends a `Transcript`: the policy writes a turn, the tool that it calls runs, the
+observation is appended, until an answer comes or a limit is reached. A policy says what comes next
+(from an engine, in ids: `engine_policy.EnginePolicy`; from an upstream, in messages:
+`upstream_policy`), tools act (`tools.Toolbox`), and `commit` makes durable what was done before a
+tool acts on it.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ Event = Fragment | CallStarted | CallEnded
 Commit = Callable[[Transcript], Awaitable[None]]
 
 
-async def run(
+async def run_agent(
     policy: Policy,
     tools: Tools | None,
     transcript: Transcript,

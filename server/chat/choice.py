@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentlm.agent.engine_policy import Token
-from agentlm.agent.loop import CallEnded, Event, run
+from agentlm.agent.loop import CallEnded, Event, run_agent
 from agentlm.agent.policy import Policy
 from agentlm.agent.tool import ToolContext
 from agentlm.agent.transcript import Transcript
@@ -72,7 +72,7 @@ class Choice:
 
     async def run(self) -> AsyncGenerator[Event, None]:
         """Run the loop; afterwards the answer stands in the log. Cancelled, see `record`."""
-        events = run(
+        events = run_agent(
             self._policy(),
             self.request.own,
             self.transcript,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agentlm.agent.loop import CallEnded, CallStarted, Event, Limits, run
+from agentlm.agent.loop import CallEnded, CallStarted, Event, Limits, run_agent
 from agentlm.agent.tool import Observation, ToolContext
 from agentlm.agent.transcript import Transcript
 from agentlm.messages import ToolCall, ToolSpec
@@ -116,7 +116,9 @@ async def play(
     async def commit(transcript: Transcript) -> None:
         it.commits.append(len(transcript.steps))
 
-    turns = run(policy, tools, it.transcript, CONTEXT, limits=limits or Limits(), commit=commit)
+    turns = run_agent(
+        policy, tools, it.transcript, CONTEXT, limits=limits or Limits(), commit=commit
+    )
     async for event in turns:
         it.events.append(event)
     return it
@@ -284,7 +286,7 @@ async def test_what_fails_ends_the_run_as_an_error(turns: list[Step | Exception]
     tools = TableTools({"look": RuntimeError("on fire")})
     transcript = Transcript([prompt("Look.")])
     commit: Any = asyncio.sleep
-    events = run(
+    events = run_agent(
         ListPolicy(turns), tools, transcript, CONTEXT, limits=Limits(), commit=lambda _: commit(0)
     )
     with pytest.raises(RuntimeError, match="on fire"):
@@ -296,7 +298,7 @@ async def test_what_fails_ends_the_run_as_an_error(turns: list[Step | Exception]
 async def test_a_run_that_is_closed_is_cancelled() -> None:
     transcript = Transcript([prompt("Look.")])
     commit: Any = asyncio.sleep
-    events = run(
+    events = run_agent(
         ListPolicy([calls(), says()]),
         TableTools(),
         transcript,
