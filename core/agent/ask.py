@@ -19,6 +19,8 @@ class Ask:
     tools: tuple[ToolSpec, ...] = ()
     choice: ToolChoice | str = "auto"
     """Which tools the first turn may call: a word of OpenAI's, or the name of one tool."""
+    thoughts: bool = True
+    """Held to the grammar's form, a turn begins with a thought, unless a call is forced anyway."""
     answer_schema: dict[str, Any] | None = None
     """JSON schema that the answer is held to."""
     constrained: bool = True

@@ -117,14 +117,14 @@ class EnginePolicy:
                         tokens.add(delta)
                         self.on_tokens(tokens.told(parser))
                     for fragment in fragments:
-                        yield fragment
+                        yield turn.named(fragment)
                     if parser.cut is not None:
                         break
             fragments, parsed = parser.finish()
             if self.on_tokens:
                 self.on_tokens(tokens.told(parser) + tokens.rest(parser))
             for fragment in fragments:
-                yield fragment
+                yield turn.named(fragment)
         finally:
             self._note(transcript, turn, parser, parsed)
 
@@ -145,7 +145,8 @@ class EnginePolicy:
         named = [tool for tool in self.ask.tools if tool.name == choice]
         tag = structural_tag(
             named or self.ask.tools,
-            thoughts=self.renderer.thoughts,
+            # What has to call a tool has nothing to think about that the caller did not decide.
+            thoughts=self.renderer.thoughts and self.ask.thoughts and choice == "auto",
             answer=choice == "auto",
             answer_schema=self.ask.answer_schema,
             control=self.renderer.control_spellings,
@@ -163,22 +164,25 @@ class EnginePolicy:
         if not turn.ids and parsed is None:
             return
         kept = turn.ids if parser.cut is None else turn.ids[: self._token_at(turn, parser.cut)]
-        offset = parser.answer_offset
-        answered = parsed is not None and parsed.answer is not None
-        reasoning = self._token_at(turn, offset or 0) if answered else len(turn.ids)
-        transcript.reasoning_tokens += 0 if not self.ask.tools else reasoning
+        if self.ask.tools:
+            transcript.reasoning_tokens += self._thought_tokens(turn, parser, parsed)
         transcript.add(self._step(turn, parsed, kept, parser.cut))
         if parser.cut is not None:
             transcript.add(self.renderer.end_turn())
+
+    def _thought_tokens(self, turn: _Turn, parser: Parser, parsed: Parsed | None) -> int:
+        """How many tokens come before the call or the answer; labels count to what they begin."""
+        begins = parser.call_offset
+        if parsed is not None and parsed.answer is not None:
+            begins = parser.answer_offset or 0
+        return len(turn.ids) if begins is None else self._token_at(turn, begins)
 
     def _step(self, turn: _Turn, parsed: Parsed | None, kept: list[int], cut: int | None) -> Step:
         text = "".join(turn.text)
         said = parsed or Parsed()
         call = None
         if said.name is not None:
-            call = ToolCall(
-                id=f"call_{uuid.uuid4().hex[:24]}", name=said.name, arguments=said.arguments or ""
-            )
+            call = ToolCall(id=turn.call_id, name=said.name, arguments=said.arguments or "")
         logprobs = tuple(turn.logprobs[: len(kept)])
         return Step(
             role="assistant",
@@ -235,6 +239,11 @@ class _Turn:
     finish_reason: Literal["stop", "length"] = "length"
     cached_tokens: int = 0
     weights_version: str = ""
+    call_id: str = field(default_factory=lambda: f"call_{uuid.uuid4().hex[:24]}")
+    """Of the call that the turn may make: a stream tells it before the turn is over."""
+
+    def named(self, fragment: Fragment) -> Fragment:
+        return fragment._replace(call_id=self.call_id) if fragment.kind == "call" else fragment
 
     def add(self, delta: Delta) -> None:
         if not self.ids:

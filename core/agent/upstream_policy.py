@@ -132,8 +132,7 @@ class HttpPolicy:
             transcript.prompt_tokens or 0, told.prompt_tokens - self._said
         )
         transcript.sampled_tokens += told.completion_tokens
-        called = told.completion_tokens if turn.name else 0
-        transcript.reasoning_tokens += called or thought or 0
+        transcript.reasoning_tokens += thought or 0
         self._said += told.completion_tokens - (thought or 0)
         self._in_context = told.prompt_tokens + told.completion_tokens
 
@@ -154,6 +153,8 @@ class _Turn:
     deltas: int = 0
     finish_reason: str | None = None
     usage: ChunkUsage | None = None
+    call_id: str = field(default_factory=lambda: f"call_{uuid.uuid4().hex[:24]}")
+    """The upstream's own id need not be unique in our log."""
     _call: int | None = None
     """Index of the call that is read; others of the same turn are not."""
 
@@ -179,7 +180,7 @@ class _Turn:
         if self._call is None and call.function.name:
             self._call, self.name = index, call.function.name
             self.deltas += 1
-            yield Fragment("call", self.name)
+            yield Fragment("call", self.name, self.call_id)
         if index == self._call and call.function.arguments:
             yield self._said("arguments", self.arguments, call.function.arguments)
 
@@ -217,9 +218,7 @@ class _Turn:
             return reasoning or None, None, content, filtered
         thought = "\n".join(filter(None, (reasoning.strip(), content.strip())))
         arguments, error = read_arguments("".join(self.arguments) or "{}")
-        # Its own id need not be unique in our log.
-        identity = f"call_{uuid.uuid4().hex[:24]}"
-        call = ToolCall(id=identity, name=self.name, arguments=arguments)
+        call = ToolCall(id=self.call_id, name=self.name, arguments=arguments)
         return thought or None, call, None, error
 
     def _text(self, thought: str | None, call: ToolCall | None, *, in_form: bool) -> str:

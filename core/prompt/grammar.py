@@ -51,6 +51,8 @@ class Fragment(NamedTuple):
 
     kind: FragmentKind
     text: str
+    call_id: str = ""
+    """Of a `call`: the id that it is recorded under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +309,8 @@ class Parser:
         self.cut: int | None = None
         """Set once something ends the turn before the model does (a stop string, an invented
         observation): the offset in the turn's text where it begins. The rest is ignored."""
+        self.call_offset: int | None = None
+        """Where in the turn's text its call begins; None until it does."""
         self.answer_offset: int | None = None
         """Where in the turn's text the answer begins; None until it does."""
         self.answer_end = 0
@@ -341,6 +345,8 @@ class Parser:
                 self.cut = max(0, self._consumed + found.start())
                 self._buffer = ""
                 return
+            if following == "name":
+                self.call_offset = max(0, self._consumed + found.start())
             self._drop(found.end())
             self._section = following
         settled = len(self._trimmed(self._buffer)) if final else self._settled()
@@ -432,6 +438,30 @@ def read_arguments(text: str) -> tuple[str, str | None]:
     if not isinstance(value, dict):
         return text, f"the Action Input must be a JSON object, got {type(value).__name__}"
     return (text if _is_strict(text) else json.dumps(value, ensure_ascii=False)), None
+
+
+class ControlEscaper:
+    """Escapes control characters inside the strings of JSON that comes in parts, as
+    `read_arguments` does of the whole."""
+
+    def __init__(self) -> None:
+        self._in_string = False
+        self._escaped = False
+
+    def feed(self, text: str) -> str:
+        """The next part."""
+        return "".join(map(self._escape, text))
+
+    def _escape(self, char: str) -> str:
+        if self._in_string and char < " ":
+            return json.dumps(char)[1:-1]
+        if self._escaped:
+            self._escaped = False
+        elif char == "\\":
+            self._escaped = self._in_string
+        elif char == '"':
+            self._in_string = not self._in_string
+        return char
 
 
 def _is_strict(text: str) -> bool:

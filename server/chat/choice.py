@@ -44,6 +44,8 @@ class Choice:
     """The answer's tokens since they were last taken."""
     announced: bool = False
     """On a stream: whether its role was told, which goes before the first of what it says."""
+    call_told: bool = False
+    """On a stream: whether the call that the client has to run was told as it was generated."""
     delivered: int | None = None
     """On a stream: characters that had been sent, as far as the server knows."""
     kept: Callable[[], KeptAnswer] | None = None

@@ -240,8 +240,10 @@ def _logprobs(
 class TextChunks(Chunks):
     """The same events in the shape of the completions API."""
 
-    def __init__(self, identity: str, created: float, model: str) -> None:
-        super().__init__(identity, created, model)
+    def __init__(
+        self, identity: str, created: float, model: str, *, include_usage: bool = False
+    ) -> None:
+        super().__init__(identity, created, model, include_usage=include_usage)
         self._head = self._head.replace('"chat.completion.chunk"', '"text_completion"', 1)
 
     def delta(
@@ -262,4 +264,4 @@ class TextChunks(Chunks):
             ],
             "text_offset": [],
         }
-        return f"{self._head}{json.dumps(shown, ensure_ascii=False)}]}}\n\n".encode()
+        return f"{self._head}{json.dumps(shown, ensure_ascii=False)}{self._tail}".encode()

@@ -112,6 +112,7 @@ class RequestReader:
             sampling=body.sampling(),
             tools=() if choice == "none" else tuple(tools),
             choice=choice,
+            thoughts=body.reasoning_effort != "none",
             answer_schema=schema,
             constrained=body.constrained,
             # The rest of a turn's tokens is for its thought, even at a character a token.

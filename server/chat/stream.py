@@ -8,8 +8,9 @@ from contextlib import aclosing
 from typing import Any
 
 from agentlm.agent.loop import CallEnded, CallStarted, Event
+from agentlm.messages import ToolCall
 from agentlm.openai_messages import write_call
-from agentlm.prompt.grammar import Fragment
+from agentlm.prompt.grammar import ControlEscaper, Fragment
 from agentlm.server.chat.choice import Choice
 from agentlm.server.openai.answers import (
     DONE,
@@ -59,15 +60,24 @@ async def _chunks(choice: Choice, chunks: Chunks) -> AsyncGenerator[bytes, None]
                 continue
             if not choice.announced:
                 choice.announced = True
-                yield _announcement(choice, chunks)
+                if "tool_calls" in delta:
+                    delta = {"role": "assistant", "content": None, **delta}
+                else:
+                    yield _announcement(choice, chunks)
             shown = None
-            if "content" in delta and choice.request.ask.logprobs:
+            if delta.get("content") and choice.request.ask.logprobs:
                 shown = choice.take_logprobs()
             yield chunks.delta(choice.index, delta, logprobs=shown)
-            told = map(delta.get, ("content", "refusal", "reasoning_content"))
-            choice.delivered += sum(len(text or "") for text in told)
+            choice.delivered += _length(delta)
     for chunk in _last_chunks(choice, chunks):
         yield chunk
+
+
+def _length(delta: dict[str, Any]) -> int:
+    """Characters of what the model said."""
+    texts = [delta.get(name) for name in ("content", "refusal", "reasoning_content")]
+    texts += [call["function"].get("arguments") for call in delta.get("tool_calls", ())]
+    return sum(len(text or "") for text in texts)
 
 
 def _announcement(choice: Choice, chunks: Chunks) -> bytes:
@@ -75,13 +85,12 @@ def _announcement(choice: Choice, chunks: Chunks) -> bytes:
 
 
 def _last_chunks(choice: Choice, chunks: Chunks) -> Iterator[bytes]:
-    """What a choice ends with: a call that the client has to run comes whole, when it is known to
-    be well-formed."""
+    """What a choice ends with: a call that the client has to run comes here, whole, unless it was
+    told as it was generated."""
     if not choice.announced:
         yield _announcement(choice, chunks)
-    for index, call in enumerate(choice.response().tool_calls):
-        told = {"tool_calls": [{"index": index, **write_call(call)}]}
-        yield chunks.delta(choice.index, told)
+    for call in choice.response().tool_calls if not choice.call_told else ():
+        yield chunks.delta(choice.index, {"tool_calls": [{"index": 0, **write_call(call)}]})
     left = choice.take_logprobs() or None
     yield chunks.delta(choice.index, {}, choice.transcript.finish_reason, left)
 
@@ -100,6 +109,9 @@ class _DeltaWriter:
         own = choice.request.own
         self._own = {spec.name for spec in own.specs()} if own else set()
         self._server_call = False
+        # Where nothing holds a call to its form, it is told when it is known to be well-formed.
+        self._tells_calls = choice.request.ask.constrained and choice.request.ask.streamed
+        self._escaper = ControlEscaper()
 
     def delta(self, event: Event) -> dict[str, Any] | None:
         """What the client is told of an event now; None: nothing."""
@@ -127,8 +139,15 @@ class _DeltaWriter:
                 self._server_call = fragment.text in self._own
                 if self._server_call:
                     return {"reasoning_content": call_text(fragment.text)}
+                if self._tells_calls:
+                    self._choice.call_told = True
+                    call = ToolCall(id=fragment.call_id, name=fragment.text, arguments="")
+                    return {"tool_calls": [{"index": 0, **write_call(call)}]}
             case "arguments" if self._server_call:
                 return {"reasoning_content": fragment.text}
+            case "arguments" if self._tells_calls:
+                arguments = self._escaper.feed(fragment.text)
+                return {"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]}
         return None
 
 

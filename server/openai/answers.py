@@ -93,7 +93,9 @@ def _token(token_id: int, logprob: float, spell: Callable[[int], bytes]) -> dict
 class Chunks:
     """The `chat.completion.chunk` events of one request, as server-sent events."""
 
-    def __init__(self, identity: str, created: float, model: str) -> None:
+    def __init__(
+        self, identity: str, created: float, model: str, *, include_usage: bool = False
+    ) -> None:
         # Everything but the choices is the same on each chunk: encoded once.
         head = {
             "id": identity,
@@ -102,6 +104,7 @@ class Chunks:
             "model": model,
         }
         self._head = "data: " + json.dumps(head, ensure_ascii=False)[:-1] + ',"choices":['
+        self._tail = "]" + ',"usage":null' * include_usage + "}\n\n"
 
     def delta(
         self,
@@ -113,7 +116,7 @@ class Chunks:
         """One chunk of one choice."""
         choice: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": finish_reason}
         choice["logprobs"] = None if logprobs is None else {"content": logprobs, "refusal": None}
-        return f"{self._head}{json.dumps(choice, ensure_ascii=False)}]}}\n\n".encode()
+        return f"{self._head}{json.dumps(choice, ensure_ascii=False)}{self._tail}".encode()
 
     def usage(self, parts: Sequence[Usage]) -> bytes:
         """The chunk after the last choice's, if the client asked for it."""

@@ -82,7 +82,7 @@ def _stream(
 ) -> Response:
     usage = body.stream_options is not None and body.stream_options.include_usage
     asked = choices[0].request
-    chunks = Chunks(asked.completion_id, asked.created, asked.served.name)
+    chunks = Chunks(asked.completion_id, asked.created, asked.served.name, include_usage=usage)
     events = state.chat.stream(choices, chunks, include_usage=usage)
     end = partial(stream_end, choices[0], chunks, include_usage=usage)
     return EventStream(

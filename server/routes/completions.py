@@ -50,7 +50,9 @@ async def create_completion(
     if body.stream:
         wanted = body.stream_options is not None and body.stream_options.include_usage
         asked = choices[0].request
-        chunks = TextChunks(asked.completion_id, asked.created, asked.served.name)
+        chunks = TextChunks(
+            asked.completion_id, asked.created, asked.served.name, include_usage=wanted
+        )
         events = state.chat.stream(choices, chunks, include_usage=wanted)
         return EventStream(events, headers=headers, keep_alive_s=state.settings.keep_alive_s)
     try:
