@@ -19,6 +19,7 @@ from agentlm.server.openai.answers import (
     approval,
     call_text,
     observation_text,
+    reasoning,
 )
 
 
@@ -118,10 +119,8 @@ class _DeltaWriter:
         if isinstance(event, Fragment):
             return self._fragment(event)
         if isinstance(event, CallEnded):
-            return {
-                "reasoning_content": observation_text(event.observation.text),
-                "agent_steps": [agent_step(event)],
-            }
+            seen = reasoning(observation_text(event.observation.text))
+            return seen | {"agent_steps": [agent_step(event)]}
         assert isinstance(event, CallStarted)
         own = self._choice.request.own
         identity = own.approval_id(event.call) if own else None
@@ -134,17 +133,17 @@ class _DeltaWriter:
             case "refusal":
                 return {"refusal": fragment.text}
             case "thought":
-                return {"reasoning_content": fragment.text}
+                return reasoning(fragment.text)
             case "call":
                 self._server_call = fragment.text in self._own
                 if self._server_call:
-                    return {"reasoning_content": call_text(fragment.text)}
+                    return reasoning(call_text(fragment.text))
                 if self._tells_calls:
                     self._choice.call_told = True
                     call = ToolCall(id=fragment.call_id, name=fragment.text, arguments="")
                     return {"tool_calls": [{"index": 0, **write_call(call)}]}
             case "arguments" if self._server_call:
-                return {"reasoning_content": fragment.text}
+                return reasoning(fragment.text)
             case "arguments" if self._tells_calls:
                 arguments = self._escaper.feed(fragment.text)
                 return {"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]}

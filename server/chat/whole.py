@@ -7,7 +7,7 @@ from typing import Any
 
 from agentlm.prompt.grammar import observed
 from agentlm.server.chat.choice import Choice
-from agentlm.server.openai.answers import finished_choice, usage
+from agentlm.server.openai.answers import finished_choice, reasoning, usage
 
 
 def completion(choices: Sequence[Choice]) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def _choice(choice: Choice) -> dict[str, Any]:
     request = choice.request
     shown = finished_choice(choice.index, choice.response(), choice.transcript.finish_reason)
     if request.tools or choice.reasoning:
-        shown["message"]["reasoning_content"] = "".join(choice.reasoning)
+        shown["message"] |= reasoning("".join(choice.reasoning))
     if request.tools:
         shown["message"]["agent_steps"] = _agent_steps(choice)
     if request.ask.logprobs:

@@ -28,6 +28,11 @@ def finished_choice(
     return {"index": index, "message": message, "finish_reason": finish_reason, "logprobs": None}
 
 
+def reasoning(text: str) -> dict[str, str]:
+    """Thoughts and tool activity, by the name of today and by the one that others still read."""
+    return {"reasoning": text, "reasoning_content": text}
+
+
 def call_text(name: str) -> str:
     """How a server's call begins in the reasoning."""
     return f"\n{call_lead(name)}"
