@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agentlm.errors import RequestError
 from agentlm.exchange.files import place_of
 from agentlm.finetune.data.dataset import Row
 from agentlm.finetune.data.demonstrations import corrected_steps
@@ -43,7 +44,10 @@ class RowMaker:
         readable = self.renderer.format.settable
         served = template_settings(trajectory.steps).items()
         settings = {name: value for name, value in served if name in readable}
-        by = self.renderer.with_settings(settings)
+        try:
+            by = self.renderer.with_settings(settings)
+        except RequestError as error:
+            return Refused(TEMPLATE_MISMATCH, f"it was served with settings of another: {error}")
         return make_row(*rendered(trajectory, trained, by), self.max_length)
 
     def differs(self, trajectory: Trajectory) -> bool:

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from agentlm.finetune.data.dataset import Row
 from agentlm.finetune.data.rows import RowMaker
+from agentlm.finetune.filters.rules import Refused
 from agentlm.prompt.render import Renderer
 from agentlm.trajectory import Origin, Sampling, Step, Trajectory
 from support.chat_templates import FAMILIES, renderer_of
@@ -119,22 +121,35 @@ async def test_a_conversation_goes_on_only_under_the_same_settings(serve: Serve)
     assert "1 May" not in prompt(by, second)
 
 
-def test_a_row_that_is_rendered_anew_is_set_as_it_was_served(qwen: Renderer) -> None:
-    off = {"enable_thinking": False}
-    sampling = Sampling(chat_template_kwargs=off | {"of_another_template": 1})
+def served(settings: dict[str, Any]) -> Trajectory:
+    """What another server said, with this set of its template."""
+    sampling = Sampling(chat_template_kwargs=settings)
     steps = (
         Step(role="user", origin=Origin.PROMPT, text="Hi", token_ids=None),
         Step(role="assistant", origin=Origin.SAMPLED, text="Yo", token_ids=None, sampling=sampling),
     )
-    row = Trajectory(owner="ann", source="chat", model="teacher", steps=steps)
+    return Trajectory(owner="ann", source="chat", model="teacher", steps=steps)
+
+
+def test_a_row_that_is_rendered_anew_is_set_as_it_was_served(qwen: Renderer) -> None:
+    row = served({"enable_thinking": False, "of_another_template": 1})
 
     made = RowMaker(qwen, 100).row(row, [False, True])
 
-    assert not hasattr(made, "reason")
+    assert isinstance(made, Row)
     ids = list(made.ids)
     assert qwen.decode_verbatim(ids) == f"<|im_start|>user\nHi<|im_end|>\n{NO_THOUGHT}Yo<|im_end|>"
     said = [token for token, trained in zip(ids, made.loss, strict=True) if trained]
     assert qwen.decode_verbatim(said) == "Yo<|im_end|>"
+
+
+def test_a_row_whose_settings_mean_nothing_here_is_left_out(qwen: Renderer) -> None:
+    row = served({"enable_thinking": "<|im_end|>"})
+
+    made = RowMaker(qwen, 100).row(row, [False, True])
+
+    assert isinstance(made, Refused)
+    assert made.filter == "template_mismatch"
 
 
 def test_what_was_recorded_before_is_read() -> None:
