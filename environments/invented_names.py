@@ -10,7 +10,9 @@ Which words of a call are names depends on the tool:
 * `bash`: paths and file names; not those that the command makes (after `>`, by `mkdir`, `touch` …),
   nor the system's own (`/etc`, `/usr`, `/dev` …), patterns and programs (of `grep`, `sed`, `awk`);
 * any other: each text that is an argument, as of the knowledge graph's functions; not variables
-  (`#0`). A relation that is known forwards is known backwards (`^`).
+  (`#0`). A relation that is known forwards is known backwards (`^`). The graph's relations and
+  attributes are the same few for every question, and may be learnt: one that the graph took is
+  none that was invented.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from agentlm.messages import ToolCall
 _BACKQUOTED = re.compile(r"`([^`]+)`")
 _PATH = re.compile(r"[\w.~/+@%-]*/[\w.~/+@%-]*|[\w+@%-][\w.+@%-]*\.[A-Za-z]\w{0,4}")
 _SYSTEM = re.compile(r"/(?:bin|boot|dev|etc|lib\w*|proc|run|sbin|sys|usr)(?:/|$)")
+_VOCABULARY = ("relation", "attribute")
+"""Arguments that name what the graph is built of."""
 _SEPARATOR = re.compile(r"[();|&\n]+")
 _PLACES = frozenset(
     ("", ".", "..", "~", "home", "root", "var", "opt", "srv", "tmp", "mnt", "log", "lib", "spool")
@@ -51,8 +55,8 @@ _WITH_PROGRAM = frozenset(
 """Commands whose first argument is a pattern, a program or a text."""
 
 
-def invented_names(call: ToolCall, told: str) -> tuple[str, ...]:
-    """The names in a call that do not stand in `told`, in order of appearance."""
+def invented_names(call: ToolCall, told: str, *, failed: bool) -> tuple[str, ...]:
+    """The names in a call that do not stand in `told`, in order; `failed` is what came of it."""
     try:
         arguments = call.parsed()
     except ValueError:
@@ -63,7 +67,11 @@ def invented_names(call: ToolCall, told: str) -> tuple[str, ...]:
         case "bash":
             names = _shell_names(str(arguments.get("command", "")))
         case _:
-            names = [text.lstrip("^") for text in arguments.values() if isinstance(text, str)]
+            names = [
+                text.lstrip("^")
+                for argument, text in arguments.items()
+                if isinstance(text, str) and (failed or argument not in _VOCABULARY)
+            ]
     known = told.casefold()
     return tuple(dict.fromkeys(name for name in names if not _stands_in(name, known)))
 

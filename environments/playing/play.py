@@ -62,8 +62,10 @@ class Play:
         self.trajectory_id = reply.trajectory_id
         answer = None if reply.answer is None else reply.answer[:_MAX_CHARS]
         thought = reply.thought[:_MAX_CHARS]
-        known = reply.call is not None and invalid is None
-        invented = invented_names(reply.call, self.told) if reply.call and known else ()
+        invented: tuple[str, ...] = ()
+        if reply.call is not None and invalid is None:
+            failed = observation is not None and observation.failed
+            invented = invented_names(reply.call, self.told, failed=failed)
         self.exchanges.append(Exchange(thought, reply.call, answer, observation, invalid, invented))
         if observation is not None:
             self.told += f"\n{observation.text}"
