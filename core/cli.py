@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 import agentlm
 from agentlm.errors import AgentLMError, OperatorError
-from agentlm.printable import say
+from agentlm.printable import PrintableFormatter, say
 
 
 class Command(NamedTuple):
@@ -106,6 +107,8 @@ def run_command(command: str, argv: Sequence[str]) -> int:
 
     Exit codes: the command's own, 2 for what the user can mend, 130 when interrupted.
     """
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(PrintableFormatter())
     try:
         return _entry(command)(list(argv))
     except AgentLMError as error:

@@ -8,6 +8,7 @@ does what tools observe.
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from typing import TextIO
@@ -34,6 +35,14 @@ def printable(text: str) -> str:
 def say(text: str, file: TextIO | None = None) -> None:
     """`print` for a text with something of others in it."""
     print(printable(text), file=file or sys.stdout)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Log lines that steer no terminal; a traceback may quote anybody."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See logging."""
+        return printable(super().format(record))
 
 
 def _spelt(found: re.Match[str]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -68,6 +70,19 @@ def test_a_console_shows_it_whatever_it_stands_in(text: str) -> None:
 
     assert UNPRINTABLE.search(written.getvalue()) is None
     assert "[bold]" in written.getvalue()
+
+
+def test_a_log_line_shows_it_with_its_traceback(tmp_path: Path) -> None:
+    main(["keys", "list", "--data-dir", str(tmp_path)])
+    try:
+        raise ValueError(ALL)
+    except ValueError:
+        record = logging.LogRecord("a", 40, "", 1, "said %s", (ALL,), sys.exc_info())
+    assert logging.lastResort is not None
+    shown = logging.lastResort.format(record)
+
+    assert "ValueError" in shown
+    assert UNPRINTABLE.search(shown) is None
 
 
 @pytest.fixture
