@@ -19,9 +19,9 @@ from agentlm.environments.kg import generate as kg
 from agentlm.environments.names import plural, pool, words
 from agentlm.environments.os import generate as shell
 from agentlm.environments.phrases import Phrasebook, phrasebook, with_articles
+from agentlm.environments.playing.log_recording import steps_of
 from agentlm.environments.playing.play import play
 from agentlm.environments.playing.players import GoldPlayer
-from agentlm.environments.playing.recording import steps_of
 from agentlm.environments.splits import SPLITS
 from agentlm.environments.task import Split, Task
 from agentlm.finetune.data.rows import well_formed
