@@ -28,6 +28,7 @@ from agentlm.tools.shell.driver import INTRODUCTION
 from agentlm.tools.shell.process_tree import TreeUsage, children, tree_usage
 
 _START_TIMEOUT_S = 10.0
+_KILL_TIMEOUT_S = 10.0
 _WATCH_PERIOD_S = 0.1
 _READ_BYTES = 65_536
 _WAITING = 2
@@ -86,10 +87,11 @@ class Shell:
         self._number = 0
         self._loop = asyncio.get_running_loop()
         self._output = _unblocked(process.stdout)
-        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._ended = self._end_of(process.pid)
+        self._ended.add_done_callback(lambda _: process.wait())
+        self._emptied: asyncio.Future[None] | None = None
+        """When the namespace's first process has ended, and with it all others."""
         self._killed = False
-        self._exit = os.pidfd_open(process.pid)
-        self._loop.add_reader(self._exit, self._on_exit)
 
     @classmethod
     async def start(cls, launch: Launch, directory: Path) -> Shell:
@@ -110,6 +112,9 @@ class Shell:
         if complaints is not None:
             await shell.kill()
             raise ShellError(complaints or "it ended at once")
+        if first := shell.first:
+            with contextlib.suppress(ProcessLookupError):
+                shell._emptied = shell._end_of(first)
         return shell
 
     @property
@@ -175,12 +180,14 @@ class Shell:
 
     async def _kill_tree(self) -> None:
         self._killed = True
-        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-            for pid in children(self.pid):  # the namespace's first process: all others die with it
-                os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        await asyncio.shield(self._ended)
+        if not self._ended.done():
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                for pid in children(self.pid):  # the namespace's first process
+                    os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+        ends = {self._ended, *([self._emptied] if self._emptied else [])}
+        await asyncio.wait(ends, timeout=_KILL_TIMEOUT_S)
 
     async def _watch(
         self, status: asyncio.Future[int], flooded: asyncio.Future[None], bounds: Bounds
@@ -236,11 +243,17 @@ class Shell:
             capture.feed(data)
             left -= len(data)
 
-    def _on_exit(self) -> None:
-        self._loop.remove_reader(self._exit)
-        os.close(self._exit)
-        self._process.wait()
-        self._ended.set_result(None)
+    def _end_of(self, pid: int) -> asyncio.Future[None]:
+        """Done when the process has ended. Raises ProcessLookupError if it is gone."""
+        end, exit_of = self._loop.create_future(), os.pidfd_open(pid)
+
+        def note() -> None:
+            self._loop.remove_reader(exit_of)
+            os.close(exit_of)
+            end.set_result(None)
+
+        self._loop.add_reader(exit_of, note)
+        return end
 
 
 def _spawn(
