@@ -21,8 +21,13 @@ class Ask:
     """Which tools the first turn may call: a word of OpenAI's, or the name of one tool."""
     thoughts: bool = True
     """Held to the grammar's form, a turn begins with a thought, unless a call is forced anyway."""
-    answer_schema: dict[str, Any] | None = None
-    """JSON schema that the answer is held to."""
+    allowed: frozenset[str] | None = None
+    """Names of the tools that may be called; None: all of them."""
+    answer_form: dict[str, Any] | None = None
+    """What the answer is held to, as an element of xgrammar's structural tag; a JSON schema is
+    `{"type": "json_schema", "json_schema": …}`."""
+    answer_param: str = "response_format"
+    """Which field of the request said so."""
     constrained: bool = True
     """Hold decoding to the grammar's form. Off, a turn can be malformed: outcome `invalid`."""
     max_string_chars: int = 1500
@@ -33,3 +38,9 @@ class Ask:
     """Report the answer's tokens through `on_tokens`."""
     streamed: bool = True
     """Somebody reads along. Else a turn that nothing can cut short is told when it is over."""
+
+    def callable(self) -> tuple[ToolSpec, ...]:
+        """The tools that may be called now."""
+        if self.allowed is None:
+            return self.tools
+        return tuple(tool for tool in self.tools if tool.name in self.allowed)

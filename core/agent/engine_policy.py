@@ -137,18 +137,18 @@ class EnginePolicy:
 
     def _constraint(self, answering: bool, first: bool) -> Constraint | None:
         if answering:
-            schema = self.ask.answer_schema
-            return Constraint.of_schema(schema) if schema is not None else None
+            form = self.ask.answer_form
+            return None if form is None else Constraint.of_form(form, self.ask.answer_param)
         if not self.ask.constrained:
             return None
         choice = self.ask.choice if first else "auto"
         named = [tool for tool in self.ask.tools if tool.name == choice]
         tag = structural_tag(
-            named or self.ask.tools,
+            named or self.ask.callable(),
             # What has to call a tool has nothing to think about that the caller did not decide.
             thoughts=self.renderer.thoughts and self.ask.thoughts and choice == "auto",
             answer=choice == "auto",
-            answer_schema=self.ask.answer_schema,
+            answer_form=self.ask.answer_form,
             control=self.renderer.control_spellings,
             max_string_chars=self.ask.max_string_chars,
         )
@@ -195,7 +195,7 @@ class EnginePolicy:
             thought=said.thought,
             call=call,
             answer=said.answer,
-            error=said.error,
+            error=said.error or self._refusal(said.name),
             finish_reason=self._finish(turn, parsed, cut),
             discarded_ids=tuple(turn.ids[len(kept) :]),
             sampling=self.ask.sampling,
@@ -205,6 +205,13 @@ class EnginePolicy:
             started=turn.started,
             seconds=time.monotonic() - turn.began,
         )
+
+    def _refusal(self, name: str | None) -> str | None:
+        """What is wrong with calling a tool, if anything: unconstrained, any can be called."""
+        allowed = self.ask.allowed
+        if name is None or allowed is None or name in allowed:
+            return None
+        return f"the tool {name!r} is not among those that are allowed now"
 
     def _finish(
         self, turn: _Turn, parsed: Parsed | None, cut: int | None

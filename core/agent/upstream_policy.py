@@ -110,6 +110,10 @@ class HttpPolicy:
         if self._answer_now:
             return "none"
         choice = self.ask.choice if first else "auto"
+        if self.ask.allowed is not None:
+            tools = [write_tool_choice(name) for name in sorted(self.ask.allowed)]
+            allowed = {"mode": choice, "tools": tools}
+            return {"type": "allowed_tools", "allowed_tools": allowed}
         if choice in ("auto", "none", "required"):
             return choice
         return write_tool_choice(choice)

@@ -12,6 +12,8 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from pydantic import Field
+
 from agentlm.messages import Frozen
 from agentlm.trajectory import Sampling
 
@@ -25,11 +27,21 @@ class Constraint(Frozen):
 
     structural_tag: str | None = None
     json_schema: str | None = None
+    asked_by: str = Field(default="tools", exclude=True)
+    """Which field of the request wants it: that is the one to name if it can't be compiled."""
 
     @classmethod
     def of_schema(cls, schema: dict[str, Any]) -> Constraint:
         """Hold the whole text to a JSON schema."""
-        return cls(json_schema=json.dumps(schema))
+        return cls(json_schema=json.dumps(schema), asked_by="response_format")
+
+    @classmethod
+    def of_form(cls, form: dict[str, Any], asked_by: str) -> Constraint:
+        """Hold the whole text to an element of a structural tag."""
+        if form["type"] == "json_schema":
+            return cls(json_schema=json.dumps(form["json_schema"]), asked_by=asked_by)
+        tag = {"type": "structural_tag", "format": form}
+        return cls(structural_tag=json.dumps(tag), asked_by=asked_by)
 
     def digest(self) -> str:
         """A short stable name of this constraint, kept on every step decoded under it."""

@@ -182,7 +182,7 @@ def structural_tag(
     *,
     thoughts: bool = True,
     answer: bool = True,
-    answer_schema: dict[str, Any] | None = None,
+    answer_form: dict[str, Any] | None = None,
     control: Sequence[str] = (),
     max_thought_chars: int = 300,
     max_string_chars: int = 1500,
@@ -190,14 +190,14 @@ def structural_tag(
     """The form as xgrammar's structural tag (JSON text): a thought, then one call or the answer.
 
     Without `thoughts` the call or the answer is all. `tools` are the calls allowed, `answer`
-    whether a final answer is. `answer_schema` holds the answer to a JSON schema. `control` are
+    whether a final answer is. `answer_form` is what the answer is held to. `control` are
     spellings of control tokens that no text may hold. `max_string_chars` bounds each string of a
     call: a small model may never close one. The form ends itself, so the end-of-turn is sampled.
     Raises ValueError if nothing is allowed.
     """
     ends = [_call_form(tool, max_string_chars) for tool in tools]
     if answer:
-        ends.append(_sequence(_literal(f"{FINAL_ANSWER} "), *_answer_form(answer_schema, control)))
+        ends.append(_sequence(_literal(f"{FINAL_ANSWER} "), *_answer_form(answer_form, control)))
     if not ends:
         raise ValueError("a form needs a tool or an answer")
     thought = {
@@ -216,10 +216,10 @@ def structural_tag(
 _SOMETHING = {"type": "regex", "pattern": "\\S"}
 
 
-def _answer_form(schema: dict[str, Any] | None, control: Sequence[str]) -> list[dict[str, Any]]:
-    if schema is None:
+def _answer_form(form: dict[str, Any] | None, control: Sequence[str]) -> list[dict[str, Any]]:
+    if form is None:
         return [_SOMETHING, {"type": "any_text", "excludes": list(control)}]
-    return [_json_form(schema)]
+    return [_json_form(form["json_schema"]) if form["type"] == "json_schema" else form]
 
 
 _NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}

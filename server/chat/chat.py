@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from agentlm.engine.protocol import TokenLogprob
 from agentlm.errors import UnavailableError
 from agentlm.server.chat.choice import Choice
 from agentlm.server.chat.request import Request, RequestReader
@@ -49,10 +50,22 @@ class Chat:
         reader = RequestReader(self.settings, self.models, self.toolbox)
         request = reader.read(body, caller)
         await self.store.ready()
-        return [
+        choices = [
             Choice(request, index, self.store, self.metrics, await self._begin(request))
             for index in range(body.n)
         ]
+        if body.prompt_logprobs is not None:
+            choices[0].scored = await self._score(choices[0], body.prompt_logprobs)
+        return choices
+
+    async def _score(self, choice: Choice, top: int) -> Sequence[Sequence[TokenLogprob]]:
+        served = self.models.find_own(choice.request.served.name)
+        return await served.engine.score(
+            choice.prompt_ids(),
+            top_logprobs=top,
+            adapter=served.adapter,
+            salt=choice.request.owner,
+        )
 
     async def _begin(self, request: Request) -> Beginning:
         return await request.served.begin(self.store, request.conversation)

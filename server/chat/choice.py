@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +14,7 @@ from agentlm.agent.loop import CallEnded, Event, run_agent
 from agentlm.agent.policy import Policy
 from agentlm.agent.tool import ToolContext
 from agentlm.agent.transcript import Transcript
+from agentlm.engine.protocol import TokenLogprob
 from agentlm.messages import Message
 from agentlm.prompt.grammar import Fragment
 from agentlm.server.chat.request import Request
@@ -42,6 +43,8 @@ class Choice:
     """Parts of thoughts and tool activity, as a stream would have told them; not filled on one."""
     tokens: list[Token] = field(default_factory=list)
     """The answer's tokens since they were last taken."""
+    scored: Sequence[Sequence[TokenLogprob]] | None = None
+    """How likely the prompt's tokens are, if that was asked for."""
     announced: bool = False
     """On a stream: whether its role was told, which goes before the first of what it says."""
     call_told: bool = False
@@ -139,6 +142,14 @@ class Choice:
     def take_logprobs(self) -> list[dict[str, Any]]:
         """The same in OpenAI's shape."""
         return logprobs(self.take_tokens(), self.request.served.token_bytes)
+
+    def prompt_ids(self) -> list[int]:
+        """What the engine was given."""
+        return [token for step in self.beginning.steps for token in step.token_ids or ()]
+
+    def token_ids(self) -> list[int]:
+        """What it said, as it is recorded."""
+        return self.transcript.ids[len(self.prompt_ids()) :]
 
     def _policy(self) -> Policy:
         ask = self.request.ask

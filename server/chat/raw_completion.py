@@ -252,6 +252,7 @@ class TextChunks(Chunks):
         delta: dict[str, Any],
         finish_reason: str | None = None,
         logprobs: list[dict[str, Any]] | None = None,
+        **ids: list[int],
     ) -> bytes:
         """One chunk of one choice."""
         shown = {"index": index, "text": delta.get("content", ""), "finish_reason": finish_reason}

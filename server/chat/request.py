@@ -17,6 +17,7 @@ from agentlm.server.callers import allowed_families
 from agentlm.server.conversation.keys import Conversation
 from agentlm.server.models.served import ServedModel, ServedModels
 from agentlm.server.openai.chat_request import (
+    AllowedToolsChoice,
     ChatRequest,
     NamedToolChoice,
     client_tools,
@@ -51,6 +52,8 @@ class Request:
     keep: bool = True
     """False: counts and audit only, no text, ids or arguments in the log."""
     may_train: bool = True
+    return_token_ids: bool = False
+    """Tell the ids of prompt and answer."""
     passed_on: dict[str, Any] = field(default_factory=dict)
     """What only who runs the model reads, as the client wrote it."""
     began: float = field(default_factory=time.monotonic)
@@ -86,6 +89,12 @@ class RequestReader:
             raise RequestError(
                 "n must be 1 when the server runs tools: their side effects would double", param="n"
             )
+        if body.return_token_ids and own:
+            raise RequestError(
+                "return_token_ids tells one answer's ids: those of a run with the server's tools "
+                "are in its trajectory",
+                param="return_token_ids",
+            )
         none = body.tool_choice == "none"
         return Request(
             completion_id=f"chatcmpl-{uuid.uuid4().hex}",
@@ -102,18 +111,20 @@ class RequestReader:
             stored=body.store is True,
             keep=body.store is not False and caller.log == "full",
             may_train=caller.may_train,
+            return_token_ids=bool(body.return_token_ids),
             passed_on=served.passed_on(body),
         )
 
     def _ask(self, body: ChatRequest, tools: Sequence[ToolSpec]) -> Ask:
-        choice = _tool_choice(body, [tool.name for tool in tools])
-        schema = body.response_format.schema_of_answer() if body.response_format else None
+        choice, allowed = _tool_choice(body, [tool.name for tool in tools])
         return Ask(
             sampling=body.sampling(),
             tools=() if choice == "none" else tuple(tools),
             choice=choice,
             thoughts=body.reasoning_effort != "none",
-            answer_schema=schema,
+            allowed=allowed,
+            answer_form=body.answer_form(),
+            answer_param=body.answer_param,
             constrained=body.constrained,
             # The rest of a turn's tokens is for its thought, even at a character a token.
             max_string_chars=self.settings.max_turn_tokens * 3 // 4,
@@ -149,15 +160,27 @@ def _check_names(body: ChatRequest, own: Tools | None) -> None:
             )
 
 
-def _tool_choice(body: ChatRequest, names: Sequence[str]) -> ToolChoice | str:
+def _tool_choice(
+    body: ChatRequest, names: Sequence[str]
+) -> tuple[ToolChoice | str, frozenset[str] | None]:
+    """What the first turn must do, and which tools any turn may call; None: all."""
     choice = body.tool_choice or "auto"
-    if not isinstance(choice, NamedToolChoice):
-        if choice == "required" and not names:
-            raise RequestError("tool_choice 'required' needs tools", param="tool_choice")
-        return choice
+    if isinstance(choice, NamedToolChoice):
+        _check_named(choice, names, "tool_choice")
+        return choice.function.name, None
+    if isinstance(choice, AllowedToolsChoice):
+        for index, each in enumerate(choice.allowed_tools.tools):
+            _check_named(each, names, f"tool_choice.allowed_tools.tools[{index}]")
+        allowed = frozenset(each.function.name for each in choice.allowed_tools.tools)
+        return choice.allowed_tools.mode, allowed
+    if choice == "required" and not names:
+        raise RequestError("tool_choice 'required' needs tools", param="tool_choice")
+    return choice, None
+
+
+def _check_named(choice: NamedToolChoice, names: Sequence[str], place: str) -> None:
     if choice.function.name not in names:
         raise RequestError(
-            f"tool_choice names {choice.function.name!r}, which is not among the tools",
-            param="tool_choice.function.name",
+            f"{place} names {choice.function.name!r}, which is not among the tools",
+            param=f"{place}.function.name",
         )
-    return choice.function.name

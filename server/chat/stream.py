@@ -93,7 +93,10 @@ def _last_chunks(choice: Choice, chunks: Chunks) -> Iterator[bytes]:
     for call in choice.response().tool_calls if not choice.call_told else ():
         yield chunks.delta(choice.index, {"tool_calls": [{"index": 0, **write_call(call)}]})
     left = choice.take_logprobs() or None
-    yield chunks.delta(choice.index, {}, choice.transcript.finish_reason, left)
+    ids = {}
+    if choice.request.return_token_ids:
+        ids = {"prompt_token_ids": choice.prompt_ids(), "token_ids": choice.token_ids()}
+    yield chunks.delta(choice.index, {}, choice.transcript.finish_reason, left, **ids)
 
 
 def stream_end(choice: Choice, chunks: Chunks, *, include_usage: bool) -> bytes:

@@ -7,13 +7,13 @@ from typing import Any
 
 from agentlm.prompt.grammar import observed
 from agentlm.server.chat.choice import Choice
-from agentlm.server.openai.answers import finished_choice, reasoning, usage
+from agentlm.server.openai.answers import finished_choice, prompt_logprobs, reasoning, usage
 
 
 def completion(choices: Sequence[Choice]) -> dict[str, Any]:
     """A whole `chat.completion`."""
     request = choices[0].request
-    return {
+    shown = {
         "id": request.completion_id,
         "object": "chat.completion",
         "created": int(request.created),
@@ -21,6 +21,11 @@ def completion(choices: Sequence[Choice]) -> dict[str, Any]:
         "choices": [_choice(choice) for choice in choices],
         "usage": usage([choice.transcript.usage() for choice in choices]),
     }
+    if request.return_token_ids:
+        shown["prompt_token_ids"] = choices[0].prompt_ids()
+    if (scored := choices[0].scored) is not None:
+        shown["prompt_logprobs"] = prompt_logprobs(scored, request.served.token_bytes)
+    return shown
 
 
 def _choice(choice: Choice) -> dict[str, Any]:
@@ -30,6 +35,8 @@ def _choice(choice: Choice) -> dict[str, Any]:
         shown["message"] |= reasoning("".join(choice.reasoning))
     if request.tools:
         shown["message"]["agent_steps"] = _agent_steps(choice)
+    if request.return_token_ids:
+        shown["token_ids"] = choice.token_ids()
     if request.ask.logprobs:
         shown["logprobs"] = {"content": choice.take_logprobs(), "refusal": None}
     return shown

@@ -45,8 +45,9 @@ class UpstreamModel:
 
     def check(self, request: ChatRequest) -> None:
         """See `ServedModel.check`."""
-        if request.logprobs:
-            self._refuse_tokens("logprobs")
+        for name in ("logprobs", "prompt_logprobs", "return_token_ids"):
+            if getattr(request, name) not in (None, False):
+                self._refuse_tokens(name)
 
     def with_template(self, settings: Settings) -> UpstreamModel:
         """Itself: they are passed on, and the other server reads them or refuses."""

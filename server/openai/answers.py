@@ -12,6 +12,7 @@ from typing import Any
 
 from agentlm.agent.engine_policy import Token
 from agentlm.agent.loop import CallEnded
+from agentlm.engine.protocol import TokenLogprob
 from agentlm.messages import Message, ToolCall
 from agentlm.openai_messages import write_message
 from agentlm.prompt.grammar import OBSERVATION, call_lead
@@ -85,6 +86,28 @@ def logprobs(tokens: Sequence[Token], spell: Callable[[int], bytes]) -> list[dic
     ]
 
 
+def prompt_logprobs(
+    scored: Sequence[Sequence[TokenLogprob]], spell: Callable[[int], bytes]
+) -> list[dict[str, Any] | None]:
+    """vLLM's `prompt_logprobs`: by id, for each token but the first, which has none before it."""
+    return [_scored(position, spell) if position else None for position in scored]
+
+
+def _scored(
+    position: Sequence[TokenLogprob], spell: Callable[[int], bytes]
+) -> dict[str, dict[str, Any]]:
+    own, *likeliest = position
+    ranks = {each.token_id: rank for rank, each in enumerate(likeliest, start=1)}
+    return {
+        str(each.token_id): {
+            "logprob": max(each.logprob, -9999.0),
+            "rank": ranks.get(each.token_id),
+            "decoded_token": spell(each.token_id).decode(errors="replace"),
+        }
+        for each in (own, *likeliest)
+    }
+
+
 def _token(token_id: int, logprob: float, spell: Callable[[int], bytes]) -> dict[str, Any]:
     raw = spell(token_id)
     # -inf is no JSON; OpenAI says -9999 for what is out of reach.
@@ -117,9 +140,11 @@ class Chunks:
         delta: dict[str, Any],
         finish_reason: str | None = None,
         logprobs: list[dict[str, Any]] | None = None,
+        **ids: list[int],
     ) -> bytes:
-        """One chunk of one choice."""
+        """One chunk of one choice; `ids` are vLLM's `token_ids` and `prompt_token_ids`."""
         choice: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": finish_reason}
+        choice |= ids
         choice["logprobs"] = None if logprobs is None else {"content": logprobs, "refusal": None}
         return f"{self._head}{json.dumps(choice, ensure_ascii=False)}{self._tail}".encode()
 

@@ -7,6 +7,7 @@ being ignored, unless ignoring it changes nothing about the answer.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal, TypeVar
@@ -26,7 +27,7 @@ from pydantic_core import ErrorDetails
 
 from agentlm.errors import RequestError
 from agentlm.messages import Message, ToolCall, ToolSpec
-from agentlm.server.openai.schemas import check_held, check_size, object_schema
+from agentlm.server.openai.schemas import check_held, check_size, json_form, object_schema
 from agentlm.trajectory import Sampling
 
 T = TypeVar("T")
@@ -135,6 +136,58 @@ class NamedToolChoice(Wire):
     function: ToolChoiceName
 
 
+class AllowedTools(Wire):
+    """Some of the tools, and whether one of them must be called."""
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[Items[NamedToolChoice], Field(min_length=1, max_length=1024)]
+
+
+class AllowedToolsChoice(Wire):
+    """The choice of some of the tools."""
+
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedTools
+
+
+class StructuredOutputs(Wire):
+    """vLLM's: what the answer is held to, one of these."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    json_: Annotated[dict[str, Any] | str | None, Field(alias="json")] = None
+    json_object: Literal[True] | None = None
+    regex: Annotated[str, Field(max_length=512)] | None = None
+    choice: Annotated[Items[str], Field(min_length=1, max_length=1000)] | None = None
+    grammar: Annotated[str, Field(max_length=8192)] | None = None
+
+    def form(self) -> dict[str, Any]:
+        """As an element of a structural tag. Raises RequestError unless one field is set."""
+        name = "structured_outputs"
+        if len(self.model_fields_set) != 1:
+            raise RequestError(f"{name}: give one of {', '.join(_HELD_TO)}", param=name)
+        if self.regex is not None:
+            return {"type": "regex", "pattern": self.regex}
+        if self.grammar is not None:
+            return {"type": "grammar", "grammar": self.grammar}
+        if self.choice is not None:
+            choices = [{"type": "const_string", "value": choice} for choice in self.choice]
+            return choices[0] if len(choices) == 1 else {"type": "or", "elements": choices}
+        return json_form(self._schema())
+
+    def _schema(self) -> dict[str, Any]:
+        try:
+            schema = json.loads(self.json_) if isinstance(self.json_, str) else self.json_
+        except ValueError as error:
+            raise RequestError(
+                f"structured_outputs.json: it is no JSON: {error}", param="structured_outputs.json"
+            ) from None
+        return {"type": "object"} if schema is None else schema
+
+
+_HELD_TO = ("json", "json_object", "regex", "choice", "grammar")
+
+
 class JSONSchemaFormat(Wire):
     """The schema of a structured answer."""
 
@@ -225,7 +278,9 @@ class ChatRequest(SamplingFields):
     model: str
     messages: Messages
     tools: WireTools | None = None
-    tool_choice: Literal["auto", "none", "required"] | NamedToolChoice | None = None
+    tool_choice: (
+        Literal["auto", "none", "required"] | NamedToolChoice | AllowedToolsChoice | None
+    ) = None
     parallel_tool_calls: bool | None = None
     """Accepted: one call a turn is made either way."""
     stream: bool = False
@@ -236,6 +291,11 @@ class ChatRequest(SamplingFields):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
+    prompt_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    """vLLM's: how likely the prompt's tokens are, with so many alternatives."""
+    return_token_ids: bool | None = None
+    """vLLM's: the ids of prompt and answer, as they are recorded."""
     user: str | None = None
     metadata: Metadata | None = None
     store: bool | None = None
@@ -258,6 +318,8 @@ class ChatRequest(SamplingFields):
         """How to draw tokens."""
         if self.top_logprobs is not None and not self.logprobs:
             raise RequestError("top_logprobs needs logprobs to be true", param="top_logprobs")
+        if self.prompt_logprobs is not None and self.stream:
+            raise RequestError("prompt_logprobs can't be streamed", param="prompt_logprobs")
         if self.stream_options is not None and not self.stream:
             raise RequestError("stream_options needs stream to be true", param="stream_options")
         sampling = self.sampling_of(
@@ -265,6 +327,25 @@ class ChatRequest(SamplingFields):
         )
         settings = {"chat_template_kwargs": self.chat_template_kwargs or {}}
         return sampling.model_copy(update=settings)
+
+    @property
+    def answer_param(self) -> str:
+        """Which field holds the answer to a form."""
+        return "response_format" if self.structured_outputs is None else "structured_outputs"
+
+    def answer_form(self) -> dict[str, Any] | None:
+        """What the answer is held to, as an element of a structural tag; None: free text.
+
+        Raises RequestError for what is none, or two.
+        """
+        schema = self.response_format.schema_of_answer() if self.response_format else None
+        if self.structured_outputs is None:
+            return None if schema is None else json_form(schema)
+        if self.response_format is not None:
+            raise RequestError(
+                "give either response_format or structured_outputs", param="structured_outputs"
+            )
+        return self.structured_outputs.form()
 
     def check_schemas(self) -> None:
         """Raises RequestError for a schema that decoding must hold and could not, or in part."""
@@ -274,11 +355,12 @@ class ChatRequest(SamplingFields):
             if tool.function is not None
         }
         schemas: dict[str, Any] = {name: each.parameters for name, each in functions.items()}
-        if self.response_format is not None:
-            schemas["response_format"] = self.response_format.schema_of_answer()
+        form = self.answer_form()
+        if form is not None and form["type"] == "json_schema":
+            schemas[self.answer_param] = form["json_schema"]
         check_size(schemas)
-        if self.response_format is not None:
-            check_held(schemas["response_format"], "response_format")
+        if self.answer_param in schemas:
+            check_held(schemas[self.answer_param], self.answer_param)
         for name, function in functions.items():
             if self.constrained and function.strict:
                 check_held(function.parameters, name)
@@ -289,7 +371,7 @@ class ChatRequest(SamplingFields):
 
 
 _FOR_UPSTREAM = {
-    *("response_format", "reasoning_effort", "verbosity", "service_tier"),
+    *("response_format", "structured_outputs", "reasoning_effort", "verbosity", "service_tier"),
     "chat_template_kwargs",
     *("max_tokens", "max_completion_tokens"),
 }

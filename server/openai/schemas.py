@@ -41,6 +41,11 @@ _LARGEST = {"nested schemas", "characters in a pattern"}
 _LISTS = {"enum": "enum values"} | dict.fromkeys(("anyOf", "oneOf", "allOf"), "alternatives")
 
 
+def json_form(schema: Any) -> dict[str, Any]:
+    """A JSON schema as an element of a structural tag."""
+    return {"type": "json_schema", "json_schema": schema}
+
+
 def object_schema(given: dict[str, Any] | None, param: str, whose: str) -> dict[str, Any]:
     """The schema of a function's arguments, which are an object whether it says so or not.
 

@@ -145,7 +145,9 @@ async def test_a_clients_tool_is_called_and_its_result_goes_on(teach: Teach) -> 
         message = first.choices[0].message
         [call] = message.tool_calls
         result = {"role": "tool", "tool_call_id": call.id, "content": "42"}
-        told = message.model_dump(exclude={"reasoning_content", "agent_steps"}, exclude_none=True)
+        told = message.model_dump(
+            exclude={"reasoning", "reasoning_content", "agent_steps"}, exclude_none=True
+        )
         second = await ask(server, tools=LOOKUP, messages=[*HI, told, result])
 
         [trajectory] = server.trajectories()
