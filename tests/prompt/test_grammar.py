@@ -42,7 +42,7 @@ def read(pieces: list[str], **how: object) -> tuple[dict[str, str], Parsed, int 
         fragments += parser.feed(piece)
     rest, parsed = parser.finish()
     said: dict[str, str] = {}
-    for kind, text in [*fragments, *rest]:
+    for kind, text, *_ in [*fragments, *rest]:
         said[kind] = said.get(kind, "") + text
     return said, parsed, parser.cut
 
