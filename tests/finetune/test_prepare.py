@@ -13,7 +13,7 @@ import pytest
 from agentlm.errors import OperatorError
 from agentlm.files import alone
 from agentlm.finetune.data.prepare import Prepared, prepare
-from agentlm.finetune.dry_run import rehearsal
+from agentlm.finetune.dry_run import shrunken
 from agentlm.finetune.main import begin
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.finetune.training.processes import Processes
@@ -226,7 +226,7 @@ def test_two_dry_runs_do_not_take_each_others_place(tmp_path: Path) -> None:
     with (
         alone(place.with_name(".dry-run.lock"), "mine"),
         pytest.raises(OperatorError, match="another dry run"),
-        rehearsal(settings, Processes(0, 1)),
+        shrunken(settings, Processes(0, 1)),
     ):
         pass
     assert not place.exists()
