@@ -42,7 +42,7 @@ class Publisher:
         if card.source == "upstream":
             served = self._upstream(card)
         else:
-            files = await asyncio.to_thread(self.registry.resolve, card)
+            files = await self._files(card)
             served = self._served(files.card) or await self._add(files, alias)
         if alias is not None:
             self.models.point(alias, served)
@@ -74,6 +74,13 @@ class Publisher:
         except OperatorError as error:
             raise RequestError(str(error), param="lora_path") from error
         return load_engine_model(files, self.models.engine)
+
+    async def _files(self, card: ModelCard) -> ModelFiles:
+        """Raises RequestError if they can't be had: a name may be of no model of the hub."""
+        try:
+            return await asyncio.to_thread(self.registry.resolve, card)
+        except OperatorError as error:
+            raise RequestError(str(error), param="name") from error
 
     def _served(self, card: ModelCard) -> ServedModel | None:
         return next((one for one in self.models.all() if one.card == card), None)

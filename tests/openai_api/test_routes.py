@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from agentlm.errors import OperatorError
 from support.serving import Running, Serve
 
 HI: Any = [{"role": "user", "content": "Hi"}]
@@ -202,3 +203,16 @@ async def test_an_adapter_that_is_none_is_refused(serve: Serve) -> None:
         assert answer.status_code == 400
         assert answer.json()["error"]["param"] == "lora_path"
         assert len((await get(running, "/v1/models"))["data"]) == 1
+
+
+async def test_a_model_that_can_not_be_had_is_the_callers_error(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(*_: object) -> None:
+        raise OperatorError("the model hub can't be reached")
+
+    async with serve() as running:
+        monkeypatch.setattr("agentlm.models.registry.Registry.resolve", nowhere)
+        refused = await post(running, "/v1/models", {"name": "192.0.0.0/24"})
+
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "name")
