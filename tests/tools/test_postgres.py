@@ -57,6 +57,13 @@ async def run(sql: Sql, statement: str) -> str:
     return await sql.run(SqlArgs(statement=statement), CONTEXT)
 
 
+@pytest.mark.parametrize("statement", ["-- SELECT 1", "/* nothing */", ";"])
+async def test_no_statement_is_told_from_no_rows(sql: Sql, statement: str) -> None:
+    with pytest.raises(ToolError, match="only a statement that gives rows"):
+        await run(sql, statement)
+    assert "(0 rows)" in await run(sql, "SELECT 1 AS x WHERE false")
+
+
 async def test_a_statement_gets_its_rows(sql: Sql) -> None:
     output = await run(sql, "SELECT id, name FROM pet WHERE name LIKE '%2' ORDER BY id")
     assert output == "id | name\n2 | pet 2\n(1 row)"

@@ -1,6 +1,8 @@
 import asyncio
 import hashlib
+import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -93,7 +95,7 @@ async def test_sorting_without_end_is_stopped_before_it_fills_the_disk(
     assert isinstance(tool, Sql)
     blob = "SELECT randomblob(99999)"
     rows = f"WITH RECURSIVE c(x) AS ({blob} UNION ALL {blob} FROM c)"
-    with pytest.raises(ToolError, match="disk"):
+    with pytest.raises(ToolError, match="sorts or groups more than there is room for"):
         await run(tool, f"{rows} SELECT length(x) FROM c ORDER BY x")
     await tool.close()
 
@@ -117,6 +119,56 @@ async def test_cancelling_the_call_cancels_the_statement(make_settings: MakeSett
 
 
 @pytest.mark.parametrize(
+    ("statement", "row"),
+    [
+        ("SELECT value FROM json_each('[5, 6]') LIMIT 1", "5"),
+        ("SELECT count(*) FROM Artist, json_tree('{\"a\": [1]}')", "825"),
+        ("SELECT name FROM pragma_table_info('Album') LIMIT 1", "AlbumId"),
+        ("SELECT \"table\" FROM pragma_foreign_key_list('Album')", "Artist"),
+        ("SELECT count(*) FROM pragma_table_list WHERE name = 'Album'", "1"),
+        ("PRAGMA foreign_key_list(Album)", "0 | 0 | Artist"),
+    ],
+)
+async def test_tables_that_only_tell_are_read(sql: Sql, statement: str, row: str) -> None:
+    assert f"\n{row}" in await run(sql, statement)
+
+
+async def test_virtual_tables_of_a_file_are_read_also_after_it_changed(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    path, quoted = tmp_path / "virtual.db", '"a ""note"'
+    with closing(sqlite3.connect(path)) as other:
+        other.executescript(f"""
+            CREATE VIRTUAL TABLE {quoted} USING fts5(text);
+            INSERT INTO {quoted} VALUES ('bees dance');
+            CREATE VIRTUAL TABLE old USING fts4(text);
+            INSERT INTO old VALUES ('bees dance');
+            CREATE VIRTUAL TABLE place USING rtree(id, west, east);
+            INSERT INTO place VALUES (1, 2, 3);
+        """)
+        *_, sql = await open_sql(make_settings(sql_url=f"sqlite:///{path}"))
+        assert isinstance(sql, Sql)
+        for change in ("CREATE TABLE one (x)", "CREATE TABLE two (x)"):
+            assert "bees dance" in await run(sql, f"SELECT * FROM {quoted}('bees')")
+            assert "bees dance" in await run(sql, "SELECT * FROM old WHERE old MATCH 'dance'")
+            assert "1 | 2.0 | 3.0" in await run(sql, "SELECT * FROM place WHERE west < 5")
+            other.executescript(change)
+        await sql.close()
+
+
+@pytest.mark.parametrize("statement", ["-- SELECT 1", "/* nothing */", " ;", "\n", "; -- x"])
+async def test_no_statement_is_told_from_no_rows(sql: Sql, statement: str) -> None:
+    with pytest.raises(ToolError, match="there is no statement in it"):
+        await run(sql, statement)
+    assert await run(sql, "SELECT 1 AS x WHERE 0 -- none") == "x\n(0 rows)"
+
+
+async def test_a_refusal_says_what_may_be_asked(sql: Sql) -> None:
+    with pytest.raises(ToolError, match="json_each, json_tree, and the pragmas that describe"):
+        await run(sql, "SELECT * FROM pragma_database_list")
+
+
+@pytest.mark.parametrize(
     "statement",
     [
         "DELETE FROM Artist",
@@ -134,6 +186,10 @@ async def test_cancelling_the_call_cancels_the_statement(make_settings: MakeSett
         "PRAGMA query_only = 0",
         "PRAGMA journal_mode = DELETE",
         "SELECT * FROM pragma_database_list",
+        "SELECT * FROM pragma_journal_mode",
+        "SELECT sql FROM sqlite_stmt",
+        "UPDATE sqlite_master SET sql = ''",
+        "PRAGMA data_version = 3",
         "SELECT load_extension('/tmp/x.so')",
         "SELECT writefile('/tmp/x', 'y')",
         "BEGIN IMMEDIATE",

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 from sqlalchemy import URL, Connection, Engine
 
+NO_STATEMENT = "there is no statement in it, only comments or space"
+
 
 @dataclass(frozen=True, slots=True)
 class Result:

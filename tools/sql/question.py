@@ -14,10 +14,15 @@ Kind = Literal["tables", "schema", "rows"]
 
 _SAMPLE_ROWS = 3
 _PLAINER = {
-    "not authorized": "not authorized: this database can only be read",
+    "not authorized": "not authorized: this database can only be read: its tables and views, "
+    "json_each, json_tree, and the pragmas that describe a table (table_info, index_list, …)",
+    "authorization denied": "not authorized: this database can only be read",
     "interrupted": "the statement took too long and was stopped",
     "terminating connection": "the connection was ended while the statement ran; it gave nothing",
 }
+
+_SPILLED = {"SQLITE_IOERR_WRITE", "SQLITE_FULL"}
+"""A database that is only read is written to for sorting and grouping alone."""
 
 
 class Question(Frozen):
@@ -59,6 +64,9 @@ def answer(question: Question, connection: Connection, guard: Guard) -> str:
 
 def reason(error: Exception) -> str:
     """The driver's own words on one line, plainer where they are terse."""
-    text = " ".join(str(getattr(error, "orig", None) or error).split())
+    cause = getattr(error, "orig", None) or error
+    if getattr(cause, "sqlite_errorname", None) in _SPILLED:
+        return "the statement sorts or groups more than there is room for on disk; let it do less"
+    text = " ".join(str(cause).split())
     plainer = (plain for terse, plain in _PLAINER.items() if text.startswith(terse))
     return next(plainer, text or type(error).__name__)

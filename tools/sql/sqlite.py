@@ -7,16 +7,17 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.pool import QueuePool
 
+from agentlm.agent.tool import ToolError
 from agentlm.errors import OperatorError
 from agentlm.tools.settings import MEBIBYTE
-from agentlm.tools.sql.guard import Result
+from agentlm.tools.sql.guard import NO_STATEMENT, Result
 
 _READ_ACTIONS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
 _DESCRIBING_PRAGMAS = {
@@ -28,6 +29,11 @@ _DESCRIBING_PRAGMAS = {
     "table_list",
     "table_xinfo",
 }
+_ASKED_PRAGMAS = {"data_version", "read_uncommitted"}
+"""What full-text search and SQLAlchemy look at by themselves; neither may be set."""
+_EPONYMOUS = ("json_each", "json_tree", *(f"pragma_{name}" for name in sorted(_DESCRIBING_PRAGMAS)))
+"""Tables that are there without being made."""
+_VIRTUAL_TABLES = "SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL TABLE%'"
 _FORBIDDEN_FUNCTIONS = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"}
 _STEPS_BETWEEN_LOOKS = 10_000
 _LIMITS = {
@@ -59,6 +65,7 @@ class SqliteGuard:
     def reading(self, connection: Connection, timeout_s: float) -> Iterator[None]:
         """Statements are interrupted when the time is over."""
         raw = _raw(connection)
+        _load_virtual_tables(raw)
         end = time.monotonic() + timeout_s
         raw.set_progress_handler(lambda: time.monotonic() > end, _STEPS_BETWEEN_LOOKS)
         try:
@@ -69,7 +76,9 @@ class SqliteGuard:
     def execute(self, connection: Connection, statement: str) -> Result:
         """SQLite's own interface refuses a second statement."""
         cursor = _raw(connection).execute(statement)
-        return Result([column[0] for column in cursor.description or ()], iter(cursor))
+        if cursor.description is None:  # whatever reads has columns
+            raise ToolError(NO_STATEMENT)
+        return Result([column[0] for column in cursor.description], iter(cursor))
 
     def interrupt(self, connection: Connection) -> None:
         """The running statement ends with "interrupted"."""
@@ -101,6 +110,21 @@ def _connect(address: str) -> sqlite3.Connection:
     return connection
 
 
+def _load_virtual_tables(connection: sqlite3.Connection) -> None:
+    """Have the code behind virtual tables declare them, which would look like writing.
+
+    SQLite does so when a table is first named, and again when another program changed the schema.
+    """
+    connection.set_authorizer(None)
+    try:
+        made = connection.execute(_VIRTUAL_TABLES).fetchall()
+        for name in (*_EPONYMOUS, *(row[0].replace('"', '""') for row in made)):
+            with suppress(sqlite3.Error):  # of a module that this SQLite has not
+                connection.execute(f'SELECT * FROM "{name}" LIMIT 0').close()
+    finally:
+        connection.set_authorizer(_authorize)
+
+
 def _authorize(
     action: int, first: str | None, second: str | None, database: str | None, trigger: str | None
 ) -> int:
@@ -112,7 +136,7 @@ def _authorize(
         return sqlite3.SQLITE_DENY if forbidden else sqlite3.SQLITE_OK
     if action == sqlite3.SQLITE_PRAGMA:
         pragma = (first or "").lower()
-        asks = pragma == "read_uncommitted" and second is None  # SQLAlchemy, when it connects
+        asks = pragma in _ASKED_PRAGMAS and second is None
         allowed = asks or pragma in _DESCRIBING_PRAGMAS
         return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
     return sqlite3.SQLITE_DENY

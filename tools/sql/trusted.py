@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import URL, Connection, Engine, create_engine
 
+from agentlm.agent.tool import ToolError
 from agentlm.errors import OperatorError
 from agentlm.tools.sql.guard import Result
 
@@ -44,7 +45,7 @@ class TrustedGuard:
         options = {"stream_results": True, "no_parameters": True}
         cursor = connection.exec_driver_sql(statement, execution_options=options)
         if not cursor.returns_rows:
-            return Result([], iter(()))
+            raise ToolError("the statement gives no rows; what it changed is undone")
         return Result(list(cursor.keys()), (tuple(row) for row in cursor))
 
     def interrupt(self, connection: Connection) -> None:
