@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from agentlm.environments.agentinstruct import DbTexts, KgTexts, OsTexts, TextGrammar
-from agentlm.environments.task import Environment, Split, Task
+from agentlm.environments.task import Environment, Scoring, Split, Task
 from agentlm.errors import OperatorError
 
 EnvironmentName = Literal["db", "os", "kg"]
@@ -17,7 +17,7 @@ EnvironmentName = Literal["db", "os", "kg"]
 
 @asynccontextmanager
 async def opened(
-    name: EnvironmentName, *, concurrency: int, data_dir: Path
+    name: EnvironmentName, *, concurrency: int, data_dir: Path, scoring: Scoring = "agentlm"
 ) -> AsyncIterator[Environment]:
     """One environment for up to `concurrency` tasks at once. What it needs is imported only then.
 
@@ -29,16 +29,16 @@ async def opened(
         case "db":
             from agentlm.environments.db.environment import DbEnvironment
 
-            yield DbEnvironment()
+            yield DbEnvironment(scoring)
         case "os":
             from agentlm.environments.os import environment as os_environment
 
-            async with os_environment.opened(concurrency) as shells:
+            async with os_environment.opened(concurrency, scoring) as shells:
                 yield shells
         case "kg":
             from agentlm.environments.kg import environment as kg_environment
 
-            async with kg_environment.opened(data_dir) as graph:
+            async with kg_environment.opened(data_dir, scoring) as graph:
                 yield graph
 
 

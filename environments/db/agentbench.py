@@ -58,7 +58,8 @@ def _read(path: Path, number: int, line: str) -> _Row:
         row = _Row.model_validate(json.loads(line))
     except (ValueError, ValidationError) as error:
         raise malformed(path, number, error) from error
-    if row.type[0] in _CHANGES and not _DIGEST.search(row.answer_md5 or ""):
+    known = row.answer_md5 == "" or _DIGEST.search(row.answer_md5 or "")
+    if row.type[0] in _CHANGES and not known:
         raise malformed(path, number, f"answer_md5: a digest is needed for {row.type[0]}")
     widths = {len(cells) for cells in row.table.table_info.rows}
     if widths - {len(row.table.table_info.columns)}:
@@ -76,6 +77,7 @@ def _task(row: _Row, split: Split, place: str) -> Task:
     if kind in _CHANGES:
         found = _DIGEST.search(row.answer_md5 or "")
         parameters |= {"answer_md5": found[0] if found else "", "hash_table": row.table.table_name}
+        parameters |= {"solution": _solution(row)}
     else:
         parameters["label"] = [str(value) for value in row.label]
     return Task(
@@ -89,10 +91,15 @@ def _task(row: _Row, split: Split, place: str) -> Task:
     )
 
 
+def _solution(row: _Row) -> str:
+    """The statement that makes the change; where the file has no digest, it decides."""
+    return str(row.label[0] if row.label else (row.sql or {}).get("query", ""))
+
+
 def _gold(row: _Row, kind: str) -> tuple[Move, ...]:
     """The file's own statement; for questions the file's label is the answer whatever it gives."""
     if kind in _CHANGES:
-        query, answer = str(row.label[0]), '["done"]'
+        query, answer = _solution(row), '["done"]'
     else:
         query = str((row.sql or {}).get("query", ""))
         answer = json.dumps([str(value) for value in row.label], ensure_ascii=False)

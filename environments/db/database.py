@@ -24,6 +24,7 @@ from agentlm.environments.db.mysql.translate import translate
 STATEMENT_SECONDS = 2.0
 MAX_VALUE_BYTES = 1_000_000
 MAX_ROWS = 1000
+_GROUP_CONCAT_CHARS = 1024
 _INSTRUCTIONS_BETWEEN_CHECKS = 10_000
 
 _FORBIDDEN = {
@@ -113,17 +114,23 @@ class Database:
         """AgentBench's digest of a table, blind to the order of its rows.
 
         Per row the first five hex digits of the md5 of its values joined by commas (NULL is left
-        out, as CONCAT_WS does); these sorted and joined by commas, and of that the md5.
+        out, as CONCAT_WS does); these sorted and joined by commas, cut to the characters that
+        MySQL's GROUP_CONCAT gives, and of that the md5.
         """
-        parts = sorted(
-            _md5(",".join(_cell(value) for value in row if value is not None))[:5]
-            for row in self._read(f"SELECT * FROM {quoted(table)}")
-        )
-        return _md5(",".join(parts))
+        return _md5(self._row_hashes(table)[:_GROUP_CONCAT_CHARS])
 
     def state_hash(self) -> str:
         """A digest of everything in the database."""
-        return _md5(",".join(f"{name}={self.table_hash(name)}" for name in self.table_names()))
+        hashes = {name: _md5(self._row_hashes(name)) for name in self.table_names()}
+        return _md5(",".join(f"{name}={digest}" for name, digest in hashes.items()))
+
+    def _row_hashes(self, table: str) -> str:
+        return ",".join(
+            sorted(
+                _md5(",".join(_cell(value) for value in row if value is not None))[:5]
+                for row in self._read(f"SELECT * FROM {quoted(table)}")
+            )
+        )
 
     def image(self) -> bytes:
         """The whole database, to begin others from."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
 from agentlm.agent.tool import Observation
-from agentlm.environments.db import agentbench, chinook
+from agentlm.environments.db import agentbench, agentbench_scoring, chinook
 from agentlm.environments.db.database import Database, Result, StatementError
 from agentlm.environments.db.generate import tasks
 from agentlm.environments.db.scoring import answers_match, parse_answer
-from agentlm.environments.task import Action, Split, Task
+from agentlm.environments.task import Action, Scoring, Split, Task
 from agentlm.messages import ToolSpec
 
 MAX_OBSERVATION_CHARS = 800
@@ -45,6 +45,9 @@ class DbEnvironment:
     name = "db"
     max_turns = 15
 
+    def __init__(self, scoring: Scoring = "agentlm") -> None:
+        self._scoring = scoring
+
     def tools(self) -> tuple[ToolSpec, ...]:
         """`sql` alone."""
         return (_SQL,)
@@ -63,15 +66,16 @@ class DbEnvironment:
 
     def open(self, task: Task) -> AbstractAsyncContextManager[OpenDatabase]:
         """A private copy of the task's database."""
-        return _opened(task)
+        return _opened(task, self._scoring)
 
 
 class OpenDatabase:
     """One try at a task on its own database."""
 
-    def __init__(self, database: Database, parameters: dict[str, Any]) -> None:
+    def __init__(self, database: Database, parameters: dict[str, Any], scoring: Scoring) -> None:
         self._database = database
         self._parameters = parameters
+        self._exact = scoring == "agentbench"
 
     async def act(self, action: Action) -> Observation:
         """Run the statement; what the database refuses is a failed observation."""
@@ -84,12 +88,32 @@ class OpenDatabase:
     async def score(self, answer: str) -> float:
         """Right values for a question, right contents for a change."""
         if (label := self._parameters.get("label")) is not None:
-            return float(answers_match(parse_answer(answer), label))
-        wanted = self._parameters["answer_md5"]
-        table = self._parameters.get("hash_table")
-        hashed = self._database.state_hash if table is None else self._database.table_hash
-        arguments = () if table is None else (table,)
-        return float(await asyncio.to_thread(hashed, *arguments) == wanted)
+            if self._exact:
+                return float(agentbench_scoring.answers_match(answer, label))
+            return float(bool(answer.strip()) and answers_match(parse_answer(answer), label))
+        return float(await asyncio.to_thread(self._is_changed))
+
+    def _is_changed(self) -> bool:
+        """Whether the data is as it should be.
+
+        AgentBench's digest sees the beginning of a table only, so that a change beyond it needs
+        not be made; by our rules all data has to be as the file's own statement leaves it, if that
+        statement gives the file's digest.
+        """
+        wanted: str = self._parameters["answer_md5"]
+        table: str | None = self._parameters.get("hash_table")
+        if table is None:
+            return self._database.state_hash() == wanted
+        solution = self._parameters["solution"]
+        with closing(build(self._parameters)) as right:
+            with suppress(StatementError):
+                right.run(solution)
+            wanted = wanted or right.table_hash(table)
+            if not self._exact and right.table_hash(table) == wanted:
+                return self._database.state_hash() == right.state_hash()
+        return table in self._database.table_names() and (
+            self._database.table_hash(table) == wanted
+        )
 
 
 def shown(result: Result) -> str:
@@ -104,10 +128,10 @@ def shown(result: Result) -> str:
 
 
 @asynccontextmanager
-async def _opened(task: Task) -> AsyncIterator[OpenDatabase]:
+async def _opened(task: Task, scoring: Scoring) -> AsyncIterator[OpenDatabase]:
     database = await asyncio.to_thread(build, task.parameters)
     try:
-        yield OpenDatabase(database, task.parameters)
+        yield OpenDatabase(database, task.parameters, scoring)
     finally:
         database.close()
 

@@ -24,9 +24,10 @@ def parse_answer(text: str) -> list[str]:
 
 def answers_match(given: Sequence[str], label: Sequence[str]) -> bool:
     """Whether `given` is the right answer."""
-    if len(label) == 1:
-        return len(given) == 1 and _same(given[0], label[0])
-    return {_key(value) for value in given} == {_key(value) for value in label}
+    wanted = [_plain(value) for value in label]
+    if len(wanted) == 1:
+        return len(given) == 1 and _same(given[0], wanted[0])
+    return {_key(value) for value in given} == {_key(value) for value in wanted}
 
 
 def _flat(values: object) -> list[object]:

@@ -42,6 +42,7 @@ class Family:
                 self.name,
                 concurrency=self.settings.concurrency,
                 data_dir=self.settings.data_dir,
+                scoring=self.settings.scoring,
             )
             self._environment = await self._stack.enter_async_context(world)
         return self._environment

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from agentlm.agent.tool import Observation
 from agentlm.environments.kg.explore import PLAYED, Explorer, Trail
 from agentlm.environments.kg.generate import lacking, tasks
-from agentlm.environments.task import Action, Split, Task
+from agentlm.environments.task import Action, Scoring, Split, Task
 from agentlm.errors import OperatorError
 from agentlm.messages import ToolSpec
 from agentlm.tools.graph.build import ensure
@@ -40,7 +40,14 @@ class KgEnvironment:
     name = "kg"
     max_turns = 15
 
-    def __init__(self, explorer: Explorer, maker: Explorer, thread: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        explorer: Explorer,
+        maker: Explorer,
+        thread: ThreadPoolExecutor,
+        scoring: Scoring = "agentlm",
+    ) -> None:
+        self._scoring = scoring
         self._explorer = explorer
         self._maker = maker
         """Makes tasks on the event loop's thread, while the other answers on its own."""
@@ -64,15 +71,20 @@ class KgEnvironment:
 
     def open(self, task: Task) -> AbstractAsyncContextManager[OpenQuestion]:
         """A conversation with the graph."""
-        return _opened(self._explorer, self._thread, task.parameters)
+        return _opened(self._explorer, self._thread, task.parameters, self._scoring)
 
 
 class OpenQuestion:
     """One try at a question."""
 
     def __init__(
-        self, trail: Trail, thread: ThreadPoolExecutor, parameters: dict[str, Any]
+        self,
+        trail: Trail,
+        thread: ThreadPoolExecutor,
+        parameters: dict[str, Any],
+        scoring: Scoring = "agentlm",
     ) -> None:
+        self._named = _first_named if scoring == "agentbench" else _last_named
         self._trail = trail
         self._thread = thread
         self._right = frozenset(parameters["answer"])
@@ -87,10 +99,10 @@ class OpenQuestion:
 
     async def score(self, answer: str) -> float:
         """F1 of the variable's entities and the right ones; 0 without a variable."""
-        named = _VARIABLE.findall(answer)
-        if not named:
+        named = self._named(answer)
+        if named is None:
             return 0.0
-        return f1(await self._run(lambda: self._values(named[-1])), self._right)
+        return f1(await self._run(lambda: self._values(named)), self._right)
 
     def _values(self, variable: str) -> frozenset[str]:
         try:
@@ -102,6 +114,18 @@ class OpenQuestion:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
+def _last_named(answer: str) -> str | None:
+    """A sentence names what it is about last."""
+    named = _VARIABLE.findall(answer)
+    return named[-1] if named else None
+
+
+def _first_named(answer: str) -> str | None:
+    """AgentBench reads the variable that the answer begins with."""
+    found = _VARIABLE.match(answer.strip())
+    return found[0] if found else None
+
+
 def f1(given: Set[str], right: Set[str]) -> float:
     """Harmonic mean of precision and recall."""
     common = len(given & right)
@@ -109,7 +133,7 @@ def f1(given: Set[str], right: Set[str]) -> float:
 
 
 @asynccontextmanager
-async def opened(data_dir: Path) -> AsyncIterator[KgEnvironment]:
+async def opened(data_dir: Path, scoring: Scoring = "agentlm") -> AsyncIterator[KgEnvironment]:
     """The environment on the graph for a data directory, which is built if there is none.
 
     Raises OperatorError if there is nothing to build it from, or if it lacks what tasks are about.
@@ -119,7 +143,7 @@ async def opened(data_dir: Path) -> AsyncIterator[KgEnvironment]:
         loop = asyncio.get_running_loop()
         directory = await loop.run_in_executor(thread, ensure, data_dir)
         explorer = await loop.run_in_executor(thread, _explorer, directory)
-        yield KgEnvironment(explorer, Explorer(Graph(directory)), thread)
+        yield KgEnvironment(explorer, Explorer(Graph(directory)), thread, scoring)
 
 
 def _explorer(directory: Path) -> Explorer:
@@ -138,9 +162,9 @@ def _explorer(directory: Path) -> Explorer:
 
 @asynccontextmanager
 async def _opened(
-    explorer: Explorer, thread: ThreadPoolExecutor, parameters: dict[str, Any]
+    explorer: Explorer, thread: ThreadPoolExecutor, parameters: dict[str, Any], scoring: Scoring
 ) -> AsyncIterator[OpenQuestion]:
-    yield OpenQuestion(explorer.trail(), thread, parameters)
+    yield OpenQuestion(explorer.trail(), thread, parameters, scoring)
 
 
 def _spec(name: str) -> ToolSpec:

@@ -62,7 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 async def _run(settings: RolloutSettings) -> int:
     async with opened(
-        settings.env, concurrency=settings.concurrency, data_dir=settings.data_dir
+        settings.env,
+        concurrency=settings.concurrency,
+        data_dir=settings.data_dir,
+        scoring=settings.scoring,
     ) as environment:
         return await _play(settings, environment)
 

@@ -23,7 +23,7 @@ from agentlm.environments.playing.progress import Progress, Result
 from agentlm.environments.playing.recording import Recorder
 from agentlm.environments.playing.rollout import Rollout
 from agentlm.environments.playing.text_player import TextPlayer
-from agentlm.environments.task import Environment, Task
+from agentlm.environments.task import Environment, Scoring, Task
 from agentlm.errors import OperatorError
 from agentlm.printable import say
 from agentlm.settings import Settings
@@ -54,6 +54,8 @@ class PlaySettings(Settings):
     """Show a solved training task before each task."""
     grammar: Literal["canonical", "agentinstruct"] = "canonical"
     """How actions are written: as calls of declared tools, or in AgentInstruct's own texts."""
+    scoring: Scoring = "agentlm"
+    """By whose rules answers are judged: ours, or AgentBench's own code to the letter."""
     name: str | None = None
     """Of what is kept in the data directory; the default says what is played."""
     fresh: CliToggleFlag[bool] = False

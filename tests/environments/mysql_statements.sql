@@ -284,6 +284,7 @@ INSERT INTO people VALUES ('x', 'y')
 UPDATE people SET nothing = 1
 UPDATE people SET age = 1 WHERE nothing = 2
 UPDATE people SET age = 1 WHERE city > 5
+UPDATE people SET salary = salary * 2
 DELETE FROM nowhere
 SELECT name FROM
 SELECT FROM people
@@ -361,6 +362,16 @@ UPDATE parts SET price = price * 1.5 WHERE size > 7
 INSERT INTO parts VALUES ('screw', 3, 0.5)
 INSERT INTO parts (label, size) VALUES ('screw', '3')
 DELETE FROM parts WHERE price < 1
+INSERT INTO people (name, age, salary) VALUES ('A', 12.50, .5), ('B', -1.50, 100), ('C', 1.0, 007)
+INSERT INTO people (name, salary) VALUES ('A', 5 + 5), ('B', CONCAT(1, 2))
+UPDATE people SET salary = 12.50 WHERE name = 'Anna Berg'
+UPDATE people SET salary = REPLACE(salary, ',', '') * 2
+UPDATE people SET age = age * 2, salary = age - 1
+UPDATE people SET age = age / 2
+UPDATE people SET age = age * 1.5, note = age
+UPDATE people SET age = 1000000 * 3, salary = -0.50
+UPDATE people SET salary = CAST(REPLACE(salary, ',', '') AS DECIMAL(10,2)) WHERE age > 30
+UPDATE parts SET price = 3, size = 4.0
 -- section: stricter
 -- Refused by MySQL 8, which AgentBench runs, and not by MariaDB.
 SELECT city FROM people GROUP BY city ORDER BY name

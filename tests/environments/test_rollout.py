@@ -56,8 +56,11 @@ def test_our_server_is_told_outcome_and_reward_of_each_trajectory(
 ) -> None:
     assert main(arguments) == 0
     assert "6 of 6 solved (100.0%)" in capsys.readouterr().out
-    verdict = {"reward": 1.0, "outcome": "completed", "error_classes": []}
-    assert server.scores == {f"traj_{task_id}": verdict for task_id in server.tasks}
+    assert server.scores.keys() == {f"traj_{task_id}" for task_id in server.tasks}
+    slips = {"call_error", "invented_name"}  # some experts recover from one
+    for verdict in server.scores.values():
+        assert (verdict["reward"], verdict["outcome"]) == (1.0, "completed")
+        assert set(verdict["error_classes"]) <= slips
     assert log(tmp_path) == []
 
 

@@ -399,6 +399,7 @@ TEXTS: dict[str, Callable[..., Any]] = {
     "VERSION": lambda: "8.0.36",
     "USER": lambda: "root@localhost",
     "CAST_CHAR": _cast_char,
+    "TEXT": as_text,
     "CAST_DATE": dates.TEXTS["DATE"],
     "CAST_DATETIME": dates.TEXTS["TIMESTAMP"],
     "CAST_TIME": dates.TEXTS["TIME"],
@@ -513,6 +514,13 @@ def strict_compare(a: Value, b: Value) -> int | None:
     return compare(a, b)
 
 
+def strict_number(value: Value) -> float | int | None:
+    """A number, for statements that change data. Raises TruncatedError."""
+    if isinstance(value, str) and not is_numeric(value):
+        raise TruncatedError(f"Truncated incorrect DOUBLE value: '{value}'")
+    return as_number(value)
+
+
 def add_functions(connection: sqlite3.Connection, complain: Callable[[Exception], None]) -> None:
     """Give a connection MySQL's functions and its order of texts.
 
@@ -540,6 +548,7 @@ def add_functions(connection: sqlite3.Connection, complain: Callable[[Exception]
             deterministic=name not in _UNPREDICTABLE,
         )
     connection.create_function(PREFIX + "strict_compare", 2, told("=", strict_compare))
+    connection.create_function(PREFIX + "strict_number", 1, told("+", strict_number))
     connection.create_aggregate(PREFIX + "group_concat", -1, _GroupConcat)  # type: ignore[arg-type]
     for name, measure in DEVIATIONS.items():
         connection.create_aggregate(PREFIX + name.lower(), 1, _deviation(measure))

@@ -116,7 +116,7 @@ def _check_function(node: exp.Anonymous) -> None:
         raise syntax_error(node.sql(dialect="mysql"))
 
 
-_OURS = {"LIKE", "COMPARE", "DIV", "XOR", "NUMBER", "EXTRACT"} | {
+_OURS = {"LIKE", "COMPARE", "TEXT", "DIV", "XOR", "NUMBER", "EXTRACT"} | {
     name for kinds in (functions.NUMBERS, functions.TEXTS) for name in kinds if "CAST_" in name
 }
 """Names of ours that are no functions of MySQL's."""

@@ -12,7 +12,15 @@ from agentlm.environments.db.mysql.functions import PREFIX
 from agentlm.environments.db.mysql.refusals import MySQLError, is_aggregate, syntax_error
 from agentlm.environments.db.mysql.schema import Kind, Schema
 
-_NUMBER_NAMES = {*functions.NUMBERS, *functions.DEVIATIONS, "COUNT", "SUM", "AVG", "STRICT_COMPARE"}
+_NUMBER_NAMES = {
+    *functions.NUMBERS,
+    *functions.DEVIATIONS,
+    "COUNT",
+    "SUM",
+    "AVG",
+    "STRICT_COMPARE",
+    "STRICT_NUMBER",
+}
 _ARITHMETIC = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Neg)
 _LOGIC = (exp.Predicate, exp.Not, exp.And, exp.Or, exp.Boolean)
 _OPERATORS: dict[type[exp.Expr], str] = {
@@ -44,6 +52,8 @@ _UNIT_FIRST = {"TIMESTAMPDIFF", "TIMESTAMPADD"}
 
 def rewritten(statement: exp.Expr, schema: Schema) -> exp.Expr:
     """The statement for SQLite."""
+    if isinstance(statement, exp.Update | exp.Insert):
+        _assign_texts(statement, schema)
     statement = _Rules(schema, strict=isinstance(statement, exp.Update | exp.Delete)).apply(
         _statement(statement)
     )
@@ -66,6 +76,44 @@ def _statement(statement: exp.Expr) -> exp.Expr:
     for select in list(statement.find_all(exp.Select)):
         _filter_rows(select)
     return statement
+
+
+def _assign_texts(change: exp.Update | exp.Insert, schema: Schema) -> None:
+    """A number becomes a text as MySQL writes it: 12.50 keeps its digits, 25.0 is 25."""
+    if isinstance(change, exp.Update):
+        for assignment in change.expressions:
+            if schema.kinds.get(assignment.this.name.lower()) != "number":
+                assignment.set("expression", _as_text(assignment.expression))
+        return
+    table, rows = change.this, change.expression
+    if isinstance(table, exp.Schema):
+        names = [column.name for column in table.expressions]
+    else:
+        names = [column.name for column in schema.columns(table.name)]
+    texts = [schema.kinds.get(name.lower()) != "number" for name in names]
+    for row in rows.expressions if isinstance(rows, exp.Values) else ():
+        values = list(row.expressions)
+        for index, text in enumerate(texts[: len(values)]):
+            values[index] = _as_text(values[index]) if text else values[index]
+        row.set("expressions", values)
+
+
+def _as_text(value: exp.Expr) -> exp.Expr:
+    number = value.this if isinstance(value, exp.Neg) else value
+    if isinstance(number, exp.Literal) and not number.is_string and "." in number.name:
+        sign = "-" if isinstance(value, exp.Neg) else ""
+        whole, _, places = number.name.partition(".")
+        if places.isdigit():
+            return exp.Literal.string(f"{sign}{whole or 0}.{places}")
+    if isinstance(value, exp.Cast) and value.to.this.name == "DECIMAL":
+        sizes = value.to.expressions
+        digits = sizes[1].this.copy() if len(sizes) > 1 else exp.Literal.number(0)
+        shown = exp.Anonymous(this="FORMAT", expressions=[value.copy(), digits])
+        signs = [exp.Literal.string(","), exp.Literal.string("")]
+        return exp.Anonymous(this="REPLACE", expressions=[shown, *signs])
+    if isinstance(value, exp.Literal | exp.Column | exp.Null | exp.Var):
+        return value
+    return ours("text", value)
 
 
 def _one_after_another(update: exp.Update) -> None:
@@ -122,12 +170,12 @@ class _Rules:
 
     def __init__(self, schema: Schema, *, strict: bool) -> None:
         self._schema = schema
+        self._strict = strict
         self._compare = "strict_compare" if strict else "compare"
         self._aliases: set[str] = set()
         self._rules: dict[type[exp.Expr], Callable[..., exp.Expr]] = {
             exp.Anonymous: self._function,
-            exp.Add: _plus_interval,
-            exp.Sub: _plus_interval,
+            **dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.Div), self._arithmetic),
             exp.Between: self._between,
             exp.Case: self._case,
             exp.Cast: _cast,
@@ -196,6 +244,15 @@ class _Rules:
         elif name in ("ADDDATE", "SUBDATE"):
             arguments = [*arguments, exp.Literal.string("DAY")]
         return ours(name.lower(), *arguments)
+
+    def _arithmetic(self, node: exp.Binary) -> exp.Expr:
+        """Where data is changed, MySQL takes no text for a number that is none."""
+        summed = _plus_interval(node) if isinstance(node, exp.Add | exp.Sub) else node
+        if summed is node and self._strict:
+            for name in ("this", "expression"):
+                if self._kind(node.args[name]) == "text":
+                    node.set(name, ours("strict_number", node.args[name].copy()))
+        return summed
 
     def _is_double(self, node: exp.Expr) -> bool:
         """Whether numbers of it are doubles: text is, and REAL; the others are decimals."""

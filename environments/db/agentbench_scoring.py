@@ -1,0 +1,96 @@
+"""AgentBench's own comparison of answers, flaws included: values are cleaned, then compared.
+
+A percent sign and the commas of a number are dropped; null, nan, infinity and nothing are all `0`;
+numbers may differ by 0.01. Several numbers are paired one by one, other values compared as a set.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+
+_TOLERANCE = 1e-2
+_NOTHING = {"none", "null", "undefined", "nan", "inf", "infinity", "-inf", "-infinity", ""}
+
+
+def answers_match(answer: str, label: Sequence[object]) -> bool:
+    """Whether AgentBench takes a final answer for right."""
+    given, wanted = _cleaned(answer), [_plain(value) for value in label]
+    if given is None:
+        return False
+    if len(given) == len(wanted) == 1:
+        return _same(given[0], wanted[0])
+    numbers = [_number(value) for value in (*given, *wanted)]
+    if None not in numbers:
+        return len(given) == len(wanted) and _paired(given, wanted)
+    return set(given) == set(wanted)
+
+
+def _cleaned(answer: str) -> list[str] | None:
+    """The values of an answer; None for one that can't be read."""
+    text = answer.strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return [_plain(text)]
+    try:
+        values = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return [_plain(value) for value in _split(text[1:-1])]
+    if not isinstance(values, list):
+        return None
+    if answer.startswith("[") and all(isinstance(value, tuple) for value in values):
+        values = [value for value in values if len(value) == 1]  # rows of a driver
+    return [_plain(value[0] if _is_row(value) else value) for value in values]
+
+
+def _is_row(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 1
+
+
+def _split(text: str) -> Iterator[str]:
+    """Between commas outside of quotes; a quote of either kind opens and closes."""
+    current, quoted = "", False
+    for char in text:
+        if char in "\"'":
+            quoted = not quoted
+        elif char == "," and not quoted:
+            if current:
+                yield current
+            current = ""
+        else:
+            current += char
+    if current:
+        yield current
+
+
+def _plain(value: object) -> str:
+    text = str(value).strip().strip("'\"").strip()
+    if text.endswith("%"):
+        return text[:-1].strip()
+    if not (text.startswith("[") or text.endswith("]")):
+        text = text.replace(",", "")
+    return "0" if text.lower() in _NOTHING else text
+
+
+def _same(a: str, b: str) -> bool:
+    x, y = _number(a), _number(b)
+    if x is None or y is None:
+        return a == b
+    return abs(x - y) <= _TOLERANCE
+
+
+def _paired(given: list[str], wanted: list[str]) -> bool:
+    """Each number takes the first one left that is near enough."""
+    left = list(wanted)
+    for value in given:
+        found = next((other for other in left if _same(value, other)), None)
+        if found is None:
+            return False
+        left.remove(found)
+    return True
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
