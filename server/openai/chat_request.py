@@ -27,7 +27,13 @@ from pydantic_core import ErrorDetails
 
 from agentlm.errors import RequestError
 from agentlm.messages import Message, ToolCall, ToolSpec
-from agentlm.server.openai.schemas import check_held, check_size, json_form, object_schema
+from agentlm.server.openai.schemas import (
+    check_ends,
+    check_held,
+    check_size,
+    json_form,
+    object_schema,
+)
 from agentlm.trajectory import Sampling
 
 T = TypeVar("T")
@@ -359,6 +365,7 @@ class ChatRequest(SamplingFields):
         if form is not None and form["type"] == "json_schema":
             schemas[self.answer_param] = form["json_schema"]
         check_size(schemas)
+        check_ends(schemas)
         if self.answer_param in schemas:
             check_held(schemas[self.answer_param], self.answer_param)
         for name, function in functions.items():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agentlm.errors import RequestError
+from agentlm.server.openai.references import endless_reference
 
 _IGNORED = (
     *("not", "if", "multipleOf", "uniqueItems", "contains", "minContains", "maxContains"),
@@ -23,6 +25,7 @@ _FORMATS = (
     *("date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"),
     *("uri", "uri-reference", "uri-template", "json-pointer", "relative-json-pointer"),
 )
+_LOOKAHEAD = re.compile(r"(?<!\\)(?:\\\\)*\(\?[=!]")
 _BY_NAME = {"properties", "patternProperties", "$defs", "definitions"}
 """Keywords whose keys are names of the caller's."""
 _VALUES = {"enum", "const", "default", "examples"}
@@ -107,6 +110,17 @@ def _sizes(schema: Any) -> Iterator[tuple[str, int]]:
         left += [(child, depth + 1) for child in _parts(part)]
 
 
+def check_ends(schemas: Mapping[str, Any]) -> None:
+    """Raises RequestError for a schema, by where it stands, under which an answer could not end."""
+    for param, schema in schemas.items():
+        if name := endless_reference(schema):
+            raise RequestError(
+                f"{param}: what $ref {name[:64]!r} names leads back to itself: nothing that ends "
+                "can be written under it",
+                param=param,
+            )
+
+
 def check_held(schema: Any, param: str) -> None:
     """Raises RequestError for a schema that decoding would hold only in part."""
     if found := unheld(schema):
@@ -135,6 +149,10 @@ def _ignored(schema: dict[str, Any]) -> Iterator[str]:
     named = schema.get("patternProperties")
     if isinstance(named, dict) and len(named) > 1:
         yield "patternProperties of several"
+    if isinstance(pattern := schema.get("pattern"), str) and _LOOKAHEAD.search(pattern):
+        yield "the lookahead in its pattern"
+    if isinstance(name := schema.get("$ref"), str) and name != "#" and not name.startswith("#/"):
+        yield f"its $ref {name[:64]!r}, which leads out of it"
     kind = schema.get("type")
     is_text = kind == "string" or (isinstance(kind, list) and "string" in kind)
     if is_text and schema.get("format", _FORMATS[0]) not in _FORMATS:

@@ -8,7 +8,7 @@ import pytest
 from openai import BadRequestError
 
 from agentlm.errors import RequestError
-from agentlm.server.openai.schemas import BOUNDS, check_size, object_schema, unheld
+from agentlm.server.openai.schemas import BOUNDS, check_ends, check_size, object_schema, unheld
 from support.serving import Serve
 
 
@@ -119,3 +119,64 @@ async def test_a_requests_schemas_are_bounded_together(serve: Serve) -> None:
             )
 
     assert refused.value.param == "tools[1].function.parameters"
+
+
+TREE = {"type": "object", "properties": {"kids": {"type": "array", "items": {"$ref": "#"}}}}
+LIST = {"anyOf": [{"type": "null"}, {"type": "object", "properties": {"next": {"$ref": "#"}}}]}
+
+
+def defs(**named: Any) -> dict[str, Any]:
+    return {"$ref": "#/$defs/a", "$defs": named}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#"},
+        defs(a={"$ref": "#/$defs/b"}, b={"$ref": "#/$defs/a"}),
+        {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]},
+        {"type": "array", "items": {"$ref": "#"}, "minItems": 1},
+        defs(a={"allOf": [{"$ref": "#/$defs/a"}, {"type": "object"}]}),
+        {"anyOf": [{"$ref": "#"}, {"type": "array", "items": {"$ref": "#"}, "minItems": 2}]},
+        {"properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"$ref": "#/$defs/a"}}},
+    ],
+)
+async def test_a_schema_without_an_end_is_refused(serve: Serve, schema: Any) -> None:
+    held: Any = {"type": "json_schema", "json_schema": {"name": "it", "schema": schema}}
+    async with serve() as running:
+        with pytest.raises(BadRequestError, match="leads back to itself") as refused:
+            await running.client.chat.completions.create(
+                model="tiny", messages=[{"role": "user", "content": "Hi"}], response_format=held
+            )
+        assert refused.value.param == "response_format"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        TREE,
+        LIST,
+        defs(a={"anyOf": [{"$ref": "#/$defs/b"}, {"type": "null"}]}, b=where(**{"$ref": "#"})),
+        defs(a={"type": "string"}),
+        {"$ref": "#/$defs/nowhere"},
+    ],
+)
+def test_recursion_that_can_end_is_let_through(schema: Any) -> None:
+    check_ends({"response_format": schema})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        where(type="string", pattern="^(?=a)b"),
+        where(type="string", pattern="a(?!b)"),
+        where(**{"$ref": "https://example.org/schema.json"}),
+        where(**{"$ref": "other.json#/a"}),
+    ],
+)
+def test_what_is_ignored_in_silence_is_not_held(schema: Any) -> None:
+    assert unheld(schema)
+
+
+def test_a_bracket_that_is_escaped_begins_no_lookahead() -> None:
+    assert unheld(where(type="string", pattern=r"a\(\?=b")) is None
