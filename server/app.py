@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 
 from agentlm import __version__
 from agentlm.jobs.kept_files import KeptFiles
@@ -64,7 +66,7 @@ def create_app(
         await served.close()
         store.close()
 
-    app = FastAPI(
+    app = FastAPIOffline(
         title="AgentLM",
         version=__version__,
         description="An OpenAI-compatible server that acts with tools and learns from its log.",
@@ -79,6 +81,15 @@ def create_app(
         metrics=metrics,
         underway=underway,
     )
+    if settings.cors_origins:
+        # Outside of the guard: a browser asks by itself first, without a key.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["authorization", "content-type", "idempotency-key", "x-request-id"],
+            expose_headers=["x-request-id", "x-trajectory-id", "x-weights-version", "retry-after"],
+        )
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)

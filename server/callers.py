@@ -87,6 +87,15 @@ class _Bucket:
         return (1 - self._left) / rate
 
 
+def check_origins_need_a_key(settings: ServeSettings, store: Store) -> None:
+    """Raises OperatorError for a server without keys that any web page could drive."""
+    if "*" in settings.cors_origins and not Callers(settings, store).needs_key:
+        raise OperatorError(
+            "--cors-origins *: any web page could run commands here; name origins, or give "
+            "--api-key"
+        )
+
+
 def allowed_families(key: ApiKey, offered: Sequence[str]) -> tuple[str, ...]:
     """The server's tools that a key may use."""
     return tuple(name for name in offered if key.tools is None or name in key.tools)

@@ -21,7 +21,7 @@ from agentlm.files import alone
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import Registry
 from agentlm.server.app import create_app
-from agentlm.server.callers import Callers, check_strangers_need_a_key
+from agentlm.server.callers import Callers, check_origins_need_a_key, check_strangers_need_a_key
 from agentlm.server.http.connection import Connection
 from agentlm.server.models.engine_model import EngineModel, base_files, load_renderer
 from agentlm.server.models.served import ServedModel
@@ -78,6 +78,7 @@ async def _serve(
     start = await _prepare(settings, engine_arguments)
     store = await asyncio.to_thread(Store.open, settings.log_url())
     check_strangers_need_a_key(settings, store)
+    check_origins_need_a_key(settings, store)
     toolbox = await Toolbox.open(settings, audit=store.audit.add)
     log = escape(shown(settings.log_url()))
     console.print(f"[bold]2/3[/] tools {', '.join(toolbox.families())}; log {log}")

@@ -49,6 +49,10 @@ class ServeSettings(ToolSettings):
     max_file_mb: int = Field(default=512, ge=1)
     """Size of one uploaded file, in MiB."""
 
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose web pages may call this server (`https://app.example.org`); `*` for any, on a
+    server with keys."""
+
     @property
     def max_request_bytes(self) -> int:
         """`max_request_mb` in bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import math
 from typing import Any
@@ -47,16 +48,30 @@ def error_response(error: Exception) -> JSONResponse:
     return JSONResponse(error_body(error), 500)
 
 
+def _no_route(app: FastAPI, request: Request, error: HTTPException) -> str | None:
+    """What a request for no route meant, as far as can be guessed; None: it was for one."""
+    path, method = request.url.path, request.method
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("allow", "")
+        return f"{method} is not possible on {path[:128]}; allowed: {allowed}"
+    if error.status_code != 404 or request.scope.get("route") is not None:
+        return None
+    known = [str(path) for path in app.openapi()["paths"]]
+    near = difflib.get_close_matches(path[:128], known, n=1) or ["/openapi.json"]
+    return f"there is no route {method} {path[:128]}; did you mean {near[0]}?"
+
+
 def install(app: FastAPI) -> None:
     """Make every foreseen failure of a route an error object; `Guard` answers the others."""
 
     async def ours(_request: Request, error: Exception) -> JSONResponse:
         return error_response(error)
 
-    async def of_http(_request: Request, error: Exception) -> JSONResponse:
+    async def of_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
+        message = _no_route(app, request, error) or str(error.detail)
         return JSONResponse(
-            _body(str(error.detail), "invalid_request_error"), error.status_code, error.headers
+            _body(message, "invalid_request_error"), error.status_code, error.headers
         )
 
     async def of_validation(_request: Request, error: Exception) -> JSONResponse:

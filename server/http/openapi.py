@@ -36,8 +36,39 @@ BYTES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": BYTES_SCHEMA}}}
 }
 """For a route's `responses`: it answers with a file."""
-OR_EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
-"""The same: it can answer as a stream of events."""
+Responses = dict[int | str, dict[str, Any]]
+
+
+def answers(kind: type[BaseModel], events: type[BaseModel] | None = None) -> Responses:
+    """For a route's `responses`: it answers with this type, or as events of the other."""
+    content = {"application/json": {"schema": _schema(kind)}}
+    if events is not None:
+        content["text/event-stream"] = {"schema": _schema(events)}
+    return {200: {"content": content}}
+
+
+def answers_list(kind: type[BaseModel]) -> Responses:
+    """The same for a page of them."""
+    page = {
+        "type": "object",
+        "required": ["object", "data"],
+        "properties": {
+            "object": {"const": "list"},
+            "data": {"type": "array", "items": _schema(kind)},
+            "first_id": {"type": ["string", "null"]},
+            "last_id": {"type": ["string", "null"]},
+            "has_more": {"type": "boolean"},
+        },
+    }
+    return {200: {"content": {"application/json": {"schema": page}}}}
+
+
+def _schema(kind: type[BaseModel]) -> dict[str, Any]:
+    # Types of one name (`Choice`, `Error`) belong to several of OpenAI's: each keeps its owner's.
+    template = f"{_SCHEMAS}{kind.__name__}.{{model}}"
+    schema = kind.model_json_schema(mode="serialization", ref_template=template)
+    named = schema.pop("$defs", {})
+    return schema | {"$defs": {f"{kind.__name__}.{name}": it for name, it in named.items()}}
 
 
 def reads(kind: type[BaseModel]) -> dict[str, Any]:
@@ -84,9 +115,24 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
                 "4XX": _error("The request can't be served as it is."),
                 "5XX": _error("The server can't answer now; it may be tried again."),
             }
-            for content in operation.get("requestBody", {}).get("content", {}).values():
-                schemas |= content["schema"].pop("$defs", {})
+            for part in (operation.get("requestBody", {}), *operation["responses"].values()):
+                for content in part.get("content", {}).values():
+                    schemas |= _take_definitions(content.get("schema"))
     return document
+
+
+def _take_definitions(schema: Any) -> dict[str, Any]:
+    """Types that a schema carries along, wherever in it; they are named in one place."""
+    found: dict[str, Any] = {}
+    left = [schema]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            found |= part.pop("$defs", {})
+            left += part.values()
+        elif isinstance(part, list):
+            left += part
+    return found
 
 
 def _error(description: str) -> dict[str, Any]:

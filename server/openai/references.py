@@ -1,8 +1,8 @@
 """Whether anything finite can be written under a schema whose references lead in circles.
 
-`{"properties": {"next": {"$ref": "#"}}, "required": ["next"]}` compiles, and a model held to it then
-never ends. A reference is finite if what it names is, counting only what must be there: required
-properties, items that are not optional, all of `allOf`, one of `anyOf`.
+`{"properties": {"next": {"$ref": "#"}}, "required": ["next"]}` compiles, and a model held to it
+then never ends. A reference is finite if what it names is, counting only what must be there:
+required properties, items that are not optional, all of `allOf`, one of `anyOf`.
 """
 
 from __future__ import annotations

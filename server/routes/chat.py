@@ -9,6 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from agentlm.server.chat.choice import Choice
 from agentlm.server.chat.inputs import hand_in, inputs_of
@@ -17,7 +18,7 @@ from agentlm.server.chat.stream import stream_end
 from agentlm.server.chat.whole import completion
 from agentlm.server.http.body import read_json
 from agentlm.server.http.event_stream import ClientGone, EventStream, while_connected
-from agentlm.server.http.openapi import OR_EVENTS, reads
+from agentlm.server.http.openapi import answers, reads
 from agentlm.server.openai.answers import Chunks
 from agentlm.server.openai.chat_request import ChatRequest, read_chat_request
 from agentlm.server.state import Caller, OwnerScope, SameWeights, ServerState, State
@@ -31,7 +32,7 @@ _JSON = "application/json"
     "/chat/completions",
     dependencies=[SameWeights],
     openapi_extra=reads(ChatRequest),
-    responses=OR_EVENTS,
+    responses=answers(ChatCompletion, ChatCompletionChunk),
 )
 async def create_chat_completion(
     request: Request,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response
+from openai.types import Completion
 
 from agentlm.errors import RequestError
 from agentlm.server.chat.raw_completion import (
@@ -17,7 +18,7 @@ from agentlm.server.chat.raw_completion import (
 )
 from agentlm.server.http.body import read_json
 from agentlm.server.http.event_stream import ClientGone, EventStream, while_connected
-from agentlm.server.http.openapi import OR_EVENTS, reads
+from agentlm.server.http.openapi import answers, reads
 from agentlm.server.state import Caller, SameWeights, State
 
 router = APIRouter(prefix="/v1")
@@ -30,7 +31,7 @@ _LONGEST_HEADER = 8192
     "/completions",
     dependencies=[SameWeights],
     openapi_extra=reads(CompletionRequest),
-    responses=OR_EVENTS,
+    responses=answers(Completion, Completion),
 )
 async def create_completion(
     request: Request,

@@ -11,14 +11,14 @@ from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
-from openai.types import FilePurpose
+from openai.types import FileDeleted, FileObject, FilePurpose
 
 from agentlm.errors import ConflictError, OperatorError, RequestError
 from agentlm.exchange.files import MOST_MALFORMED, read_file, within_limit
 from agentlm.exchange.keys import Columns
 from agentlm.jobs.job import unfinished
 from agentlm.jobs.kept_files import KeptFile
-from agentlm.server.http.openapi import BYTES, reads_content
+from agentlm.server.http.openapi import BYTES, answers, answers_list, reads_content
 from agentlm.server.http.pages import page_of
 from agentlm.server.http.upload import Upload, receive_upload
 from agentlm.server.state import Caller, OwnerScope, State
@@ -39,7 +39,11 @@ _UPLOAD = {
 }
 
 
-@router.post("", openapi_extra=reads_content("multipart/form-data", _UPLOAD))
+@router.post(
+    "",
+    openapi_extra=reads_content("multipart/form-data", _UPLOAD),
+    responses=answers(FileObject),
+)
 async def create_file(request: Request, state: State, caller: Caller) -> dict[str, Any]:
     """Keep a file; it is on the disk when this answers."""
     with state.files.arriving() as content:
@@ -55,7 +59,7 @@ async def create_file(request: Request, state: State, caller: Caller) -> dict[st
         return file_object(await asyncio.to_thread(state.files.keep, content, file))
 
 
-@router.get("")
+@router.get("", responses=answers_list(FileObject))
 async def list_files(
     state: State,
     owner: OwnerScope,
@@ -70,7 +74,7 @@ async def list_files(
     return page_of(objects[::-1] if order == "desc" else objects, after=after, limit=limit)
 
 
-@router.get("/{file_id}")
+@router.get("/{file_id}", responses=answers(FileObject))
 async def get_file(file_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
     """What is known of a file."""
     return file_object(state.files.get(file_id, owner))
@@ -89,7 +93,7 @@ async def get_content(file_id: str, state: State, owner: OwnerScope) -> FileResp
     )
 
 
-@router.delete("/{file_id}")
+@router.delete("/{file_id}", responses=answers(FileDeleted))
 async def delete_file(file_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
     """Delete a file that no unfinished job needs."""
     file = state.files.get(file_id, owner)

@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
+from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
+from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import NotFoundError, RequestError
@@ -19,7 +21,7 @@ from agentlm.files import new_id, write_text
 from agentlm.jobs.job import Job, JobRequest
 from agentlm.models.cards import ModelCard
 from agentlm.server.http.body import read_model
-from agentlm.server.http.openapi import reads
+from agentlm.server.http.openapi import answers, answers_list, reads
 from agentlm.server.http.pages import page_of
 from agentlm.server.openai.chat_request import Metadata
 from agentlm.server.routes.stored import metadata_filter
@@ -80,7 +82,7 @@ class CreateJobRequest(BaseModel):
         return method.chosen()
 
 
-@router.post("", openapi_extra=reads(CreateJobRequest))
+@router.post("", openapi_extra=reads(CreateJobRequest), responses=answers(FineTuningJob))
 async def create_job(request: Request, state: State, admin: Admin) -> dict[str, Any]:
     """Begin a job; its model is served as soon as it has succeeded."""
     if find_spec("deepspeed") is None:
@@ -94,7 +96,7 @@ async def create_job(request: Request, state: State, admin: Admin) -> dict[str, 
     return job_object(job, state)
 
 
-@router.get("")
+@router.get("", responses=answers_list(FineTuningJob))
 async def list_jobs(
     request: Request,
     state: State,
@@ -112,13 +114,13 @@ async def list_jobs(
     return page_of(await asyncio.to_thread(found), after=after, limit=limit)
 
 
-@router.get("/{job_id}")
+@router.get("/{job_id}", responses=answers(FineTuningJob))
 async def get_job(job_id: str, state: State, _admin: Admin) -> dict[str, Any]:
     """One job."""
     return job_object(state.jobs.get(job_id), state)
 
 
-@router.post("/{job_id}/cancel")
+@router.post("/{job_id}/cancel", responses=answers(FineTuningJob))
 async def cancel_job(job_id: str, state: State, _admin: Admin) -> dict[str, Any]:
     """Cancel a job for good."""
     job = state.jobs.get(job_id)
@@ -126,7 +128,7 @@ async def cancel_job(job_id: str, state: State, _admin: Admin) -> dict[str, Any]
     return job_object(job, state)
 
 
-@router.post("/{job_id}/pause")
+@router.post("/{job_id}/pause", responses=answers(FineTuningJob))
 async def pause_job(job_id: str, state: State, _admin: Admin) -> dict[str, Any]:
     """Stop a job; it goes on from its last checkpoint when it is resumed."""
     job = state.jobs.get(job_id)
@@ -134,7 +136,7 @@ async def pause_job(job_id: str, state: State, _admin: Admin) -> dict[str, Any]:
     return job_object(job, state)
 
 
-@router.post("/{job_id}/resume")
+@router.post("/{job_id}/resume", responses=answers(FineTuningJob))
 async def resume_job(job_id: str, state: State, _admin: Admin) -> dict[str, Any]:
     """Go on with a paused job."""
     job = state.jobs.get(job_id)
@@ -142,7 +144,7 @@ async def resume_job(job_id: str, state: State, _admin: Admin) -> dict[str, Any]
     return job_object(job, state)
 
 
-@router.get("/{job_id}/events")
+@router.get("/{job_id}/events", responses=answers_list(FineTuningJobEvent))
 async def list_events(
     job_id: str, state: State, _admin: Admin, after: str | None = None, limit: Limit = 20
 ) -> dict[str, Any]:
@@ -152,7 +154,7 @@ async def list_events(
     return page_of(events, after=after, limit=limit)
 
 
-@router.get("/{job_id}/checkpoints")
+@router.get("/{job_id}/checkpoints", responses=answers_list(FineTuningJobCheckpoint))
 async def list_checkpoints(
     job_id: str, state: State, _admin: Admin, after: str | None = None, limit: Limit = 10
 ) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
+from openai.types import Model, ModelDeleted
 from pydantic import BaseModel, ConfigDict
 
 from agentlm.server.http.body import read_model
-from agentlm.server.http.openapi import reads
+from agentlm.server.http.openapi import answers, answers_list, reads
 from agentlm.server.models.served import ServedModel
 from agentlm.server.state import Admin, Caller, ServerState, State
 
@@ -24,28 +25,28 @@ class PublishRequest(BaseModel):
     """A card in the server's registry."""
 
 
-@router.get("/models")
+@router.get("/models", responses=answers_list(Model))
 async def list_models(state: State, _caller: Caller) -> dict[str, Any]:
     """Every served model, the base first, then the aliases; an alias's root is what it means."""
     models = [model_object(served, state) for served in state.models.all()]
     return {"object": "list", "data": [*models, *_aliases(state)]}
 
 
-@router.get("/models/{name:path}")
+@router.get("/models/{name:path}", responses=answers(Model))
 async def get_model(name: str, state: State, _caller: Caller) -> dict[str, Any]:
     """One served model."""
     named = (alias for alias in _aliases(state) if alias["id"] == name)
     return next(named, None) or model_object(state.models.find(name)[0], state)
 
 
-@router.post("/models", openapi_extra=reads(PublishRequest))
+@router.post("/models", openapi_extra=reads(PublishRequest), responses=answers(Model))
 async def publish_model(request: Request, state: State, _admin: Admin) -> dict[str, Any]:
     """Serve a registered card without a restart; publishing what is served changes nothing."""
     body = await read_model(PublishRequest, request, 64 * 1024)
     return model_object(await state.publisher.publish(body.name), state)
 
 
-@router.delete("/models/{name:path}")
+@router.delete("/models/{name:path}", responses=answers(ModelDeleted))
 async def unpublish_model(name: str, state: State, _admin: Admin) -> dict[str, Any]:
     """Stop serving an adapter or an upstream; its card stays."""
     await state.models.remove(name)

@@ -6,13 +6,14 @@ import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
+from openai.types.chat import ChatCompletion, ChatCompletionDeleted
 from pydantic import BaseModel, ConfigDict
 
 from agentlm.errors import NotFoundError
-from agentlm.messages import Message
+from agentlm.messages import Message, Role
 from agentlm.openai_messages import write_message
 from agentlm.server.http.body import read_model
-from agentlm.server.http.openapi import reads
+from agentlm.server.http.openapi import answers, answers_list, reads
 from agentlm.server.http.pages import page, page_of
 from agentlm.server.openai.answers import finished_choice, usage
 from agentlm.server.openai.chat_request import Metadata
@@ -31,7 +32,17 @@ class UpdateRequest(BaseModel):
     metadata: Metadata
 
 
-@router.get("")
+class StoredMessage(BaseModel):
+    """A message of a stored completion; OpenAI's own type knows the assistant's only."""
+
+    id: str
+    role: Role
+    content: str | None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+
+
+@router.get("", responses=answers_list(ChatCompletion))
 async def list_completions(
     request: Request,
     state: State,
@@ -54,13 +65,13 @@ async def list_completions(
     return page([_completion(each) for each in found], has_more=has_more)
 
 
-@router.get("/{completion_id}")
+@router.get("/{completion_id}", responses=answers(ChatCompletion))
 async def get_completion(completion_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
     """One stored completion."""
     return _completion(await _find(completion_id, state, owner))
 
 
-@router.get("/{completion_id}/messages")
+@router.get("/{completion_id}/messages", responses=answers_list(StoredMessage))
 async def list_messages(
     completion_id: str,
     state: State,
@@ -80,7 +91,9 @@ async def list_messages(
     return page_of(messages, after=after, limit=limit)
 
 
-@router.post("/{completion_id}", openapi_extra=reads(UpdateRequest))
+@router.post(
+    "/{completion_id}", openapi_extra=reads(UpdateRequest), responses=answers(ChatCompletion)
+)
 async def update_completion(
     completion_id: str, request: Request, state: State, owner: OwnerScope
 ) -> dict[str, Any]:
@@ -89,7 +102,7 @@ async def update_completion(
     return _completion(await state.store.completions.update(completion_id, owner, body.metadata))
 
 
-@router.delete("/{completion_id}")
+@router.delete("/{completion_id}", responses=answers(ChatCompletionDeleted))
 async def delete_completion(completion_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
     """Delete a stored completion, and with it what no later one needs."""
     found = await _find(completion_id, state, owner)
