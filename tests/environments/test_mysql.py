@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import re
 import shutil
 import subprocess
@@ -73,7 +74,7 @@ class MariaDb:
     def __init__(self, directory: Path) -> None:
         self._socket = directory / "socket"
         self._data = directory / "data"
-        options = ["--no-defaults", f"--datadir={self._data}", "--user=root"]
+        options = ["--no-defaults", f"--datadir={self._data}", f"--user={getpass.getuser()}"]
         subprocess.run(
             ["mariadb-install-db", *options, "--auth-root-authentication-method=normal"],
             check=True,

@@ -29,18 +29,7 @@ from agentlm.trajectory import Outcome
 
 NEEDS_ROOT = {18, 19, 20, 24}
 """Tasks of AgentBench's dev.json that make users: a sandbox has no real root."""
-TRAINING_EXCEPTIONS = {
-    147: "reads the machine's own logs",
-    148: "reads the machine's own logs",
-    242: "reads the machine's own logs",
-    607: "reads the machine's own logs",
-    934: "reads the machine's own logs",
-    948: "reads the machine's own logs",
-    252: "its reference prints two numbers where one is compared",
-    356: "its set-up writes for longer than a command may take",
-    683: "its reference changes what it counts",
-    962: "its reference prints nothing without files in the home directory",
-}
+TRAINING_EXCEPTIONS = {252: "its reference prints two numbers where one is compared"}
 
 
 @pytest_asyncio.fixture
