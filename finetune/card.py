@@ -8,6 +8,7 @@ import time
 
 from agentlm.finetune.data.prepare import Prepared
 from agentlm.models.cards import ModelCard
+from agentlm.prompt.digest import prompt_digest
 
 
 def successor_card(prepared: Prepared) -> ModelCard:
@@ -21,6 +22,7 @@ def successor_card(prepared: Prepared) -> ModelCard:
         "parent": base.card.name,
         "created": time.time(),
         "training": _provenance(prepared),
+        "prompt_digest": prompt_digest(thoughts=base.card.thoughts),
         "weights_version": None,
         "tokenizer_digest": None,
     }

@@ -42,6 +42,9 @@ class ModelCard(Frozen):
     """Whether a client's system message replaces `system_prompt` or opens the first user turn."""
     thoughts: bool = True
     """Whether a turn with tools begins with a thought: preamble and constraint ask for one."""
+    prompt_digest: str | None = None
+    """Digest of the grammar's words that it was trained with (`prompt.digest`); None: it was not
+    trained here."""
     weights_version: str | None = None
     """Digest of weights, adapter, tokenizer and template together; None: not computed yet."""
     tokenizer_digest: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,11 +13,14 @@ from agentlm.agent.loop import Limits
 from agentlm.engine.protocol import Adapter, Engine
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import ModelFiles, card_template
+from agentlm.prompt.digest import prompt_digest
 from agentlm.prompt.render import Renderer, Settings
 from agentlm.server.conversation.beginning import Beginning, begin
 from agentlm.server.conversation.keys import Conversation
 from agentlm.server.openai.chat_request import ChatRequest
 from agentlm.store import Store
+
+log = logging.getLogger("agentlm.server")
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,12 @@ def load_engine_model(files: ModelFiles, engine: Engine, name: str | None = None
 def load_renderer(files: ModelFiles) -> Renderer:
     """What renders for a model. Raises OperatorError for a template that can't be used."""
     card = files.card
+    if card.prompt_digest not in (None, prompt_digest(thoughts=card.thoughts)):
+        log.warning(
+            "%s was trained with another prompt than this version writes: train it anew, or serve "
+            "it with the version that trained it",
+            card.name,
+        )
     return Renderer.load(
         files.directory,
         card_template(card, files.directory),

@@ -1,0 +1,48 @@
+"""The prompt as a part of a model: a digest of all words that the grammar puts around what is said.
+
+A model that learned one preamble, form and way of marking observations is another model under any
+other. A card keeps the digest that its training saw; serving it with other words is said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from agentlm.messages import Message, ToolCall, ToolSpec
+from agentlm.prompt.grammar import describe, observe, structural_tag, write, write_answer
+
+_TOOLS = (
+    ToolSpec(
+        name="plain",
+        description="Plain arguments.",
+        parameters={
+            "type": "object",
+            "properties": {
+                "text": {"type": "string", "description": "Some text."},
+                "size": {"type": "integer", "enum": [1, 2]},
+            },
+            "required": ["text"],
+        },
+    ),
+    ToolSpec(
+        name="nested",
+        description="Other arguments.",
+        parameters={"type": "object", "properties": {"a": {"type": "array"}}},
+    ),
+    ToolSpec(name="none", description="No arguments.", parameters={"type": "object"}),
+)
+_CALL = ToolCall(id="", name="plain", arguments='{"text": "a"}')
+
+
+def prompt_digest(*, thoughts: bool = True) -> str:
+    """Digest of preamble, form of calls and answers, marks of observations, and what decoding is
+    held to, as this version writes them."""
+    words = [
+        describe(_TOOLS, thoughts=thoughts),
+        write(Message(role="assistant", content="Why." if thoughts else "", tool_calls=(_CALL,))),
+        write_answer("So.", "Why." if thoughts else None),
+        observe("Seen.\n</data> and more"),
+        structural_tag(_TOOLS, thoughts=thoughts),
+    ]
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]
