@@ -1,5 +1,8 @@
 import gzip
 import json
+import os
+import subprocess
+import sys
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -11,14 +14,18 @@ from werkzeug import Request, Response
 
 from agentlm.agent.tool import ToolContext, ToolError
 from agentlm.errors import OperatorError
+from agentlm.tools.confinement.worker import Worker, WorkerStopped
 from agentlm.tools.settings import ToolSettings
+from agentlm.tools.web.body import read_body
 from agentlm.tools.web.build_index import main as build_index
+from agentlm.tools.web.charset import decoded, forced
 from agentlm.tools.web.network import Reach
 from agentlm.tools.web.page import split_pages
 from agentlm.tools.web.robots import allowed, parse_robots
 from agentlm.tools.web.tools import FetchArgs, SearchArgs, WebFetch, WebSearch, open_web
 
 MakeSettings = Callable[..., ToolSettings]
+PATH = os.pathsep.join(sys.path)
 CONTEXT = ToolContext("traj_1", "me")
 PARAGRAPH = "A paragraph of an article that is long enough to be taken for one. " * 5
 ARTICLE = f"""<html><head><title>On tools</title><script>alert("no")</script></head><body>
@@ -59,6 +66,216 @@ async def test_json_and_plain_text_are_shown_as_they_are(
     httpserver.expect_request("/text").respond_with_data(b"caf\xe9\x07", content_type="text/plain")
     assert '"name": "café"' in await get(fetch, httpserver.url_for("/data"))
     assert "caf\ufffd" in await get(fetch, httpserver.url_for("/text"))
+
+
+CHARSETS = {
+    "windows-1251": "Страница на русском языке, которую прочтут. ",
+    "koi8-r": "Страница на русском языке, которую прочтут. ",
+    "shift_jis": "これは長い日本語の文章です。①は丸い。",
+    "euc-jp": "これは長い日本語の文章です。",
+    "iso-2022-jp": "これは長い日本語の文章です。",
+    "gbk": "这是一个很长的中文页面。",
+    "gb2312": "这是一个很长的中文页面。朱镕基",
+    "big5": "這是一個很長的中文頁面。",
+    "euc-kr": "이것은 긴 한국어 페이지입니다. ",
+    "windows-1252": "Ein schöner Satz „mit“ Anführung – ja. ",
+}
+WRITTEN = {"shift_jis": "cp932", "gb2312": "gbk"}
+"""What pages are really written in that are called so."""
+READING_CONFINED = """
+import sys
+from agentlm.tools.web.extract_worker import load_late_imports, markdown
+
+load_late_imports()
+forbidden = ("open", "import", "os.listdir")
+
+def forbid(event, _arguments):
+    if event in forbidden:
+        raise PermissionError("the Python of root's home can't be read")
+
+pages = [(text * 60, name, written) for text, name, written in %r]
+sys.addaudithook(forbid)
+for text, name, written in pages:
+    head = f"<html><head><meta charset={name}><title>x</title></head><body><p>"
+    html = head.encode() + text.encode(written) + b"</p></body></html>"
+    sys.stdout.buffer.write(f"{name} {text[:12] in markdown(html)}\\n".encode())
+    bare = b"<html><body><p>" + text.encode(written) + b"</p></body></html>"
+    markdown(bare)
+"""
+
+
+def test_every_charset_is_read_though_no_file_can_be_opened_any_more() -> None:
+    pages = [(text, name, WRITTEN.get(name, name)) for name, text in CHARSETS.items()]
+    program = [sys.executable, "-c", READING_CONFINED % (pages,)]
+    ran = subprocess.run(program, capture_output=True, text=True, env={"PYTHONPATH": PATH})
+    assert ran.stdout.split() == [word for name in CHARSETS for word in (name, "True")], ran.stderr
+
+
+@pytest.mark.parametrize("charset", CHARSETS)
+async def test_the_charset_of_header_or_page_is_honoured(
+    fetch: WebFetch, httpserver: HTTPServer, charset: str
+) -> None:
+    sentence = CHARSETS[charset]
+    text = (sentence * 60).encode(WRITTEN.get(charset, charset))
+    named = f'<meta http-equiv="Content-Type" content="text/html; charset={charset}">'.encode()
+    declared = b'<?xml version="1.0" encoding="%s"?>' % charset.encode()
+    pages = {
+        "/header": (f"text/html; charset={charset}", b"<html><body><p>%s</p></body></html>"),
+        "/page": ("text/html", b"<html><head>" + named + b"</head><body><p>%s</p></body></html>"),
+        "/wrong": (
+            "text/html; charset=utf-8",
+            b"<html><head>" + named + b"</head><body><p>%s</p></body></html>",
+        ),
+        "/xhtml": (
+            "application/xhtml+xml",
+            declared + b"<html><head/><body><p>%s</p></body></html>",
+        ),
+        "/text": (f"text/plain; charset={charset}", b"%s"),
+        "/xml": (
+            "text/xml",
+            declared + b"<a>%s</a>",
+        ),
+    }
+    for path, (kind, page) in pages.items():
+        if charset == "iso-2022-jp" and path == "/wrong":
+            continue  # it is UTF-8 as well
+        httpserver.expect_request(path).respond_with_data(page % text, content_type=kind)
+        assert sentence.strip() in await get(fetch, httpserver.url_for(path)), path
+
+
+@pytest.mark.parametrize("charset", ["punycode", "unicode_escape", "hex", "idna", "no-such", "\0"])
+def test_a_charset_that_no_page_has_is_not_used(charset: str) -> None:
+    assert decoded(b"plain \\u0041", charset) == "plain \\u0041"
+    assert forced(b"caf\xe9", charset) == "caf\ufffd"
+
+
+@pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_says_more_than_the_header(mark: str) -> None:
+    assert decoded("<p>héllo".encode(mark), "windows-1251", markup=True) == "<p>héllo"
+
+
+async def test_a_document_holds_nothing_that_is_the_extractors(
+    fetch: WebFetch, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/page").respond_with_data(ARTICLE, content_type="text/html")
+    text = await get(fetch, httpserver.url_for("/page"))
+    assert text.partition("\n\n")[2].startswith("# On tools\n\nA paragraph")
+    for word in ("fingerprint", "sitename", "---", "title:"):
+        assert word not in text
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/yaml",
+        "application/x-yaml",
+        "application/vnd.oai.openapi+yaml",
+        "application/x-ndjson",
+        "application/jsonl",
+        "application/json-seq",
+        "application/toml",
+        "application/sql",
+        "application/javascript",
+        "application/x-sh",
+        "application/n-triples",
+        "image/svg+xml",
+        "application/octet-stream",
+        "message/rfc822",
+    ],
+)
+async def test_what_is_text_is_shown_whatever_it_is_called(
+    fetch: WebFetch, httpserver: HTTPServer, kind: str
+) -> None:
+    httpserver.expect_request("/x").respond_with_data('{"é": 1}\n{"b": 2}', content_type=kind)
+    assert '{"é": 1}\n{"b": 2}' in await get(fetch, httpserver.url_for("/x"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/octet-stream", b"\x89PNG\0\0"),
+        ("application/octet-stream", b"\xf9\xfe\xfd" * 9),
+        ("application/zip", b"PK"),
+        ("image/png", b"x"),
+    ],
+)
+async def test_what_is_no_text_is_not_shown(
+    fetch: WebFetch, httpserver: HTTPServer, kind: str, body: bytes
+) -> None:
+    httpserver.expect_request("/x").respond_with_data(body, content_type=kind)
+    with pytest.raises(ToolError, match="which is not text"):
+        await get(fetch, httpserver.url_for("/x"))
+
+
+MEMBERS = gzip.compress(b"first ") + gzip.compress(b"second ") + gzip.compress(b"") + b"\0\0"
+
+
+@pytest.mark.parametrize(
+    ("packed", "text", "missing"),
+    [
+        (MEMBERS, b"first second ", False),
+        (gzip.compress(b"x" * 9999)[:-9], b"x" * 9999, True),
+        (gzip.compress(b"first ") + gzip.compress(b"second ")[:12], b"first second ", True),
+        (gzip.compress(b"first")[:5], b"", True),
+        (zlib.compress(b"first ")[:-3], b"first ", True),
+        (zlib.compress(b"first "), b"first ", False),
+        (b"", b"", False),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 99_999])
+async def test_packed_bodies_are_whole_or_said_not_to_be(
+    packed: bytes, text: bytes, missing: bool, size: int
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(packed), size):
+            yield packed[start : start + size]
+
+    body, reason = await read_body(chunks(), "gzip", 100_000)
+    assert body == text[: len(body)]
+    assert missing or body == text
+    assert bool(reason) is missing
+
+
+async def test_members_without_end_are_read_up_to_the_limit() -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        while True:
+            yield gzip.compress(b"x" * 100) * 10
+
+    assert await read_body(chunks(), "gzip", 2050) == (
+        b"x" * 2050,
+        "the document is longer than is read",
+    )
+
+
+async def test_an_incomplete_page_says_so(fetch: WebFetch, httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/x").respond_with_data(
+        gzip.compress(b"a beginning")[:-4],
+        content_type="text/plain",
+        headers={"content-encoding": "gzip"},
+    )
+    text = await get(fetch, httpserver.url_for("/x"))
+    assert text.endswith("a beginning\n\n[the document ends too early: it came incomplete]")
+
+
+async def test_a_page_that_ends_the_extractor_late_takes_no_other_with_it(
+    fetch: WebFetch, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/1").respond_with_data(ARTICLE, content_type="text/html")
+    httpserver.expect_request("/2").respond_with_data(ARTICLE, content_type="text/html")
+    await get(fetch, httpserver.url_for("/1"))
+    process = fetch._extractor._worker._process
+    assert process
+    process.kill()  # as if of what the first page left behind
+    assert "# On tools" in await get(fetch, httpserver.url_for("/2"))
+
+
+async def test_a_worker_that_ends_of_each_question_is_given_up() -> None:
+    worker = Worker("agentlm.tools.web.extract_worker")
+    for _ in range(2):
+        with pytest.raises(WorkerStopped):
+            await worker.ask(b"no JSON\n<p>", 10)
+    assert await worker.ask(b"{}\n<html><body><p>well</p></body></html>", 10) == b"well"
+    await worker.close()
 
 
 async def test_a_long_document_comes_in_pages_and_is_fetched_once(

@@ -6,12 +6,17 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from contextlib import suppress
 
 _START_TIMEOUT_S = 30.0
 
 
 class WorkerStopped(Exception):
     """It took too long or ended, and will be started again for the next question."""
+
+
+class _Ended(Exception):
+    """The process ended instead of answering."""
 
 
 class Worker:
@@ -26,18 +31,33 @@ class Worker:
         self._one_at_a_time = asyncio.Lock()
 
     async def ask(self, question: bytes, timeout_s: float) -> bytes:
-        """Its answer. Raises WorkerStopped; the caller's cancellation kills it too."""
+        """Its answer. Raises WorkerStopped; the caller's cancellation kills it too.
+
+        A process that was asked before may end of what it was asked then: memory is given back
+        late, and deep structures are taken down late. So a fresh one is asked once more.
+        """
         async with self._one_at_a_time:
             try:
-                process = self._process or await self._start()
-                async with asyncio.timeout(timeout_s):
-                    return await _exchange(process, question)
-            except (TimeoutError, EOFError, ConnectionError) as error:
-                await self.close()
-                raise WorkerStopped(str(error) or type(error).__name__) from error
-            except BaseException:
-                await self.close()
-                raise
+                if self._process:
+                    with suppress(_Ended):
+                        return await self._answer(question, timeout_s)
+                return await self._answer(question, timeout_s)
+            except _Ended as error:
+                raise WorkerStopped(str(error)) from error
+
+    async def _answer(self, question: bytes, timeout_s: float) -> bytes:
+        """Raises _Ended if the process did, WorkerStopped if it takes too long."""
+        try:
+            process = self._process or await self._start()
+            async with asyncio.timeout(timeout_s):
+                return await _exchange(process, question)
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, EOFError | ConnectionError):
+                raise _Ended(str(error) or type(error).__name__) from error
+            if isinstance(error, TimeoutError):
+                raise WorkerStopped("it took too long") from error
+            raise
 
     async def close(self) -> None:
         """End it; idempotent."""

@@ -6,6 +6,8 @@ import zlib
 from collections.abc import AsyncIterable
 
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+_MEMBER = b"\x1f\x8b"
+"""How each member of gzip begins."""
 ACCEPTED = "gzip, deflate"
 """Encodings that can be undone a bounded piece at a time."""
 
@@ -14,8 +16,8 @@ class BodyRefused(Exception):
     """The body is larger, or packed in other ways, than is read here; the text says which."""
 
 
-async def read_body(chunks: AsyncIterable[bytes], encoding: str, limit: int) -> tuple[bytes, bool]:
-    """At most `limit` bytes of the unpacked body, and whether there were more."""
+async def read_body(chunks: AsyncIterable[bytes], encoding: str, limit: int) -> tuple[bytes, str]:
+    """At most `limit` bytes of the unpacked body, and why it is not the whole, if it is not."""
     body = bytearray()
     unpack = _unpacker(encoding.strip().lower())
     async for chunk in chunks:
@@ -24,17 +26,33 @@ async def read_body(chunks: AsyncIterable[bytes], encoding: str, limit: int) -> 
         except zlib.error as error:
             raise BodyRefused(f"it is not valid {encoding}: {error}") from error
         if len(body) > limit:
-            return bytes(body[:limit]), True
-    return bytes(body), False
+            return bytes(body[:limit]), "the document is longer than is read"
+    return bytes(body), "" if unpack.whole() else "the document ends too early: it came incomplete"
 
 
 class _Unpacker:
+    """Undoes deflate, and gzip of any number of members."""
+
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
+        self._began = False
 
     def __call__(self, chunk: bytes, room: int) -> bytes:
         """Up to `room` bytes; what else the chunk held is dropped, as the limit is then reached."""
-        return self._inflate.decompress(chunk, room)
+        out = bytearray()
+        while chunk and len(out) < room:
+            if self._inflate.eof:
+                if not chunk.startswith(_MEMBER[: len(chunk)]):
+                    break  # padding, which other programs ignore too
+                self._inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
+            self._began = True
+            out += self._inflate.decompress(chunk, room - len(out))
+            chunk = self._inflate.unused_data
+        return bytes(out)
+
+    def whole(self) -> bool:
+        """Whether the body ended where its packing does."""
+        return self._inflate.eof or not self._began
 
 
 def _unpacker(encoding: str) -> _Unpacker | _Plain:
@@ -48,3 +66,7 @@ def _unpacker(encoding: str) -> _Unpacker | _Plain:
 class _Plain:
     def __call__(self, chunk: bytes, room: int) -> bytes:
         return chunk[:room]
+
+    def whole(self) -> bool:
+        """HTTP itself tells where it ends."""
+        return True

@@ -31,8 +31,8 @@ class Fetched:
     content_type: str
     charset: str | None
     body: bytes
-    cut: bool
-    """There was more than is read."""
+    missing: str
+    """Why the body is not the whole, if it is not."""
 
 
 class Fetcher:
@@ -81,13 +81,13 @@ class Fetcher:
         if not response.is_success:
             status = f"{response.status_code} {response.reason_phrase}"
             raise ToolError(f"{response.url} answered {status}")
-        body, cut = await read_body(
+        body, missing = await read_body(
             response.aiter_raw(),
             response.headers.get("content-encoding", ""),
             self._settings.web_page_mb * MEBIBYTE,
         )
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        return Fetched(str(response.url), kind, response.charset_encoding, body, cut)
+        return Fetched(str(response.url), kind, response.charset_encoding, body, missing)
 
     async def _robots_file(self, url: httpx.URL) -> tuple[int, bytes]:
         """Status and text. Redirects of it are not followed: then nothing is known."""
