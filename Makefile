@@ -27,7 +27,7 @@ help:  ## list these commands
 install: model graph  ## set everything up: Debian packages, environment, default model
 
 serve: install  ## set up, then serve MODEL=smollm2-135m on PORT=8000; more flags in ARGS="…"
-	@exec $(VENV)/bin/agentlm-serve --model $(MODEL) --port $(PORT) $(ARGS)
+	@$(VENV)/bin/agentlm-serve --model $(MODEL) --port $(PORT) $(ARGS) || [[ $$? -eq 130 ]]
 
 check: $(VENV)/.packages  ## formatting, types and import directions
 	@rm -rf build && $(MAKE) build/.installed

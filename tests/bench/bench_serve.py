@@ -128,6 +128,7 @@ def _flags(model: Path) -> list[str]:
     """Flags that both get."""
     # In float32 both sides say the same words.
     flags = chosen(model, 0, 4096, cpu=True) | {"--dtype": "float32"}
+    flags["--kv-cache-memory-bytes"] = str(4 << 30)  # room for every request at once
     shared = ("--dtype", "--enforce-eager", "--kv-cache-memory-bytes", "--seed", "--max-model-len")
     return [word for flag in shared for word in (flag, flags[flag]) if word]
 

@@ -18,6 +18,7 @@ from agentlm.models.cards import ModelCard
 from agentlm.models.registry import Registry
 from agentlm.store import EVERYTHING, AuditRecord, Entry, Store
 from agentlm.trajectory import Feedback, Origin, Outcome, Step, Trajectory
+from support.processes import interruptible
 from support.records import CALL, TOOL, chat, fork, interaction, prompt, sampled, trajectory
 
 Logs = Callable[..., tuple[int, str, str]]
@@ -198,7 +199,7 @@ def test_tail_shows_the_last_steps(logs: Logs, store: Store) -> None:
 def test_tail_follows_until_interrupted(store: Store, tmp_path: Path) -> None:
     put(store, chat())
     command = [sys.executable, "-m", "agentlm.cli", "logs", "tail", "-f", "--data-dir", tmp_path]
-    tail = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    tail = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible)
     assert tail.stdout is not None
 
     first = [tail.stdout.readline() for _ in range(2)]

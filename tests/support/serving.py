@@ -19,8 +19,8 @@ from agentlm.engine.scripted import ScriptedEngine
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import ModelFiles
 from agentlm.server.app import create_app
-from agentlm.server.cli import Server
 from agentlm.server.models.engine_model import EngineModel
+from agentlm.server.serving import Server
 from agentlm.server.settings import ServeSettings
 from agentlm.store import Store
 from agentlm.tools.audit import AuditRecord

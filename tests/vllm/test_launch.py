@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from agentlm.errors import OperatorError
-from agentlm.server.vllm.flags import check_known, chosen, command_line
+from agentlm.server.vllm import flags
+from agentlm.server.vllm.flags import check_known, check_written, chosen, command_line
 from agentlm.server.vllm.launch import (
-    has_native_bfloat16,
-    kv_cache_bytes,
     model_width,
     one_process,
     prepare_environment,
@@ -71,25 +71,21 @@ def test_a_narrow_model_is_computed_by_one_thread(
     assert variables["OMP_NUM_THREADS"] == str(threads)
 
 
-def test_bfloat16_is_a_flag_of_the_processor() -> None:
-    assert has_native_bfloat16("flags\t: fpu avx2 avx512_bf16")
-    assert not has_native_bfloat16("flags\t: fpu avx2 avx512f")
+def test_a_gpu_gets_none_of_the_cpus_flags(chatml_llama: Path) -> None:
+    ours = {"--enforce-eager", "--kv-cache-memory-bytes"}
+    assert chosen(chatml_llama, 0, None, cpu=True).keys() >= ours
+    assert chosen(chatml_llama, 0, None, cpu=False).keys().isdisjoint(ours)
 
 
-def test_the_cache_leaves_room_on_a_small_machine() -> None:
-    assert kv_cache_bytes(8 << 30) == 2 << 30
-    assert kv_cache_bytes(256 << 30) == 4 << 30
-
-
-def test_a_gpu_gets_none_of_the_cpus_flags() -> None:
-    assert "--enforce-eager" in chosen(Path("m"), 0, None, cpu=True)
-    assert "--enforce-eager" not in chosen(Path("m"), 0, None, cpu=False)
+def test_a_cache_that_the_user_gives_is_not_chosen(chatml_llama: Path) -> None:
+    arguments = ["--kv_cache_memory_bytes", "1000000"]
+    assert "--kv-cache-memory-bytes" not in chosen(chatml_llama, 0, None, arguments, cpu=True)
 
 
 def test_a_given_flag_takes_the_place_of_the_chosen_one() -> None:
-    flags = {"--dtype": "float32", "--seed": "0", "--enforce-eager": ""}
+    ours = {"--dtype": "float32", "--seed": "0", "--enforce-eager": ""}
 
-    assert command_line(flags, ["--dtype=auto", "--max_num_seqs", "3"]) == [
+    assert command_line(ours, ["--dtype=auto", "--max_num_seqs", "3"]) == [
         *("--seed", "0", "--enforce-eager"),
         *("--dtype=auto", "--max_num_seqs", "3"),
     ]
@@ -101,3 +97,17 @@ def test_an_unknown_flag_names_the_nearest() -> None:
     check_known(["--max_num_seqs=3", "--structured-outputs-config.backend", "auto"], known)
     with pytest.raises(OperatorError, match="did you mean --max-num-seqs"):
         check_known(["--max-num-seq", "3"], known)
+
+
+def test_flags_are_known_from_vllms_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(sys.modules)
+    check_written(["--max-num-seqs", "3", "--no-enable-lora", "--speculative-config.method=x"])
+    with pytest.raises(OperatorError, match="did you mean --max-num-seqs"):
+        check_written(["--max-num-seq", "3"])
+    assert "vllm" not in set(sys.modules) - before
+
+
+def test_a_server_without_vllm_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flags, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="vllm"):
+        check_written([])

@@ -1,0 +1,173 @@
+"""A server from its settings: model, tools, log and engine, then answers until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+from rich.markup import escape
+
+from agentlm.console import Console
+from agentlm.errors import OperatorError
+from agentlm.models.cards import ModelCard
+from agentlm.models.registry import Registry
+from agentlm.server.app import create_app
+from agentlm.server.callers import Callers, check_origins_need_a_key, check_strangers_need_a_key
+from agentlm.server.http.connection import Connection
+from agentlm.server.models.engine_model import EngineModel, base_files, load_renderer
+from agentlm.server.models.served import ServedModel
+from agentlm.server.models.upstream_model import connect_upstream
+from agentlm.server.settings import ServeSettings
+from agentlm.server.vllm.flags import check_written
+from agentlm.server.vllm.launch import allow_many_connections, is_cpu_build
+from agentlm.server.vllm.memory import check_memory
+from agentlm.store import Store
+from agentlm.store.database import shown
+from agentlm.tools.toolbox import Toolbox
+
+console = Console(stderr=True, markup=True)
+
+
+def run(settings: ServeSettings, engine_arguments: Sequence[str], listener: socket.socket) -> None:
+    """Serve on a bound socket until SIGINT or SIGTERM. Raises OperatorError for what the operator
+    can mend."""
+    uvloop.run(_serve(settings, engine_arguments, listener))
+    console.print("stopped")
+
+
+async def _serve(
+    settings: ServeSettings, engine_arguments: Sequence[str], listener: socket.socket
+) -> None:
+    start = await _prepare(settings, engine_arguments)
+    store = await asyncio.to_thread(Store.open, settings.log_url())
+    check_strangers_need_a_key(settings, store)
+    check_origins_need_a_key(settings, store)
+    toolbox = await Toolbox.open(settings, audit=store.audit.add)
+    log = escape(shown(settings.log_url()))
+    console.print(f"[bold]2/3[/] tools {', '.join(toolbox.families())}; log {log}")
+    base = await start()
+    app = create_app(settings, base, store=store, toolbox=toolbox)
+    url = "http://{}:{}".format(*listener.getsockname()[:2])
+    name = settings.served_model_name or Registry(settings.data_dir).get(settings.model).name
+    hint = snippet(url, name, keyed=Callers(settings, store).needs_key)
+
+    def ready() -> None:
+        # All that is loaded by now stays: looking through it for garbage took a fifth of the time.
+        gc.collect()
+        gc.freeze()
+        print(hint, flush=True)
+
+    await Server(app, settings, ready).serve(sockets=[listener])
+
+
+Start = Callable[[], Awaitable[ServedModel]]
+"""The last and longest part of making a model answer."""
+
+
+async def _prepare(settings: ServeSettings, engine_arguments: Sequence[str]) -> Start:
+    """Find the model that was asked for. Raises OperatorError before anything is loaded, if it
+    can."""
+    registry = Registry(settings.data_dir)
+    card = registry.get(settings.model)
+    if card.source == "upstream":
+        return _prepare_upstream(card, settings, engine_arguments)
+    check_written(engine_arguments)
+    console.print(f"[bold]1/3[/] model {escape(settings.model)}")
+    files = await asyncio.to_thread(registry.resolve, card)
+    own = base_files(files)
+    if is_cpu_build():
+        check_memory(own.directory, settings.max_model_len, engine_arguments)
+    # Takes seconds to import: not for what could be known to be wrong without it.
+    from agentlm.server.vllm.engine import VLLMEngine, parse_arguments
+
+    parse_arguments({}, engine_arguments)
+    name = settings.served_model_name if own is files else None
+    renderer = load_renderer(own)
+
+    async def start() -> EngineModel:
+        console.print("[bold]3/3[/] engine; the first start takes about a minute")
+        engine = await VLLMEngine.start(
+            own.directory,
+            weights_version=own.card.weights_version or "",
+            end_of_turn_ids=[renderer.end_of_turn_id],
+            max_model_len=settings.max_model_len,
+            seed=settings.seed,
+            arguments=engine_arguments,
+        )
+        return EngineModel(name or own.card.name, own, renderer, engine)
+
+    return start
+
+
+def _prepare_upstream(
+    card: ModelCard, settings: ServeSettings, engine_arguments: Sequence[str]
+) -> Start:
+    if engine_arguments:
+        raise OperatorError(f"{engine_arguments[0]}: {card.name} runs on another server")
+    console.print(f"[bold]1/3[/] model {escape(settings.model)}")
+    served = connect_upstream(card, settings.upstream_timeout_s, settings.served_model_name)
+
+    async def start() -> ServedModel:
+        console.print(f"[bold]3/3[/] no engine: {escape(card.location)} is asked")
+        return served
+
+    return start
+
+
+class Server(uvicorn.Server):
+    """Answers until SIGINT or SIGTERM; what is being answered then gets `drain_s` to finish."""
+
+    def __init__(self, app: FastAPI, settings: ServeSettings, on_listening: Callable[[], object]):
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=settings.drain_s,
+            http=type("Connection", (Connection,), {"wait_s": settings.request_wait_s}),
+        )
+        super().__init__(config)
+        self._on_listening = on_listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        allow_many_connections()
+        await super().startup(sockets)
+        self._on_listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn, which would afterwards die of the signal that it has obeyed."""
+        console.print(
+            f"stopping; what is being answered gets {self.config.timeout_graceful_shutdown} s"
+        )
+        await super().shutdown(sockets)
+        asked = (signal.SIGINT, signal.SIGTERM)
+        self._captured_signals = [it for it in self._captured_signals if it not in asked]
+
+
+def snippet(url: str, model: str, *, keyed: bool) -> str:
+    """What a user can paste to try the server."""
+    header = ' -H "Authorization: Bearer $AGENTLM_API_KEY"' if keyed else ""
+    key = 'os.environ["AGENTLM_API_KEY"]' if keyed else '"none"'
+    return f"""
+{model} is served at {url} (process {os.getpid()}; Ctrl-C ends it). Try:
+
+curl {url}/v1/chat/completions{header} -H 'Content-Type: application/json' -d '{{
+  "model": "{model}", "tools": [{{"type": "bash"}}],
+  "messages": [{{"role": "user", "content": "How many programs in /usr/bin start with z?"}}]}}'
+
+{"import os" + chr(10) if keyed else ""}from openai import OpenAI
+client = OpenAI(base_url="{url}/v1", api_key={key})
+stream = client.chat.completions.create(
+    model="{model}", stream=True, tools=[{{"type": "bash"}}],
+    messages=[{{"role": "user", "content": "How many programs in /usr/bin start with z?"}}])
+for chunk in stream:
+    delta = chunk.choices[0].delta
+    print(getattr(delta, "reasoning_content", None) or delta.content or "", end="", flush=True)
+"""
