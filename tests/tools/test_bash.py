@@ -49,6 +49,13 @@ async def test_the_shell_keeps_whatever_else_can_be_defined(run: Run) -> None:
     assert await run("hello; echo none*; false | true || printenv SEEN") == "hi you\n\nx\ny"
 
 
+async def test_the_shell_keeps_how_the_last_command_ended(run: Run) -> None:
+    await run("sh -c 'exit 9'")
+    assert await run("echo $?; ! true") == "9\n[exit code 1]"
+    assert await run("echo $?; set -e") == "1"
+    assert await run("echo $?") == "0"
+
+
 async def test_no_option_of_the_shell_keeps_it_from_going_on(run: Run) -> None:
     for options in ("set -C", "set -u", "set -f", "set -x; set +x", "set -o posix; set +o posix"):
         await run(f"{options}; kept=1")
@@ -68,6 +75,16 @@ async def test_a_shell_whose_state_is_too_large_to_be_kept_says_that_it_ends(run
 async def test_a_function_of_any_name_is_only_the_commands_own(run: Run, name: str) -> None:
     await run(f"{name}() {{ echo wrong; }}; x=1")
     assert await run("(exit 3) || echo $x") == "1" if name != "exit" else "1"
+
+
+async def test_aliases_change_neither_functions_nor_the_shell(run: Run) -> None:
+    names = "alias builtin set shopt declare : exit"
+    await run(
+        f"shopt -s expand_aliases; f() {{ echo hi; }}; set -u; for n in {names}; do "
+        "alias $n='wrong ('; done; alias echo='echo more' kept='printf kept'"
+    )
+    await run("x=1")
+    assert await run("f; kept; printf ' %s' $x $-") == "hi\nkept 1 huBc"
 
 
 async def test_conversations_do_not_see_each_other(run: Run) -> None:

@@ -9,10 +9,10 @@ Both run a copy of bash that nobody may read: the kernel then closes their memor
 all others of their user (`/proc/PID/mem`, `fd`). The keeper is the first process of its namespace,
 so that no signal from inside ends or stops it.
 
-What a shell keeps (variables, functions, aliases, options, directory) is saved when a command has
-been evaluated to its end, in a file that has no name, and is there for the next. It is taken off
-the file before it is used, so that nothing in it can fail twice. A bash that ended without saving
-has ended the shell.
+What a shell keeps (variables, functions, aliases, options, directory, the last exit code) is saved
+when a command has been evaluated to its end, in a file that has no name, and is there for the next.
+It is taken off the file before it is used, so that nothing in it can fail twice. A bash that ended
+without saving has ended the shell. Traps are a command's own; that of EXIT is run if it exits.
 """
 
 from __future__ import annotations
@@ -37,35 +37,50 @@ while :; do
 done
 """
 
-# The state, and the command after it, may define functions of any name. Nothing stands in for an
-# assignment, nor for `exit`, `set` and `unset` while POSIXLY_CORRECT is set; so a function called
-# `builtin` can be taken away, and what is called by it from then on is what it says.
+_ALL_TRAPS = " ".join(map(str, range(65))) + " DEBUG ERR RETURN"
+
+# What is evaluated ahead of the command are values only. Then nothing but `builtin` is called whose
+# name a function may have: nothing stands in for an assignment, nor for `exit`, `set` and `unset`
+# while POSIXLY_CORRECT is set; so a function called `builtin` can be taken away, and what is called
+# by it from then on is what it says. Traps and traces are off before anything is saved: what they
+# print would be evaluated. Aliases count from the last of the saved lines on.
 _EVALUATOR = """{
-  IFS= read -r -d '' AGENTLM_STATE </dev/fd/4
+  {
+    IFS= read -r -d '' AGENTLM_VALUES
+    IFS= read -r -d '' AGENTLM_RULES
+  } </dev/fd/4
   : >/dev/fd/4
-  until [[ ${AGENTLM_NUMBER-} == "$1" ]]; do
-    IFS= read -r -d '' -u 3 AGENTLM_NUMBER || exit
-    IFS= read -r -d '' -u 3 AGENTLM_COMMAND || exit
+  eval "unset AGENTLM_VALUES AGENTLM_EVALUATOR BASH_EXECUTION_STRING
+    $AGENTLM_VALUES" 2>/dev/null 3<&- 4>&-
+  until [[ ${AGENTLM_COMMAND-} == "$1" ]]; do
+    mapfile -t -d '' -n 2 -u 3 AGENTLM_COMMAND
+    [[ ${AGENTLM_COMMAND+read} ]] || exit
   done
   exec 3<&-
   set --
-  unset AGENTLM_EVALUATOR
-  eval "unset AGENTLM_STATE AGENTLM_NUMBER BASH_EXECUTION_STRING
-    $AGENTLM_STATE" 2>/dev/null 4>&-
-  builtin eval "$AGENTLM_COMMAND" 4>&-
+  eval "unset AGENTLM_RULES
+    $AGENTLM_RULES" 2>/dev/null 4>&-
+  builtin eval "${AGENTLM_COMMAND[1]}" 4>&-
   {
     AGENTLM_CODE=$? AGENTLM_OPTIONS=${BASHOPTS//:/ } POSIXLY_CORRECT=
-    set -- "$AGENTLM_CODE" "$AGENTLM_OPTIONS"
-    unset -f builtin
-    unset AGENTLM_CODE AGENTLM_OPTIONS AGENTLM_COMMAND POSIXLY_CORRECT || exit
+    set -- "$AGENTLM_CODE" "$AGENTLM_OPTIONS" "$-" "${AGENTLM_CODE#0}"
+    unset -f builtin || exit "$1"
+    builtin trap - ALL_TRAPS
+    builtin set +x
+    unset -n AGENTLM_CODE AGENTLM_OPTIONS AGENTLM_COMMAND AGENTLM_VALUES AGENTLM_RULES
+    unset -v AGENTLM_CODE AGENTLM_OPTIONS AGENTLM_COMMAND AGENTLM_VALUES AGENTLM_RULES &&
+      unset -v POSIXLY_CORRECT || exit "$1"
     {
-      builtin printf 'shopt -u ${BASHOPTS//:/ }\\nshopt -s %s\\ncd -- %q\\n' "$2" "$PWD" &&
-        builtin declare -p && builtin alias -p && builtin set +o && builtin umask -p &&
-        builtin declare -f && builtin declare -Fx
+      builtin printf 'cd -- %q\\n' "$PWD" && builtin declare -p && builtin umask -p &&
+        builtin printf '\\0shopt -s extglob\\n' && builtin set +o &&
+        case $3 in *x*) builtin echo 'set -x' ;; esac &&
+        builtin declare -f && builtin declare -Fx && builtin alias -p &&
+        builtin echo 'builtin shopt -u ${BASHOPTS//:/ }' &&
+        builtin echo "builtin shopt -s $2${4:+; (builtin exit $4) && :}"
     } >|/dev/fd/4 || : >|/dev/fd/4
     builtin exit "$1"
   } 2>/dev/null
-}"""
+}""".replace("ALL_TRAPS", _ALL_TRAPS)
 
 
 INTRODUCTION = f"{_KEEPER}\0{_EVALUATOR}\0".encode()
