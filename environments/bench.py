@@ -62,7 +62,7 @@ async def measure(name: EnvironmentName, data_dir: Path, count: int = _TASKS) ->
         return Cost(alone, many, await peak)
 
 
-async def overhead(turns: int = 400) -> tuple[float, float]:
+async def overhead(turns: int) -> tuple[float, float]:
     """Milliseconds of a rollout's turn, and of the bare call to the same server."""
     tasks = list(islice(DbEnvironment().generate("train"), turns // 2))
     async with _answering() as url:
@@ -162,17 +162,19 @@ def _completion(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _main(data_dir: Path) -> None:
+async def _main(data_dir: Path, names: Sequence[EnvironmentName], count: int) -> None:
     print(f"{'family':<8}{'steps/s':>10}{'at 64':>10}{'peak MB':>10}")
-    names: tuple[EnvironmentName, ...] = ("db", "os", "kg")
     for name in names:
-        cost = await measure(name, data_dir)
+        cost = await measure(name, data_dir, count)
         print(f"{name:<8}{cost.steps_alone:>10.0f}{cost.steps_many:>10.0f}{cost.peak_mb:>10.0f}")
-    rolled, bare = await overhead()
+    rolled, bare = await overhead(2 * count)
     print(f"a turn of a rollout {rolled:.2f} ms, the bare chat call {bare:.2f} ms")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Measure the environments without a model.")
     parser.add_argument("--data-dir", type=Path, default=Settings().data_dir)
-    asyncio.run(_main(parser.parse_args().data_dir))
+    parser.add_argument("--env", nargs="+", default=["db", "os", "kg"])
+    parser.add_argument("--tasks", type=int, default=_TASKS, help="of each family")
+    given = parser.parse_args()
+    asyncio.run(_main(given.data_dir, given.env, given.tasks))

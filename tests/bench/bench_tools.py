@@ -160,6 +160,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--graph", type=Path, help="instead of the one in the usual place")
     parser.add_argument("--repeat", type=int, default=300)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each load by many runs")
     options = parser.parse_args()
     print(f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before\n")
     with tempfile.TemporaryDirectory() as folder:
@@ -180,12 +181,14 @@ async def main() -> None:
         if built:
             await graph(tools, options.repeat)
         print(f"\n| {RUNS} runs at once | calls/s | slowest run, calls/s |\n|---|---:|---:|")
-        await together(tools, 5.0, "bash", command="echo hi")
+        await together(tools, options.seconds, "bash", command="echo hi")
         more = " with its audit row"
-        await together(recorded.for_request(["bash"]), 5.0, "bash", more, command="echo hi")
-        await together(tools, 5.0, "sql", statement=STATEMENT)
+        await together(
+            recorded.for_request(["bash"]), options.seconds, "bash", more, command="echo hi"
+        )
+        await together(tools, options.seconds, "sql", statement=STATEMENT)
         if built:
-            await together(tools, 5.0, "get_relations", variable="geo:DE")
+            await together(tools, options.seconds, "get_relations", variable="geo:DE")
         await toolbox.close()
         await recorded.close()
         store.close()
