@@ -20,15 +20,8 @@ from agentlm.agent.upstream import CallDelta, ChatDelta, Chunk, ChunkUsage, Upst
 from agentlm.errors import UnavailableError
 from agentlm.messages import Message, ToolCall
 from agentlm.openai_messages import write_message, write_tool, write_tool_choice
-from agentlm.prompt.grammar import (
-    Fragment,
-    FragmentKind,
-    observe,
-    observed,
-    read_arguments,
-    write,
-    write_answer,
-)
+from agentlm.prompt.grammar import Fragment, FragmentKind, read_arguments, write, write_answer
+from agentlm.prompt.observation import observe, observed
 from agentlm.trajectory import Origin, Step
 
 _TOKEN_BOUNDS = ("max_tokens", "max_completion_tokens")

@@ -39,7 +39,8 @@ from agentlm.exchange.spelling import (
 )
 from agentlm.exchange.turns import imported, imported_step, parse_row
 from agentlm.messages import Message, ToolSpec
-from agentlm.prompt.grammar import observe, parse, read_arguments, write, write_answer
+from agentlm.prompt.grammar import parse, read_arguments, write, write_answer
+from agentlm.prompt.observation import observe
 from agentlm.trajectory import Step, Trajectory
 
 _HELD_OUT = ("test", "dev", "eval", "validation", "valid", "val")

@@ -10,7 +10,8 @@ import hashlib
 import json
 
 from agentlm.messages import Message, ToolCall, ToolSpec
-from agentlm.prompt.grammar import describe, observe, structural_tag, write, write_answer
+from agentlm.prompt.grammar import describe, structural_tag, write, write_answer
+from agentlm.prompt.observation import observe
 
 _TOOLS = (
     ToolSpec(

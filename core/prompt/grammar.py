@@ -34,9 +34,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from agentlm.messages import Message, ToolSpec
+from agentlm.prompt.observation import OBSERVATION
 
 FINAL_ANSWER = "Final Answer:"
-OBSERVATION = "Observation:"
 _PREAMBLE_OPENING = "You can use these tools:\n"
 _PREAMBLE_END = f"{FINAL_ANSWER} your answer to the user"
 _PREAMBLE = re.compile(f"{_PREAMBLE_OPENING}.*?\n{_PREAMBLE_END}", re.DOTALL)
@@ -132,26 +132,6 @@ def _is_scalar(schema: Any) -> bool:
         and schema.get("type") in _SCALARS
         and isinstance(schema.get("description") or "", str)
     )
-
-
-_OBSERVATION = re.compile(OBSERVATION + r" <data>\n(.*)\n</data>", re.DOTALL)
-_CLOSING = re.compile(r"<(\\*)(?=\s*/\s*data)", re.IGNORECASE)
-"""What ends the data, or would to a careless reader, with the backslashes that keep it from it."""
-
-
-def observe(text: str) -> str:
-    """An observation as the model reads it: all of `text` is data, even if it says otherwise."""
-    unclosed = _CLOSING.sub(r"<\1\\", text)
-    # On lines of their own the marks are the same tokens whatever stands beside them.
-    return f"{OBSERVATION} <data>\n{unclosed}\n</data>"
-
-
-def observed(text: str) -> str:
-    """What was observed, of an observation's text; logs of before the marks have none."""
-    marked = _OBSERVATION.fullmatch(text)
-    if marked is None or any(not found[1] for found in _CLOSING.finditer(marked[1])):
-        return text.removeprefix(f"{OBSERVATION} ")
-    return _CLOSING.sub(lambda found: f"<{found[1][1:]}", marked[1])
 
 
 def call_lead(name: str) -> str:

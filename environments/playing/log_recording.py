@@ -15,7 +15,8 @@ from agentlm.environments.playing.play import Play
 from agentlm.environments.playing.recording import ServerRecorder
 from agentlm.environments.task import Action, Environment
 from agentlm.messages import Message, Role
-from agentlm.prompt.grammar import observe, write, write_answer
+from agentlm.prompt.grammar import write, write_answer
+from agentlm.prompt.observation import observe
 from agentlm.store import Entry, Store
 from agentlm.trajectory import Origin, Step, Trajectory
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from agentlm.trajectory import Trajectory, reward_of
+from agentlm.feedback import reward_of
+from agentlm.trajectory import Trajectory
 
 
 def approved_by_person(trajectory: Trajectory) -> bool:

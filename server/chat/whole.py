@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agentlm.prompt.grammar import observed
+from agentlm.prompt.observation import observed
 from agentlm.server.chat.choice import Choice
 from agentlm.server.openai.answers import finished_choice, prompt_logprobs, reasoning, usage
 

@@ -15,7 +15,8 @@ from agentlm.agent.loop import CallEnded
 from agentlm.engine.protocol import TokenLogprob
 from agentlm.messages import Message, ToolCall
 from agentlm.openai_messages import write_message
-from agentlm.prompt.grammar import OBSERVATION, call_lead
+from agentlm.prompt.grammar import call_lead
+from agentlm.prompt.observation import OBSERVATION
 from agentlm.trajectory import FinishReason, Usage
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agentlm.exchange import READERS, format_of, read_row
-from agentlm.prompt.grammar import observe
+from agentlm.prompt.observation import observe
 from agentlm.trajectory import Trajectory
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data-formats.md").read_text()

@@ -14,7 +14,7 @@ from agentlm.finetune.data.selection import open_log
 from agentlm.finetune.filters.rewards import step_rewards
 from agentlm.finetune.settings import FinetuneSettings, Selecting
 from agentlm.messages import ToolSpec
-from agentlm.prompt.grammar import observe
+from agentlm.prompt.observation import observe
 from agentlm.store import Store
 from agentlm.trajectory import Feedback, Trajectory
 from support.finetune_logs import (

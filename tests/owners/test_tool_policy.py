@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from agentlm.prompt.grammar import observed
+from agentlm.prompt.observation import observed
 from agentlm.store import ApiKey, Store
 from agentlm.trajectory import Outcome
 from support.serving import Running, Serve

@@ -13,13 +13,12 @@ from agentlm.prompt.grammar import (
     Parsed,
     Parser,
     describe,
-    observe,
-    observed,
     parse,
     preamble_in,
     structural_tag,
     write,
 )
+from agentlm.prompt.observation import observe, observed
 
 BASH = ToolSpec(name="bash", description="Run it.", parameters={"type": "object"})
 

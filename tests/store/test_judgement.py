@@ -1,8 +1,9 @@
 import pytest
 
 from agentlm.errors import ConflictError, NotFoundError, RequestError
+from agentlm.feedback import reward_of
 from agentlm.store import Selection, Store
-from agentlm.trajectory import Feedback, Outcome, reward_of
+from agentlm.trajectory import Feedback, Outcome
 from support.records import chat, trajectory
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from agentlm.messages import Message, ToolCall
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import Registry
-from agentlm.prompt.grammar import observe, parse
+from agentlm.prompt.grammar import parse
+from agentlm.prompt.observation import observe
 from agentlm.prompt.render import Renderer, Turn
 from agentlm.store import Entry, Store
 from agentlm.trajectory import Interaction, Origin, Outcome, Step, Trajectory

@@ -14,7 +14,7 @@ from typing import Any
 
 from agentlm.engine.protocol import Constraint
 from agentlm.engine.scripted import ScriptedEngine
-from agentlm.prompt.grammar import observed
+from agentlm.prompt.observation import observed
 from agentlm.prompt.render import Renderer
 
 

@@ -29,7 +29,7 @@ from werkzeug import Request, Response
 from agentlm.agent.tool import Observation, ToolContext
 from agentlm.messages import ToolCall
 from agentlm.printable import UNPRINTABLE
-from agentlm.prompt.grammar import observe
+from agentlm.prompt.observation import observe
 from agentlm.prompt.render import Turn
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import Toolbox

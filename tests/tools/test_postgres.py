@@ -11,7 +11,7 @@ import pytest
 from agentlm.agent.tool import ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.tools.settings import ToolSettings
-from agentlm.tools.sql.harmful import HARMFUL
+from agentlm.tools.sql.postgres_rights import HARMFUL
 from agentlm.tools.sql.tools import SchemaArgs, Sql, SqlArgs, SqlSchema, open_sql
 from support.postgres import Postgres
 

@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from agentlm.errors import OperatorError
 from agentlm.tools.sql.guard import Result
-from agentlm.tools.sql.harmful import CALLABLE
+from agentlm.tools.sql.postgres_rights import CALLABLE
 
 _CONNECT_TIMEOUT_S = 5
 _POWERFUL = """

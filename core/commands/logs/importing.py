@@ -11,8 +11,9 @@ from itertools import islice
 from pathlib import Path
 
 from agentlm.errors import ConflictError, NotFoundError, OperatorError, RequestError
+from agentlm.feedback import reward_of
 from agentlm.store import Entry, Store
-from agentlm.trajectory import Trajectory, reward_of
+from agentlm.trajectory import Trajectory
 
 TOGETHER = 200
 """Rows that are written at once, to share their commits."""

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from agentlm.prompt.grammar import observed
+from agentlm.prompt.observation import observed
 from agentlm.trajectory import Feedback, Origin, Step, Trajectory
 
 SHOWN_CHARACTERS, SHOWN_LINES = 600, 12

@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, exists, insert, literal, select, update
 
 from agentlm.errors import ConflictError, NotFoundError, RequestError
+from agentlm.feedback import reward_of
 from agentlm.store.idempotency import forget
 from agentlm.store.tables import feedbacks, interactions, steps, trainings, trajectories
 from agentlm.store.write.stored import Stored, find, merge_metadata
-from agentlm.trajectory import Feedback, Outcome, reward_of
+from agentlm.trajectory import Feedback, Outcome
 
 
 def claim(db: Connection, key: int, step: int) -> bool:
