@@ -353,6 +353,8 @@ class Parser:
         shown = text.lstrip() if first and not self._verbatim else text
         if not shown or (section == "name" and not whole):
             return
+        if section == "arguments" and "name" not in self._said:
+            return  # of nothing: a call that names no tool is none
         if section == "answer" and first:
             self.answer_offset = self._consumed + len(text) - len(shown)
         if section == "answer":

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentlm.messages import Message, ToolCall, ToolSpec
@@ -113,6 +113,8 @@ def test_a_stream_reads_as_the_whole_wherever_it_is_split(
 
 
 @given(turns)
+@example("Action:\nAction Input:Thought:")
+@example('Thought: so\nAction: \nAction Input: {"a": 1}')
 def test_fragments_joined_are_what_was_parsed(text: str) -> None:
     said, parsed, _ = read(list(text))
 
