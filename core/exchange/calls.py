@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from agentlm.exchange.keys import short
 from agentlm.exchange.spelling import WrittenCall, WrittenCalls, from_json
 from agentlm.exchange.turns import parse_row
 from agentlm.messages import Role, ToolCall
-from agentlm.prompt.grammar import parse
+from agentlm.prompt.grammar import Parser
+from agentlm.prompt.observation import OBSERVATION
 
 _UNNAMED = "call_of_"
 _CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _RESULT = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>", re.DOTALL)
+_THOUGHT = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 _OTHER_FORMS = re.compile(
     r"</?tool_call>|<\|?tool_calls?\b|<functioncall>|<function[ =]|<function_calls?>|<invoke |"
     r"\[TOOL_CALLS\]|<\|python_tag\|>"
@@ -64,24 +67,59 @@ def unnamed(place: str) -> str:
     return f"{_UNNAMED}{place}"
 
 
-def with_calls_read(said: Iterable[Said]) -> Iterator[Said]:
+def with_calls_read(said: Iterable[Said], tools: Sequence[str]) -> Iterator[Said]:
     """The turns of a row with tools, with what their texts call and what results they hold.
 
     Raises ValueError for a call in another model's form: as text it would be learnt as an answer.
     """
     for turn in said:
-        if turn.role == "tool" and (results := _RESULT.findall(turn.text)):
-            yield from (turn._replace(text=result) for result in results)
-        elif turn.role != "assistant" or turn.calls:
+        if turn.role in ("tool", "user") and _holds_results(turn.text):
+            results = _RESULT.findall(turn.text)
+            yield from (turn._replace(role="tool", text=result) for result in results)
+        elif turn.role != "assistant":
             yield turn
+        elif turn.calls:
+            yield _with_thought_read(turn)
         else:
-            yield _with_tags_read(_with_form_read(turn))
+            read = _with_form_read(_with_thought_read(turn), tools)
+            yield read if read.calls else _with_json_read(_with_tags_read(read), tools)
 
 
-def _with_form_read(turn: Said) -> Said:
-    """A turn with the call that it has in the canonical form."""
-    if "Action Input:" not in turn.text or (found := parse(turn.text)).name is None:
+def _holds_results(text: str) -> bool:
+    """Whether results between tags are all that a text holds."""
+    return "<tool_response>" in text and not _RESULT.sub("", text).strip()
+
+
+def _with_thought_read(turn: Said) -> Said:
+    """A turn with the thought that opens it between tags beside what it says."""
+    found = _THOUGHT.match(turn.text) if "</think>" in turn.text else None
+    if found is None:
         return turn
+    thoughts = dict.fromkeys(filter(None, (turn.thought, found[1].strip())))
+    return turn._replace(text=turn.text[found.end() :], thought="\n".join(thoughts) or None)
+
+
+def _with_form_read(turn: Said, tools: Sequence[str]) -> Said:
+    """A turn with the call that it has in the canonical form."""
+    opens = turn.text.lstrip().startswith(("Thought:", "Action:"))
+    if not opens and "Action:" not in turn.text:
+        return turn
+    parser = Parser()
+    parser.feed(turn.text)
+    found = parser.finish()[1]
+    if found.name is None and opens and found.answer is None and turn.loss:
+        raise ValueError(
+            f"{turn.place}: it neither calls nor answers in the form that it begins with, got "
+            f"{short(turn.text)}"
+        )
+    if found.name is None or not (opens or found.name in tools or found.error is None):
+        return turn
+    made_up = "" if parser.cut is None else turn.text[parser.cut :].strip()
+    if made_up.removeprefix(OBSERVATION):
+        raise ValueError(
+            f"{turn.place}: after its call it goes on with an observation of its own, got "
+            f"{short(made_up)}"
+        )
     call = ToolCall(id=unnamed(turn.place), name=found.name, arguments=found.arguments or "")
     return turn._replace(text=found.thought or "", calls=(call,))
 
@@ -89,7 +127,7 @@ def _with_form_read(turn: Said) -> Said:
 def _with_tags_read(turn: Said) -> Said:
     """A turn with the calls that stand in it between Hermes' and Qwen's tags."""
     found = _CALL.findall(turn.text)
-    text = _CALL.sub("", turn.text).strip() if found else turn.text
+    text = re.sub(r"\n{3,}", "\n\n", _CALL.sub("\n", turn.text)).strip() if found else turn.text
     if turn.loss and (other := _OTHER_FORMS.search(text)):
         raise ValueError(
             f"{turn.place}: a call in a form that is not read, got "
@@ -101,8 +139,58 @@ def _with_tags_read(turn: Said) -> Said:
     return turn._replace(text=text, calls=turn.calls + calls)
 
 
-def joined(said: Iterable[Said]) -> Iterator[Said]:
-    """The turns with what was said right before a call, or called beside it, as one turn."""
+_CALL_KEYS = frozenset(
+    ("id", "type", "name", "arguments", "parameters", "args", "input", "function", "index")
+)
+
+
+def _with_json_read(turn: Said, tools: Sequence[str]) -> Said:
+    """A turn with the calls that are all it says, as JSON.
+
+    Raises ValueError for calls that are all it says as a program writes them.
+    """
+    text = turn.text.strip()
+    if turn.calls or not text.endswith(("}", "]", ")")):
+        return turn
+    written = re.match(r"\[?\s*([\w.-]+)\(", text)
+    if turn.loss and written and written[1] in tools:
+        raise ValueError(
+            f"{turn.place}: a call in a form that is not read, got {short(text)}; write it as "
+            "tool_calls"
+        )
+    return (
+        turn._replace(text="", calls=told_calls(text, turn.place)) if _calls(text, tools) else turn
+    )
+
+
+def _calls(text: str, tools: Sequence[str]) -> bool:
+    """Whether a text is JSON of calls, and of nothing else."""
+    if text[0] not in "{[":
+        return False
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    items = value if isinstance(value, list) else [value]
+    return bool(items) and all(
+        isinstance(item, dict)
+        and len(item) > 1
+        and item.keys() <= _CALL_KEYS
+        and _called(item) in tools
+        for item in items
+    )
+
+
+def _called(item: Mapping[str, Any]) -> Any:
+    inner = item.get("function")
+    return inner.get("name") if isinstance(inner, dict) else item.get("name")
+
+
+def joined(said: Iterable[Said], *, in_form: bool) -> Iterator[Said]:
+    """The turns with what was said right before a call, or called beside it, as one turn.
+
+    Answers that follow each other are one turn too: `in_form` they are written as one.
+    """
     last: Said | None = None
     for turn in said:
         if last and last.role == turn.role == "assistant" and (last.calls or turn.calls):
@@ -112,6 +200,14 @@ def joined(said: Iterable[Said]) -> Iterator[Said]:
                 )
             last = last._replace(calls=last.calls + turn.calls)
             continue
+        if in_form and last and last.role == turn.role == "assistant":
+            if turn.thought:
+                raise ValueError(
+                    f"{turn.place}: it thinks amid a turn of the assistant that is not over"
+                )
+            if turn.loss == last.loss:
+                last = last._replace(text=f"{last.text}\n\n{turn.text}")
+                continue
         if last:
             yield last
         last = turn

@@ -13,6 +13,7 @@ grammar by the same rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ from agentlm.exchange.spelling import (
     WrittenTool,
     WrittenTurn,
     WrittenTurns,
-    without_nulls,
+    from_json,
 )
 from agentlm.exchange.turns import imported, imported_step, parse_row
 from agentlm.messages import Message, ToolSpec
@@ -43,7 +44,16 @@ from agentlm.prompt.grammar import parse, read_arguments, write, write_answer
 from agentlm.prompt.observation import observe
 from agentlm.trajectory import Step, Trajectory
 
-_HELD_OUT = ("test", "dev", "eval", "validation", "valid", "val")
+_HELD_OUT = re.compile(
+    r"(?<![a-z])(test|testing|dev|eval|evaluation|validation|valid|val)(?![a-z])", re.IGNORECASE
+)
+
+_TEMPLATE_MARK = re.compile(
+    r"(<\|(im_start|im_end|eot_id|eom_id|end_header_id|end|endoftext|end_of_text|user|assistant)\|>"
+    r"|<\|im_start\|>assistant|<start_of_turn>model|<end_of_turn>|</s>|\[/INST\]|<｜[^<>]{1,30}｜>)"
+    r"\s*\Z"
+)
+"""At the end of a turn: it was taken out of a text that a template wrote."""
 
 
 def read_conversation(row: object, key: str, *, named: bool) -> Trajectory:
@@ -60,16 +70,20 @@ def read_conversation(row: object, key: str, *, named: bool) -> Trajectory:
 
 def read_turns(turns: Any, key: str) -> list[Said]:
     """The turns that stand under a row's key. Raises ValueError for one that can't be read."""
+    try:
+        turns = from_json(turns)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}, got {short(turns)}") from None
     first = turns[0] if isinstance(turns, list) and turns else None
     spelling = SHAREGPT if isinstance(first, dict) and "from" in first else {}
     parsed = parse_row(WrittenTurns, {"turns": turns}, {"turns": key} | spelling).turns
     for index, raw in enumerate(turns):
+        if not raw.keys() & _SAYING:
+            raise ValueError(f"{key}.{index}: it has no content, got the keys {', '.join(raw)}")
         try:
             check_keys(raw, TURN_KEYS)
         except ValueError as error:
             raise ValueError(f"{key}.{index}.{error}") from None
-        if not raw.keys() & _SAYING:
-            raise ValueError(f"{key}.{index}: it has no content, got the keys {', '.join(raw)}")
     return [_said(turn, f"{key}.{index}") for index, turn in enumerate(parsed)]
 
 
@@ -81,18 +95,28 @@ def trajectory_of(said: Sequence[Said], common: Common, *, named: bool) -> Traje
 
     Raises ValueError for turns that can't be meant, or can't be written.
     """
-    tools = tuple(map(_spec, common.tools or ()))
+    tools = _specs(common.tools or ())
     opened = _opened(said, common.system)
-    turns = list(with_calls_apart(joined(with_calls_read(opened) if tools else opened)))
+    read = with_calls_read(opened, [tool.name for tool in tools]) if tools else opened
+    turns = list(with_calls_apart(joined(read, in_form=bool(tools))))
     for turn in turns:
+        _check_marks(turn)
         if turn.loss:
             _check_answer(turn, tools)
     steps = [_step(turn, in_form=bool(tools)) for turn in turns]
     name = str(common.id) if named and common.id is not None else None
     made = imported(steps, [turn.loss for turn in turns], task_id=name, tools=tools)
-    if str(common.split).lower() in _HELD_OUT:
+    if common.split is not None and _HELD_OUT.search(str(common.split)):
         made.metadata["split"] = "test"
     return made
+
+
+def _specs(tools: Sequence[WrittenTool]) -> tuple[ToolSpec, ...]:
+    found: dict[str, ToolSpec] = {}
+    for index, spec in enumerate(map(_spec, tools)):
+        if found.setdefault(spec.name, spec) != spec:
+            raise ValueError(f"tools.{index}: {spec.name} is there twice, and differs")
+    return tuple(found.values())
 
 
 def _spec(tool: WrittenTool) -> ToolSpec:
@@ -100,7 +124,7 @@ def _spec(tool: WrittenTool) -> ToolSpec:
     return ToolSpec(
         name=function.name,
         description=function.description or "",
-        parameters=without_nulls(function.parameters) or {"type": "object", "properties": {}},
+        parameters=function.parameters or {"type": "object", "properties": {}},
         strict=function.strict,
     )
 
@@ -109,6 +133,8 @@ def _said(turn: WrittenTurn, place: str) -> Said:
     role = ROLES[turn.role]
     text = turn.content or turn.refusal or ""
     loss = _loss(turn, place, own=role == "assistant")
+    if turn.content and turn.refusal and turn.content != turn.refusal:
+        raise ValueError(f"{place}.content and refusal: both are there, and differ")
     if turn.role in CALLING:
         return Said(place, role, "", turn.reasoning, told_calls(text, place), loss=loss)
     if not turn.tool_calls and not turn.function_call:
@@ -148,6 +174,15 @@ def _opened(said: Sequence[Said], system: str | None) -> Sequence[Said]:
     return [Said("system", "system", system), *said]
 
 
+def _check_marks(turn: Said) -> None:
+    mark = _TEMPLATE_MARK.search(turn.text, max(0, len(turn.text) - 64))
+    if mark and turn.role in ("user", "assistant"):
+        raise ValueError(
+            f"{turn.place}: what a chat template writes would be read as words, got {mark[0]!r}; "
+            "take it out, the model's own template writes it"
+        )
+
+
 def _check_answer(turn: Said, tools: Sequence[ToolSpec]) -> None:
     if not turn.calls and not turn.text.strip():
         raise ValueError(f"{turn.place}: the assistant says nothing and calls nothing")
@@ -184,7 +219,10 @@ def _step(turn: Said, *, in_form: bool) -> Step:
 def _answer(turn: Said) -> Step:
     """An answer in the form of a row with tools; a text that is in the form already stays."""
     found = parse(turn.text)
-    if found.answer is None or turn.thought:
-        written = write_answer(turn.text, turn.thought)
-        return imported_step("assistant", written, thought=turn.thought, answer=turn.text)
-    return imported_step("assistant", turn.text, thought=found.thought, answer=found.answer)
+    if found.answer is not None and not turn.thought:
+        return imported_step("assistant", turn.text, thought=found.thought, answer=found.answer)
+    answer, thought = turn.text, turn.thought
+    if found.answer is not None:
+        answer, thought = found.answer, "\n".join(filter(None, (thought, found.thought)))
+    written = write_answer(answer, thought)
+    return imported_step("assistant", written, thought=thought or None, answer=answer)

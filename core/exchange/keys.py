@@ -16,14 +16,14 @@ from agentlm.errors import OperatorError
 
 _JUDGING = frozenset(
     """
-accept accepted approved bad best better chosen compliant correct correctness delete deleted
-deprecated disabled discard discarded dislike dpo drop dropped enabled error exclude excluded fail
-failed failure feedback flagged good grade harmful ignore ignored include included incorrect invalid
-judge judgement judgment keep kept kto label like liked loss margin mask masked negative noisy
-outcome passed penalty positive prefer preference preferred quality rank ranking rated rating reject
-rejected removed resolved reward score skip spam status success successful thumb toxic train
-trainable trained training unsafe unused upvote valid verdict vote weight winner won worse worst
-wrong
+accept accepted advantage approved bad best better chosen compliant correct correctness delete
+deleted deprecated disabled discard discarded dislike dpo drop dropped enabled error exclude
+excluded fail failed failure feedback flagged good grade hallucinated hallucination harmful ignore
+ignored include included incorrect invalid judge judgement judgment keep kept kto label learn learnt
+like liked loss margin mask masked negative noisy outcome pass passed penalty positive prefer
+preference preferred quality rank ranking rated rating refused reject rejected removed resolved
+reward score select selected skip solved spam status success successful thumb toxic train trainable
+trained training unsafe unused upvote valid verdict vote weight winner won worse worst wrong
 """.split()
 )
 """Words of keys that say whether, or how much, a row or a turn is to be learnt; in the singular."""
@@ -39,6 +39,31 @@ tool_responses tools value video videos
 """.split()
 )
 """Keys that hold what is said."""
+
+_SAID = frozenset(
+    """
+action answer api assistant attachment audio background command completion content context
+conversation doc document example file function history human image input instruction knowledge
+message observation output passage persona plan preamble prompt query question reasoning refusal
+response segment solution suffix sys system target text think thinking thought tool utterance video
+""".split()
+)
+"""Words of keys that hold something said or shown, in the singular, unless one of these says that
+they only tell of it:"""
+_TELLING = frozenset(
+    """
+category class cost count counter created creation dataset date difficulty fingerprint format hash
+hashed id identifier idx index kind lang language len length level license link model name num
+number order path ratio size source src stat subset time timestamp token topic turn type updated uri
+url usage user uuid version
+""".split()
+)
+_HARMLESS = frozenset(
+    """
+metadata parallel_tool_calls response_format store stream stream_options tool_choice
+""".split()
+)
+"""Keys of requests that change no word of what was said."""
 
 ROW_KEYS = frozenset(
     """
@@ -66,29 +91,42 @@ _TURNS = ("messages", "conversations", "prompt", "completion")
 def check_keys(row: Mapping[str, Any], known: frozenset[str], texts: Iterable[Any] = ()) -> None:
     """Raise ValueError for a key that is not known and could change what is learnt.
 
-    What is null or empty says nothing, and what repeats one of `texts` nothing new.
+    What is null or empty says nothing, and what repeats one of `texts` nothing new. What is true or
+    false is a verdict, whatever it is called.
     """
     keys = tuple(row)
     for one, other in _doubles(keys):
         if None not in (row[one], row[other]) and row[one] != row[other]:
             raise ValueError(f"{one} and {other}: both are there, and differ")
-    for key in _doubtful(keys, known):
-        value = row[key]
-        if value in (None, "", [], {}) or (isinstance(value, str) and value in texts):
-            continue
+    doubtful, others = _unknown(keys, known)
+    found = [key for key in doubtful if _says(row[key], texts)]
+    found += [key for key in others if isinstance(row[key], bool)]
+    if found:
         raise ValueError(
-            f"{key}: it could change what is learnt and is not read here, got {short(value)}; "
-            f"take it out of the rows (or --ignore-keys {key})"
+            f"{found[0]}: it could change what is learnt and is not read here, got "
+            f"{short(row[found[0]])}; take it out of the rows (or --ignore-keys {','.join(found)})"
         )
 
 
+def _says(value: Any, texts: Iterable[Any]) -> bool:
+    return value not in (None, "", [], {}) and not (isinstance(value, str) and value in texts)
+
+
 @lru_cache(maxsize=1024)
-def _doubtful(keys: tuple[str, ...], known: frozenset[str]) -> tuple[str, ...]:
-    return tuple(
-        key
-        for key in keys
-        if key not in known and (key.lower() in _CONTENT or not _JUDGING.isdisjoint(_words(key)))
-    )
+def _unknown(
+    keys: tuple[str, ...], known: frozenset[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Those of the keys that are not known: the doubtful ones, and the others."""
+    unknown = [key for key in keys if key not in known and key not in _HARMLESS]
+    doubtful = tuple(filter(_doubtful, unknown))
+    return doubtful, tuple(key for key in unknown if key not in doubtful)
+
+
+def _doubtful(key: str) -> bool:
+    words = frozenset(_words(key))
+    judges = not _JUDGING.isdisjoint(words)
+    holds = not _SAID.isdisjoint(words) and _TELLING.isdisjoint(words)
+    return judges or holds or key.lower() in _CONTENT
 
 
 @lru_cache(maxsize=1024)

@@ -9,7 +9,14 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from agentlm.messages import Role
 
@@ -24,19 +31,22 @@ Speaker = Literal[
     "chatgpt",
     "model",
     "bot",
+    "chatbot",
+    "ai",
     "function_call",
     "tool_call",
     "tool",
     "observation",
     "function",
     "tool_response",
+    "ipython",
 ]
-"""Names that are in use."""
+"""Names that are in use, in small letters."""
 ROLES: Mapping[str, Role] = {
     **dict.fromkeys(get_args(Speaker), "assistant"),
     **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("user", "human", "prompter"), "user"),
-    **dict.fromkeys(("tool", "observation", "function", "tool_response"), "tool"),
+    **dict.fromkeys(("tool", "observation", "function", "tool_response", "ipython"), "tool"),
 }
 CALLING = ("function_call", "tool_call")
 """Those whose turns are nothing but calls."""
@@ -78,12 +88,61 @@ def _arguments(value: Any) -> Any:
     return value if isinstance(value, str) and value.strip() else value or "{}"
 
 
+_OUTER = ("id", "type", "index")
+"""Keys that stand beside a function."""
+
+
 def _within(item: Any) -> Any:
     """`{"name": …}` for `{"function": {"name": …}}`: both are written."""
-    item = from_json(item)
-    if isinstance(item, dict) and item.get("function") is None and "name" in item:
-        return {"id": item.get("id"), "function": item}
+    item = _meant(item)
+    if isinstance(item, dict) and "function" not in item and "name" in item:
+        inner = {key: value for key, value in item.items() if key not in _OUTER}
+        return {key: item[key] for key in _OUTER if key in item} | {"function": inner}
     return item
+
+
+def _meant(item: Any) -> Any:
+    """An object without what says nothing."""
+    item = from_json(item)
+    if not isinstance(item, dict):
+        return item
+    return {key: value for key, value in item.items() if value not in (None, "", [], {})}
+
+
+_OF_RESULTS = frozenset(
+    """
+annotations category examples meta output_schema outputSchema response results return return_type
+returns tags title version
+""".split()
+)
+"""Keys of a tool that tell of its results, or where it is from: no model is told of them here."""
+_SCHEMA = frozenset(("properties", "$ref", "$defs", "definitions", "additionalProperties", "not"))
+
+
+def _described(item: Any) -> Any:
+    """A tool's function without what is not told."""
+    item = _meant(item)
+    if isinstance(item, dict) and not _OF_RESULTS.isdisjoint(item):
+        return {key: value for key, value in item.items() if key not in _OF_RESULTS}
+    return item
+
+
+def _parameters(value: Any) -> Any:
+    """A tool's parameters as the schema of an object: some sets name the arguments alone."""
+    value = without_nulls(from_json(value))
+    named = isinstance(value, dict) and value and _SCHEMA.isdisjoint(value)
+    if not named or not all(isinstance(argument, dict) for argument in value.values()):
+        return value
+    required = [name for name, argument in value.items() if not _optional(argument)]
+    return {"type": "object", "properties": value, "required": required}
+
+
+def _optional(argument: Mapping[str, Any]) -> bool:
+    return "default" in argument or "optional" in str(argument.get("type"))
+
+
+def _small(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
 
 
 def _present(item: Any) -> Any:
@@ -93,15 +152,27 @@ def _present(item: Any) -> Any:
     return item
 
 
-class _Function(BaseModel):
+class _Closed(BaseModel):
+    """An object of few keys: one that is not among them may hold what was meant."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Function(_Closed):
     name: str
-    arguments: Annotated[str, BeforeValidator(_arguments)] = "{}"
+    arguments: Annotated[str, BeforeValidator(_arguments)] = Field(
+        "{}", validation_alias=AliasChoices("arguments", "parameters", "args", "input")
+    )
+
+    _empty = model_validator(mode="before")(_meant)
 
 
-class WrittenCall(BaseModel):
+class WrittenCall(_Closed):
     """A call of a turn."""
 
     id: str | None = None
+    type: str | None = None
+    index: int | None = None
     function: _Function
 
     _bare = model_validator(mode="before")(_within)
@@ -110,7 +181,9 @@ class WrittenCall(BaseModel):
 class WrittenTurn(BaseModel):
     """A turn, by any of its names."""
 
-    role: Speaker = Field(validation_alias=AliasChoices("role", "from"))
+    role: Annotated[Speaker, BeforeValidator(_small)] = Field(
+        validation_alias=AliasChoices("role", "from")
+    )
     content: Annotated[str | None, BeforeValidator(_text)] = Field(
         None, validation_alias=AliasChoices("content", "value")
     )
@@ -129,17 +202,25 @@ class WrittenTurn(BaseModel):
     _nulls = model_validator(mode="before")(_present)
 
 
-class _ToolFunction(BaseModel):
+class _ToolFunction(_Closed):
     name: str
     description: str | None = None
-    parameters: Annotated[dict[str, Any] | None, BeforeValidator(from_json)] = None
+    parameters: Annotated[dict[str, Any] | None, BeforeValidator(_parameters)] = Field(
+        None,
+        validation_alias=AliasChoices("parameters", "input_schema", "inputSchema", "arguments"),
+    )
     strict: bool | None = None
 
+    _told = model_validator(mode="before")(_described)
 
-class WrittenTool(BaseModel):
+
+class WrittenTool(_Closed):
     """A tool of a row."""
 
-    function: Annotated[_ToolFunction, BeforeValidator(from_json)]
+    id: str | int | None = None
+    type: str | None = None
+    index: int | None = None
+    function: _ToolFunction
 
     _bare = model_validator(mode="before")(_within)
 

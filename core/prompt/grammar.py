@@ -106,7 +106,7 @@ _SCALARS = ("string", "integer", "number", "boolean")
 def _describe_input(schema: dict[str, Any]) -> str:
     """Each argument with what it means, where all are plain values; else the whole JSON schema."""
     arguments, required = schema.get("properties", {}), schema.get("required", [])
-    plain = isinstance(arguments, dict) and isinstance(required, list)
+    plain = isinstance(arguments, dict) and isinstance(required, list) and _lists_all(schema)
     if not plain or not all(map(_is_scalar, arguments.values())):
         return json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
     shown = {
@@ -123,6 +123,16 @@ def _describe_input(schema: dict[str, Any]) -> str:
         for name, argument in arguments.items()
     }
     return json.dumps(shown, ensure_ascii=False)
+
+
+_LISTING = frozenset(
+    ("type", "properties", "required", "additionalProperties", "title", "description", "$schema")
+)
+
+
+def _lists_all(schema: dict[str, Any]) -> bool:
+    """Whether a schema says nothing of the arguments beside their list."""
+    return schema.keys() <= _LISTING and not isinstance(schema.get("additionalProperties"), dict)
 
 
 def _is_scalar(schema: Any) -> bool:

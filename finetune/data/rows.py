@@ -15,7 +15,7 @@ from agentlm.errors import RequestError
 from agentlm.exchange.files import place_of
 from agentlm.finetune.data.dataset import Row
 from agentlm.finetune.data.demonstrations import corrected_steps
-from agentlm.finetune.data.text import rendered
+from agentlm.finetune.data.text import learnt_in_part, rendered
 from agentlm.finetune.filters.rewards import step_rewards
 from agentlm.finetune.filters.rules import TEMPLATE_MISMATCH, Refused
 from agentlm.prompt.render import Renderer
@@ -48,6 +48,11 @@ class RowMaker:
             by = self.renderer.with_settings(settings)
         except RequestError as error:
             return Refused(TEMPLATE_MISMATCH, f"it was served with settings of another: {error}")
+        if trajectory.source == "import" and learnt_in_part(trajectory, trained):
+            return Refused(
+                "turn_in_part",
+                "answers that follow each other are one turn, and not all of it is to be learnt",
+            )
         return make_row(*rendered(trajectory, trained, by), self.max_length)
 
     def differs(self, trajectory: Trajectory) -> bool:

@@ -8,7 +8,7 @@ put into the model's mouth are one text with what it said, and learned or not as
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 
 from agentlm.prompt.grammar import describe, preamble_in
 from agentlm.prompt.render import Renderer, Turn
@@ -29,14 +29,23 @@ def rendered(
     return trajectory.model_copy(update={"steps": tuple(steps)}), loss
 
 
+def learnt_in_part(trajectory: Trajectory, trained: Sequence[bool]) -> bool:
+    """Whether answers follow each other of which some are trained on, so that none would be."""
+    marked = zip(trajectory.steps, trained, strict=True)
+    return any(
+        own and len({train for step, train in turn if step.text.strip()}) > 1
+        for own, turn in groupby(marked, key=lambda it: it[0].role == "assistant")
+    )
+
+
 def _opening(
     trajectory: Trajectory, trained: Sequence[bool]
 ) -> tuple[str | None, list[tuple[Step, bool]]]:
-    """The system text that stands first, and everything after it."""
+    """The system text that stands first, as serving joins it, and everything after it."""
     marked = list(_joined(zip(trajectory.steps, trained, strict=True)))
-    if marked and marked[0][0].role == "system":
-        return marked[0][0].text, marked[1:]
-    return None, marked
+    leading = list(takewhile(lambda it: it[0].role == "system", marked))
+    system = "\n\n".join(step.text for step, _ in leading)
+    return system if leading else None, marked[len(leading) :]
 
 
 def _joined(marked: Iterable[tuple[Step, bool]]) -> Iterator[tuple[Step, bool]]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agentlm.exchange import READERS, format_of, read_row
+from agentlm.prompt.grammar import describe
 from agentlm.prompt.observation import observe
 from agentlm.trajectory import Trajectory
 
@@ -93,6 +94,7 @@ def test_a_mark_of_a_turn_is_honoured_in_every_format(
     assert read_row(row).metadata["loss"] == [None, learnt]
 
 
+FORM = 'Thought: I look.\nAction: bash\nAction Input: {"command": "ls"}'
 REFUSED = {
     "messages.1: loss and weight disagree": chat(answer(loss=True, weight=0)),
     "messages.0.loss: only the assistant's turns are learnt, got user": chat(
@@ -159,6 +161,42 @@ REFUSED = {
     "messages.1: what it thinks before the call would be read as a turn of its own": chat(
         answer(content="Well.\nFinal Answer: no. Or:", tool_calls=[call()])
     ),
+    "messages.1: after its call it goes on with an observation of its own, got 'Obs": chat(
+        answer(content=f"{FORM}\nObservation: 2\nFinal Answer: Two."), tools=[TOOL]
+    ),
+    "messages.1: it neither calls nor answers in the form that it begins with": chat(
+        answer(content="Thought: I should look."), tools=[TOOL]
+    ),
+    "messages.1.tool_calls: the arguments of bash are no object, got ''": chat(
+        answer(content="Thought: I look.\nAction: bash"), tools=[TOOL]
+    ),
+    r"messages.1: a call in a form that is not read, got .\[bash\(command=": chat(
+        answer(content="[bash(command='ls')]"), tools=[TOOL]
+    ),
+    "messages.1.tool_calls.0.function.cwd: .* got '/'": chat(
+        answer(tool_calls=[{"function": {"name": "bash", "cwd": "/"}}])
+    ),
+    "tools.0.function.required: .* got .'command'.": chat(
+        answer(), tools=[{"name": "bash", "required": ["command"]}]
+    ),
+    "tools.1: bash is there twice, and differs": chat(
+        answer(), tools=[TOOL, {"name": "bash", "description": "Walk it."}]
+    ),
+    "messages.1.content and refusal: both are there": chat(answer(refusal="No.")),
+    "solved: .* got False; .*--ignore-keys solved,toolbox_tools": chat(
+        answer(), solved=False, toolbox_tools="bash"
+    ),
+    "system_message: .* got 'Be rude.'": chat(answer(), system_message="Be rude."),
+    "messages.1.action: .* got 'ls'": chat(answer(action="ls")),
+    "messages.1.prefix: .* got True": chat(answer(prefix=True)),
+    "messages: not JSON: .* got '.{'": {"messages": "[{"},
+    r"messages.1: what a chat template writes would be read as words, got '<\|im_end\|>'": chat(
+        answer(content="Two.<|im_end|>")
+    ),
+    "prompt.0: what a chat template writes would be read as words": {
+        "prompt": "<|im_start|>user\nFiles?<|im_end|>\n<|im_start|>assistant\n",
+        "completion": "Two.",
+    },
     "conversations.1: a call is read from JSON, got 'bash ls'": {
         "conversations": [
             {"from": "human", "value": "?"},
@@ -182,6 +220,8 @@ def test_what_can_not_be_meant_is_refused_with_the_value_that_was_found(
         chat(answer(), label=None, images=[], chosen=""),
         chat(answer(), source="web", language="en", prompt="Files?"),
         chat(answer(name="Ann", timestamp=3), metadata={"score": 1}),
+        chat(answer(), system_fingerprint="a", prompt_id="b", num_turns=2, conversation_hash="c"),
+        chat(answer(), parallel_tool_calls=False, completion_tokens=7, tool_choice="auto"),
         chat(answer(audio=None, annotations=None, refusal=None, function_call=None)),
     ],
 )
@@ -373,3 +413,120 @@ def test_a_row_of_any_json_is_read_or_refused_in_one_line() -> None:
         for value in values:
             row = chat(answer()) | {"prompt": "a", "completion": "b", key: value}
             assert "\n" not in complaint(row)
+
+
+# -- siblings: other names, other places ---------------------------------------------------------
+
+INPUT = {"command": {"type": "string", "description": "What to run."}}
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"name": "bash", "input_schema": {"type": "object", "properties": INPUT}},
+        {"name": "bash", "inputSchema": {"type": "object", "properties": INPUT}},
+        {"type": "function", "name": "bash", "parameters": {"properties": INPUT}},
+        {"name": "bash", "parameters": INPUT, "returns": {"type": "string"}, "required": None},
+        {"name": "bash", "arguments": json.dumps(INPUT)},
+        {"type": "function", "function": json.dumps({"name": "bash", "parameters": INPUT})},
+    ],
+)
+def test_a_tools_arguments_are_told_whatever_their_key_is(tool: dict[str, Any]) -> None:
+    [read] = read_row(chat(answer(), tools=[tool])).tools
+
+    assert read.parameters["properties"] == INPUT
+    assert "What to run." in describe([read])
+
+
+@pytest.mark.parametrize("key", ["arguments", "parameters", "args", "input"])
+@pytest.mark.parametrize("spelling", ["tool_calls", "function_call turn", "text", "tags"])
+def test_a_calls_arguments_are_read_whatever_their_key_is(spelling: str, key: str) -> None:
+    made = {"name": "bash", key: {"command": "ls"}}
+    turns: dict[str, dict[str, Any]] = {
+        "tool_calls": answer(content=None, tool_calls=[made]),
+        "function_call turn": {"role": "function_call", "content": json.dumps(made)},
+        "text": answer(content=json.dumps([made])),
+        "tags": answer(content=f"<tool_call>{json.dumps(made)}</tool_call>"),
+    }
+
+    read = read_row(chat(turns[spelling], tools=[TOOL]))
+
+    assert read.steps[1].text == 'Action: bash\nAction Input: {"command": "ls"}'
+
+
+@pytest.mark.parametrize("text", ['{"name": "Ann", "arguments": {}}', '[{"name": "bash"}]', "[1]"])
+def test_json_that_calls_nothing_is_an_answer(text: str) -> None:
+    read = read_row(chat(answer(content=text), tools=[TOOL]))
+
+    assert read.steps[1].text == f"Final Answer: {text}"
+
+
+@pytest.mark.parametrize("role", ["ipython", "tool", "user"])
+def test_results_between_tags_are_results_whoever_brings_them(role: str) -> None:
+    tagged = "<tool_response>\n2\n</tool_response>"
+    row = chat(answer(tool_calls=[call()]), {"role": role, "content": tagged}, tools=[TOOL])
+
+    assert said(read_row(row))[2] == ("tool", observe("2"), None)
+
+
+def test_what_stands_beside_tags_is_not_lost() -> None:
+    row = chat(
+        answer(content=f"First.<tool_call>{json.dumps(call()['function'])}</tool_call>Then."),
+        {"role": "tool", "content": "Slow: <tool_response>2</tool_response>"},
+        tools=[TOOL],
+    )
+
+    texts = [text for _, text, _ in said(read_row(row))]
+
+    assert texts[1].startswith("Thought: First.\nThen.\nAction: bash")
+    assert texts[2] == observe("Slow: <tool_response>2</tool_response>")
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        {"content": "Two.", "reasoning": "So."},
+        {"content": "Two.", "reasoning": "So.", "reasoning_content": "So."},
+        {"content": "Two.", "reasoning_content": "So."},
+        {"content": "<think>\nSo.\n</think>\n\nTwo."},
+        {"content": "<think>So.</think>Two.", "reasoning": "So."},
+        {"content": "Final Answer: Two.", "reasoning": "So."},
+        {"content": "Thought: So.\nFinal Answer: Two."},
+    ],
+)
+def test_a_thought_is_one_wherever_it_stands(turn: dict[str, Any]) -> None:
+    read = read_row(chat({"role": "assistant", **turn}, tools=[TOOL])).steps[1]
+
+    assert (read.text, read.thought) == ("Thought: So.\nFinal Answer: Two.", "So.")
+
+
+def test_a_turn_without_a_thought_has_none_between_empty_tags() -> None:
+    read = read_row(chat(answer(content="<think>\n\n</think>\n\nTwo."), tools=[TOOL]))
+
+    assert read.steps[1].text == "Final Answer: Two."
+
+
+def test_answers_that_follow_each_other_are_one_in_the_form() -> None:
+    read = read_row(chat(answer(), answer(content="Or three."), tools=[TOOL]))
+
+    assert said(read)[1:] == [("assistant", "Final Answer: Two.\n\nOr three.", True)]
+
+
+@pytest.mark.parametrize("key", ["messages", "conversations"])
+def test_turns_may_be_json_in_a_text(key: str) -> None:
+    row = chat(answer())["messages"]
+
+    assert said(read_row({key: json.dumps(row)})) == said(read_row({key: row}))
+
+
+@pytest.mark.parametrize("role", ["Assistant", "GPT", "ai", "Chatbot"])
+def test_names_of_speakers_are_read_in_capitals_too(role: str) -> None:
+    assert said(read_row(chat({"role": role, "content": "Two."})))[1][2] is True
+
+
+@pytest.mark.parametrize(
+    ("split", "held_out"),
+    [("test", True), ("test_sft", True), ("Validation", True), ("train_sft", False), ("", False)],
+)
+def test_a_split_is_held_out_whatever_else_its_name_says(split: str, held_out: bool) -> None:
+    assert ("split" in read_row(chat(answer(), split=split)).metadata) is held_out

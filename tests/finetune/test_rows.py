@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from agentlm.exchange import read_row
 from agentlm.finetune.data.dataset import Row
 from agentlm.finetune.data.rows import Refused, RowMaker, loss_steps, make_row, step_rewards
 from agentlm.finetune.filters.scrub import scrub
@@ -128,3 +131,37 @@ def test_an_empty_turn_of_another_system_teaches_nothing() -> None:
     one = trajectory(steps, source="import", reward=None)
 
     assert said(one, loss_steps(one, 1.0, unjudged=True)) == ["Nobody."]
+
+
+def chat(*turns: tuple[str, str, bool | None]) -> Trajectory:
+    return read_row(
+        {"messages": [{"role": role, "content": text, "loss": loss} for role, text, loss in turns]}
+    )
+
+
+def test_system_texts_that_stand_first_are_one_as_they_are_when_served(by: Renderer) -> None:
+    two = chat(("system", "A", None), ("developer", "B", None), ("user", "C", None), ANSWERED)
+    one = chat(("system", "A\n\nB", None), ("user", "C", None), ANSWERED)
+    maker = RowMaker(by, 4096)
+
+    rows = [maker.row(it, loss_steps(it, 0, unjudged=True)) for it in (two, one)]
+
+    assert isinstance(rows[0], Row)
+    assert isinstance(rows[1], Row)
+    assert rows[0].ids == rows[1].ids
+
+
+@pytest.mark.parametrize("marks", [(False, True), (True, False)])
+def test_a_turn_that_is_to_be_learnt_in_part_is_left_out_with_the_reason(
+    by: Renderer, marks: tuple[bool, bool]
+) -> None:
+    answers = (("assistant", text, mark) for text, mark in zip("BC", marks, strict=True))
+    row = chat(("user", "A", None), *answers, ("user", "D", None), ANSWERED)
+
+    refused = RowMaker(by, 4096).row(row, loss_steps(row, 0, unjudged=True))
+
+    assert isinstance(refused, Refused)
+    assert refused.filter == "turn_in_part"
+
+
+ANSWERED = ("assistant", "E", True)

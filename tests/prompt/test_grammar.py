@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -194,3 +195,21 @@ def test_a_preamble_is_found_in_the_words_of_any_version() -> None:
     assert then not in (describe(plain), now)
     assert preamble_in(f"{then}\n\nHi", plain) == then
     assert preamble_in("Hi", plain) == ""
+
+
+_TEXT = {"type": "string", "description": "Where."}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "anyOf": [{"properties": {"city": _TEXT}}]},
+        {"$ref": "#/$defs/place", "$defs": {"place": {"properties": {"city": _TEXT}}}},
+        {"type": "object", "additionalProperties": _TEXT},
+        {"city": _TEXT},
+    ],
+)
+def test_a_schema_that_lists_its_arguments_elsewhere_is_told_whole(schema: dict[str, Any]) -> None:
+    tool = ToolSpec(name="weather", description="", parameters=schema)
+
+    assert json.dumps(schema, separators=(",", ":")) in describe([tool])
