@@ -164,6 +164,14 @@ async def test_nobody_takes_more_than_a_share(
     await exhaust(call, toolbox, context, ATTEMPTS["exhaustion"][attempt])
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kernel tells root alone")
+@pytest.mark.parametrize("attempt", ATTEMPTS["exhaustion_told_to_root"])
+async def test_nobody_takes_more_than_a_share_that_root_sees(
+    call: Call, toolbox: Toolbox, context: ToolContext, attempt: str
+) -> None:
+    await exhaust(call, toolbox, context, ATTEMPTS["exhaustion_told_to_root"][attempt])
+
+
 async def test_nobody_waits_for_those_that_never_end(toolbox: Toolbox) -> None:
     async def attempt(command: str) -> None:
         context = ToolContext(f"traj_{uuid.uuid4().hex}", "me")

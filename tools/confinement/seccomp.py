@@ -4,9 +4,9 @@ Namespaces already take away what these could reach; this takes away the calls, 
 went through them. It also closes what no namespace does: keys of the server's session, sockets of
 address families that ignore the network namespace (vsock, Bluetooth), and what belongs to no file
 and no process, which limits over these would not see: System V shared memory, memfd, message
-queues, large socket buffers, blocks beyond a file's end. Of some things the machine or the user has
-one store for all (contexts of asynchronous I/O; watches of inotify, which also tell what others do
-with /usr). And the shell that carries commands is not theirs to trace.
+queues, large socket buffers, memory given to a pipe, blocks beyond a file's end. Of some things the
+machine or the user has one store for all (contexts of asynchronous I/O; watches of inotify, which
+also tell what others do with /usr). And the shell that carries commands is not theirs to trace.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ _FORBIDDEN = {
     "umount2": (166, 39),
     "unshare": (272, 97),
     "userfaultfd": (323, 282),
+    "vmsplice": (278, 75),
 }
 _DOING = {
     # What a process that only computes never needs again

@@ -162,6 +162,7 @@ def _limits(settings: ToolSettings) -> list[str]:
         f"--cpu={settings.bash_cpu_s}",
         f"--fsize={settings.bash_file_mb * MEBIBYTE}",
         "--nofile=256",
+        "--sigpending=1024",  # timers too
         "--core=0",
     ]
     if settings.bash_sandbox != "unsafe":  # there, all of the server's own would count

@@ -42,10 +42,11 @@ class SandboxLimits:
         limits = self._settings
         if self._cpu_s_before is None:
             self._cpu_s_before, self._written_before = used.cpu_s, used.written_bytes
-        if used.memory_bytes + hidden.socket_bytes > limits.bash_memory_mb * MEBIBYTE:
+        memory_bytes = used.memory_bytes + hidden.socket_bytes + hidden.shared_bytes
+        if memory_bytes > limits.bash_memory_mb * MEBIBYTE:
             return (
                 f"its processes used more than {limits.bash_memory_mb} MiB of memory together, "
-                "buffers of sockets included"
+                "buffers of sockets and shared memory included"
             )
         if used.cpu_s - self._cpu_s_before > limits.bash_cpu_s:
             return f"its processes used more than {limits.bash_cpu_s} s of processor time together"

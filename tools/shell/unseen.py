@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ _BUFFERS = (Path("/proc/sys/net/core/wmem_default"), Path("/proc/sys/net/core/rm
 _SOCKETS = re.compile(r"sockets: used (\d+)")
 _QUEUES = re.compile(r"^ *\d+: \S+ \S+ \S+ ([0-9A-F]+):([0-9A-F]+) ", re.MULTILINE)
 _IN_FLIGHT = re.compile(r"scm_fds:\s*(\d+)")
+_SHARED_MAPPING = re.compile(
+    r"^([0-9a-f]+)-([0-9a-f]+) ...s \S+ (\S+ \d+) +/dev/zero \(deleted\)$", re.MULTILINE
+)
 _DELETED_MAPPING = re.compile(
     r"^\S+ \S+ \S+ ([0-9a-f]+):([0-9a-f]+) (\d+) .*\(deleted\)$", re.MULTILINE
 )
@@ -37,12 +41,15 @@ class Unseen:
     """Such files whose size can't be seen: mapped, or on their way through a socket."""
     socket_bytes: int
     """The most that the buffers of its sockets can hold."""
+    shared_bytes: int
+    """Memory that processes share without a file; what of it nobody has at hand (`MADV_DONTNEED`)
+    is in the account of none."""
     temporary_files: int
     """Of the fullest of its file systems in memory."""
     terminals: int
 
 
-NOTHING = Unseen(0, 0, 0, 0, 0)
+NOTHING = Unseen(0, 0, 0, 0, 0, 0)
 
 
 def unseen(first: int, device: int, temporary: tuple[str, ...]) -> Unseen:
@@ -66,6 +73,7 @@ def unseen(first: int, device: int, temporary: tuple[str, ...]) -> Unseen:
         nameless_bytes=sum(sizes.values()),
         nameless_files=sum(in_flight.values()) + len(mapped),
         socket_bytes=_socket_bytes(first),
+        shared_bytes=_shared_bytes(first),
         temporary_files=max(_files(root / path[1:], device) for path in temporary),
         terminals=_terminals(root / "dev/pts"),
     )
@@ -88,6 +96,22 @@ def _mapped(pid: int, device: int) -> Iterator[int]:
     for major, minor, inode in _DELETED_MAPPING.findall(_text(_PROC / str(pid) / "maps")):
         if os.makedev(int(major, 16), int(minor, 16)) == device:
             yield int(inode)
+
+
+def _shared_bytes(first: int) -> int:
+    """By the kernel's account of each such memory, or what is mapped of it if root alone may ask:
+    parts of one, in one process or in several, count as one from end to end."""
+    sizes: Counter[str] = Counter()
+    for pid in tree(first):
+        parts: Counter[str] = Counter()
+        for start, end, memory in _SHARED_MAPPING.findall(_text(_PROC / str(pid) / "maps")):
+            mapping = _PROC / str(pid) / "map_files" / f"{int(start, 16):x}-{int(end, 16):x}"
+            try:
+                parts[memory] = mapping.stat().st_blocks * _BLOCK_BYTES
+            except OSError:
+                parts[memory] += int(end, 16) - int(start, 16)
+        sizes |= parts
+    return sizes.total()
 
 
 def _socket_bytes(pid: int) -> int:
