@@ -19,7 +19,7 @@ SOURCES := core server finetune tools environments clients
 # A folder's time changes when a file is added to it: then the package is installed again.
 FOLDERS := $(shell find $(SOURCES) -type d -not -name __pycache__)
 
-.PHONY: help install model graph serve check test test-slow bench-dataset bench-env bench-serve bench-store bench-swap bench-tools bench-train lock clean
+.PHONY: help install model graph serve check test test-slow bench-dataset bench-env bench-serve bench-store bench-swap bench-tools bench-train clients lock clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,6 +65,9 @@ bench-tools: install  ## what a call of each tool costs
 bench-train: install  ## our trainer beside TRL's on the same rows
 	$(VENV)/bin/python tests/bench/bench_train.py $(ARGS)
 
+clients: install  ## the field's client libraries against a scripted server: who can do what
+	@PYTHONPATH=tests $(VENV)/bin/python -m client_matrix $(ARGS)
+
 lock: $(VENV)/bin/python  ## resolve pyproject.toml anew into deploy/lock/cpu.txt and gpu.txt
 	@for kind in cpu gpu; do \
 	    echo "Resolving the $$kind lock"; \
@@ -73,7 +76,7 @@ lock: $(VENV)/bin/python  ## resolve pyproject.toml anew into deploy/lock/cpu.tx
 	done
 
 clean:  ## remove the environment and everything built
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-clients build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/.debian-%: deploy/debian-packages | $(VENV)/bin/python
 	@deploy/debian-packages $*

@@ -1,7 +1,8 @@
 """A model made of rules: it reads the prompt, and keeps to the form that decoding is held to.
 
 It calls the first tool that it may unless it has just been told an observation, takes arguments
-from what the user wrote (the last number, the last quoted text), and answers with a sentence.
+from what the user wrote (the last number, the last quoted text), and answers with a sentence. Asked
+to count it counts, which takes long.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Responder:
     def __iter__(self) -> Iterator[str]:
         while True:
             request = self._engine.requests[-1]
-            prompt = self._renderer.decode(request.prompt_ids)
+            prompt = self._renderer.decode_verbatim(request.prompt_ids)
             yield reply(prompt, request.constraint)
 
 
@@ -54,6 +55,8 @@ class _Writer:
     def answer(self) -> str:
         if self.observation is not None:
             return f"The tool says: {self.observation}"
+        if count := re.search(r"Count to (\d+)", self.said):
+            return " ".join(map(str, range(1, int(count[1]) + 1)))
         return "Hello to you too! 你好."
 
     def form(self, form: dict[str, Any]) -> str:

@@ -1,0 +1,71 @@
+"""Play a client's file in its environment, and tell cell by cell what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from client_matrix.catalogue import Client
+from client_matrix.cells import CELLS
+from client_matrix.environments import python_of
+
+TESTS = Path(__file__).parents[1]
+CLIENT_S = 240
+
+QUIET = {
+    "ANONYMIZED_TELEMETRY": "False",
+    "CREWAI_DISABLE_TELEMETRY": "true",
+    "CREWAI_DISABLE_TRACKING": "true",
+    "CREWAI_TRACING_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "DSPY_DISABLE_TELEMETRY": "1",
+    "HAYSTACK_TELEMETRY_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "LANGCHAIN_TRACING_V2": "false",
+    "LANGSMITH_TRACING": "false",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_TELEMETRY": "False",
+    "OPENAI_AGENTS_DISABLE_TRACING": "1",
+    "OTEL_SDK_DISABLED": "true",
+    "SCARF_NO_ANALYTICS": "true",
+}
+"""What the libraries read to keep to themselves: nothing but the server is asked."""
+
+Outcome = dict[str, str | None]
+"""Why each cell failed; None: it passed. Cells that the client can't fill are not there."""
+
+
+def play(client: Client, url: str) -> Outcome:
+    """A client that ends early has failed in all the cells that it had not come to."""
+    with tempfile.TemporaryDirectory() as home:
+        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        environment = kept | QUIET | {"HOME": home, "TMPDIR": home, "PYTHONPATH": str(TESTS)}
+        environment |= {"CLIENT_MATRIX_URL": f"{url}/v1", "OPENAI_API_KEY": "none"}
+        # The libraries ask for their proxies: any that they went through would be refused at once.
+        environment |= {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
+        command = [python_of(client), "-W", "ignore", "-m", "client_matrix.cells", client.file]
+        try:
+            ended = subprocess.run(
+                command, cwd=home, env=environment, capture_output=True, timeout=CLIENT_S
+            )
+            output, errors, how = ended.stdout, ended.stderr, f"ended with {ended.returncode}"
+        except subprocess.TimeoutExpired as error:
+            output, errors, how = error.stdout or b"", error.stderr or b"", "took too long"
+    return _outcome(output.decode(), errors.decode(errors="replace"), how)
+
+
+def _outcome(output: str, errors: str, how: str) -> Outcome:
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith('{"cell": ')]
+    outcome: Outcome = {line["cell"]: line["failure"] for line in lines}
+    if any(outcome.values()) or how != "ended with 0":
+        print(errors, file=sys.stderr)
+    if how != "ended with 0":
+        last = (errors.strip().splitlines() or [""])[-1][:200]
+        outcome |= {cell: f"{how}: {last}" for cell in CELLS if cell not in outcome}
+    return outcome
