@@ -19,8 +19,8 @@ _CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _RESULT = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>", re.DOTALL)
 _THOUGHT = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 _OTHER_FORMS = re.compile(
-    r"</?tool_call>|<\|?tool_calls?\b|<functioncall>|<function[ =]|<function_calls?>|<invoke |"
-    r"\[TOOL_CALLS\]|<\|python_tag\|>"
+    r"</?tool_call>|<\|?tool_calls?(?:_|\b)|```tool_c|<functioncall>|<｜tool▁|<function[ =]|"
+    r"<function_calls?>|<invoke |\[TOOL_CALLS\]|<\|python_tag\|>"
 )
 
 
@@ -139,6 +139,11 @@ def _with_tags_read(turn: Said) -> Said:
     return turn._replace(text=text, calls=turn.calls + calls)
 
 
+_PROGRAM = re.compile(r"\[?\s*([\w.-]+)\(")
+_NAMED = re.compile(
+    r'\{\s*"(?:name|action|tool|tool_name|function|function_name)"\s*:\s*"([^"]{1,128})"\s*,'
+    r'\s*"(?:arguments|parameters|args|input|action_input|tool_input|id)"'
+)
 _CALL_KEYS = frozenset(
     ("id", "type", "name", "arguments", "parameters", "args", "input", "function", "index")
 )
@@ -147,25 +152,27 @@ _CALL_KEYS = frozenset(
 def _with_json_read(turn: Said, tools: Sequence[str]) -> Said:
     """A turn with the calls that are all it says, as JSON.
 
-    Raises ValueError for calls that are all it says as a program writes them.
+    Raises ValueError for one that has them amid other words, or calls as a program does.
     """
-    text = turn.text.strip()
-    if turn.calls or not text.endswith(("}", "]", ")")):
+    if turn.calls:
         return turn
-    written = re.match(r"\[?\s*([\w.-]+)\(", text)
-    if turn.loss and written and written[1] in tools:
+    text = turn.text.strip()
+    if _calls(text, tools):
+        return turn._replace(text="", calls=told_calls(text, turn.place))
+    program = _PROGRAM.match(text) if text.endswith((")", ")]")) else None
+    amid = _NAMED.finditer(text) if '":' in text or '" :' in text else ()
+    found = next((it for it in (program, *amid) if it and it[1] in tools), None)
+    if turn.loss and found:
         raise ValueError(
-            f"{turn.place}: a call in a form that is not read, got {short(text)}; write it as "
-            "tool_calls"
+            f"{turn.place}: a call in a form that is not read, got "
+            f"{short(text[found.start() :])}; write it as tool_calls"
         )
-    return (
-        turn._replace(text="", calls=told_calls(text, turn.place)) if _calls(text, tools) else turn
-    )
+    return turn
 
 
 def _calls(text: str, tools: Sequence[str]) -> bool:
     """Whether a text is JSON of calls, and of nothing else."""
-    if text[0] not in "{[":
+    if not text.startswith(("{", "[")):
         return False
     try:
         value = json.loads(text)

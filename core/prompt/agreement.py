@@ -11,6 +11,9 @@ from agentlm.prompt.template import Template
 
 _ASKED = ("Hi", " How\nmany? \n", "{{ 1 }} & <b>é</b>")
 _SAID = ("Hello!", "\n Thought: none\nFinal Answer: 12 ", "Observation: []")
+_LONG = "word " * 400 + "end"
+_MANY = 25
+"""Turns. Some templates cut what is long, or show the last turns only."""
 _THOUGHT = ("<think>\nHm.\n\nWell.\n</think>\n\nYes.", "So.</think>No.", "<think></think> 1")
 
 
@@ -37,6 +40,8 @@ def _conversations(*, system: bool) -> Iterator[list[PlainMessage]]:
     for opening in openings:
         for count in range(1, 7):
             yield [*opening, *islice(_alternating(_SAID), count)]
+        yield [*opening, ("user", _LONG)]
+        yield [*opening, *islice(_alternating(_SAID), _MANY)]
         for answer in _THOUGHT:
             for count in range(2, 5):
                 yield [*opening, *islice(_alternating((answer, *_SAID)), count)]

@@ -170,9 +170,6 @@ REFUSED = {
     "messages.1.tool_calls: the arguments of bash are no object, got ''": chat(
         answer(content="Thought: I look.\nAction: bash"), tools=[TOOL]
     ),
-    r"messages.1: a call in a form that is not read, got .\[bash\(command=": chat(
-        answer(content="[bash(command='ls')]"), tools=[TOOL]
-    ),
     "messages.1.tool_calls.0.function.cwd: .* got '/'": chat(
         answer(tool_calls=[{"function": {"name": "bash", "cwd": "/"}}])
     ),
@@ -452,6 +449,28 @@ def test_a_calls_arguments_are_read_whatever_their_key_is(spelling: str, key: st
     read = read_row(chat(turns[spelling], tools=[TOOL]))
 
     assert read.steps[1].text == 'Action: bash\nAction Input: {"command": "ls"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[bash(command='ls')]",
+        "bash(command='ls')",
+        "```tool_code\nbash('ls')\n```",
+        '```json\n{"name": "bash", "arguments": {"command": "ls"}}\n```',
+        'I look. {"name": "bash", "parameters": {"command": "ls"}}',
+        'I look:\n{"action": "bash", "action_input": "ls"}',
+        "<|tool_calls_section_begin|><|tool_call_begin|>functions.bash:0",
+        "<｜tool▁calls▁begin｜>bash",
+        "<function=bash><parameter=command>ls</parameter></function>",
+    ],
+)
+def test_a_call_in_another_form_is_no_answer(text: str) -> None:
+    row = chat(answer(content=text), tools=[TOOL])
+
+    assert complaint(row).startswith("messages.1: a call in a form that is not read, got ")
+    assert complaint(chat(answer(content=text))) == ""
+    assert complaint(chat(answer(content=text, loss=False), tools=[TOOL])) == ""
 
 
 @pytest.mark.parametrize("text", ['{"name": "Ann", "arguments": {}}', '[{"name": "bash"}]', "[1]"])

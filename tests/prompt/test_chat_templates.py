@@ -171,6 +171,9 @@ def test_marks_of_thoughts_are_the_tokenizers_own_where_the_template_writes_them
         ("{{ m.content if 'Final' not in m.content else 'x' }}", "depends on the words"),
         ("{{ 'tool' if 'Observation' in m.content }}{{ m.content }}", "depends on the words"),
         ("{{ m.content | escape }}", r"&lt;"),
+        ("{{ m.content[:1000] }}", "depends on the words"),
+        ("{{ m.content | truncate(1000) }}", "depends on the words"),
+        ("{{ m.content if loop.revindex < 12 }}", "drops, repeats or moves"),
         (
             "{{ raise_exception('no answers') if m.role == 'assistant' }}{{ m.content }}",
             "no answers",
