@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 
 from agentlm.cli import main
 from agentlm.exchange import to_agentinstruct
@@ -75,7 +76,7 @@ def test_the_list_is_a_table_or_lines_of_json(logs: Logs, store: Store) -> None:
     _, filtered, _ = logs("list", "--json", "--model", "big", "--outcomes", "completed,limit")
 
     ids = [entry.trajectory.id for entry in reversed(entries)]
-    assert [line.split()[0] for line in table.splitlines()[1:]] == ids
+    assert [line.split()[0] for line in table.splitlines()[1:]] == [name[:13] for name in ids]
     assert [json.loads(line)["id"] for line in lines.splitlines()] == ids
     assert [json.loads(line)["id"] for line in filtered.splitlines()] == ids[:1]
 
@@ -89,6 +90,64 @@ def test_the_list_goes_on_after_the_last_one_shown(logs: Logs, store: Store) -> 
 
     assert len(first.splitlines()) == 5
     assert len(second.splitlines()) == 3
+
+
+def test_a_list_fits_a_terminal_of_80_columns_with_the_models_name(
+    logs: Logs, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [chat(model="smollm2-135m-ft1", outcome=Outcome.REQUIRES_ACTION), agent_run()]
+    put(store, *entries)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    rows = Text.from_ansi(logs("list")[1]).plain.splitlines()
+    assert len(rows) == 3
+    assert max(map(len, rows)) <= 80
+    assert "smollm2-135m-ft1" in rows[2]
+
+
+def test_an_id_is_as_long_as_it_must_be_and_every_command_takes_it(
+    logs: Logs, store: Store
+) -> None:
+    twins = [chat(id=f"traj_{'a' * 10}{end}{'0' * 21}") for end in "bc"]
+    put(store, *twins, chat())
+
+    shown = [line.split()[0] for line in logs("list")[1].splitlines()[1:]]
+    assert sorted(map(len, shown)) == [13, 17, 17]
+    assert len(set(shown)) == 3
+    for short in shown:
+        assert json.loads(logs("show", short, "--json")[1])["id"].startswith(short)
+        assert logs("show", short.removeprefix("traj_"))[0] == 0
+    assert len(logs("list", "--json", "--after", shown[0])[1].splitlines()) == 2
+    assert logs("delete", shown[0])[0] == 0
+    assert len(logs("list", "--json")[1].splitlines()) == 2
+
+
+@pytest.mark.parametrize("beginning", ["", "traj_", "traj_aaa", "traj_aaaa"])
+def test_nothing_is_deleted_by_a_beginning_that_may_mean_another(
+    logs: Logs, store: Store, beginning: str
+) -> None:
+    put(store, *(chat(id=f"traj_{'a' * 31}{end}") for end in "bc"))
+    assert logs("delete", beginning)[0] == 2
+    assert len(logs("list", "--json")[1].splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "command", ["list", "show traj_0000", "tail -f", "audit", "stats", "export", "delete traj_0000"]
+)
+def test_before_a_first_start_there_is_no_log_and_none_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    directory = tmp_path / "nowhere"
+    assert main(["logs", *command.split(), "--data-dir", str(directory)]) == 2
+    assert "there is no log yet" in capsys.readouterr().err
+    assert not directory.exists()
+
+
+def test_what_is_piped_on_is_not_filled_with_blanks(logs: Logs, store: Store) -> None:
+    entry = agent_run()
+    put(store, entry)
+    for command in (["list"], ["show", entry.trajectory.id], ["stats"]):
+        assert all(line == line.rstrip() for line in logs(*command)[1].splitlines())
 
 
 def test_moments_are_dates_or_ages(logs: Logs, store: Store) -> None:
@@ -179,7 +238,7 @@ def test_the_calls_of_tools_are_listed_newest_first(store: Store, logs: Logs) ->
 
     asyncio.run(add())
     _, shown, _ = logs("audit", "-n", "2")
-    assert [line.split()[4] for line in shown.splitlines()[1:-1]] == ["bash", "sql"]
+    assert [line.split()[3] for line in shown.splitlines()[1:-1]] == ["bash", "sql"]
     assert shown.endswith("more: agentlm logs audit --after 2\n")
     _, rest, _ = logs("audit", "--after", "2", "--json")
     assert json.loads(rest)["tool"] == "bash"
@@ -393,10 +452,3 @@ def test_deleting_says_which_runs_hold_the_row_whatever_became_of_them(
         f"{entry.trajectory.id} is deleted",
         f"  and its text is still in {tmp_path / 'runs' / 'failed'}",
     ]
-
-
-def test_a_log_that_is_not_there_is_one_line(logs: Logs, tmp_path: Path) -> None:
-    code, _, said = logs("list", data=tmp_path / "nowhere")
-
-    assert code == 2
-    assert "there is no such directory" in said

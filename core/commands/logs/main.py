@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -27,15 +27,19 @@ from agentlm.commands.logs.settings import (
     ShowLog,
     TailLogs,
 )
-from agentlm.commands.logs.timeline import one_line, timeline, when
+from agentlm.commands.logs.timeline import SHORT_ID, briefly, one_line, timeline
 from agentlm.commands.subcommands import Subcommand, dispatch
 from agentlm.console import Console
 from agentlm.errors import NotFoundError, OperatorError
 from agentlm.exchange import FORMATS
 from agentlm.printable import printable, say
+from agentlm.settings import Settings
 from agentlm.store import LOCAL_OWNER, AuditRecord, Header, Store
+from agentlm.store.database import file_of
 from agentlm.trajectory import Trajectory
 
+ID_PREFIX, LEAST_DIGITS = "traj_", 4
+"""Of ids, and how much of one has to be given after it."""
 FOLLOW_S = 0.5
 """Between two looks for new steps: no database that we use tells another process of a commit."""
 
@@ -47,23 +51,25 @@ def main(argv: list[str]) -> int:
 
 def list_logs(settings: ListLogs) -> int:
     """Print a page of headers."""
-    with closing(Store.open(settings.log_url())) as store:
+    with _reading(settings) as store:
+        after = None if settings.after is None else _whole_id(store, settings.after)
         headers, more = store.page(
-            settings.owner, settings.selection(), limit=settings.limit, after=settings.after
+            settings.owner, settings.selection(), limit=settings.limit, after=after
         )
+        short = {header.id: short_id(store, header.id) for header in headers}
     if settings.print_json:
         for header in headers:
             say(header.model_dump_json(exclude={"steps", "interactions", "feedback"}))
         return 0
-    _print(_header_table(headers))
+    _print(_header_table(headers, short))
     if more:
-        print(f"more: agentlm logs list --after {headers[-1].id}")
+        print(f"more: agentlm logs list --after {short[headers[-1].id]}")
     return 0
 
 
 def show_log(settings: ShowLog) -> int:
     """Print one trajectory."""
-    with closing(Store.open(settings.log_url())) as store:
+    with _reading(settings) as store:
         trajectory = _find(store, settings.id)
     if settings.print_json:
         say(trajectory.model_dump_json(indent=2))
@@ -75,7 +81,7 @@ def show_log(settings: ShowLog) -> int:
 def tail_logs(settings: TailLogs) -> int:
     """Print the last steps, and those that come."""
     console = Console(soft_wrap=True, highlight=False)
-    with closing(Store.open(settings.log_url())) as store:
+    with _reading(settings) as store:
         news = store.written(-settings.lines)
         place = 0
         while True:
@@ -91,7 +97,7 @@ def tail_logs(settings: TailLogs) -> int:
 
 def audit_logs(settings: AuditLogs) -> int:
     """Print a page of the audit trail."""
-    with closing(Store.open(settings.log_url())) as store:
+    with _reading(settings) as store:
         found, more = store.audit.page(settings.owner, limit=settings.limit, after=settings.after)
     if settings.print_json:
         for number, record in found:
@@ -105,7 +111,7 @@ def audit_logs(settings: AuditLogs) -> int:
 
 def log_stats(settings: LogStats) -> int:
     """Print counts."""
-    with closing(Store.open(settings.log_url())) as store:
+    with _reading(settings) as store:
         stats = store.stats(settings.selection())
     if settings.print_json:
         say(stats.model_dump_json(indent=2))
@@ -127,7 +133,7 @@ def export_logs(settings: ExportLogs) -> int:
     write = FORMATS[settings.format].write
     selection = settings.selection(may_train_only=settings.may_train_only, limit=settings.limit)
     count = 0
-    with closing(Store.open(settings.log_url())) as store, _writing(settings.output) as file:
+    with _reading(settings) as store, _writing(settings.output) as file:
         for count, trajectory in enumerate(store.select(selection), 1):  # noqa: B007
             line = to_json(write(trajectory)).decode()
             file.write((printable(line) if file is sys.stdout else line) + "\n")
@@ -151,10 +157,11 @@ def import_logs(settings: ImportLogs) -> int:
 
 def delete_logs(settings: DeleteLogs) -> int:
     """Delete trajectories, and say where else they are; 1 if any is not there."""
-    with closing(Store.open(settings.log_url())) as store:
-        places = [held(one, store, settings.data_dir) for one in settings.ids]
-        deleted = asyncio.run(_delete(store, settings.ids))
-    for one, was_there, elsewhere in zip(settings.ids, deleted, places, strict=True):
+    with _reading(settings) as store:
+        ids = [_whole_id(store, one) or one for one in settings.ids]
+        places = [held(one, store, settings.data_dir) for one in ids]
+        deleted = asyncio.run(_delete(store, ids))
+    for one, was_there, elsewhere in zip(ids, deleted, places, strict=True):
         say(f"{one} is deleted" if was_there else f"there is no trajectory {one}")
         if elsewhere.models:
             say(f"  but models were trained on it: {', '.join(elsewhere.models)}")
@@ -175,19 +182,57 @@ COMMANDS = {
 }
 
 
+@contextmanager
+def _reading(settings: Settings) -> Iterator[Store]:
+    """The log, which is not made by looking at it. Raises OperatorError if there is none yet."""
+    url = settings.log_url()
+    file = file_of(url)
+    if file is not None and not file.exists():
+        raise OperatorError(
+            f"there is no log yet at {file}: agentlm serve begins one, "
+            "and so does agentlm logs import"
+        )
+    with closing(Store.open(url)) as store:
+        yield store
+
+
 def _find(store: Store, name: str) -> Trajectory:
     """By a completion's id, a trajectory's, or the beginning of one."""
     interactions = store.by_completion(name, None)
-    ids = [interactions[0].trajectory_id] if interactions else store.ids(name)
-    if len(ids) > 1:
-        raise NotFoundError(f"more than one trajectory begins with {name}")
-    found = store.get(ids[0], None) if ids else None
-    if found is None:
+    found = interactions[0].trajectory_id if interactions else _whole_id(store, name)
+    trajectory = store.get(found, None) if found else None
+    if trajectory is None:
         raise NotFoundError(f"there is no trajectory or completion {name}")
-    return found
+    return trajectory
 
 
-def _header_table(headers: list[Header]) -> Table:
+def _whole_id(store: Store, beginning: str) -> str | None:
+    """The trajectory whose id begins so, with or without `traj_`; None if there is none.
+
+    Raises NotFoundError if there are several, or if the beginning says next to nothing.
+    """
+    whole = beginning if beginning.startswith(ID_PREFIX) else ID_PREFIX + beginning
+    if store.get(whole, None) is not None:
+        return whole
+    if len(whole) < len(ID_PREFIX) + LEAST_DIGITS:
+        raise NotFoundError(
+            f"{beginning!r} is too short: give at least {LEAST_DIGITS} characters after {ID_PREFIX}"
+        )
+    ids = store.ids(whole)
+    if len(ids) > 1:
+        raise NotFoundError(f"more than one trajectory begins with {beginning}")
+    return ids[0] if ids else None
+
+
+def short_id(store: Store, trajectory_id: str) -> str:
+    """The beginning of an id that no other trajectory of the log has."""
+    for length in range(SHORT_ID, len(trajectory_id), 4):
+        if len(store.ids(trajectory_id[:length])) == 1:
+            return trajectory_id[:length]
+    return trajectory_id
+
+
+def _header_table(headers: list[Header], short: Mapping[str, str]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("trajectory", "begun", "source", "model", "outcome"):
         table.add_column(name, no_wrap=name != "model", overflow="fold")
@@ -196,7 +241,8 @@ def _header_table(headers: list[Header]) -> Table:
     for header in headers:
         reward = "" if header.reward is None else f"{header.reward:g}"
         tokens = header.sampled_tokens + header.prompt_tokens
-        plain = (header.id, when(header.created), header.source, header.model, header.outcome)
+        begun = briefly(header.created)
+        plain = (short[header.id], begun, header.source, header.model, header.outcome)
         table.add_row(*map(Text, (*plain, reward, str(header.step_count), str(tokens))))
     return table
 
@@ -206,17 +252,23 @@ def _audit_table(found: list[tuple[int, AuditRecord]]) -> Table:
     table.add_column("took", justify="right")
     table.add_column("trajectory", no_wrap=True)
     for number, record in found:
-        plain = (str(number), when(record.created), record.owner, record.tool, record.verdict)
+        begun = briefly(record.created)
+        plain = (str(number), begun, record.owner, record.tool, record.verdict)
         took = f"{record.seconds:.2f}s"
-        table.add_row(*map(Text, (*plain, took, record.trajectory_id)))
+        table.add_row(*map(Text, (*plain, took, record.trajectory_id[:SHORT_ID])))
     return table
 
 
 def _print(shown: object) -> None:
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200  # a file or a pipe has no width to fit into
-    console.print(shown)
+    if console.is_terminal:
+        console.print(shown)
+        return
+    # A file or a pipe has no width to fit into, nor one to be filled with blanks.
+    console.width = 200
+    with console.capture() as captured:
+        console.print(shown)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 @contextmanager

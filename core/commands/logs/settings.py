@@ -31,7 +31,7 @@ class ListLogs(ConditionSettings):
     limit: int = Field(default=20, ge=1)
     """How many."""
     after: str | None = None
-    """Go on after this id."""
+    """Go on after this trajectory."""
     print_json: CliToggleFlag[bool] = False
     """Print one JSON object a line instead of a table."""
 
@@ -136,4 +136,4 @@ class DeleteLogs(Settings):
     """
 
     ids: CliPositionalArg[list[str]]
-    """Whole ids, as the list shows them."""
+    """Ids, as the list shows them; the beginning of one is enough."""

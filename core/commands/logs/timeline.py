@@ -15,6 +15,9 @@ from agentlm.trajectory import Feedback, Origin, Step, Trajectory
 SHOWN_CHARACTERS, SHOWN_LINES = 600, 12
 """Longer texts are cut in the middle, unless they are asked for whole."""
 
+SHORT_ID = 13
+"""Characters of an id in a list, `traj_` and eight digits."""
+
 _STYLES = {
     "system": "dim",
     "user": "bold",
@@ -74,7 +77,7 @@ def shorten(text: str, limit: int) -> str:
 def one_line(step: Step, trajectory_id: str) -> Text:
     """A step for a list of many."""
     clock = datetime.datetime.fromtimestamp(step.started).strftime("%H:%M:%S")
-    said = Text.assemble((clock, "dim"), f" {trajectory_id[:13]} ")
+    said = Text.assemble((clock, "dim"), f" {trajectory_id[:SHORT_ID]} ")
     for who, what in lines(step):
         said.append(f"{who} ", _STYLES[who])
         said.append(shorten(" ".join(what.split()), 160) + " ")
@@ -85,6 +88,14 @@ def one_line(step: Step, trajectory_id: str) -> Text:
 def when(created: float) -> str:
     """Local date and time."""
     return datetime.datetime.fromtimestamp(created).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def briefly(created: float) -> str:
+    """Local time of today, date of this year, or the year."""
+    moment, now = datetime.datetime.fromtimestamp(created), datetime.datetime.now()
+    if moment.date() == now.date():
+        return moment.strftime("%H:%M")
+    return moment.strftime("%m-%d" if moment.year == now.year else "%Y")
 
 
 def _head(trajectory: Trajectory) -> Text:
