@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import agentlm
 from agentlm.errors import AgentLMError, OperatorError
+from agentlm.install import install
 from agentlm.printable import PrintableFormatter, say
 
 
@@ -46,7 +47,7 @@ COMMANDS = {
     ),
     "mcp": Command("agentlm.tools.mcp_server:main", "tools", "offer the tools to an MCP client"),
     "data": Command("agentlm.commands.data:main", "train", "look at training data, train nothing"),
-    "finetune": Command("agentlm.finetune.main:main", "train", "train a successor from the log"),
+    "finetune": Command("agentlm.finetune.command:main", "train", "train a successor from the log"),
     "rollout": Command(
         "agentlm.environments.playing.cli:main",
         "environments",
@@ -117,8 +118,7 @@ def run_command(command: str, argv: Sequence[str]) -> int:
         if (error.name or "agentlm").startswith("agentlm"):
             raise
         missing = (error.name or "").split(".")[0]
-        hint = f"pip install 'agentlm[{COMMANDS[command].extra}]'"
-        return _fail(f"{command} needs the package {missing}: {hint}")
+        return _fail(f"{command} needs the package {missing}: {install(COMMANDS[command].extra)}")
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -129,7 +129,8 @@ def run_command(command: str, argv: Sequence[str]) -> int:
 
 def _entry(command: str) -> Callable[[list[str]], int]:
     if command not in COMMANDS:
-        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        # By default `bogus` would be near to `logs`.
+        near = difflib.get_close_matches(command, COMMANDS, n=1, cutoff=0.7)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(COMMANDS)}"
         raise OperatorError(f"unknown command {command!r}; {hint}")
     module, function = COMMANDS[command].entry.split(":")

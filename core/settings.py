@@ -34,7 +34,7 @@ Directory = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolu
 
 
 class Settings(BaseSettings):
-    """What every command understands."""
+    """Of every command."""
 
     model_config = SettingsConfigDict(
         env_prefix="AGENTLM_",
@@ -93,13 +93,14 @@ def parse(settings: type[S], argv: Sequence[str], prog: str) -> S:
 
 def parse_known(settings: type[S], argv: Sequence[str], prog: str) -> tuple[S, list[str]]:
     """As `parse`, and return the arguments that are none of the command's beside the settings."""
-    source = CliSettingsSource[Any](settings, cli_prog_name=prog, add_argument_method=_add_argument)
+    page = _HelpPage(settings)
+    source = CliSettingsSource[Any](settings, cli_prog_name=prog, add_argument_method=page.add)
     parser = source.root_parser
     names = [name.upper() for name in settings.model_fields if _is_positional(settings, name)]
     # Spelt out, the flags of a server fill half a page before the first word of what it does.
     parser.usage = " ".join([prog, *names, "[OPTIONS]"])
     parser.description = inspect.cleandoc(settings.__doc__ or "")
-    parser.add_argument("--config", metavar="FILE", help="YAML file of settings")
+    page.add(parser, "--config", metavar="FILE", help="YAML file of settings")
     try:
         found, unknown = parser.parse_known_args(list(argv))
         config: str | None = vars(found).pop("config")
@@ -140,16 +141,69 @@ class _Layer:
         return self.prefix + field
 
 
-def _add_argument(parser: ArgumentParser, *names: str, **options: Any) -> Action:
-    """What pydantic-settings would add, in the words of a help page instead of Python's types."""
-    metavar = options.get("metavar")
-    if isinstance(metavar, str):
-        words = {"str": "TEXT", "int": "N", "float": "X", "Path": "PATH"}
-        several = {"tuple": "A,B", "dict[": "KEY=TEXT"}.get(metavar[:5], metavar)
-        options["metavar"] = words.get(metavar, several)
-    if options.get("help"):
-        options["help"] = options["help"].replace(" (default: None)", "")
-    return parser.add_argument(*names, **options)
+class _HelpPage:
+    """Adds what pydantic-settings would, in the words of a help page instead of Python's.
+
+    The command's own flags stand first, then those of each class it inherits, under what that is.
+    """
+
+    def __init__(self, settings: type[BaseSettings]) -> None:
+        self._titles: dict[str, str] = {}
+        """Of the group that a flag stands in, by field; the command's own have none."""
+        for ancestor in settings.__mro__[1:]:
+            names = [
+                name
+                for name in inspect.get_annotations(ancestor)
+                if name not in settings.__annotations__ and name not in self._titles
+            ]
+            if ancestor.__module__.startswith("agentlm."):
+                self._titles |= _titled(names, inspect.cleandoc(ancestor.__doc__ or ""))
+        self._titles["config"] = self._titles.get("data_dir", "")
+        self._groups: dict[str, Any] = {}
+
+    def add(self, parser: ArgumentParser, *names: str, **options: Any) -> Action:
+        """As `parser.add_argument`."""
+        metavar = options.get("metavar")
+        if isinstance(metavar, str):
+            words = {"str": "TEXT", "int": "N", "float": "X", "Path": "PATH"}
+            several = {"tuple": "A,B", "dict[": "KEY=TEXT"}.get(metavar[:5], metavar)
+            options["metavar"] = words.get(metavar, several)
+        if options.get("help"):
+            options["help"] = _in_words(options["help"])
+        for title in dict.fromkeys(self._titles.values()):
+            if title and title not in self._groups:
+                self._groups[title] = parser.add_argument_group(title)
+        fields = [name.lstrip("-").replace("-", "_") for name in names]
+        title = next((self._titles[field] for field in fields if field in self._titles), "")
+        added: Action = self._groups.get(title, parser).add_argument(*names, **options)
+        return added
+
+
+MANY_FLAGS = 30
+"""Of one class; then those that begin with one word stand together."""
+
+
+def _titled(names: Sequence[str], explanation: str) -> dict[str, str]:
+    title = re.split(r"[.:;]\s", explanation + " ")[0].rstrip(".").lower()
+    words = [name.partition("_")[0] for name in names]
+    if len(names) < MANY_FLAGS:
+        return dict.fromkeys(names, title)
+    return {
+        name: f"{title}, {word}" if words.count(word) > 2 and word not in title else title
+        for name, word in zip(names, words, strict=True)
+    }
+
+
+def _in_words(text: str) -> str:
+    """A help text whose default is written as it would be given."""
+    explanation, found, default = text.rpartition("(default: ")
+    if not found:
+        return text
+    default = re.sub(r"<[\w.]+: '([^']*)'>", r"\1", default.removesuffix(")"))
+    if default in ("None", "False", "()", "{}", "[]"):
+        return explanation.rstrip()
+    default = re.sub(r"[()'\[\] ]|\.0$", "", default).rstrip(",")
+    return f"{explanation}(default: {'yes' if default == 'True' else default})"
 
 
 def _read_config(path: Path) -> dict[str, Any]:

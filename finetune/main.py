@@ -1,4 +1,4 @@
-"""`agentlm finetune`: select, filter, export, tokenise, mix, train, save, register, publish.
+"""`agentlm finetune` at work: select, filter, tokenise, mix, train, save, register, publish.
 
 This module is the whole story; each stage is a function elsewhere.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from itertools import chain
@@ -20,31 +20,25 @@ from agentlm.finetune.data.mixture import Plan
 from agentlm.finetune.data.prepare import Prepared, prepare
 from agentlm.finetune.filters.drops import example_lines
 from agentlm.finetune.gate import judge, measure
-from agentlm.finetune.recipes import with_shipped_recipe
 from agentlm.finetune.report.live import live_report
 from agentlm.finetune.report.report import write_report
 from agentlm.finetune.report.sample import marked
 from agentlm.finetune.report.start import start_record
 from agentlm.finetune.run import Run
 from agentlm.finetune.settings import FinetuneSettings
-from agentlm.finetune.training.allocator import restart_with_tcmalloc
 from agentlm.finetune.training.progress import Progress, Together, TrainingProgress
 from agentlm.models.aliases import Verdict
 from agentlm.models.cards import ModelCard
 from agentlm.models.publish import check_server, publish
 from agentlm.models.registry import Registry
-from agentlm.settings import parse
 from agentlm.store import Store
 
 Watch = Callable[[Prepared, Plan], AbstractContextManager[Progress]]
 """Makes what watches the training of a run."""
 
 
-def main(argv: Sequence[str]) -> int:
-    """Entry point of `agentlm finetune`."""
-    restart_with_tcmalloc(argv)
-    settings = parse(FinetuneSettings, with_shipped_recipe(argv), "agentlm finetune")
-    settings.check()
+def run(settings: FinetuneSettings) -> int:
+    """Do what the settings ask for; returns the exit code."""
     if settings.dry_run:
         dry_run(settings)
         return 0

@@ -17,12 +17,12 @@ class ServeSettings(ToolSettings):
 
     model: str = "smollm2-135m"
     """Name of a model card, hub id (`org/name`) or local directory."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """TCP port; 0 picks a free one."""
     served_model_name: str | None = None
     """Name that clients use for it; the card's own if not given."""
     host: str = "127.0.0.1"
     """Address to listen on. Any other than this machine's own needs --api-key."""
-    port: int = Field(default=8000, ge=0, le=65535)
-    """TCP port; 0 picks a free one."""
     api_key: str | None = None
     """Key that clients must send as a bearer token."""
     max_model_len: int | None = Field(default=None, ge=16)

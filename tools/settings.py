@@ -14,7 +14,7 @@ MEBIBYTE = 1024 * 1024
 
 
 class ToolSettings(Settings):
-    """Limits and sources of the server's own tools. A command's settings class can inherit it."""
+    """The server's own tools: their limits and sources."""
 
     tools: tuple[str, ...] | None = None
     """Families of tools to offer; then each has to work. By default, all that work here."""

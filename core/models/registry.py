@@ -82,6 +82,8 @@ class Registry:
             )
         if directory.is_dir():
             raise NotFoundError(f"{directory} is not a model: it has no config.json", param="model")
+        if name.startswith((".", "/", "~")):
+            raise NotFoundError(f"there is no directory {name}", param="model")
         if HUB_ID.fullmatch(name):
             return ModelCard(name=name, source="hub", location=name, created=0)
         raise NotFoundError(self._unknown(name), param="model", code="model_not_found")

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from agentlm.errors import OperatorError, RequestError, UnavailableError
+from agentlm.install import install
 from agentlm.store.checkpoint import PAGES_AT_MOST, Checkpointer
 from agentlm.store.migrations import HEAD
 
@@ -90,7 +91,7 @@ def connect(address: str) -> Database:
         return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgres(url)
     except ImportError as error:
         raise OperatorError(
-            f"the log at {_shown(url)} needs PostgreSQL's driver: pip install 'agentlm[postgres]'"
+            f"the log at {_shown(url)} needs PostgreSQL's driver: {install('postgres')}"
         ) from error
 
 

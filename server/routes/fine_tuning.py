@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import NotFoundError, RequestError
 from agentlm.files import new_id, write_text
+from agentlm.install import install
 from agentlm.jobs.job import Job, JobRequest
 from agentlm.models.cards import ModelCard
 from agentlm.server.http.body import read_model
@@ -86,7 +87,7 @@ class CreateJobRequest(BaseModel):
 async def create_job(request: Request, state: State, admin: Admin) -> dict[str, Any]:
     """Begin a job; its model is served as soon as it has succeeded."""
     if find_spec("deepspeed") is None:
-        raise RequestError("this server has no trainer: pip install 'agentlm[train]'")
+        raise RequestError(f"this server has no trainer: {install('train')}")
     body = await read_model(CreateJobRequest, request, 64 * 1024)
     for name in ("validation_file", "integrations"):
         if getattr(body, name):

@@ -65,6 +65,9 @@ def process_variables(*, cpu: bool, eager: bool, workers: int, width: int) -> di
     if eager:
         # Some of vLLM's helpers compile themselves even so: seconds at the first request.
         variables["TORCH_COMPILE_DISABLE"] = "1"
+    if cpu:
+        # Its one line says that there is no Triton, which nothing here would use.
+        variables["TORCH_LOGS"] = "-torch._library.triton"
     if cpu and (libraries := fast_libraries()):
         variables["LD_PRELOAD"] = ":".join(libraries)
     cores = os.sched_getaffinity(0)

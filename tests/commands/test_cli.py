@@ -3,12 +3,14 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from agentlm import cli
 from agentlm.errors import ConflictError, OperatorError
+from agentlm.install import CHECKOUT, source
 
 
 def run_and_raise(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -29,7 +31,7 @@ def run_and_raise(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
         (
             ModuleNotFoundError("No module named 'deepspeed'", name="deepspeed.ops"),
             2,
-            "agentlm: fail needs the package deepspeed: pip install 'agentlm[train]'\n",
+            f"agentlm: fail needs the package deepspeed: pip install '{source()}[train]'\n",
         ),
     ],
 )
@@ -54,6 +56,8 @@ def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["modells"]) == 2
     assert capsys.readouterr().err == "agentlm: unknown command 'modells'; did you mean models?\n"
+    assert cli.main(["bogus"]) == 2
+    assert "did you mean" not in capsys.readouterr().err
     assert cli.main(["models", "lst"]) == 2
     assert "unknown command agentlm models lst; did you mean list?" in capsys.readouterr().err
 
@@ -69,6 +73,15 @@ def test_help_names_every_command_and_no_arguments_are_not_a_success(
     assert cli.main(["--version"]) == 0
 
 
+PYTHON = re.compile(r"None|True|False|\(\)|\{\}|dict\[|tuple|list\[|<\w+\.|Path\(|default: [({\[]")
+HEAVY = "'torch', 'vllm', 'transformers', 'deepspeed', 'fastapi'"
+
+
+def test_an_install_is_advised_that_exists() -> None:
+    """No index has the package; its checkout is where it was installed from."""
+    assert (Path(source()) / "pyproject.toml").is_file() or source() == CHECKOUT
+
+
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_explains_itself_without_loading_a_model_library(command: str) -> None:
     program = (
@@ -78,7 +91,7 @@ def test_every_command_explains_itself_without_loading_a_model_library(command: 
         f"    code = main([{command!r}, '--help'])\n"
         "except SystemExit as ended:\n"
         "    code = ended.code\n"
-        "heavy = {'torch', 'vllm', 'transformers', 'deepspeed'} & sys.modules.keys()\n"
+        f"heavy = {{{HEAVY}}} & sys.modules.keys()\n"
         "sys.exit(f'imported {heavy}' if heavy else code)\n"
     )
     shown = subprocess.run(
@@ -86,3 +99,4 @@ def test_every_command_explains_itself_without_loading_a_model_library(command: 
     )
     assert shown.returncode == 0, shown.stderr
     assert f"usage: agentlm {command}" in shown.stdout
+    assert not PYTHON.search(shown.stdout)

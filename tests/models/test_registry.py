@@ -43,7 +43,8 @@ def test_any_directory_and_any_hub_id_is_a_model(registry: Registry, chatml_llam
     ("name", "said"),
     [
         ("smolm2", "unknown model 'smolm2'; did you mean smollm2-135m?"),
-        ("../../etc/passwd", "known: agentlm-7b, agentlm-13b, agentlm-70b, smollm2-135m"),
+        ("../../etc/passwd", "there is no directory ../../etc/passwd"),
+        ("./nothere", "there is no directory ./nothere"),
         ("", "is not a model: it has no config.json"),
         ("/", "is not a model: it has no config.json"),
     ],

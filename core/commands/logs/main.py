@@ -233,7 +233,7 @@ def short_id(store: Store, trajectory_id: str) -> str:
 
 
 def _header_table(headers: list[Header], short: Mapping[str, str]) -> Table:
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("trajectory", "begun", "source", "model", "outcome"):
         table.add_column(name, no_wrap=name != "model", overflow="fold")
     for name in ("reward", "steps", "tokens"):

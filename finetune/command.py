@@ -1,0 +1,24 @@
+"""`agentlm finetune` up to its work: flags that are wrong, and `--help`, wait for no library."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from agentlm.finetune.recipes import with_shipped_recipe
+from agentlm.finetune.settings import FinetuneSettings
+from agentlm.finetune.training.allocator import restart_with_tcmalloc
+from agentlm.settings import parse
+
+
+def main(argv: Sequence[str]) -> int:
+    """Entry point of `agentlm finetune`."""
+    restart_with_tcmalloc(argv)
+    settings = parse(FinetuneSettings, with_shipped_recipe(argv), "agentlm finetune")
+    settings.check()
+    if os.environ.get("RANK", "0") == "0":
+        print("loading the trainer, then selecting rows", file=sys.stderr, flush=True)
+    from agentlm.finetune.main import run
+
+    return run(settings)
