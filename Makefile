@@ -83,6 +83,7 @@ $(VENV)/.debian-%: deploy/debian-packages | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/bin/python:
+	@deploy/needs $(KIND) .
 	@deploy/debian-packages serve
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	    || { echo "$(PYTHON) is older than 3.11; name another: make install PYTHON=…"; exit 1; }
@@ -110,5 +111,5 @@ build/.installed: pyproject.toml $(FOLDERS) $(VENV)/.packages
 model: build/.installed
 	@$(VENV)/bin/agentlm models pull smollm2-135m
 
-graph: build/.installed $(VENV)/.debian-serve
+graph: build/.installed $(VENV)/.debian-serve  ## build the knowledge graph of WordNet and GeoNames
 	@$(VENV)/bin/python -m agentlm.tools.graph.build

