@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agentlm.agent.tool import Observation, Tool, ToolContext, ToolError
+from agentlm.agent.tool import Hints, Observation, Output, Tool, ToolContext, ToolError
 from agentlm.messages import ToolCall, ToolSpec
 from agentlm.printable import printable
 from agentlm.store.audit import Ending
@@ -57,6 +58,11 @@ class RunTools:
         """What the model is told of them."""
         return self._specs
 
+    def hints(self, name: str) -> Hints:
+        """What is known of what a tool does to the world."""
+        hints = getattr(self._tools[name], "hints", None)
+        return hints if isinstance(hints, Hints) else Hints()
+
     def approval_id(self, call: ToolCall) -> str | None:
         """What a person will have to decide about before this call runs; None: nothing."""
         return approval_id(call) if call.name in self._asked else None
@@ -65,15 +71,15 @@ class RunTools:
         """Run one call within its bounds, and leave an audit record of it."""
         started = time.monotonic()
         ending: Ending = "error"
-        text = ""
+        output = Output("")
         seconds = 0.0
         try:
             refusal = await self._refusal(call, context)
             started = time.monotonic()  # how long a person took is no tool's time
             if refusal:
-                text, ending = refusal, "denied"
+                output, ending = Output(refusal), "denied"
             else:
-                text, ending = await self._run(call, context)
+                output, ending = await self._run(call, context)
         except asyncio.CancelledError:
             ending = "cancelled"
             raise
@@ -81,8 +87,14 @@ class RunTools:
             seconds = time.monotonic() - started
             if ending != "denied":
                 self._spent_s += seconds
-            await self._bounds.audit(_record(call, context, ending, text, seconds))
-        return Observation(text, failed=ending != "ok", seconds=seconds)
+            await self._bounds.audit(_record(call, context, ending, output.text, seconds))
+        return Observation(
+            output.text,
+            failed=ending != "ok",
+            seconds=seconds,
+            blocks=output.blocks,
+            structured=output.structured,
+        )
 
     async def _refusal(self, call: ToolCall, context: ToolContext) -> str | None:
         """Why the call is not to be run; None if it is."""
@@ -98,22 +110,30 @@ class RunTools:
             return None
         return f"{call.name} was not allowed to run: {decision.reason or 'it was denied'}"
 
-    async def _run(self, call: ToolCall, context: ToolContext) -> tuple[str, Ending]:
+    async def _run(self, call: ToolCall, context: ToolContext) -> tuple[Output, Ending]:
         limit_s = min(self._bounds.call_s, self._bounds.run_s - self._spent_s)
         try:
             async with asyncio.timeout(limit_s + _GRACE_S):
                 tool = self._tool(call.name)
                 output = await tool.run(arguments_of(call, tool.Args), context)
-            return self._shown(output), "ok"
+            return self._bounded(output if isinstance(output, Output) else Output(output)), "ok"
         except ToolError as error:
-            return self._shown(str(error)), "failed"
+            return Output(self._shown(str(error))), "failed"
         except TimeoutError:
-            return f"{call.name} did not finish within {limit_s:g} s and was stopped", "timeout"
+            text = f"{call.name} did not finish within {limit_s:g} s and was stopped"
+            return Output(text), "timeout"
 
     def _tool(self, name: str) -> Tool:
         if name not in self._tools:
             raise ToolError(f"there is no tool {name!r}; the tools are: {', '.join(self._tools)}")
         return self._tools[name]
+
+    def _bounded(self, output: Output) -> Output:
+        """The JSON is left out where it is more, or tells more, than the text may."""
+        written = json.dumps(output.structured, ensure_ascii=False)
+        whole = output.structured is not None and self._shown(written) == printable(written)
+        structured = output.structured if whole else None
+        return Output(self._shown(output.text), output.blocks, structured)
 
     def _shown(self, text: str) -> str:
         return shorten(printable(self._bounds.secrets.scrub(text)), self._bounds.output_chars)

@@ -7,6 +7,7 @@ model; any other exception ends the run as `error`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,14 +33,40 @@ class ToolContext:
     owner: str
 
 
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What a tool does to the world, for those who decide about it; None: unknown."""
+
+    title: str | None = None
+    read_only: bool | None = None
+    destructive: bool | None = None
+    idempotent: bool | None = None
+    open_world: bool | None = None
+    """It reaches what is outside, such as the web."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An observation that is more than text, for programs that can take it; models read `text`."""
+
+    text: str
+    blocks: tuple[Mapping[str, Any], ...] = ()
+    """Images, sounds and the like, as MCP writes content."""
+    structured: Any = None
+    """The same as JSON, if there is one."""
+
+
 class Tool(Protocol):
-    """A name, a docstring (which is what the model reads), an argument model, and `run`."""
+    """A name, a docstring (which is what the model reads), an argument model, and `run`.
+
+    It may have `hints` too.
+    """
 
     name: str
     Args: type[BaseModel]
     """Its JSON schema is what the model is held to."""
 
-    async def run(self, args: Any, context: ToolContext) -> str:
+    async def run(self, args: Any, context: ToolContext) -> str | Output:
         """Do it and return the observation. Raises ToolError for what the model can mend."""
         ...
 
@@ -60,6 +87,9 @@ class Observation:
     failed: bool = False
     """The text is a refusal or an error that the model should read."""
     seconds: float = 0.0
+    blocks: tuple[Mapping[str, Any], ...] = ()
+    structured: Any = None
+    """See `Output`."""
 
 
 class Tools(Protocol):

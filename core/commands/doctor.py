@@ -104,6 +104,28 @@ def check_sandbox(settings: DoctorSettings) -> str:
     return "commands run confined"
 
 
+def check_mcp(settings: DoctorSettings) -> str:
+    """Whether the MCP servers start, and which of their tools can't be offered."""
+    if settings.mcp_config is None:
+        return "no servers configured"
+    config = settings.mcp_config
+    from agentlm.tools.mcp.tools import Offer, open_servers
+
+    async def run() -> list[Offer]:
+        offers = await open_servers(config, settings)
+        await asyncio.gather(*(offer.connection.close() for offer in offers))
+        return offers
+
+    offers = asyncio.run(run())
+    refused = [
+        f"{offer.connection.name}: tool {name} is left out: {reason}"
+        for offer in offers
+        for name, reason in offer.refused.items()
+    ]
+    count = sum(len(offer.tools) for offer in offers)
+    return "; ".join([f"{count} tools of {len(offers)} servers", *refused])
+
+
 def check_models(settings: DoctorSettings) -> str:
     """Whether the files of every registered model are what its card says."""
     registry = Registry(settings.data_dir)
@@ -134,5 +156,6 @@ CHECKS: Mapping[str, Check] = {
     "disk": check_disk,
     "log": check_log,
     "sandbox": check_sandbox,
+    "mcp": check_mcp,
     "models": check_models,
 }

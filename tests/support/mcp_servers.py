@@ -32,28 +32,35 @@ def official() -> None:
     server.run()
 
 
-def answer(tools: Tools, call: Callable[[str], str] = lambda name: "called") -> None:
-    """A server of raw JSON that says it has these tools."""
+def answer(
+    tools: Tools,
+    call: Callable[[str], str] = lambda name: "called",
+    reply: Callable[[dict[str, Any]], str] | None = None,
+) -> None:
+    """A server of raw JSON that says it has these tools; `reply` writes the lines of a result."""
     for line in sys.stdin:
         request = json.loads(line)
         if "id" not in request:
             continue
-        reply: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"]}
+        if reply and request["method"] == "tools/call":
+            print(reply(request), flush=True)
+            continue
+        response: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"]}
         match request["method"]:
             case "initialize":
-                reply["result"] = {
+                response["result"] = {
                     "protocolVersion": "2025-06-18",
                     "capabilities": {"tools": {}},
                     "serverInfo": {"name": "raw", "version": "1"},
                 }
             case "tools/list":
-                reply["result"] = {"tools": tools}
+                response["result"] = {"tools": tools}
             case "tools/call":
                 text = call(request["params"]["name"])
-                reply["result"] = {"content": [{"type": "text", "text": text}]}
+                response["result"] = {"content": [{"type": "text", "text": text}]}
             case _:
-                reply["error"] = {"code": -32601, "message": "no such method"}
-        print(json.dumps(reply), flush=True)
+                response["error"] = {"code": -32601, "message": "no such method"}
+        print(json.dumps(response), flush=True)
 
 
 def wild() -> None:
@@ -106,9 +113,73 @@ def lying() -> None:
     answer([{"name": name, "inputSchema": schema} for name, schema in schemas.items()])
 
 
-def gross() -> None:
-    """A schema that is none at all."""
-    answer([{"name": "x", "inputSchema": {"type": "string"}}])
+def odd() -> None:
+    """Tools that are odd, each in its way, beside one that is fine; and odd results by name."""
+    nested: Any = {"type": "object"}
+    for _ in range(300):
+        nested = {"type": "object", "properties": {"x": nested}}
+    tools: Tools = [
+        {"name": "none"},
+        {"name": "null", "inputSchema": None},
+        {"name": "string", "inputSchema": {"type": "string"}},
+        {"name": "list", "inputSchema": []},
+        {"name": "nested", "inputSchema": nested},
+        {"name": 5, "inputSchema": {"type": "object"}},
+        {"name": "a b", "inputSchema": {"type": "object"}},
+        {"name": "half", "inputSchema": {"type": "object"}, "description": "\ud800"},
+        {
+            "name": "loose",
+            "description": 7,
+            "inputSchema": {
+                "type": "object",
+                "properties": {"x": True, "y": {"type": [], "enum": [float("nan")]}},
+                "required": ["x", ["y"], 5],
+            },
+            "outputSchema": {"type": "object", "properties": 5},
+            "annotations": {"readOnlyHint": "maybe"},
+        },
+        {"name": "dot.ted", "inputSchema": {"type": "object"}},
+        {"name": "dot_ted", "inputSchema": {"type": "object"}},
+    ]
+    fine = {"type": "object", "properties": {"way": {"type": "string"}}}
+    annotations = {"readOnlyHint": True, "title": "Fine"}
+    tools.append({"name": "fine", "inputSchema": fine, "annotations": annotations})
+
+    def reply(request: dict[str, Any]) -> str:
+        start = f'{{"jsonrpc": "2.0", "id": {request["id"]}'
+        return {
+            "well": start + ', "result": {"content": [{"type": "text", "text": "well"}]}}',
+            "batch": "[" + start + ', "result": {"content": [{"type": "text", "text": "well"}]}}]',
+            "cut": start + ', "result": {"content": [',
+            "no id": '{"jsonrpc": "2.0", "result": {"content": [',
+            "unread": '{"jsonrpc": "2.0", "id": null, "error": {"code": -32700, "message": "?"}}',
+            "no content": start + ', "result": {}}',
+            "no list": start + ', "result": {"content": "well"}}',
+            "no object": start + ', "result": 5}',
+            "unknown": start + ', "result": {"content": [{"type": "smell"}]}}',
+            "half": start + ', "result": {"content": [{"type": "text", "text": "\\ud800"}]}}',
+            "neither": start + "}",
+            "logs": '{"level": "error", "id": 99999}\nnot JSON\n\n'
+            + start
+            + ', "result": {"content": [{"type": "text", "text": "well"}]}}',
+        }[request["params"]["arguments"]["way"]]
+
+    answer(tools, reply=reply)
+
+
+def rich() -> None:
+    """Results that are more than text."""
+    image = {"type": "image", "data": "aGVsbG8=", "mimeType": "image/png"}
+    text = {"type": "text", "text": "a picture"}
+    result = {
+        "content": [text, {**image, "annotations": {"audience": ["user"]}}],
+        "structuredContent": {"size": 5},
+    }
+    hints = {"readOnlyHint": True, "openWorldHint": False, "title": "Draws"}
+    answer(
+        [{"name": "draw", "inputSchema": {"type": "object"}, "annotations": hints}],
+        reply=lambda request: json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}),
+    )
 
 
 def silent() -> None:

@@ -1,6 +1,9 @@
 import asyncio
 import json
+import os
+import subprocess
 import sys
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from agentlm.agent.tool import Observation, ToolContext
+from agentlm.commands.doctor import DoctorSettings, check_mcp
 from agentlm.errors import OperatorError
 from agentlm.messages import ToolCall
 from agentlm.store import Store
@@ -127,13 +131,186 @@ async def test_schemas_and_names_that_lie_are_left_out(
     await toolbox.close()
 
 
+async def test_an_odd_tool_is_left_out_alone_and_doctor_names_it(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    path = config(tmp_path, test=program("odd"))
+    toolbox = await Toolbox.open(make_settings(mcp_config=path), ("mcp",))
+    tools = toolbox.for_request(["mcp"])
+    specs = {spec.name: spec for spec in tools.specs()}
+    await toolbox.close()
+    names = ["half", "loose", "dot_ted", "fine"]
+    assert list(specs) == [f"test__{name}" for name in names]
+    assert specs["test__half"].description == "?"
+    assert specs["test__loose"].parameters == {
+        "type": "object",
+        "properties": {"x": {}, "y": {}},
+        "required": ["x"],
+    }
+    settings = DoctorSettings(data_dir=tmp_path, mcp_config=path)
+    found = await asyncio.to_thread(check_mcp, settings)
+    assert found.startswith("4 tools of 1 servers; ")
+    for name in ("'none'", "'null'", "'string'", "'list'", "'nested'", "5", "'a b'", "'dot_ted'"):
+        assert f"test: tool {name} is left out: " in found, name
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "cut",
+        "no id",
+        "unread",
+        "no content",
+        "no list",
+        "no object",
+        "unknown",
+        "neither",
+    ],
+)
+async def test_an_odd_result_fails_its_call_at_once_and_no_other(odd: Call, way: str) -> None:
+    async with asyncio.timeout(5):  # of a time-out of 30 s
+        failed = await odd("fine", way=way)
+        assert failed.failed, failed.text
+        assert "can't be read" in failed.text
+        assert (await odd("fine", way="well")).text == "well"  # a new connection would have to wait
+
+
+@pytest.mark.parametrize(("way", "text"), [("batch", "well"), ("logs", "well"), ("half", "?")])
+async def test_a_result_is_read_whatever_is_around_it(odd: Call, way: str, text: str) -> None:
+    assert (await odd("fine", way=way)).text == text
+
+
+@pytest.fixture
+async def odd(make_settings: MakeSettings, tmp_path: Path) -> AsyncIterator[Call]:
+    async with calling(make_settings(mcp_config=config(tmp_path, test=program("odd")))) as run:
+        yield run
+
+
+async def test_images_and_structured_content_and_annotations_pass_through(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    path = config(tmp_path, test=program("rich"))
+    async with calling(make_settings(mcp_config=path)) as call:
+        observation = await call("draw")
+    assert observation.text == 'a picture\n(image, image/png, not shown)\n{"size": 5}'
+    arguments = ["-m", "agentlm.tools.mcp_server", "--data-dir", str(tmp_path), "--tools", "mcp"]
+    command = StdioServerParameters(
+        command=sys.executable,
+        args=[*arguments, "--mcp-config", str(path)],
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )
+    async with Client(command) as client:
+        (tool,) = (await client.list_tools()).tools
+        result = await client.call_tool("test__draw", {})
+    assert tool.annotations
+    assert tool.annotations.model_dump(exclude_none=True) == {
+        "title": "Draws",
+        "read_only_hint": True,
+        "open_world_hint": False,
+    }
+    text, image = result.content
+    assert text.type == "text"
+    assert image.type == "image"
+    assert (image.data, image.mime_type) == ("aGVsbG8=", "image/png")
+    assert image.annotations
+    assert image.annotations.audience == ["user"]
+    assert result.structured_content == {"size": 5}
+
+
+GREETING = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "raw", "version": "1"},
+    },
+}
+
+
+@asynccontextmanager
+async def speaking(tmp_path: Path, *arguments: str) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "agentlm.cli", "mcp", "--data-dir", str(tmp_path), *arguments),
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        env={"PYTHONPATH": ":".join(sys.path), "PATH": os.defpath},
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def ask(process: Process, line: bytes) -> Any:
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(line + b"\n")
+    async with asyncio.timeout(20):
+        return json.loads(await process.stdout.readline())
+
+
+async def test_a_line_that_is_no_message_is_answered_at_once(tmp_path: Path) -> None:
+    lines: dict[bytes, tuple[int, Any]] = {
+        b"nonsense": (-32700, None),
+        b'{"jsonrpc": "2.0", "id": 2, "method"': (-32700, None),
+        b"\xff\xfe": (-32700, None),
+        b"[" * 5000: (-32700, None),
+        b"[]": (-32600, None),
+        b"5": (-32600, None),
+        b'{"id": 3, "method": "tools/list"}': (-32600, 3),
+        b'{"jsonrpc": "2.0", "id": "four"}': (-32600, "four"),
+        b'{"jsonrpc": "2.0", "id": 5, "method": 6}': (-32600, 5),
+        b'\n{"jsonrpc": "1.0", "id": 6, "method": "ping", "result": {}}': (-32600, 6),
+    }
+    async with speaking(tmp_path, "--tools", "sql") as process:
+        assert (await ask(process, json.dumps(GREETING).encode()))["result"]["serverInfo"]
+        for line, (code, request) in lines.items():
+            answer = await ask(process, line)
+            assert (answer["error"]["code"], answer["id"]) == (code, request), line[:80]
+        assert (await ask(process, b'{"jsonrpc": "2.0", "id": 7, "method": "ping"}'))["id"] == 7
+
+
+async def test_a_client_is_greeted_before_the_tools_are_open(tmp_path: Path) -> None:
+    path = config(tmp_path, x=program("silent"))
+    async with speaking(tmp_path, "--tools", "mcp", "--mcp-config", str(path)) as process:
+        assert (await ask(process, json.dumps(GREETING).encode()))["id"] == 1
+        assert process.stdin
+        process.stdin.close()
+        async with asyncio.timeout(20):
+            await process.wait()
+
+
+async def test_a_client_is_told_why_the_tools_do_not_open(tmp_path: Path) -> None:
+    path = config(tmp_path, x=program("refusing"))
+    async with speaking(tmp_path, "--tools", "mcp", "--mcp-config", str(path)) as process:
+        await ask(process, json.dumps(GREETING).encode())
+        answer = await ask(process, b'{"jsonrpc": "2.0", "id": 2, "method": "tools/list"}')
+        assert "the licence has expired" in answer["error"]["message"]
+        assert process.stdin
+        process.stdin.close()
+        _, complaint = await process.communicate()
+    assert process.returncode == 2
+    assert b"the licence has expired" in complaint
+
+
+def test_greeting_imports_neither_database_nor_tools() -> None:
+    program = "import agentlm.tools.mcp_server, sys; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    heavy = {"sqlalchemy", "sqlmodel", "httpx", "trafilatura", "torch", "agentlm.tools.toolbox"}
+    assert not heavy & set(ran.stdout.split()), ran.stderr
+
+
 @pytest.mark.parametrize(
     ("server", "reason"),
     [
         ({"command": "/nowhere/at/all"}, "No such file"),
         (program("refusing"), "the licence has expired"),
         (program("garbage"), "x: "),
-        (program("gross"), "x: .*inputSchema"),
         ({"url": "http://127.0.0.1:9/mcp"}, "x: "),
         ({"command": "a", "url": "b"}, "either a command or a url"),
         ({"command": "${NOT_SET_ANYWHERE}"}, "NOT_SET_ANYWHERE is not set"),
@@ -210,6 +387,8 @@ async def test_our_tools_are_offered_to_the_official_client(tmp_path: Path, chin
         kept = await client.call_tool("bash", {"command": "echo $x; pwd"})
         refused = await client.call_tool("sql", {"statement": "DELETE FROM Artist"})
         unasked = await client.call_tool("sql_tables", {})
+    read_only = [tool.annotations.read_only_hint for tool in listed.tools if tool.annotations]
+    assert read_only == [False, True, True, True]
     assert names == ["bash", "sql_tables", "sql_schema", "sql"]
     assert kept.content[0].text == "5\n/tmp"  # type: ignore[union-attr]
     assert refused.is_error

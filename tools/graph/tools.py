@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from pydantic import BaseModel, Field
 
-from agentlm.agent.tool import Tool, ToolContext, ToolError
+from agentlm.agent.tool import Hints, Tool, ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.messages import Frozen
 from agentlm.tools.confinement.worker import Worker, WorkerStopped
@@ -159,6 +159,8 @@ class Conversations:
 
 class GraphFunction:
     """One of `FUNCTIONS` as a tool; its docstring is the one given there."""
+
+    hints = Hints(read_only=True, open_world=False)
 
     def __init__(self, name: str, conversations: Conversations) -> None:
         self.name = name

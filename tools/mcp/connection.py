@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import anyio
 import httpx2
 import mcp_types
 from mcp import Client, MCPError
+from mcp.shared.message import SessionMessage
+from pydantic import ValidationError
 
 from agentlm.agent.tool import ToolError
+from agentlm.tools.mcp.answers import Answers
 from agentlm.tools.mcp.config import McpServer
 from agentlm.tools.mcp.http import TooLong, http_streams
 from agentlm.tools.mcp.process import McpProcess
+from agentlm.tools.mcp.stream import Watched
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 30.0
@@ -57,6 +62,12 @@ class Connection:
         self._connecting = asyncio.Lock()
         self._pause_s = _FIRST_PAUSE_S
         self._retry_at = 0.0
+        self._answers = Answers()
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Tools that the server listed and that can't be offered, each with the reason."""
+        return self._answers.refused
 
     async def tools(self) -> list[mcp_types.Tool]:
         """What it offers. Raises ConnectionFailed."""
@@ -86,6 +97,9 @@ class Connection:
         except MCPError as error:
             await self._check(client, error)
             raise ToolError(_reason(error)) from error
+        except (ValidationError, RuntimeError) as error:
+            # The connection is well: what came over it is not a result
+            raise ToolError(f"{tool} gave a result that can't be read: {_reason(error)}") from error
         except _BROKEN as error:
             await self._broke(client)
             raise ToolError(f"the server {self.name} failed: {_reason(error)}") from error
@@ -132,9 +146,14 @@ class Connection:
         streams: AbstractAsyncContextManager[Any] = (
             process.streams() if process else http_streams(self._server, self._timeout_s)
         )
-        async with Client(streams, cache=None) as client:
+        async with Client(self._watched(streams), cache=None) as client:
             ready.set_result(client)
             await asyncio.get_running_loop().create_future()
+
+    @asynccontextmanager
+    async def _watched(self, streams: AbstractAsyncContextManager[Any]) -> AsyncIterator[Any]:
+        async with streams as (received, sent):
+            yield Watched(received, self._answers.arrived), _Noting(sent, self._answers)
 
     def _ended(self, keeper: asyncio.Task[None]) -> None:
         error = None if keeper.cancelled() else keeper.exception()
@@ -155,6 +174,27 @@ class Connection:
     async def _broke(self, client: Client) -> None:
         if self._client is client:
             await self.close()
+
+
+class _Noting:
+    """A stream of messages that are noted as they are sent."""
+
+    def __init__(self, inner: Any, answers: Answers) -> None:
+        self._inner = inner
+        self._answers = answers
+
+    async def send(self, item: SessionMessage) -> None:
+        self._answers.sent(item)
+        await self._inner.send(item)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def __aenter__(self) -> _Noting:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.aclose()
 
 
 def _reason(error: BaseException | None) -> str:

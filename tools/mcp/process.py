@@ -8,6 +8,7 @@ which ends with ours and takes along all that it started.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from asyncio.subprocess import PIPE, Process
@@ -19,6 +20,7 @@ import mcp_types
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 
+from agentlm.tools.mcp.answers import Unreadable
 from agentlm.tools.mcp.config import McpServer
 from agentlm.tools.observation import Capture
 
@@ -85,11 +87,12 @@ class McpProcess:
         with arriving, suppress(ValueError, ConnectionError, anyio.BrokenResourceError):
             while line := await process.stdout.readline():
                 self._unasked += 1
-                message = _parsed(line)
-                malformed += isinstance(message, Exception)
+                messages = _parsed(line)
+                malformed += any(isinstance(message, Exception) for message in messages)
                 if self._unasked > _UNASKED or malformed > _MALFORMED:
                     return
-                await arriving.send(message)
+                for message in messages:
+                    await arriving.send(message)
 
     async def _write(
         self, process: Process, leaving: MemoryObjectReceiveStream[SessionMessage]
@@ -108,14 +111,24 @@ class McpProcess:
             self._complaints.feed(data)
 
 
+_MESSAGE = mcp_types.jsonrpc_message_adapter
 _INHERITED = ("PATH", "HOME", "LANG")
 
 
-def _parsed(line: bytes) -> Incoming:
+def _parsed(line: bytes) -> list[Incoming]:
+    """The messages of a line: one, several (a batch), or what is none."""
     try:
-        return SessionMessage(mcp_types.jsonrpc_message_adapter.validate_json(line, by_name=False))
-    except ValueError as error:
-        return error
+        return [SessionMessage(_MESSAGE.validate_json(line, by_name=False))]
+    except ValueError:
+        pass
+    try:
+        # The standard library takes what others write: depth, and halves of characters, made whole
+        read = json.loads(line.decode(errors="replace"))
+        found = json.loads(json.dumps(read, ensure_ascii=False).encode(errors="replace"))
+        batch = found if isinstance(found, list) and found else [found]
+        return [SessionMessage(_MESSAGE.validate_python(one, by_name=False)) for one in batch]
+    except (ValueError, RecursionError):
+        return [Unreadable(line)]
 
 
 async def _end(process: Process) -> None:

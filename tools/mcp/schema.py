@@ -7,13 +7,18 @@ regular expression from a stranger can take for ever). The server checks the res
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
+
+from mcp_types import ToolAnnotations
+from pydantic import ValidationError
 
 from agentlm.agent.tool import ToolError
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _TYPES = {"object", "array", "string", "number", "integer", "boolean", "null"}
+_HEADER = "x-mcp-header"
 _DEPTH = 8
 _WORDS = 2_000
 _TEXT_CHARS = 1_000
@@ -30,10 +35,45 @@ def checked_name(name: str) -> str:
     return name.replace(".", "_")
 
 
+def listed_tool(tool: Any) -> dict[str, Any]:
+    """What is used of a tool as a server lists it. Raises SchemaRefused.
+
+    Not its `outputSchema`, which the SDK's client would hold results to, patterns included.
+    """
+    if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
+        raise SchemaRefused("it is no object with a name")
+    checked_name(tool["name"])
+    schema = kept_schema(tool.get("inputSchema"))
+    texts = {key: tool[key] for key in ("title", "description") if _is_text(tool.get(key))}
+    try:
+        annotations = ToolAnnotations.model_validate(tool.get("annotations") or {}, by_name=False)
+    except ValidationError:
+        annotations = ToolAnnotations()
+    return {
+        "name": tool["name"],
+        "inputSchema": {**schema, "properties": _with_headers(schema, tool["inputSchema"])},
+        "annotations": annotations.model_dump(by_alias=True, exclude_none=True),
+        **texts,
+    }
+
+
+def _with_headers(kept: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """The properties kept, and which of them the client has to send as headers of HTTP too."""
+    return {
+        name: value | ({_HEADER: header} if _is_text(header := _header(schema, name)) else {})
+        for name, value in kept["properties"].items()
+    }
+
+
+def _header(schema: dict[str, Any], name: str) -> Any:
+    listed = schema["properties"][name]
+    return listed.get(_HEADER) if isinstance(listed, dict) else None
+
+
 def kept_schema(schema: Any) -> dict[str, Any]:
     """The part of an arguments schema that is used. Raises SchemaRefused."""
     if not isinstance(schema, dict) or schema.get("type") != "object":
-        raise SchemaRefused("arguments that are not an object")
+        raise SchemaRefused('its inputSchema is not of {"type": "object"}')
     definitions = schema.get("$defs") or schema.get("definitions")
     kept = _Keeper(definitions if isinstance(definitions, dict) else {}).keep(schema, _DEPTH)
     return {"type": "object", "properties": {}, **kept}
@@ -47,7 +87,7 @@ class _Keeper:
     def keep(self, schema: Any, depth: int) -> dict[str, Any]:
         self._left -= 1
         if self._left < 0 or depth < 0:
-            raise SchemaRefused("a schema that is too large or too deep")
+            raise SchemaRefused("its inputSchema is recursive, too deep or too large")
         if not isinstance(schema, dict):
             return {}
         if isinstance(schema.get("$ref"), str):
@@ -62,7 +102,9 @@ class _Keeper:
             }
             required = schema.get("required")
             wanted = required if isinstance(required, list) else []
-            kept["required"] = [name for name in wanted if name in properties]
+            kept["required"] = [
+                name for name in wanted if isinstance(name, str) and name in properties
+            ]
         options = schema.get("anyOf") or schema.get("oneOf")
         if isinstance(options, list) and options:
             kept["anyOf"] = [self.keep(option, depth - 1) for option in options]
@@ -72,9 +114,9 @@ class _Keeper:
         kept: dict[str, Any] = {}
         kind = schema.get("type")
         kinds = kind if isinstance(kind, list) else [kind]
-        if kind is not None and all(isinstance(one, str) and one in _TYPES for one in kinds):
+        if kinds and all(isinstance(one, str) and one in _TYPES for one in kinds):
             kept["type"] = kind
-        if isinstance(schema.get("description"), str):
+        if _is_text(schema.get("description")):
             kept["description"] = schema["description"][:_TEXT_CHARS]
         values = schema.get("enum")
         if isinstance(values, list) and values and all(_is_scalar(value) for value in values):
@@ -98,4 +140,11 @@ def check_arguments(arguments: dict[str, Any], schema: dict[str, Any]) -> None:
 
 
 def _is_scalar(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float | bool)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, int) or _is_text(value)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is text that can be written: JSON may spell halves of characters."""
+    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mcp_types
 from pydantic import BaseModel, ConfigDict
 
-from agentlm.agent.tool import Tool, ToolContext, ToolError
+from agentlm.agent.tool import Hints, Output, Tool, ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.tools.mcp.config import load_servers
 from agentlm.tools.mcp.connection import Connection, ConnectionFailed
-from agentlm.tools.mcp.schema import SchemaRefused, check_arguments, checked_name, kept_schema
+from agentlm.tools.mcp.schema import check_arguments, checked_name, kept_schema
 from agentlm.tools.settings import ToolSettings
 
 _log = logging.getLogger(__name__)
@@ -30,16 +32,21 @@ class McpTool:
         self.name = f"{connection.name}__{checked_name(tool.name)}"
         self.__doc__ = (tool.description or tool.title or tool.name)[:_DESCRIPTION_CHARS]
         self.Args = _arguments(self.name, kept_schema(tool.input_schema))
+        self.hints = _hints(tool)
         self._tool = tool.name
         self._connection = connection
 
-    async def run(self, args: BaseModel, context: ToolContext) -> str:
+    async def run(self, args: BaseModel, context: ToolContext) -> Output:
         """Call it on the server. What the server calls an error is one for the model."""
         result = await self._connection.call(self._tool, args.model_dump())
         text = _text(result)
         if result.is_error:
             raise ToolError(text or "the tool failed without a word")
-        return text or "(no output)"
+        blocks = (block for block in result.content if block.type != "text")
+        written = (
+            block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in blocks
+        )
+        return Output(text or "(no output)", tuple(written), result.structured_content)
 
     async def release(self, trajectory_id: str) -> None:
         """Servers know nothing of trajectories."""
@@ -49,36 +56,64 @@ class McpTool:
         await self._connection.close()
 
 
+@dataclass(frozen=True)
+class Offer:
+    """What one server offers."""
+
+    connection: Connection
+    tools: tuple[McpTool, ...]
+    refused: dict[str, str]
+    """Tools that it listed and that can't be offered, each with the reason."""
+
+
 async def open_mcp(config: Path, settings: ToolSettings) -> tuple[Tool, ...]:
     """The tools of every server in the file. Raises OperatorError if one does not start."""
+    offers = await open_servers(config, settings)
+    for offer in offers:
+        for name, reason in offer.refused.items():
+            _log.warning("MCP server %s: tool %s left out: %s", offer.connection.name, name, reason)
+    return tuple(tool for offer in offers for tool in offer.tools)
+
+
+async def open_servers(config: Path, settings: ToolSettings) -> list[Offer]:
+    """What every server in the file offers. Raises OperatorError if one does not start."""
     servers = await asyncio.to_thread(load_servers, config)
     connections = [
         Connection(name, server, settings.tool_timeout_s) for name, server in servers.items()
     ]
     try:
-        listed = await asyncio.gather(*(connection.tools() for connection in connections))
+        return list(await asyncio.gather(*map(_offer, connections)))
     except BaseException as error:
         await asyncio.gather(*(connection.close() for connection in connections))
         if isinstance(error, ConnectionFailed):
             raise OperatorError(f"an MCP server did not start: {error}") from error
         raise
-    pairs = zip(connections, listed, strict=True)
-    return tuple(tool for connection, found in pairs for tool in _offered(connection, found))
 
 
-def _offered(connection: Connection, found: list[mcp_types.Tool]) -> list[Tool]:
-    """Those that can be offered; the log names the others."""
-    tools: dict[str, Tool] = {}
-    for listed in found[:_TOOLS]:
-        try:
-            tool = McpTool(connection, listed)
-        except SchemaRefused as error:
-            _log.warning(
-                "MCP server %s: tool %.80r left out: %s", connection.name, listed.name, error
-            )
-            continue
-        tools.setdefault(tool.name, tool)
-    return list(tools.values())
+async def _offer(connection: Connection) -> Offer:
+    listed = await connection.tools()
+    tools: dict[str, McpTool] = {}
+    refused = {}
+    for tool in listed:
+        offered = McpTool(connection, tool)
+        if offered.name in tools:
+            refused[repr(tool.name)] = f"another one is called {offered.name} too"
+        elif len(tools) == _TOOLS:
+            refused[repr(tool.name)] = f"more than {_TOOLS} tools of one server are not taken"
+        else:
+            tools[offered.name] = offered
+    return Offer(connection, tuple(tools.values()), connection.refused | refused)
+
+
+def _hints(tool: mcp_types.Tool) -> Hints:
+    found = tool.annotations or mcp_types.ToolAnnotations()
+    return Hints(
+        title=tool.title or found.title,
+        read_only=found.read_only_hint,
+        destructive=found.destructive_hint,
+        idempotent=found.idempotent_hint,
+        open_world=found.open_world_hint,
+    )
 
 
 def _arguments(name: str, schema: dict[str, Any]) -> type[BaseModel]:
@@ -101,9 +136,22 @@ def _arguments(name: str, schema: dict[str, Any]) -> type[BaseModel]:
 
 def _text(result: mcp_types.CallToolResult) -> str:
     parts = [_block(block) for block in result.content]
-    if not any(parts) and result.structured_content is not None:
-        parts = [json.dumps(result.structured_content, ensure_ascii=False)]
+    if result.structured_content is not None and not any(
+        _same(block, result.structured_content) for block in result.content
+    ):
+        parts.append(json.dumps(result.structured_content, ensure_ascii=False))
     return "\n".join(filter(None, parts))
+
+
+def _same(block: Any, structured: Any) -> bool:
+    """Whether a block says the same, as it should for those who read text only."""
+    if block.type != "text":
+        return False
+    readings = [block.text]
+    with suppress(ValueError, RecursionError):
+        readings.append(json.loads(block.text))
+    # The SDK's servers wrap what is no object
+    return any(structured in (reading, {"result": reading}) for reading in readings)
 
 
 def _block(block: Any) -> str:
@@ -112,7 +160,9 @@ def _block(block: Any) -> str:
             return str(block.text)
         case "resource" if hasattr(block.resource, "text"):
             return str(block.resource.text)
+        case "resource":
+            return f"({block.resource.uri}, {block.resource.mime_type or 'binary'}, not shown)"
         case "resource_link":
             return f"({block.uri})"
         case kind:
-            return f"({kind}, not shown)"
+            return f"({kind}, {block.mime_type}, not shown)"

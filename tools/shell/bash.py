@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from agentlm.agent.tool import ToolContext, ToolError
+from agentlm.agent.tool import Hints, ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.messages import Frozen
 from agentlm.tools.settings import ToolSettings
@@ -28,6 +28,7 @@ class Bash:
     """
 
     name = "bash"
+    hints = Hints(read_only=False, destructive=True, open_world=False)
     Args: type[BaseModel] = BashArgs
 
     def __init__(self, settings: ToolSettings) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pydantic import BaseModel, Field
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from agentlm.agent.tool import Tool, ToolContext
+from agentlm.agent.tool import Hints, Tool, ToolContext
 from agentlm.errors import OperatorError
 from agentlm.messages import Frozen
 from agentlm.tools.settings import ToolSettings
@@ -41,6 +42,8 @@ class SqlArgs(Frozen):
 @dataclass(frozen=True)
 class _Asking:
     """What the three tools share. Nothing is kept for a trajectory."""
+
+    hints: ClassVar[Hints] = Hints(read_only=True, open_world=False)
 
     reader: Reader
     settings: ToolSettings

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from pydantic import BaseModel, Field
 
-from agentlm.agent.tool import Tool, ToolContext, ToolError
+from agentlm.agent.tool import Hints, Tool, ToolContext, ToolError
 from agentlm.errors import OperatorError
 from agentlm.messages import Frozen
 from agentlm.tools.settings import ToolSettings
@@ -43,6 +43,7 @@ class WebFetch:
     """Read a public web page as text. Long pages come in parts: ask for the next with `page`."""
 
     name = "web_fetch"
+    hints = Hints(read_only=True, open_world=True)
     Args: type[BaseModel] = FetchArgs
 
     def __init__(self, settings: ToolSettings, index: Index | None = None) -> None:
@@ -91,6 +92,7 @@ class WebSearch:
     """Search the web. Gives titles, addresses and excerpts; read one with web_fetch."""
 
     name = "web_search"
+    hints = Hints(read_only=True, open_world=True)
     Args: type[BaseModel] = SearchArgs
 
     def __init__(self, search: Search) -> None:

@@ -1,0 +1,100 @@
+"""What an MCP server answers, as far as the SDK's client can take it.
+
+The client takes a list of tools whole or not at all, and waits for an answer that it could not read
+until its time is over. So both are looked at before: an odd tool is left out by name, and what was
+to answer a request but can't be read is an error, at once.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from mcp.shared.message import SessionMessage
+from mcp_types import (
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    RequestId,
+)
+
+from agentlm.tools.mcp.schema import SchemaRefused, listed_tool
+from agentlm.tools.mcp.stream import Item
+
+_OPEN = 1_000
+_ID = re.compile(rb'"id"\s{0,9}:\s{0,9}"?(\d{1,15})')
+_SHOWN_CHARS = 80
+
+
+class Unreadable(ValueError):
+    """A line that is no message; `line` is what came."""
+
+    def __init__(self, line: bytes) -> None:
+        super().__init__(f"{line[:_SHOWN_CHARS]!r} is no message")
+        self.line = line
+
+
+class Answers:
+    """Looks at both directions of one connection."""
+
+    def __init__(self) -> None:
+        self.refused: dict[str, str] = {}
+        """Why each tool that the server listed is left out."""
+        self._open: dict[RequestId, str] = {}
+        """Methods of the requests that wait for an answer."""
+
+    def sent(self, item: SessionMessage) -> None:
+        """Remember a request."""
+        if isinstance(item.message, JSONRPCRequest):
+            self._open[item.message.id] = item.message.method
+            if len(self._open) > _OPEN:
+                self._open.pop(next(iter(self._open)))
+
+    async def arrived(self, item: Item) -> Item | None:
+        """What the client is to take instead of it."""
+        if isinstance(item, Unreadable):
+            request = self._meant(item.line)
+            return item if request is None else self._failure(request, str(item))
+        if isinstance(item, Exception):
+            return item
+        message = item.message
+        if isinstance(message, JSONRPCError) and message.id is None:
+            request = self._only()
+            return item if request is None else self._failure(request, message.error.message)
+        if isinstance(message, JSONRPCResponse | JSONRPCError):
+            method = self._open.pop(message.id, None) if message.id is not None else None
+            if method == "tools/list" and isinstance(message, JSONRPCResponse):
+                message.result = self._listing(message.result)
+        return item
+
+    def _meant(self, line: bytes) -> RequestId | None:
+        """Which request an unreadable line was to answer; None for what programs print besides."""
+        if not line.lstrip().startswith((b"{", b"[")):
+            return None
+        named = {int(found) for found in _ID.findall(line)} & self._open.keys()
+        if named and any(word in line for word in (b'"jsonrpc"', b'"result"', b'"error"')):
+            return named.pop() if len(named) == 1 else None
+        return self._only() if b'"jsonrpc"' in line and b'"method"' not in line else None
+
+    def _only(self) -> RequestId | None:
+        return next(iter(self._open)) if len(self._open) == 1 else None
+
+    def _failure(self, request: RequestId, reason: str) -> SessionMessage:
+        self._open.pop(request, None)
+        error = ErrorData(code=PARSE_ERROR, message=f"the answer can't be read: {reason}")
+        return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=error))
+
+    def _listing(self, result: dict[str, Any]) -> dict[str, Any]:
+        tools = result.get("tools")
+        if not isinstance(tools, list):
+            return result
+        kept = []
+        for tool in tools:
+            try:
+                kept.append(listed_tool(tool))
+            except SchemaRefused as error:
+                name = tool.get("name") if isinstance(tool, dict) else tool
+                self.refused[repr(name)[:_SHOWN_CHARS]] = str(error)
+        return {**result, "tools": kept}
