@@ -5,7 +5,7 @@
     model = ChatAgentLM(model="smollm2-135m", base_url="http://127.0.0.1:8000/v1")
     model.bind_tools([{"type": "bash"}]).invoke("How many files are in /etc?")
 
-Needs `pip install agentlm[langchain]` and nothing of the server's.
+Needs `pip install '/path/to/agentlm[langchain]'` and nothing of the server's.
 """
 
 from __future__ import annotations

@@ -10,9 +10,11 @@ import asyncio
 import os
 import platform
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from pydantic import Field
 from rich.text import Text
 
 from agentlm import __version__
@@ -20,19 +22,35 @@ from agentlm.agent.tool import ToolContext
 from agentlm.console import Console
 from agentlm.errors import AgentLMError, OperatorError
 from agentlm.models.cards import BUILT_IN, ModelCard
+from agentlm.models.model_files import read_json
 from agentlm.models.registry import Registry
+from agentlm.server.vllm.launch import is_cpu_build
+from agentlm.server.vllm.memory import check_memory, free_memory
 from agentlm.settings import parse
 from agentlm.store.database import connect, schema, shown
 from agentlm.store.migrations import HEAD
+from agentlm.tools.functions import own_families
+from agentlm.tools.graph.place import DESCRIPTION
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.shell.bash import Bash, BashArgs
+from agentlm.tools.toolbox import Toolbox
 
 LEAST_FREE_BYTES = 1 << 30
 """With less, a log or a checkpoint fills the disk before anybody looks."""
 
 
 class DoctorSettings(ToolSettings):
-    """Check machine, sandbox, log and models; the exit code is 1 if something has to be mended."""
+    """Check machine, sandbox, log and models; the exit code is 1 if something has to be mended.
+
+    Give it what `agentlm serve` gets, and that is checked too.
+    """
+
+    model: str | None = None
+    """A model to be served: whether it is here and the memory is free."""
+    port: int | None = Field(default=None, ge=0, le=65535)
+    """A TCP port to be listened on: whether it is free."""
+    max_model_len: int | None = Field(default=None, ge=16)
+    """Context in tokens, if less than the model allows."""
 
 
 Check = Callable[[DoctorSettings], str]
@@ -137,6 +155,56 @@ def check_models(settings: DoctorSettings) -> str:
     return f"{len(cards)} registered, {len(BUILT_IN)} built in"
 
 
+def check_model(settings: DoctorSettings) -> str:
+    """Whether the model that was given is here and finds its memory free."""
+    free = f"{free_memory() / 2**30:.1f} GiB of memory are free"
+    if settings.model is None:
+        return f"none given; {free}"
+    registry = Registry(settings.data_dir)
+    card = registry.get(settings.model)
+    if not _is_here(card):
+        return f"{card.name} comes from {card.location} when it is first served; {free}"
+    directory = registry.resolve(card).directory
+    if is_cpu_build():
+        check_memory(directory, settings.max_model_len, ())
+    return f"{card.name} in {directory}; {free}"
+
+
+def check_tools(settings: DoctorSettings) -> str:
+    """Whether the tools that were given can be opened: families, own files, MCP servers."""
+    given = [*(settings.tools or ()), *own_families(settings)]
+    if settings.mcp_config is not None:
+        given.append("mcp")
+
+    async def names() -> list[str]:
+        toolbox = await Toolbox.open(settings, list(dict.fromkeys(given)))
+        await toolbox.close()
+        return list(toolbox.families())
+
+    return ", ".join(asyncio.run(names())) or "none given"
+
+
+def check_graph(settings: DoctorSettings) -> str:
+    """Whether there is a knowledge graph; without one its tools are not offered."""
+    directory = settings.graph_dir()
+    if (directory / DESCRIPTION).is_file():
+        return f"{read_json(directory / DESCRIPTION)['triples']:,} triples in {directory}"
+    if settings.graph is not None:
+        raise OperatorError(f"there is no knowledge graph in {directory}")
+    return "none yet: python -m agentlm.tools.graph.build"
+
+
+def check_port(settings: DoctorSettings) -> str:
+    """Whether the port that was given is free."""
+    if settings.port is None:
+        return "none given"
+    try:
+        socket.create_server(("127.0.0.1", settings.port)).close()
+    except OSError as error:
+        raise OperatorError(f"{settings.port}: {error.strerror or error}") from error
+    return f"{settings.port} is free"
+
+
 def _is_here(card: ModelCard) -> bool:
     """Looking at its files downloads nothing."""
     return card.source == "local"
@@ -158,4 +226,8 @@ CHECKS: Mapping[str, Check] = {
     "sandbox": check_sandbox,
     "mcp": check_mcp,
     "models": check_models,
+    "model": check_model,
+    "tools": check_tools,
+    "graph": check_graph,
+    "port": check_port,
 }

@@ -135,7 +135,7 @@ def add_model(settings: AddModel) -> int:
     registry = Registry(settings.data_dir)
     card = registry.add(_card(settings, registry))
     what = f"weights {card.weights_version}" if card.source != "upstream" else card.location
-    say(f"{card.name} is registered, {what}")
+    say(f"{card.name} is registered, {what}; to serve it: agentlm serve --model {card.name}")
     return 0
 
 

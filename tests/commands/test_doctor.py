@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from agentlm.commands import doctor
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import Registry
+from agentlm.server.vllm import memory
 from agentlm.store import Store
 
 
@@ -63,3 +65,41 @@ def test_a_log_of_a_newer_program_is_not_opened(tmp_path: Path) -> None:
         db.execute("UPDATE alembic_version SET version_num = '9999'")
 
     assert examine(tmp_path) == 1
+
+
+def bad(directory: Path, capsys: pytest.CaptureFixture[str], *given: object) -> str:
+    """The one line that is said of what was given."""
+    assert doctor.main(["--data-dir", str(directory), *map(str, given)]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("BAD")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_what_is_given_is_checked(
+    tmp_path: Path,
+    chatml_llama: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "tools.py").write_text("def weather(:")
+    assert "tools.py" in bad(tmp_path, capsys, "--tool-files", tmp_path / "tools.py")
+    assert "knowledge graph" in bad(tmp_path, capsys, "--graph", tmp_path / "graph")
+    assert "nothere" in bad(tmp_path, capsys, "--model", "./nothere")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert str(port) in bad(tmp_path, capsys, "--port", port)
+    monkeypatch.setattr(doctor, "is_cpu_build", lambda: True)
+    monkeypatch.setattr(memory, "free_memory", lambda: 1 << 20)
+    assert "not enough memory" in bad(tmp_path, capsys, "--model", chatml_llama)
+
+
+def test_what_is_given_and_in_order_is_well(
+    tmp_path: Path, chatml_llama: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tool = tmp_path / "tools.py"
+    tool.write_text(
+        'def weather(city: str) -> str:\n    """Tell the weather."""\n    return city\n'
+    )
+    given = ["--tool-files", tool, "--model", chatml_llama, "--port", 0, "--tools", "sql"]
+    assert doctor.main(["--data-dir", str(tmp_path), *map(str, given)]) == 0
+    assert "0 is free" in capsys.readouterr().out

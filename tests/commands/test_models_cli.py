@@ -66,7 +66,11 @@ def test_a_model_of_another_server_gets_a_name(models: Models) -> None:
         *("add", "teacher", "--upstream", "https://api.example.com/v1/"),
         *("--model", "gpt-9", "--api-key-env", "TEACHER_KEY"),
     )
-    assert (code, said) == (0, "teacher is registered, https://api.example.com/v1\n")
+    assert (code, said) == (
+        0,
+        "teacher is registered, https://api.example.com/v1; "
+        "to serve it: agentlm serve --model teacher\n",
+    )
     card = json.loads(models("show", "teacher", "--json")[1])
     assert (card["source"], card["upstream_model"]) == ("upstream", "gpt-9")
     assert card["api_key_env"] == "TEACHER_KEY"
