@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 from mcp import Client, StdioServerParameters
+from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCRequest
 
 from agentlm.agent.tool import Observation, ToolContext
 from agentlm.commands.doctor import DoctorSettings, check_mcp
 from agentlm.errors import OperatorError
 from agentlm.messages import ToolCall
 from agentlm.store import Store
+from agentlm.tools.mcp.answers import Answers, Unreadable
 from agentlm.tools.mcp.config import load_servers
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import Toolbox
@@ -173,6 +176,22 @@ async def test_an_odd_result_fails_its_call_at_once_and_no_other(odd: Call, way:
         assert failed.failed, failed.text
         assert "can't be read" in failed.text
         assert (await odd("fine", way="well")).text == "well"  # a new connection would have to wait
+
+
+async def test_a_call_that_was_given_up_is_not_taken_for_the_one_that_waits() -> None:
+    answers = Answers()
+    for number in (1, 2):
+        request = JSONRPCRequest(jsonrpc="2.0", id=number, method="tools/call", params={})
+        answers.sent(SessionMessage(request))
+    cut = Unreadable(b'{"jsonrpc": "2.0", "result": {')
+    assert await answers.arrived(cut) is cut  # of which of the two can't be told
+    params = {"requestId": 1}
+    cancelled = JSONRPCNotification(jsonrpc="2.0", method="notifications/cancelled", params=params)
+    answers.sent(SessionMessage(cancelled))
+    failure = await answers.arrived(cut)
+    assert isinstance(failure, SessionMessage)
+    assert isinstance(failure.message, JSONRPCError)
+    assert failure.message.id == 2
 
 
 @pytest.mark.parametrize(("way", "text"), [("batch", "well"), ("logs", "well"), ("half", "?")])

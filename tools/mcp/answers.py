@@ -15,6 +15,7 @@ from mcp_types import (
     PARSE_ERROR,
     ErrorData,
     JSONRPCError,
+    JSONRPCNotification,
     JSONRPCRequest,
     JSONRPCResponse,
     RequestId,
@@ -24,6 +25,7 @@ from agentlm.tools.mcp.schema import SchemaRefused, listed_tool
 from agentlm.tools.mcp.stream import Item
 
 _OPEN = 1_000
+_CANCELLED = "notifications/cancelled"
 _ID = re.compile(rb'"id"\s{0,9}:\s{0,9}"?(\d{1,15})')
 _SHOWN_CHARS = 80
 
@@ -46,11 +48,14 @@ class Answers:
         """Methods of the requests that wait for an answer."""
 
     def sent(self, item: SessionMessage) -> None:
-        """Remember a request."""
-        if isinstance(item.message, JSONRPCRequest):
-            self._open[item.message.id] = item.message.method
+        """Remember a request, until it is answered or given up."""
+        message = item.message
+        if isinstance(message, JSONRPCRequest):
+            self._open[message.id] = message.method
             if len(self._open) > _OPEN:
                 self._open.pop(next(iter(self._open)))
+        elif isinstance(message, JSONRPCNotification) and message.method == _CANCELLED:
+            self._open.pop((message.params or {}).get("requestId", ""), None)
 
     async def arrived(self, item: Item) -> Item | None:
         """What the client is to take instead of it."""
