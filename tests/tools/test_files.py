@@ -12,7 +12,7 @@ from agentlm.tools.settings import ToolSettings
 from agentlm.tools.shell.bash import Bash, BashArgs
 from agentlm.tools.shell.files import WorkspaceFiles
 from agentlm.tools.shell.pool import Shells
-from agentlm.tools.shell.workspace import excess_of, trim
+from agentlm.tools.shell.workspace import entries, excess_of, remove_whole, trim
 
 MakeSettings = Callable[..., ToolSettings]
 
@@ -162,6 +162,44 @@ def test_a_directory_nested_without_end_counts_as_too_much_and_is_removed(tmp_pa
     assert "nested" in str(excess_of(tmp_path, 10**9, 1000))
     trim(tmp_path, 10**9, 1000)
     assert [path.name for path in tmp_path.iterdir()] == ["keep"]
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o555, 0o111])
+def test_directories_are_measured_trimmed_and_removed_whatever_their_owner_forbids(
+    tmp_path: Path, mode: int
+) -> None:
+    inner = tmp_path / "work" / "a" / "b"
+    inner.mkdir(parents=True)
+    for number in range(5):
+        (inner / str(number)).write_bytes(bytes(8192))
+    deep = tmp_path / "work" / "/".join(["d"] * 70)
+    deep.mkdir(parents=True)
+    for directory in (inner, inner.parent, deep, deep.parent):
+        directory.chmod(mode)
+
+    trim(tmp_path / "work", 10**9, 5)
+    left = list(entries(tmp_path / "work"))
+    for directory in (inner, inner.parent):
+        directory.chmod(mode)
+    remove_whole(tmp_path / "work")
+
+    assert len(left) == 5
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_directory_that_becomes_a_link_while_we_look_is_not_followed(tmp_path: Path) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "work" / "q"
+    for directory in (outside, inside):
+        (directory / "w").mkdir(parents=True)
+    (outside / "w" / "secret").touch()
+
+    found = entries(tmp_path / "work")
+    paths = [next(found).path]
+    inside.rename(tmp_path / "gone")
+    inside.symlink_to(outside)
+    paths += [entry.path for entry in found]
+
+    assert paths == ["q"]
 
 
 def test_trimming_takes_the_newest_first(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from agentlm.tools.shell.bubblewrap import prepare_workspace, sandboxed_shell
 from agentlm.tools.shell.cgroup import Cgroup, delegated
 from agentlm.tools.shell.limits import SandboxLimits, disk_excess, trim_to_limits
 from agentlm.tools.shell.shell import Bounds, Finished, Shell
+from agentlm.tools.shell.workspace import remove_whole
 
 _FLOOD_BYTES = 64 * MEBIBYTE
 _BACKGROUND_PERIOD_S = 1.0
@@ -87,9 +88,8 @@ class Sandbox:
             await self._end(reason)
 
     async def remove(self) -> None:
-        """Remove the files. Programs of the system do it: they survive any depth of nesting."""
-        process = await asyncio.create_subprocess_exec("rm", "-rf", "--", str(self._directory))
-        await process.wait()
+        """Remove the files."""
+        await asyncio.to_thread(remove_whole, self._directory)
 
     async def warm(self) -> None:
         """Have a living shell. Raises ShellError if none can be started."""

@@ -64,41 +64,62 @@ def trim(workspace: Path, limit_bytes: int, limit_files: int) -> int:
     removed = 0
     while found and (size > limit_bytes or len(found) > limit_files):
         entry = found.pop()
-        path = workspace / entry.path
         with suppress(OSError):  # a directory that still holds something, or is gone already
-            path.rmdir() if entry.is_directory else path.unlink()
+            _remove(workspace / entry.path, entry)
             removed += 1
         size -= entry.size_bytes
     return removed
 
 
+def remove_whole(directory: Path) -> None:
+    """Remove a directory, whatever is in it. Programs of the system do it: they survive any depth
+    of nesting. Raises OSError."""
+    remove = ["rm", "-rf", "--", str(directory)]
+    if subprocess.run(remove, check=False, stderr=subprocess.DEVNULL).returncode:
+        subprocess.run(["chmod", "-R", "u+rwx", "--", str(directory)], check=False)
+        if subprocess.run(remove, check=False).returncode:
+            raise OSError(f"{directory} could not be removed")
+
+
+def _remove(path: Path, entry: Entry) -> None:
+    remove = path.rmdir if entry.is_directory else path.unlink
+    try:
+        remove()
+    except PermissionError:  # not to root
+        path.parent.chmod(0o700)
+        remove()
+
+
 def entries(workspace: Path) -> Iterator[Entry]:
     """Everything below a work directory. Raises TooDeep."""
-    pending = [""]
-    while pending:
-        directory = pending.pop()
-        try:
-            if directory.count("/") >= DEEPEST:
-                raise OSError("too deep")
-            for entry in _scan(workspace, directory):
-                if entry.is_directory:
-                    pending.append(entry.path)
-                yield entry
-        except FileNotFoundError:
-            continue  # removed while we looked
-        except OSError as error:
-            raise TooDeep(directory.partition("/")[0]) from error
+    with suppress(FileNotFoundError):
+        yield from _below(_opened(str(workspace), None), "")
 
 
-def _scan(workspace: Path, directory: str) -> Iterator[Entry]:
-    path = workspace / directory
+def _below(directory: int, path: str) -> Iterator[Entry]:
+    """What is in an open directory, which is closed then."""
     try:
-        items = os.scandir(path)
-    except PermissionError:
-        _open_up(path)
-        items = os.scandir(path)
-    with items:
-        yield from filter(None, (_entry(directory, item) for item in items))
+        if path.count("/") >= DEEPEST:
+            raise TooDeep(path.partition("/")[0])
+        with os.scandir(directory) as items:
+            for entry in filter(None, (_entry(path, item) for item in items)):
+                yield entry
+                if entry.is_directory:
+                    yield from _inside(directory, entry)
+    except PermissionError as error:  # taken from us while we looked
+        raise TooDeep(path.partition("/")[0]) from error
+    finally:
+        os.close(directory)
+
+
+def _inside(parent: int, entry: Entry) -> Iterator[Entry]:
+    try:
+        directory = _opened(entry.path.rpartition("/")[2], parent)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # removed or replaced while we looked
+    except OSError as error:
+        raise TooDeep(entry.path.partition("/")[0]) from error
+    yield from _below(directory, entry.path)
 
 
 def _entry(directory: str, item: os.DirEntry[str]) -> Entry | None:
@@ -116,9 +137,16 @@ def _entry(directory: str, item: os.DirEntry[str]) -> Entry | None:
     )
 
 
-def _open_up(directory: Path) -> None:
-    """Let ourselves look into a directory whose owner forbade it. Follows no link."""
-    fd = os.open(directory, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY)
+def _opened(name: str, parent: int | None) -> int:
+    """A descriptor of a directory, reached without following a link."""
+    if not os.access(name, os.R_OK | os.X_OK, dir_fd=parent):
+        _open_up(name, parent)
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+
+
+def _open_up(name: str, parent: int | None) -> None:
+    """Let ourselves look into a directory whose owner forbade it."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY, dir_fd=parent)
     try:
         Path(f"/proc/self/fd/{fd}").chmod(0o700)
     finally:
@@ -131,4 +159,4 @@ def _reachable(workspace: Path) -> list[Entry]:
         try:
             return list(entries(workspace))
         except TooDeep as error:
-            subprocess.run(["rm", "-rf", "--", str(workspace / str(error))], check=True)
+            remove_whole(workspace / str(error))
