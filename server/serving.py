@@ -32,7 +32,7 @@ from agentlm.store import Store
 from agentlm.store.database import shown
 from agentlm.tools.toolbox import Toolbox
 
-console = Console(stderr=True, markup=True)
+console = Console(stderr=True, markup=True, soft_wrap=True)
 
 
 def run(settings: ServeSettings, engine_arguments: Sequence[str], listener: socket.socket) -> None:

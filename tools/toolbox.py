@@ -106,7 +106,9 @@ class Toolbox:
             raise OperatorError(f"unknown tools {', '.join(unknown)}; known: {', '.join(openers)}")
         toolbox = cls(settings, audit)
         try:
-            for name in openers if wanted is None else wanted:
+            # Without a configuration there are no MCP servers to miss.
+            usual = [name for name in openers if name != "mcp" or settings.mcp_config]
+            for name in usual if wanted is None else wanted:
                 required = wanted is not None or (name == "sql" and settings.sql_url is not None)
                 await toolbox._open(name, openers[name], required=required)
         except BaseException:
