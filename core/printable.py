@@ -16,9 +16,10 @@ from typing import TextIO
 UNPRINTABLE = re.compile(
     "["
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but for tab and line feed, DEL, C1
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # other order: marks, embeddings, isolates
+    "\u061c\u202a-\u202e\u2066-\u2069"  # other order: embeddings, overrides, isolates
     "\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u2060-\u2065"  # unseen
-    "\u206a-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    "\u206a-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
     "\u2028\u2029"  # other ends of a line
     "\ud800-\udfff"  # halves of characters, which no stream takes
     "]"
