@@ -10,6 +10,7 @@ import os
 import signal
 import warnings
 from collections.abc import AsyncIterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from agentlm.models.registry import ModelFiles
 from agentlm.server.app import create_app
 from agentlm.server.models.engine_model import EngineModel
 from agentlm.server.settings import ServeSettings
+from agentlm.server.vllm.flags import written
 from agentlm.server.vllm.launch import prepare_environment
 from agentlm.store import Store
 from agentlm.tools.audit import log_audit
@@ -538,3 +540,16 @@ def lora(
     }
     save_file(tensors, directory / "adapter_model.safetensors")
     return directory
+
+
+async def test_every_flag_of_vllm_is_found_in_its_source() -> None:
+    """Else one that vLLM has would be refused before it is imported."""
+    from agentlm.server.vllm.engine import AsyncEngineArgs, _Parser
+
+    parser = AsyncEngineArgs.add_cli_args(_Parser(allow_abbrev=False))
+    spec = find_spec("vllm")
+    assert spec is not None
+    (folder,) = spec.submodule_search_locations or ()
+    long = {flag for flag in parser._option_string_actions if flag.startswith("--")}
+    assert len(long) > 200
+    assert long <= written(Path(folder))
