@@ -183,6 +183,8 @@ class Interaction(Frozen):
     """The client asked for it to be listed among its stored completions (`store: true`)."""
     metadata: dict[str, str] = {}
     """The request's own, by which stored completions are found."""
+    echo: dict[str, Any] = {}
+    """What an answer repeats of its request, in the caller's words, where a wire does that."""
 
 
 class Feedback(Frozen):
@@ -223,7 +225,8 @@ class Trajectory(Frozen):
     """How well, in [0, 1]; None: nobody judged it, so it never trains an agent."""
     parent_id: str | None = None
     parent_step: int | None = None
-    """If it forked: its first `parent_step` steps are a copy of the parent's."""
+    """If it forked: its first `parent_step` steps are a copy of the parent's; 0: it goes on from
+    what was said there, rendered anew."""
     metadata: dict[str, Any] = {}
     may_train: bool = True
     """Stamped from the API key when the row is written."""

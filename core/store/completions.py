@@ -83,18 +83,24 @@ class Completions:
         """Replace its metadata. Raises NotFoundError."""
         return await self._writer.run(lambda db: _update(db, completion_id, owner, metadata))
 
-    async def delete(self, completion_id: str, owner: str | None) -> bool:
+    async def delete(self, completion_id: str, owner: str | None, *, listed: bool = True) -> bool:
         """Delete it with every step that no other completion of its trajectory needs.
+
+        Not `listed`: any of the owner's, whether or not it was asked to be among the stored ones.
 
         A later completion's sequence begins with what was said before, and its client sent that
         again: so what is deleted is the end of a trajectory, or all of it. False if there is none.
         """
-        return await self._writer.run(lambda db: _delete(db, completion_id, owner))
+        mine = _listed(owner) if listed else _owned(owner)
+        return await self._writer.run(lambda db: _delete(db, completion_id, mine))
 
 
 def _listed(owner: str | None) -> list[ColumnElement[bool]]:
-    mine = [] if owner is None else [_i.owner == owner]
-    return [_i.stored, *mine]
+    return [_i.stored, *_owned(owner)]
+
+
+def _owned(owner: str | None) -> list[ColumnElement[bool]]:
+    return [] if owner is None else [_i.owner == owner]
 
 
 def _tagged(name: str, value: str) -> ColumnElement[bool]:
@@ -150,8 +156,8 @@ def _update(
     return _whole(db, [completion_id], owner)[0]
 
 
-def _delete(db: Connection, completion_id: str, owner: str | None) -> bool:
-    mine = and_(*_listed(owner), _i.completion_id == completion_id)
+def _delete(db: Connection, completion_id: str, where: Sequence[ColumnElement[bool]]) -> bool:
+    mine = and_(*where, _i.completion_id == completion_id)
     ids = list(db.scalars(select(_t.id).join(interactions).where(mine).distinct()))
     forget(db, mine)
     db.execute(delete(interactions).where(mine))

@@ -43,7 +43,7 @@ class Continuation:
     step: int
     """Index that the next step gets."""
     key_index: int | None
-    """Which of the keys asked for was found; None if a tool call's id was."""
+    """Which of the keys asked for was found; None if a tool call's id or an interaction was."""
     fork: bool
     """Another request already goes on from here: begin a new trajectory with this as parent."""
 

@@ -29,7 +29,7 @@ _STEP_COLUMNS = (
     "logprobs",
     "single_choice",
 )
-_REQUEST = {"messages", "sampling"}
+_REQUEST = {"messages", "sampling", "echo"}
 _RESPONSE = {"response", "finish_reason", "usage", "delivered"}
 _PLAIN_HEADER = (
     "id",

@@ -8,7 +8,7 @@ None, where it is allowed, crosses owners and is for administrators.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self
@@ -99,13 +99,27 @@ class Store:
         place = await asyncio.to_thread(self._find_place, owner, [*calls, *keys])
         if place is None:
             return None
-        take = partial(changes.claim, key=place.key, step=place.step)
-        mine = place.free and await self._writer.run(take)
+        mine = await self._take(place)
         trajectory = await asyncio.to_thread(self._prefix, place)
         if trajectory is None:
             return None
         index = None if place.conversation in calls else keys.index(place.conversation)
         return Continuation(trajectory, place.step, index, fork=not mine)
+
+    async def claim_after(
+        self, answered: Interaction, suits: Callable[[Trajectory], bool]
+    ) -> Continuation | None:
+        """The same by an interaction instead of keys: go on from where that one ended.
+
+        None if it is gone, or if its trajectory does not suit: then nothing is taken.
+        """
+        place = await asyncio.to_thread(self._place_after, answered)
+        if place is None:
+            return None
+        trajectory = await asyncio.to_thread(self._prefix, place)
+        if trajectory is None or not suits(trajectory):
+            return None
+        return Continuation(trajectory, place.step, None, fork=not await self._take(place))
 
     async def add_feedback(
         self, feedback: Feedback, *, trajectory_id: str, admin: bool = False
@@ -234,6 +248,14 @@ class Store:
         """Counts over a selection, by default the whole log."""
         with self._reading() as db:
             return headers.stats(db, selection)
+
+    async def _take(self, place: queries.Place) -> bool:
+        take = partial(changes.claim, key=place.key, step=place.step)
+        return place.free and await self._writer.run(take)
+
+    def _place_after(self, answered: Interaction) -> queries.Place | None:
+        with self._reading() as db:
+            return queries.place_at(db, answered.owner, answered.trajectory_id, answered.end_step)
 
     def _find_place(self, owner: str, conversations: Sequence[str]) -> queries.Place | None:
         with self._reading() as db:

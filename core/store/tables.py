@@ -165,7 +165,7 @@ class InteractionRow(Row, table=True):
     first_step: int
     end_step: int
     request: str = _text()
-    """`messages` and `sampling`: what does not change once it is there."""
+    """`messages`, `sampling` and `echo`: what does not change once it is there."""
     response: str = _text()
     """`response`, `finish_reason`, `usage` and `delivered`: replaced as a run goes on."""
     stored: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=false()))

@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from agentlm.engine.protocol import TokenLogprob
 from agentlm.errors import UnavailableError
 from agentlm.server.chat.choice import Choice
-from agentlm.server.chat.request import Request, RequestReader
-from agentlm.server.chat.stream import cancel_all, choice_chunks, exhaust
+from agentlm.server.chat.request import History, Request, RequestReader
+from agentlm.server.chat.stream import cancel_all, exhaust
 from agentlm.server.conversation.beginning import Beginning
 from agentlm.server.metrics import Metrics
 from agentlm.server.models.served import ServedModels
-from agentlm.server.openai.answers import Chunks
 from agentlm.server.openai.chat_request import ChatRequest
 from agentlm.server.settings import ServeSettings
 from agentlm.store import ApiKey, Store
@@ -42,13 +41,20 @@ class Chat:
     background: set[asyncio.Task[None]] = field(default_factory=set)
     """Commits of cancelled runs that are still under way; shutdown waits for them."""
 
-    async def prepare(self, body: ChatRequest, caller: ApiKey) -> list[Choice]:
+    async def prepare(
+        self,
+        body: ChatRequest,
+        caller: ApiKey,
+        history: History | None = None,
+    ) -> list[Choice]:
         """Read a request and find where its choices begin. Raises RequestError.
+
+        `history` stands in for the body's messages.
 
         Raises UnavailableError while the log fails: nothing is generated that can't be answered.
         """
         reader = RequestReader(self.settings, self.models, self.toolbox)
-        request = reader.read(body, caller)
+        request = reader.read(body, caller, history)
         await self.store.ready()
         choices = [
             Choice(request, index, self.store, self.metrics, await self._begin(request))
@@ -84,17 +90,16 @@ class Chat:
             raise
 
     async def stream(
-        self, choices: Sequence[Choice], chunks: Chunks, *, include_usage: bool
+        self, choices: Sequence[Choice], events: AsyncGenerator[bytes, None]
     ) -> AsyncGenerator[bytes, None]:
-        """Run all choices and yield them as `chunks`; closing the generator cancels them.
+        """Pass on `events`, which run all choices; closing the generator cancels them.
 
-        Nothing is yielded before one of them has something to tell.
+        However that ends, they are in the log then.
         """
         try:
-            events = choice_chunks(choices, chunks, include_usage=include_usage)
             async with aclosing(events):
-                async for chunk in events:
-                    yield chunk
+                async for event in events:
+                    yield event
         except Exception:
             await self._keep(choices)
             raise

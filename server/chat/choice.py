@@ -115,7 +115,7 @@ class Choice:
         answered = self.transcript.finish_reason is not None
         self.metrics.choice(self.transcript, time.monotonic() - self.request.began)
         await self._append(
-            self._interaction(response),
+            self.interaction(),
             keys=(key,) if answered else (),
             tool_call_ids=tuple(call.id for call in response.tool_calls),
             kept=self.kept() if answered and self.kept else None,
@@ -190,19 +190,21 @@ class Choice:
         await self.store.append(entry)
         self._saved += len(steps)
 
-    def _interaction(self, response: Message) -> Interaction:
+    def interaction(self) -> Interaction:
+        """What was asked and answered, as it is recorded."""
         return Interaction(
             completion_id=self.request.completion_id,
             choice=self.index,
             owner=self.request.owner,
             created=self.request.created,
             messages=self.request.messages,
-            response=response,
+            response=self.response(),
             finish_reason=self.transcript.finish_reason,
             sampling=self.request.ask.sampling,
             usage=self.transcript.usage(),
             stored=self.request.stored,
             metadata=self.request.metadata,
+            echo=self.request.echo,
             trajectory_id=self.trajectory.id,
             first_step=self.beginning.recorded,
             end_step=len(self.transcript.steps),

@@ -16,10 +16,11 @@ from agentlm.errors import RequestError
 from agentlm.server.chat.choice import Choice
 from agentlm.server.chat.request import Request
 from agentlm.server.openai.answers import DONE
+from agentlm.server.openai.ids import completion_of
 from agentlm.store import Answer, KeptAnswer, Store
 
 _LONGEST = 255
-_COMPLETION_ID = re.compile(r"chatcmpl-\w+")
+_ANSWER_ID = re.compile(r"\b(?:chatcmpl-|resp_)\w+")
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,10 @@ class Once:
 
     async def trajectories(self, answer: Answer) -> str:
         """The trajectories of an answer that was given already, as its header named them."""
-        completion = _COMPLETION_ID.search(answer.body or "")
-        assert completion is not None
-        told = await asyncio.to_thread(self.store.by_completion, completion[0], self.owner)
+        found = _ANSWER_ID.search(answer.body or "")
+        assert found is not None
+        identity = completion_of(found[0])
+        told = await asyncio.to_thread(self.store.by_completion, identity, self.owner)
         return ",".join(interaction.trajectory_id for interaction in told)
 
     async def abandon(self) -> None:

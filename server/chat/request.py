@@ -27,6 +27,7 @@ from agentlm.server.settings import ServeSettings
 from agentlm.store import ApiKey
 from agentlm.tools.run_tools import RunTools
 from agentlm.tools.toolbox import Toolbox
+from agentlm.trajectory import Interaction
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,31 @@ class Request:
     """Tell the ids of prompt and answer."""
     passed_on: dict[str, Any] = field(default_factory=dict)
     """What only who runs the model reads, as the client wrote it."""
+    after: Interaction | None = None
+    """The answer that it goes on from by its id; None: the messages tell."""
+    echo: dict[str, Any] = field(default_factory=dict)
+    """What the answer repeats of the request, in the caller's words."""
     began: float = field(default_factory=time.monotonic)
     """When it came, by a clock that nobody sets: durations are measured from here."""
 
     @property
     def conversation(self) -> Conversation:
         """What it continues."""
-        return Conversation(self.owner, self.served.name, self.messages, self.tools)
+        return Conversation(
+            self.owner, self.served.name, self.messages, self.tools, self.after, self.keep
+        )
+
+
+@dataclass(frozen=True)
+class History:
+    """What was said, of a request whose body does not say all of it in messages."""
+
+    messages: tuple[Message, ...]
+    """The whole conversation."""
+    after: Interaction | None
+    """See `Request.after`."""
+    echo: dict[str, Any]
+    """See `Request.echo`."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +92,12 @@ class RequestReader:
     models: ServedModels
     toolbox: Toolbox
 
-    def read(self, body: ChatRequest, caller: ApiKey) -> Request:
+    def read(
+        self,
+        body: ChatRequest,
+        caller: ApiKey,
+        history: History | None = None,
+    ) -> Request:
         """Raises RequestError for what can't be done, by the field that asks for it."""
         served, agent = self.models.find(body.model)
         served.check(body)
@@ -101,7 +125,7 @@ class RequestReader:
             owner=caller.name,
             created=time.time(),
             served=served,
-            messages=body.read_messages(),
+            messages=history.messages if history else body.read_messages(),
             tools=() if none else tools,
             own=None if none else own,
             ask=self._ask(body, tools),
@@ -113,6 +137,8 @@ class RequestReader:
             may_train=caller.may_train,
             return_token_ids=bool(body.return_token_ids),
             passed_on=served.passed_on(body),
+            after=history.after if history else None,
+            echo=history.echo if history else {},
         )
 
     def _ask(self, body: ChatRequest, tools: Sequence[ToolSpec]) -> Ask:

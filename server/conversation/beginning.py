@@ -19,7 +19,7 @@ from agentlm.prompt.render import Renderer, Turn
 from agentlm.server.conversation.keys import Conversation, conversation_keys
 from agentlm.server.conversation.long_text import check_can_fit, reading
 from agentlm.store import Continuation, Store
-from agentlm.trajectory import Step, template_settings
+from agentlm.trajectory import Interaction, Step, Trajectory, template_settings
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Beginning:
     trajectory_id: str | None = None
     """The trajectory to extend; None: begin a new one."""
     parent_id: str | None = None
-    """The trajectory that a new one copies its recorded steps from."""
+    """The trajectory that a new one goes on from; recorded steps are copied from there."""
 
 
 async def begin(
@@ -60,7 +60,7 @@ async def begin(
     steps = await reading([preamble, *texts(messages)], rendered)
     if _length(steps) >= context:
         raise ContextLengthError(_length(steps), context)
-    return Beginning(steps, recorded=0)
+    return _anew(conversation, steps)
 
 
 async def begin_as_text(store: Store, conversation: Conversation, system: str | None) -> Beginning:
@@ -77,11 +77,37 @@ async def begin_as_text(store: Store, conversation: Conversation, system: str | 
             return _going_on(continuation, (*steps, *steps_of(messages[answered + 1 :])))
     if system and messages[0].role != "system":
         messages = [Message(role="system", content=system), *messages]
-    return Beginning(tuple(steps_of(messages)), recorded=0)
+    return _anew(conversation, tuple(steps_of(messages)))
+
+
+def _anew(conversation: Conversation, steps: tuple[Step, ...]) -> Beginning:
+    """Nothing recorded is reused; what it goes on from, if it was named, is its parent."""
+    after = conversation.after if conversation.kept else None
+    return Beginning(steps, recorded=0, parent_id=after.trajectory_id if after else None)
+
+
+async def _claim_after(
+    store: Store, conversation: Conversation, after: Interaction
+) -> tuple[Continuation, int] | None:
+    """The same by the answer that is named, if what was said and offered up to it is the same."""
+    heard = (*after.messages, after.response)
+    if tuple(conversation.messages[: len(heard)]) != heard:
+        return None
+    found = await store.claim_after(after, partial(_suits, conversation))
+    return None if found is None else (found, len(heard) - 1)
+
+
+def _suits(conversation: Conversation, recorded: Trajectory) -> bool:
+    """Whether it was with the same model and the same tools."""
+    return (recorded.model, recorded.tools) == (conversation.model, tuple(conversation.tools))
 
 
 async def _claim(store: Store, conversation: Conversation) -> tuple[Continuation, int] | None:
     """The recorded prefix, and the index of the last message that it covers."""
+    if not conversation.kept:
+        return None
+    if conversation.after is not None:
+        return await _claim_after(store, conversation, conversation.after)
     messages = conversation.messages
     keys = await reading(texts(messages), partial(_answer_keys, conversation))
     if not keys:
@@ -91,8 +117,7 @@ async def _claim(store: Store, conversation: Conversation) -> tuple[Continuation
     found = await store.claim(conversation.owner, [key for key, _ in keys], call_id)
     if found is None:
         return None
-    recorded = found.trajectory
-    if (recorded.model, recorded.tools) != (conversation.model, tuple(conversation.tools)):
+    if not _suits(conversation, found.trajectory):
         return None
     return found, keys[0][1] if found.key_index is None else keys[found.key_index][1]
 

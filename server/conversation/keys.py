@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agentlm.messages import Message, ToolSpec
+from agentlm.trajectory import Interaction
 
 _MANY_CHARS = 65_536
 
@@ -23,6 +24,10 @@ class Conversation:
     model: str
     messages: Sequence[Message]
     tools: Sequence[ToolSpec]
+    after: Interaction | None = None
+    """The answer that it goes on from by its id; None: its messages tell."""
+    kept: bool = True
+    """Whether the log keeps what is said: what it does not keep goes on from nothing recorded."""
 
 
 class Chain:

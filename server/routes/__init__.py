@@ -11,6 +11,7 @@ from agentlm.server.routes import (
     health,
     metrics,
     models,
+    responses,
     stored,
     tokens,
     trajectories,
@@ -20,6 +21,7 @@ from agentlm.server.routes import (
 ROUTERS = (
     chat.router,
     stored.router,
+    responses.router,
     completions.router,
     models.router,
     adapters.router,

@@ -14,7 +14,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from agentlm.server.chat.choice import Choice
 from agentlm.server.chat.inputs import hand_in, inputs_of
 from agentlm.server.chat.once import Once
-from agentlm.server.chat.stream import stream_end
+from agentlm.server.chat.stream import choice_chunks, stream_end
 from agentlm.server.chat.whole import completion
 from agentlm.server.http.body import read_json
 from agentlm.server.http.event_stream import ClientGone, EventStream, while_connected
@@ -59,13 +59,13 @@ async def create_chat_completion(
         if once is not None:
             await once.abandon()
         raise
-    headers = _headers(choices)
+    headers = run_headers(choices)
     if body.stream:
         return _stream(body, state, choices, once, headers)
     return await _whole(request, state, choices, once, headers)
 
 
-def _headers(choices: list[Choice]) -> dict[str, str]:
+def run_headers(choices: list[Choice]) -> dict[str, str]:
     """Where the run is kept, and which weights answer: a name may mean others tomorrow."""
     headers = {"x-trajectory-id": ",".join(choice.trajectory.id for choice in choices)}
     version = choices[0].request.served.weights_version
@@ -84,7 +84,8 @@ def _stream(
     usage = body.stream_options is not None and body.stream_options.include_usage
     asked = choices[0].request
     chunks = Chunks(asked.completion_id, asked.created, asked.served.name, include_usage=usage)
-    events = state.chat.stream(choices, chunks, include_usage=usage)
+    told = choice_chunks(choices, chunks, include_usage=usage)
+    events = state.chat.stream(choices, told)
     end = partial(stream_end, choices[0], chunks, include_usage=usage)
     return EventStream(
         events if once is None else once.stream(events, choices, end),

@@ -16,6 +16,7 @@ from agentlm.server.chat.raw_completion import (
     read_completion_request,
     text_completion,
 )
+from agentlm.server.chat.stream import choice_chunks
 from agentlm.server.http.body import read_json
 from agentlm.server.http.event_stream import ClientGone, EventStream, while_connected
 from agentlm.server.http.openapi import answers, reads
@@ -54,7 +55,7 @@ async def create_completion(
         chunks = TextChunks(
             asked.completion_id, asked.created, asked.served.name, include_usage=wanted
         )
-        events = state.chat.stream(choices, chunks, include_usage=wanted)
+        events = state.chat.stream(choices, choice_chunks(choices, chunks, include_usage=wanted))
         return EventStream(events, headers=headers, keep_alive_s=state.settings.keep_alive_s)
     try:
         await while_connected(request.receive, state.chat.run(choices))

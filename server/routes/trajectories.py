@@ -13,6 +13,7 @@ from agentlm.errors import NotFoundError, RequestError
 from agentlm.server.http.body import read_model
 from agentlm.server.http.openapi import asks, reads
 from agentlm.server.openai.chat_request import Items
+from agentlm.server.openai.ids import completion_of
 from agentlm.server.state import Caller, OwnerScope, ServerState, State
 from agentlm.store import Conditions, Selection
 from agentlm.store.selection import parse_conditions
@@ -98,7 +99,8 @@ async def add_feedback(
         raise RequestError("feedback needs a value, a comment or a correction", param="value")
     trajectory = await find_trajectory(trajectory_id, state, owner)
     by_completion = trajectory_id if trajectory_id != trajectory.id else None
-    completion_id = body.completion_id or by_completion
+    answer_id = body.completion_id or by_completion
+    completion_id = None if answer_id is None else completion_of(answer_id)
     known = {interaction.completion_id for interaction in trajectory.interactions}
     if completion_id is not None and completion_id not in known:
         raise NotFoundError(
@@ -143,6 +145,7 @@ async def score_trajectory(
 async def find_trajectory(identity: str, state: ServerState, owner: str | None) -> Trajectory:
     """By its own id or that of a completion in it. Raises NotFoundError."""
     store = state.store
+    identity = completion_of(identity)
     if identity.startswith(("chatcmpl-", "cmpl-")):
         interactions = await asyncio.to_thread(store.by_completion, identity, owner)
         if interactions:

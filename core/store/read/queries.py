@@ -52,6 +52,17 @@ def find_place(db: Connection, owner: str, conversations: Sequence[str]) -> Plac
     return None
 
 
+def place_at(db: Connection, owner: str, trajectory_id: str, step: int) -> Place | None:
+    """The place after so many steps of a trajectory."""
+    t = trajectories.c
+    free = and_(t.step_count == step, t.claimed_step < step)
+    mine = select(t.key, free.label("free")).where(
+        t.id == trajectory_id, t.owner == owner, t.step_count >= step
+    )
+    row = db.execute(mine).one_or_none()
+    return None if row is None else Place(row.key, trajectory_id, step, "", bool(row.free))
+
+
 def _best(db: Connection, owner: str, conversation: str) -> Place | None:
     c, t = continuations.c, trajectories.c
     newest = (

@@ -109,7 +109,7 @@ def _parent(db: Connection, entry: Entry, parent_id: str) -> int:
     if parent is None or parent.owner != entry.trajectory.owner:
         raise NotFoundError(f"there is no trajectory {parent_id} to fork from")
     place = entry.trajectory.parent_step or 0
-    if not 0 < place <= parent.step_count:
+    if not 0 <= place <= parent.step_count:
         raise ConflictError(
             f"trajectory {parent_id} has {parent.step_count} steps; it can't be forked at {place}"
         )

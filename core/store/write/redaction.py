@@ -42,6 +42,7 @@ def audit_interaction(interaction: Interaction) -> Interaction:
             "sampling": _audit_sampling(interaction.sampling),
             "stored": False,
             "metadata": {},
+            "echo": {},
         }
     )
 

@@ -1,0 +1,237 @@
+"""The items of a conversation: read into messages, and written from them.
+
+An item says one thing; a message of the assistant's can be several items: what it said and each of
+its calls. Thoughts and calls of the server's tools are no part of what a client has to send again:
+the record holds them, so they are taken and left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+
+from agentlm.errors import RequestError
+from agentlm.messages import Message, ToolCall
+from agentlm.server.openai.chat_request import Items, Wire, as_request_error
+
+K = TypeVar("K", bound=Wire)
+
+_RECORDED = {"reasoning", "mcp_call", "mcp_list_tools", "web_search_call"}
+_TEXTS = {"input_text", "output_text", "text"}
+_KNOWN = ("message", "function_call", "function_call_output", *sorted(_RECORDED))
+
+
+class Part(Wire):
+    """A part of an item's content."""
+
+    type: str
+    text: str = ""
+    refusal: str = ""
+
+
+class InputMessage(Wire):
+    """What somebody said."""
+
+    role: Literal["user", "assistant", "system", "developer"]
+    content: str | Items[Part]
+
+
+class FunctionCall(Wire):
+    """A call of the client's function."""
+
+    call_id: str = Field(min_length=1)
+    name: str
+    arguments: str = "{}"
+
+
+class FunctionOutput(Wire):
+    """What such a call gave."""
+
+    call_id: str = Field(min_length=1)
+    output: str | Items[Part]
+
+
+@dataclass
+class Conversation:
+    """Messages, as items are added to them."""
+
+    messages: list[Message] = field(default_factory=list)
+    calls: set[str] = field(default_factory=set)
+    """Ids of all calls so far."""
+    open: dict[str, str] = field(default_factory=dict)
+    """Those whose output is still to come, and where they stand."""
+
+    def add_recorded(self, messages: Sequence[Message], place: str) -> None:
+        """Add what was recorded; calls that it leaves open are told of as being at `place`."""
+        for message in messages:
+            self.messages.append(message)
+            for call in message.tool_calls:
+                self._call(call, place)
+            if message.tool_call_id is not None:
+                self.open.pop(message.tool_call_id, None)
+
+    def add(self, items: str | Sequence[Any]) -> None:
+        """Add a request's input. Raises RequestError for what means nothing where it stands."""
+        if isinstance(items, str):
+            self.messages.append(Message(role="user", content=items))
+            return
+        for index, item in enumerate(items):
+            self._add(item, f"input[{index}]")
+
+    def check_answered(self) -> None:
+        """Raises RequestError if a call is left without its output."""
+        if self.open:
+            call_id, place = next(iter(self.open.items()))
+            raise RequestError(
+                f"the function call {call_id[:64]!r} has no output: add an item of type "
+                "'function_call_output' with this call_id",
+                param=place,
+            )
+
+    def _add(self, item: Any, place: str) -> None:
+        kind = _kind(item, place)
+        if kind == "message":
+            self._say(_read(InputMessage, item, place), place)
+        elif kind == "function_call":
+            given = _read(FunctionCall, item, place)
+            call = ToolCall(id=given.call_id, name=given.name, arguments=given.arguments)
+            self._join(call, f"{place}.call_id")
+        elif kind == "function_call_output":
+            self._answer(_read(FunctionOutput, item, place), place)
+
+    def _say(self, given: InputMessage, place: str) -> None:
+        role = "system" if given.role == "developer" else given.role
+        content = _text(given.content, f"{place}.content")
+        self.messages.append(Message(role=role, content=content))
+
+    def _join(self, call: ToolCall, place: str) -> None:
+        """Calls that nothing stands between are of one message, with what was said before them."""
+        if call.id in self.calls:
+            raise RequestError(f"two calls have the id {call.id[:64]!r}", param=place)
+        last = self.messages[-1] if self.messages else None
+        if last is None or last.role != "assistant":
+            last = Message(role="assistant")
+            self.messages.append(last)
+        self.messages[-1] = last.model_copy(update={"tool_calls": (*last.tool_calls, call)})
+        self._call(call, place)
+
+    def _call(self, call: ToolCall, place: str) -> None:
+        self.calls.add(call.id)
+        self.open[call.id] = place
+
+    def _answer(self, given: FunctionOutput, place: str) -> None:
+        if given.call_id not in self.calls:
+            raise RequestError(
+                f"no function call before it has the call_id {given.call_id[:64]!r}",
+                param=f"{place}.call_id",
+            )
+        if given.call_id not in self.open:
+            raise RequestError(
+                f"the call {given.call_id[:64]!r} has an output already", param=f"{place}.call_id"
+            )
+        del self.open[given.call_id]
+        content = _text(given.output, f"{place}.output")
+        self.messages.append(Message(role="tool", content=content, tool_call_id=given.call_id))
+
+
+def _kind(item: Any, place: str) -> str:
+    """The type of an item. Raises RequestError for one that is not read here."""
+    if not isinstance(item, dict):
+        raise RequestError(f"{place}: must be an object, got {type(item).__name__}", param=place)
+    kind = item.get("type") or ("message" if "role" in item else "item_reference")
+    if kind == "item_reference":
+        raise RequestError(
+            f"{place}.type: item_reference is not supported: send the item itself, or "
+            "previous_response_id",
+            param=f"{place}.type",
+        )
+    if kind not in _KNOWN:
+        raise RequestError(
+            f"{place}.type: items of type {str(kind)[:64]!r} are not supported; supported: "
+            f"{', '.join(_KNOWN)}",
+            param=f"{place}.type",
+        )
+    return str(kind)
+
+
+def _read(kind: type[K], item: dict[str, Any], place: str) -> K:
+    # Null says no more than nothing does.
+    given = {name: value for name, value in item.items() if value is not None}
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        worse = as_request_error(error)
+        raise RequestError(f"{place}.{worse}", param=f"{place}.{worse.param}") from None
+
+
+def _text(content: str | Sequence[Part], place: str) -> str:
+    if isinstance(content, str):
+        return content
+    for index, part in enumerate(content):
+        if part.type != "refusal" and part.type not in _TEXTS:
+            raise RequestError(
+                f"only text content is supported, got {part.type[:64]!r}",
+                param=f"{place}[{index}].type",
+            )
+    return "".join(part.refusal if part.type == "refusal" else part.text for part in content)
+
+
+def items_of(messages: Sequence[Message], suffix: str) -> Iterator[dict[str, Any]]:
+    """Messages as the items that were put in; ids end with `suffix` and where they stand."""
+    for index, message in enumerate(messages):
+        identity = f"{suffix}_{index}"
+        if message.role == "tool":
+            yield {
+                "id": f"fco_{identity}",
+                "type": "function_call_output",
+                "call_id": message.tool_call_id,
+                "output": message.content,
+                "status": "completed",
+            }
+        elif message.role != "assistant":
+            content = [{"type": "input_text", "text": message.content}]
+            said = {"id": f"msg_{identity}", "type": "message", "role": message.role}
+            yield said | {"status": "completed", "content": content}
+        else:
+            if message.content or message.refusal or not message.tool_calls:
+                yield message_item(f"msg_{identity}", text_part(message))
+            for number, call in enumerate(message.tool_calls):
+                yield call_item(f"fc_{identity}_{number}", call)
+
+
+def text_part(said: Message, logprobs: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """What a message says, as the part of an item."""
+    if said.refusal and not said.content:
+        return {"type": "refusal", "refusal": said.refusal}
+    logs = list(logprobs)
+    return {"type": "output_text", "text": said.content, "annotations": [], "logprobs": logs}
+
+
+def message_item(
+    identity: str, part: dict[str, Any] | None, status: str = "completed"
+) -> dict[str, Any]:
+    """What the assistant said."""
+    item = {"id": identity, "type": "message", "role": "assistant", "status": status}
+    return item | {"content": [] if part is None else [part]}
+
+
+def call_item(identity: str, call: ToolCall, status: str = "completed") -> dict[str, Any]:
+    """A call of a function that the client runs."""
+    return {
+        "id": identity,
+        "type": "function_call",
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": call.arguments,
+        "status": status,
+    }
+
+
+def reasoning_item(identity: str, text: str | None, status: str = "completed") -> dict[str, Any]:
+    """A thought, whole: it is not summarised, so it is the item's content."""
+    content = [] if text is None else [{"type": "reasoning_text", "text": text}]
+    item = {"id": identity, "type": "reasoning", "summary": [], "content": content}
+    return item | {"status": status}

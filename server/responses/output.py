@@ -1,0 +1,220 @@
+"""A recorded interaction as a response: the same whether it just ended or is looked up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from agentlm.messages import ToolCall
+from agentlm.prompt.observation import observed
+from agentlm.server.chat.choice import Choice
+from agentlm.server.openai.ids import response_of
+from agentlm.server.responses.items import (
+    call_item,
+    message_item,
+    reasoning_item,
+    text_part,
+)
+from agentlm.server.responses.request import WEB_SEARCHES
+from agentlm.trajectory import Interaction, Outcome, Step, Usage
+
+OWN_LABEL = "agentlm"
+"""The MCP server as whose tools the server's own appear."""
+_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+def response_object(
+    asked: Interaction,
+    model: str,
+    steps: Sequence[Step],
+    outcome: Outcome,
+    logprobs: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """A whole `response`; `steps` are those that the request added."""
+    status = status_of(asked, outcome)
+    answered = asked.finish_reason is not None
+    reason = _INCOMPLETE.get(asked.finish_reason or "")
+    ended = [step.started + step.seconds for step in steps]
+    return head(asked, model, status) | {
+        "completed_at": int(max(ended)) if ended and status == "completed" else None,
+        "incomplete_details": {"reason": reason} if reason else None,
+        "error": failure(_LOST) if status == "failed" else None,
+        "output": output(asked, steps, status, logprobs),
+        "usage": usage(asked.usage) if answered else None,
+    }
+
+
+def answer(choice: Choice) -> dict[str, Any]:
+    """The response of a run that has ended."""
+    return response_object(
+        choice.interaction(),
+        choice.request.served.name,
+        choice.transcript.steps[choice.beginning.recorded :],
+        choice.transcript.outcome,
+        choice.take_logprobs(),
+    )
+
+
+def head(asked: Interaction, model: str, status: str) -> dict[str, Any]:
+    """What of a response is known before it says anything."""
+    return {
+        "id": response_of(asked.completion_id),
+        "object": "response",
+        "created_at": int(asked.created),
+        "completed_at": None,
+        "status": status,
+        "error": None,
+        "incomplete_details": None,
+        "model": model,
+        "output": [],
+        "usage": None,
+        "metadata": asked.metadata,
+        **(_UNSAID | asked.echo),
+    }
+
+
+_UNSAID: dict[str, Any] = {
+    "instructions": None,
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+}
+"""Of an answer that was asked for over chat."""
+_LOST = "the answer did not come to its end; the server's log says why"
+
+
+def failure(message: str) -> dict[str, Any]:
+    """Why a response failed."""
+    return {"code": "server_error", "message": message}
+
+
+def status_of(asked: Interaction, outcome: Outcome) -> str:
+    """How a response ended, or that it has not."""
+    if asked.finish_reason in _INCOMPLETE:
+        return "incomplete"
+    if asked.finish_reason is not None:
+        return "completed"
+    words = {Outcome.RUNNING: "in_progress", Outcome.CANCELLED: "cancelled"}
+    return words.get(outcome, "failed")
+
+
+def usage(counted: Usage) -> dict[str, Any]:
+    """Tokens, by this wire's names."""
+    return {
+        "input_tokens": counted.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": counted.cached_tokens, "cache_write_tokens": 0},
+        "output_tokens": counted.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": counted.reasoning_tokens},
+        "total_tokens": counted.total_tokens,
+    }
+
+
+def output(
+    asked: Interaction,
+    steps: Sequence[Step],
+    status: str,
+    logprobs: Sequence[dict[str, Any]] = (),
+) -> list[dict[str, Any]]:
+    """The items of an answer, in the order in which they were said."""
+    items: list[dict[str, Any]] = []
+    hex_id = suffix(asked.completion_id)
+    tools = asked.echo.get("tools", ())
+    for step, result in _acts(steps):
+        if step.thought:
+            items.append(reasoning_item(item_id("rs", hex_id, len(items)), step.thought))
+        if step.call and result is not None:
+            text = observed(result.text)
+            call = ServerCall.of(step.call, tools)
+            if call is not None:
+                items.append(call.item(hex_id, len(items), text, failed=result.failed))
+    said = asked.response
+    if said.content or said.refusal:
+        part = text_part(said, logprobs)
+        items.append(message_item(item_id("msg", hex_id, len(items)), part))
+    for called in said.tool_calls:
+        items.append(call_item(item_id("fc", hex_id, len(items)), called))
+    if status == "incomplete" and items and items[-1]["type"] != "web_search_call":
+        items[-1]["status"] = "incomplete"
+    return items
+
+
+def _acts(steps: Sequence[Step]) -> Iterator[tuple[Step, Step | None]]:
+    """What the model wrote, each with the result that its call got here."""
+    results = {step.tool_call_id: step for step in steps if step.tool_call_id}
+    for step in steps:
+        if step.role == "assistant":
+            yield step, results.get(step.call.id) if step.call else None
+
+
+def suffix(completion_id: str) -> str:
+    """What the ids of an answer's items have in common."""
+    return response_of(completion_id).removeprefix("resp_")
+
+
+def item_id(prefix: str, hex_id: str, index: int) -> str:
+    """An item is known by its answer and its place in it."""
+    return f"{prefix}_{hex_id}_{index}"
+
+
+class ServerCall:
+    """A call of a tool of the server's, as the item that clients know it by."""
+
+    def __init__(self, call: ToolCall, label: str | None) -> None:
+        self.call = call
+        self.label = label
+        """Of the MCP server that has the tool; None: it is the web's."""
+
+    @classmethod
+    def of(cls, call: ToolCall, tools: Sequence[dict[str, Any]]) -> ServerCall | None:
+        """None if the request did not declare its tools: clients know no item for it then."""
+        kinds = {tool["type"] for tool in tools} - {"function"}
+        if not kinds:
+            return None
+        if call.name in _WEB and kinds & {"web", *WEB_SEARCHES}:
+            return cls(call, None)
+        label, parts, _ = call.name.partition("__")
+        return cls(call, label if parts and "mcp" in kinds else OWN_LABEL)
+
+    def item(
+        self, hex_id: str, index: int, text: str | None, *, failed: bool = False
+    ) -> dict[str, Any]:
+        """`text` is what it gave; None: it runs still."""
+        status = "in_progress" if text is None else "failed" if failed else "completed"
+        if self.label is None:
+            return {
+                "id": item_id("ws", hex_id, index),
+                "type": "web_search_call",
+                "status": status,
+                "action": _action(self.call),
+            }
+        failure = {"type": "mcp_tool_execution_error", "content": [{"type": "text", "text": text}]}
+        return {
+            "id": item_id("mcp", hex_id, index),
+            "type": "mcp_call",
+            "server_label": self.label,
+            "name": self.call.name.removeprefix(f"{self.label}__"),
+            "arguments": self.call.arguments,
+            "output": None if failed else text,
+            "error": failure if failed else None,
+            "status": status,
+        }
+
+
+_WEB = ("web_search", "web_fetch")
+
+
+def _action(call: ToolCall) -> dict[str, Any]:
+    try:
+        arguments = call.parsed()
+    except (ValueError, RecursionError):
+        arguments = {}
+    if call.name == "web_fetch":
+        return {"type": "open_page", "url": str(arguments.get("url", ""))}
+    query = str(arguments.get("query", ""))
+    return {"type": "search", "query": query, "queries": [query]}
+
+
+def written(response: dict[str, Any]) -> str:
+    """As it is sent."""
+    return json.dumps(response, ensure_ascii=False)

@@ -1,0 +1,70 @@
+"""The answer that a request goes on from by its id, and what was said up to it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from agentlm.errors import NotFoundError, RequestError
+from agentlm.messages import Message
+from agentlm.server.chat.request import History
+from agentlm.server.openai.ids import completion_of
+from agentlm.server.responses.items import Conversation
+from agentlm.server.responses.request import ResponseRequest
+from agentlm.store import Store
+from agentlm.trajectory import Interaction
+
+
+async def read_history(body: ResponseRequest, store: Store, owner: str) -> History:
+    """The whole conversation that a request is about.
+
+    Instructions are each request's own: those of the answer before do not carry over. Raises
+    NotFoundError for an answer that is not there or another's, RequestError for items out of order.
+    """
+    said, after = Conversation(), None
+    if body.instructions is not None:
+        said.messages.append(Message(role="system", content=body.instructions))
+    if body.previous_response_id is not None:
+        after = await _previous(body.previous_response_id, store, owner)
+        heard = [*conversation_of(after), after.response]
+        said.add_recorded(heard, "previous_response_id")
+    said.add(body.input)
+    said.check_answered()
+    if not said.messages:
+        raise RequestError("input: says nothing", param="input")
+    return History(tuple(said.messages), after, body.echo())
+
+
+def conversation_of(asked: Interaction) -> tuple[Message, ...]:
+    """What was said to the model, without the request's own instructions."""
+    own = asked.echo.get("instructions") is not None
+    return asked.messages[1:] if own else asked.messages
+
+
+async def find_response(
+    response_id: str, store: Store, owner: str | None, param: str
+) -> Interaction:
+    """Raises NotFoundError for what is not there or another's, or was not kept."""
+    completion_id = completion_of(response_id)
+    found = []
+    if completion_id != response_id:
+        found = await asyncio.to_thread(store.by_completion, completion_id, owner)
+    if len(found) != 1:  # of several choices none is the answer
+        raise NotFoundError(f"no response {response_id[:128]!r}", param=param)
+    return found[0]
+
+
+async def _previous(response_id: str, store: Store, owner: str) -> Interaction:
+    param = "previous_response_id"
+    found = await find_response(response_id, store, owner, param)
+    if not found.messages:
+        raise RequestError(
+            f"{response_id!r} was not kept (store: false): send its items again instead",
+            param=param,
+        )
+    if found.finish_reason is None:
+        raise RequestError(
+            f"{response_id!r} has no whole answer to go on from: it runs still, was cancelled, or "
+            "failed",
+            param=param,
+        )
+    return found

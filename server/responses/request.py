@@ -1,0 +1,332 @@
+"""What a request may ask for, and the same in chat's words.
+
+Field names and meanings are OpenAI's. What this server can't do is refused by name instead of being
+ignored, unless ignoring it changes nothing about the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
+
+from openai.types.responses.response_create_params import ResponseCreateParamsBase
+from pydantic import ConfigDict, Field
+
+from agentlm.errors import RequestError
+from agentlm.server.openai.chat_request import (
+    AllowedTools,
+    AllowedToolsChoice,
+    ChatRequest,
+    Items,
+    JSONSchemaFormat,
+    Metadata,
+    NamedToolChoice,
+    ResponseFormat,
+    SamplingFields,
+    TemplateSettings,
+    ToolChoiceName,
+    Wire,
+    WireFunction,
+    WireTool,
+    read_request,
+)
+
+WEB_SEARCHES = ("web_search", "web_search_preview")
+_LOGPROBS = "message.output_text.logprobs"
+_NOBODYS = (
+    *("file_search", "computer", "computer_use_preview", "code_interpreter", "image_generation"),
+    *("local_shell", "shell", "apply_patch", "custom", "tool_search", "namespace"),
+    "programmatic_tool_calling",
+)
+"""Types of tools that OpenAI knows and nobody here can run."""
+
+
+class FlatTool(Wire):
+    """A function of the client's, or some of the server's tools by their name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+    file_ids: Annotated[Items[str], Field(max_length=1024)] | None = None
+
+    def as_chat(self, place: str) -> WireTool:
+        """As chat says it. Raises RequestError for what nobody here can run."""
+        if self.type == "function":
+            function = self._function(place)
+            return WireTool(type="function", function=function, file_ids=self.file_ids)
+        if self.type in _NOBODYS:
+            raise RequestError(
+                f"{place}.type: nobody here can run tools of type {self.type!r}",
+                param=f"{place}.type",
+            )
+        for name, value in (self.model_extra or {}).items():
+            if value is not None and (self.type, name) not in _HINTS:
+                raise RequestError(
+                    f"{place}.{name[:64]}: {_SETTING.get(self.type, _NO_SETTING)}",
+                    param=f"{place}.{name[:64]}",
+                )
+        family = "web" if self.type in WEB_SEARCHES else self.type
+        return WireTool(type=family, file_ids=self.file_ids)
+
+    def _function(self, place: str) -> WireFunction:
+        if self.name is None:
+            raise RequestError(f"{place}.name: is required", param=f"{place}.name")
+        return WireFunction(
+            name=self.name,
+            description=self.description,
+            parameters=self.parameters,
+            strict=self.strict,
+        )
+
+    def echo(self) -> dict[str, Any]:
+        """As it is repeated."""
+        if self.type != "function":
+            return self.model_dump(exclude_none=True)
+        return self.model_dump(include={"type", "name", "description", "parameters", "strict"})
+
+
+_HINTS = {(kind, "search_context_size") for kind in WEB_SEARCHES}
+"""Of a type's settings those that promise nothing."""
+_NO_SETTING = "this server's tools take no such setting"
+_SETTING = {
+    "mcp": "a request can't bring an MCP server, or choose among them: {'type': 'mcp'} alone means "
+    "those that the operator connected",
+    **dict.fromkeys(WEB_SEARCHES, "which pages may be read is the operator's setting"),
+}
+
+
+class NamedFunction(Wire):
+    """The choice of one function."""
+
+    type: Literal["function"]
+    name: str
+
+    def as_chat(self) -> NamedToolChoice:
+        """As chat says it."""
+        return NamedToolChoice(type="function", function=ToolChoiceName(name=self.name))
+
+
+class AllowedFunctions(Wire):
+    """The choice of some of the tools."""
+
+    type: Literal["allowed_tools"]
+    mode: Literal["auto", "required"]
+    tools: Annotated[Items[NamedFunction], Field(max_length=1024)]
+
+    def as_chat(self) -> AllowedToolsChoice:
+        """As chat says it. Raises RequestError if it allows nothing."""
+        if not self.tools:
+            param = "tool_choice.tools"
+            raise RequestError(f"{param}: must name a tool", param=param)
+        allowed = AllowedTools(mode=self.mode, tools=[tool.as_chat() for tool in self.tools])
+        return AllowedToolsChoice(type="allowed_tools", allowed_tools=allowed)
+
+
+class TextFormat(Wire):
+    """What the answer is held to."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    name: str = "answer"
+    description: str | None = None
+    strict: bool | None = None
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+
+    def as_chat(self) -> ResponseFormat:
+        """As chat says it. Raises RequestError if the schema is missing."""
+        if self.type != "json_schema":
+            return ResponseFormat(type=self.type)
+        if self.schema_ is None:
+            param = "text.format.schema"
+            raise RequestError(f"{param}: is required", param=param)
+        schema = JSONSchemaFormat.model_validate(
+            {"name": self.name, "strict": self.strict, "schema": self.schema_}
+        )
+        return ResponseFormat(type="json_schema", json_schema=schema)
+
+
+class TextConfig(Wire):
+    """How the answer is written."""
+
+    format: TextFormat | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class Reasoning(Wire):
+    """How much to think. What is asked of a summary changes nothing: thoughts are told whole."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+    generate_summary: Literal["auto", "concise", "detailed"] | None = None
+
+
+class ResponseRequest(SamplingFields):
+    """The body of `POST /v1/responses`."""
+
+    model: str
+    input: str | Annotated[list[Any], Field(min_length=1, max_length=16_384)]
+    instructions: str | None = None
+    previous_response_id: str | None = None
+    tools: Annotated[Items[FlatTool], Field(max_length=1024)] | None = None
+    tool_choice: Literal["auto", "none", "required"] | NamedFunction | AllowedFunctions = "auto"
+    parallel_tool_calls: bool = True
+    """Accepted: one call a turn is made either way."""
+    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    text: TextConfig = TextConfig()
+    reasoning: Reasoning = Reasoning()
+    metadata: Metadata = {}
+    store: bool = True
+    user: str | None = None
+    include: Items[str] = []
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    truncation: Literal["auto", "disabled"] = "disabled"
+    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
+    stream: bool = False
+    background: bool = False
+    chat_template_kwargs: TemplateSettings | None = None
+    """vLLM's: what is set of the model's chat template, if that reads it."""
+    constrained: bool = True
+    """Not OpenAI's: hold tool calls to their form while decoding."""
+
+    @property
+    def logprobs(self) -> bool:
+        """Whether the answer's tokens are told with their log-probabilities."""
+        return _LOGPROBS in self.include
+
+    def as_chat(self) -> ChatRequest:
+        """The same in chat's words, but for what was said. Raises RequestError."""
+        self._check()
+        tools = [tool.as_chat(f"tools[{index}]") for index, tool in enumerate(self.tools or ())]
+        choice = self.tool_choice
+        sampling = {name: getattr(self, name) for name in SamplingFields.model_fields}
+        return ChatRequest.model_construct(
+            **sampling,
+            model=self.model,
+            messages=[],
+            tools=tools or None,
+            tool_choice=choice if isinstance(choice, str) else choice.as_chat(),
+            stream=self.stream,
+            logprobs=self.logprobs or None,
+            top_logprobs=self.top_logprobs if self.logprobs else None,
+            max_completion_tokens=self.max_output_tokens,
+            response_format=self.text.format.as_chat() if self.text.format else None,
+            user=self.user,
+            metadata=self.metadata,
+            # Listed are the completions that a client asked chat to store.
+            store=None if self.store else False,
+            reasoning_effort=self.reasoning.effort,
+            verbosity=self.text.verbosity,
+            service_tier=self.service_tier,
+            chat_template_kwargs=self.chat_template_kwargs,
+            constrained=self.constrained,
+        )
+
+    def _check(self) -> None:
+        for name in self.include:
+            if name != _LOGPROBS:
+                why = _NOT_INCLUDED.get(name, f"known: {_LOGPROBS}")
+                raise RequestError(
+                    f"include: {name[:64]!r} is not supported; {why}", param="include"
+                )
+        if self.top_logprobs and not self.logprobs:
+            raise RequestError(f"top_logprobs needs {_LOGPROBS!r} in include", param="top_logprobs")
+        if self.truncation == "auto":
+            raise RequestError(
+                "truncation 'auto' is not supported: a prompt that is cut is not the one that is "
+                "recorded",
+                param="truncation",
+            )
+        if self.background:
+            raise RequestError(
+                "background is not supported: an answer ends with its request; stream it instead",
+                param="background",
+            )
+
+    def echo(self) -> dict[str, Any]:
+        """What the answer repeats of it."""
+        text = self.text.model_dump(exclude_none=True, by_alias=True)
+        choice = self.tool_choice
+        return {
+            "instructions": self.instructions,
+            "previous_response_id": self.previous_response_id,
+            "tools": [tool.echo() for tool in self.tools or ()],
+            "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
+            "parallel_tool_calls": self.parallel_tool_calls,
+            "temperature": 1.0 if self.temperature is None else self.temperature,
+            "top_p": 1.0 if self.top_p is None else self.top_p,
+            "max_output_tokens": self.max_output_tokens,
+            "text": {"format": {"type": "text"}} | text,
+            "reasoning": self.reasoning.model_dump(include={"effort", "summary"}),
+            "truncation": self.truncation,
+            "top_logprobs": self.top_logprobs or 0,
+            "store": self.store,
+            "background": False,
+            "service_tier": self.service_tier or "default",
+            "user": self.user,
+        }
+
+
+_NOT_INCLUDED = {
+    "reasoning.encrypted_content": "thoughts stand in the log and in the answer, unencrypted: go "
+    "on by previous_response_id",
+}
+_REFUSED = {
+    "conversation": "go on by previous_response_id",
+    "prompt": "there are no stored prompts here",
+    "max_tool_calls": "how many calls a run makes is the operator's --max-turns",
+    "context_management": "a conversation that is cut is not the one that is recorded",
+    "moderation": "nothing here moderates",
+}
+"""Fields of OpenAI's that are not read here, and what to do instead."""
+_WITHOUT_EFFECT = {
+    *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+    *("safety_identifier", "stream_options"),
+}
+
+
+def read_response_request(body: Any) -> ResponseRequest:
+    """Check a decoded body. Raises RequestError naming the first wrong field."""
+    for name, why in _REFUSED.items():
+        if isinstance(body, dict) and body.get(name) is not None:
+            raise RequestError(f"{name} is not supported: {why}", param=name)
+    openais = ResponseCreateParamsBase.__annotations__
+    return read_request(ResponseRequest, body, openais, _WITHOUT_EFFECT)
+
+
+_SPELT = (
+    (re.compile(r"\bmessages\b(\[\d+\](\.\w+)?)?"), "input"),
+    (re.compile(r"\bresponse_format(\.json_schema)?\b"), "text.format"),
+    (re.compile(r"\breasoning_effort\b"), "reasoning.effort"),
+    (re.compile(r"\bmax(_completion)?_tokens\b"), "max_output_tokens"),
+    (
+        re.compile(r"\btool_choice\.allowed_tools\.tools(\[\d+\])\.function\b"),
+        r"tool_choice.tools\1",
+    ),
+    (re.compile(r"\btool_choice\.allowed_tools\b"), "tool_choice"),
+    (re.compile(r"\b(tools\[\d+\]|tool_choice)\.function\b"), r"\1"),
+)
+"""Chat's fields, and what they are called here."""
+
+
+@contextmanager
+def in_these_words() -> Iterator[None]:
+    """What is refused below is told by this wire's fields, whichever they were called there."""
+    try:
+        yield
+    except RequestError as error:
+        if error.param is not None:
+            said, error.param = error.param, _respelt(error.param)
+            if said != error.param:
+                error.args = (_respelt(str(error)),)
+        raise
+
+
+def _respelt(text: str) -> str:
+    for theirs, ours in _SPELT:
+        text = theirs.sub(ours, text)
+    return text
