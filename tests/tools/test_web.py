@@ -3,8 +3,10 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from agentlm.tools.settings import ToolSettings
 from agentlm.tools.web.body import read_body
 from agentlm.tools.web.build_index import main as build_index
 from agentlm.tools.web.charset import decoded, forced
+from agentlm.tools.web.index import Index
+from agentlm.tools.web.index import build_index as write_index
 from agentlm.tools.web.network import Reach
 from agentlm.tools.web.page import split_pages
 from agentlm.tools.web.robots import allowed, parse_robots
@@ -487,3 +491,27 @@ async def test_a_search_backend_that_is_none_is_the_operators_error(
 ) -> None:
     with pytest.raises(OperatorError, match="neither a URL nor an existing index"):
         await open_web(make_settings(web_search="/nowhere.db"))
+
+
+def test_an_index_that_two_build_at_once_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "pages.index"
+
+    def pages(name: str, meanwhile: Callable[[], object]) -> Iterator[tuple[str, str, str]]:
+        for number in range(3):
+            yield f"http://{name}/{number}", name, "words"
+            meanwhile()
+
+    with ThreadPoolExecutor(1) as thread:
+        seconds: list[Future[int]] = []
+
+        def begin_the_second() -> None:
+            if not seconds:
+                seconds.append(thread.submit(write_index, path, pages("second", lambda: None)))
+            time.sleep(0.05)
+
+        assert write_index(path, pages("first", begin_the_second)) == 3
+        assert seconds[0].result() == 3
+
+    index = Index(path)
+    assert [index.text(f"http://second/{number}") for number in range(3)] == ["words"] * 3
+    index.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from agentlm.errors import OperatorError
+from agentlm.files import exclusive
 
 _WORD = re.compile(r"\w+")
 _WORDS = 32
@@ -26,16 +27,17 @@ _SEARCH = """
 
 
 def build_index(path: Path, pages: Iterable[tuple[str, str, str]]) -> int:
-    """Write (url, title, text) pages to a new index. Returns how many there were."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.unlink(missing_ok=True)
-    with closing(sqlite3.connect(unfinished)) as connection, connection:
-        connection.executescript(_SCHEMA)
-        insert = "INSERT OR REPLACE INTO page (url, title, text) VALUES (?, ?, ?)"
-        count = connection.executemany(insert, pages).rowcount
-        connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
-    unfinished.replace(path)
-    return count
+    """Write (url, title, text) pages to a new index, after others that do. Returns their count."""
+    with exclusive(path.with_suffix(".lock")):
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.unlink(missing_ok=True)
+        with closing(sqlite3.connect(unfinished)) as connection, connection:
+            connection.executescript(_SCHEMA)
+            insert = "INSERT OR REPLACE INTO page (url, title, text) VALUES (?, ?, ?)"
+            count = connection.executemany(insert, pages).rowcount
+            connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
+        unfinished.replace(path)
+        return count
 
 
 class Index:
