@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
+from typing import TypeGuard
+
+from agentlm.environments.db.scoring import UNREADABLE
 
 _TOLERANCE = 1e-2
 _NOTHING = {"none", "null", "undefined", "nan", "inf", "infinity", "-inf", "-infinity", ""}
@@ -33,16 +36,18 @@ def _cleaned(answer: str) -> list[str] | None:
         return [_plain(text)]
     try:
         values = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return _values(values, answer) if isinstance(values, list) else None
+    except UNREADABLE:
         return [_plain(value) for value in _split(text[1:-1])]
-    if not isinstance(values, list):
-        return None
+
+
+def _values(values: list[object], answer: str) -> list[str]:
     if answer.startswith("[") and all(isinstance(value, tuple) for value in values):
-        values = [value for value in values if len(value) == 1]  # rows of a driver
+        values = [value for value in values if _is_row(value)]  # rows of a driver
     return [_plain(value[0] if _is_row(value) else value) for value in values]
 
 
-def _is_row(value: object) -> bool:
+def _is_row(value: object) -> TypeGuard[tuple[object]]:
     return isinstance(value, tuple) and len(value) == 1
 
 

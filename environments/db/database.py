@@ -8,6 +8,7 @@ read as MySQL and written for SQLite (`mysql.py`).
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 import sqlite3
@@ -120,17 +121,25 @@ class Database:
         return _md5(self._row_hashes(table)[:_GROUP_CONCAT_CHARS])
 
     def state_hash(self) -> str:
-        """A digest of everything in the database."""
-        hashes = {name: _md5(self._row_hashes(name)) for name in self.table_names()}
-        return _md5(",".join(f"{name}={digest}" for name, digest in hashes.items()))
+        """A digest of everything in the database: which column a value stands in matters here."""
+        return _md5(json.dumps({name: self._contents(name) for name in self.table_names()}))
+
+    def _contents(self, table: str) -> tuple[list[str], list[str]]:
+        cursor = self._rows(table)
+        rows = ([None if value is None else _cell(value) for value in row] for row in cursor)
+        return [column[0] for column in cursor.description], sorted(map(json.dumps, rows))
 
     def _row_hashes(self, table: str) -> str:
         return ",".join(
             sorted(
                 _md5(",".join(_cell(value) for value in row if value is not None))[:5]
-                for row in self._read(f"SELECT * FROM {quoted(table)}")
+                for row in self._rows(table)
             )
         )
+
+    def _rows(self, table: str) -> sqlite3.Cursor:
+        # A temporary table of the same name would hide the one that the task is about.
+        return self._connection.execute(f"SELECT * FROM main.{quoted(table)}")
 
     def image(self) -> bytes:
         """The whole database, to begin others from."""

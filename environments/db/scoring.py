@@ -7,6 +7,9 @@ import json
 import math
 from collections.abc import Sequence
 
+UNREADABLE = (ValueError, TypeError, SyntaxError, RecursionError, MemoryError)
+"""What Python raises for a list that is none; no answer of a player's is a failure of ours."""
+
 
 def parse_answer(text: str) -> list[str]:
     """The values of a final answer: a JSON or Python list, else the whole text as one value."""
@@ -15,10 +18,9 @@ def parse_answer(text: str) -> list[str]:
     listed = stripped[opened : closed + 1] if 0 <= opened < closed else ""
     for read in (json.loads, ast.literal_eval):
         try:
-            values = read(listed)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            return [_plain(value) for value in _flat(read(listed))]
+        except UNREADABLE:
             continue
-        return [_plain(value) for value in _flat(values)]
     return [_plain(stripped)] if stripped else []
 
 

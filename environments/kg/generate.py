@@ -21,6 +21,8 @@ from agentlm.tools.graph.names import PREFIXES, expand, shorten
 
 _ATTEMPTS = 200
 _MAX_ANSWERS = 60
+_EMPTY_COUNTS = (["0"], ["1"])
+"""`count` of any single entity is 1: who always asked for that would be right too often."""
 _CALL = re.compile(r"(\w+)\((.*)\)")
 
 _PACKAGE = "agentlm.environments.kg"
@@ -167,7 +169,7 @@ def _expert(
             raise _Unsuitable
     last = f"#{trail.variables - 1}"
     values = sorted(trail.values(last))
-    if not values or len(values) > _MAX_ANSWERS or values == ["0"]:
+    if not values or len(values) > _MAX_ANSWERS or values in _EMPTY_COUNTS:
         raise _Unsuitable
     asked = " and ".join(words.values())
     moves.append(Move(thought=f"{last} holds what was asked about {asked}.", answer=last))

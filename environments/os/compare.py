@@ -13,9 +13,12 @@ _SIZE = re.compile(r"([\d.]+)\s*([bkmgt]?)i?b?", re.IGNORECASE)
 
 
 def agrees(answer: str, expected: str, how: Comparison) -> bool:
-    """Whether `answer` is right. An empty answer never is."""
+    """Whether `answer` is right. An empty one never is, nor what only looks like a number."""
     given = answer.strip().strip("\"'`").strip()
-    return bool(given) and _COMPARE[how](given, expected.strip())
+    try:
+        return bool(given) and _COMPARE[how](given, expected.strip())
+    except ValueError:
+        return False
 
 
 def equals(answer: str, expected: str, how: Comparison) -> bool:

@@ -67,7 +67,9 @@ class ChangeScorer:
         if not answer.strip() or not (await self._world.run(check)).succeeded:
             return False
         before, right = await self._expert()
-        return not list(differences(before, right, await _tree(self._world, before | right)))
+        found = await self._world.run(LISTING, *(before | right))
+        # A listing that does not end is the player's doing, and no failure of ours.
+        return not found.stopped and not list(differences(before, right, parse(found.output)))
 
     async def _expert(self) -> tuple[Tree, Tree]:
         """The scene before and after the expert."""
@@ -84,8 +86,8 @@ class ChangeScorer:
             await world.close()
 
 
-async def _tree(world: World, paths: Tree | None = None) -> Tree:
-    return parse(await world.ask(LISTING, *(paths or ())))
+async def _tree(world: World) -> Tree:
+    return parse(await world.ask(LISTING))
 
 
 class Judgement(Script):

@@ -15,7 +15,8 @@ from agentlm.environments.os.world import Script
 from agentlm.messages import Frozen
 
 # One line per file: type, mode, digest as it is, digest of its sorted lines (- for binary files),
-# then name and target of a link, both in base64.
+# then name and target of a link, both in base64; of a target only as much as any of ours has, so
+# that no player makes the listing too long to be read.
 LISTING = Script(
     code=r"""
 coded() { printf %s "$1" | base64 -w0; }
@@ -31,7 +32,7 @@ while IFS= read -r -d '' head && IFS= read -r -d '' target; do
       lines=$(LC_ALL=C sort < "$name" | digest)
     fi
   fi
-  echo "$type $mode $whole $lines $(coded "$name") $(coded "$target")"
+  echo "$type $mode $whole $lines $(coded "$name") $(coded "${target:0:200}")"
 done
 """
 )

@@ -12,7 +12,11 @@ from agentlm.environments.db import agentbench_scoring
 from agentlm.environments.db.environment import DbEnvironment
 from agentlm.environments.db.scoring import answers_match, parse_answer
 from agentlm.environments.kg.environment import _first_named, _last_named
+from agentlm.environments.os.compare import Comparison, agrees, equals
 from agentlm.environments.task import Action, Scoring, Task
+from agentlm.tools.graph.graph import Graph, GraphError
+from agentlm.tools.graph.program import Evaluator
+from agentlm.tools.graph.protocol import ProgramStep
 
 
 @pytest.mark.parametrize(
@@ -138,3 +142,41 @@ async def test_an_empty_answer_is_never_right_by_our_rules(tmp_path: Path) -> No
     asked = task.model_copy(update={"parameters": {**task.parameters, "label": []}})
     async with DbEnvironment().open(asked) as world:
         assert (await world.score(""), await world.score("[]")) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "[" * 600 + "]" * 600,
+        "[" * 100_000,
+        "[" + "(" * 150 + ")" * 150 + "]",
+        f"[0x{'f' * 5000}]",
+        f"[{'9' * 5000}]",
+        "9" * 5000,
+        "[{[]: 1}]",
+        "[{[]}]",
+        "[1e400]",
+        "[nan]",
+        "[b'a', 1+2j, None]",
+        "[\x00]",
+        "[\ud800]",
+        "1.2.3",
+        ".",
+        "²",
+        "1 2 3 4 5 6 7 8 9",
+        '["1", "2", "3", "4", "5"]',
+        "#²",
+        f"#{'9' * 5000}",
+    ],
+)
+def test_no_answer_is_a_failure_of_ours_nor_right_by_its_form(answer: str) -> None:
+    for label in (["5"], ["5", "6"]):
+        assert not answers_match(parse_answer(answer), label)
+        assert not agentbench_scoring.answers_match(answer, label)
+    how: Comparison
+    for how in ("integer", "string", "size"):
+        assert not agrees(answer, "5", how)
+        assert not equals(answer, "5", how)
+    program = (ProgramStep(operation="count", operands=("geo:AF",)),)
+    with pytest.raises(GraphError):
+        Evaluator(Graph.__new__(Graph)).operand(program, f"#{answer}")

@@ -92,3 +92,32 @@ def test_its_hash_is_blind_to_the_order_of_rows_and_to_noise_in_sums(database: D
 )
 def test_text_becomes_a_number_by_its_beginning(text: str | None, number: float | None) -> None:
     assert as_number(text) == number
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("UPDATE `My Table 1` SET `A b` = NULL, t = 'x' WHERE n = 1",),
+        ("UPDATE `My Table 1` SET `A b` = 'x,1', n = NULL WHERE n = 1",),
+        ("ALTER TABLE `My Table 1` RENAME COLUMN `A b` TO b",),
+        ("ALTER TABLE `My Table 1` ADD COLUMN b INT",),
+        ("DELETE FROM `My Table 1` WHERE n = 1", "INSERT INTO `My Table 1` VALUES (1, 'x', '10')"),
+        ("CREATE TABLE `My Table 2` (n INT)",),
+    ],
+)
+def test_a_value_in_another_column_is_another_state(
+    database: Database, statements: tuple[str, ...]
+) -> None:
+    database.run("UPDATE `My Table 1` SET t = NULL WHERE n = 1")
+    before = database.state_hash()
+    for statement in statements:
+        database.run(statement)
+    assert database.state_hash() != before
+
+
+def test_a_change_to_a_temporary_table_of_the_same_name_is_none(database: Database) -> None:
+    before = database.state_hash(), database.table_hash("My Table 1")
+    database.run("CREATE TEMPORARY TABLE `My Table 1` AS SELECT * FROM `My Table 1`")
+    database.run("UPDATE `My Table 1` SET n = 7")
+    database.run("CREATE VIEW other AS SELECT 7")
+    assert (database.state_hash(), database.table_hash("My Table 1")) == before

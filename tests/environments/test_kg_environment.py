@@ -23,11 +23,11 @@ from agentlm.tools.graph import geonames, wordnet
 from agentlm.tools.graph.build import Source, build
 
 QUARTER: dict[Split, str] = {
-    "train": "b0ab488902f75b0d01e9da5aa7df8a97",
-    "dev": "81498abb2ee702fa7fe027af3a5e7de6",
-    "dev2": "85678b6a52e52d83bc198796c69d872a",
+    "train": "a0ba6c26484c0f3e01ffd4eac779afee",
+    "dev": "e0cb3a7df202b6858507152bf1bcb6fa",
+    "dev2": "89501f86fb69241883361f1946c53be1",
     "test": "2a9e124c3b05da14b2dc6b98e471f41e",
-    "test-kinds": "c0b7638ef5b3e0a4f46e3da417f3d270",
+    "test-kinds": "1db6b338a2d4fa68d64cf6ef11e4982f",
 }
 """Digests of the first tasks on a quarter of the graph; those on all of it are in frozen.yaml."""
 

@@ -46,7 +46,30 @@ ATTACKS = {
     ),
     "options of programs": "export TAR_OPTIONS=--version GREP_OPTIONS=-q LC_ALL=x IFS=/",
 }
-ENDS = {"a shell that is gone": "exit 0", "a shell that is held": "(sleep 0.1; kill -STOP -1) &"}
+ENDS = {
+    "a work directory that nobody may enter": "chmod 000 . /tmp /home",
+    "ignored signals": (
+        "python3 -c 'import os, signal\nfor s in range(1, 32):\n  try: signal.signal(s, "
+        "signal.SIG_IGN)\n  except OSError: pass\nif os.fork() == 0:\n  os.setsid()\n"
+        '  while True: open("done", "w")\' &'
+    ),
+    "limits of the shell": "ulimit -u 1; ulimit -f 0; ulimit -v 1000",
+    "a directory that is gone": "mv /workspace /x; rm -rf /workspace/*; cd /tmp; rmdir /workspace",
+    "names that break quoting": (
+        "touch -- -delete '$(touch x)' $'a\\nb' '*' '\"' \"'\" '(' -exec; "
+        "for i in $(seq 200); do mkdir dddddddd; cd dddddddd; done"
+    ),
+    "a shell that is gone": "exit 0",
+    "a shell that is held": "(sleep 0.1; kill -STOP -1) &",
+}
+WORK_FILES = {
+    "links to itself": "ln -sf /dev/stdin $f",
+    "links to memory": "ln -sf /proc/self/mem $f",
+    "links whose targets are as long as can be": ("ln -sf $(printf 'b/%.0s' $(seq 1900)) $f"),
+    "pipes": "rm $f; mkfifo $f",
+    "files of nothing but zeros": "truncate -s 0 $f; truncate -s 1M $f",
+    "files that nobody may read": "chmod 000 $f",
+}
 EMPTIED = "find . -type f -exec sh -c ': > \"$1\"' _ {} \\;"
 
 
@@ -114,6 +137,19 @@ async def test_emptying_what_the_check_compares_with_is_no_solution(
 ) -> None:
     tasks = changes(environment)
     attacks = [[EMPTIED, f"touch {_new_names(task)}"] for task in tasks]
+    assert rewarded(await attacked(environment, tasks, attacks)) == []
+
+
+@pytest.mark.parametrize("name", WORK_FILES)
+async def test_work_files_that_are_none_are_no_solution_and_no_failure_of_ours(
+    environment: OsEnvironment, name: str
+) -> None:
+    """Even a player whose change passes the check gets a score: an error would be played again."""
+    tasks = [task for task in changes(environment) if len(task.gold) == 2][:2]
+    spoil = f"for f in $(find . -type f); do {WORK_FILES[name]}; done"
+    attacks = [[*_commands(task).split("\0"), spoil] for task in tasks]
+    for task in tasks:  # the check is no help: what else the player left decides
+        task.parameters["check"] = "true"
     assert rewarded(await attacked(environment, tasks, attacks)) == []
 
 

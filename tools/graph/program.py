@@ -14,6 +14,7 @@ from agentlm.tools.graph.graph import Graph, GraphError, Term, Terms
 from agentlm.tools.graph.protocol import ProgramStep
 
 _REMEMBERED_TERMS = 2_000_000
+_DIGITS = 9
 
 
 class Evaluator:
@@ -29,7 +30,8 @@ class Evaluator:
         if not name.strip().startswith("#"):
             return frozenset([self.graph.entity(name.strip())])
         number = name.strip()[1:]
-        if not number.isdigit() or int(number) >= len(program):
+        # `²` is a digit and no number; more digits than Python converts are none either.
+        if not number.isdecimal() or len(number) > _DIGITS or int(number) >= len(program):
             known = ", ".join(f"#{index}" for index in range(len(program))) or "none yet"
             raise GraphError(f"there is no variable {name}; the variables are: {known}")
         return self.value(program[: int(number) + 1])

@@ -116,11 +116,14 @@ def sandboxed(
 
 def prepare_workspace(workspace: Path, settings: ToolSettings) -> None:
     """Create a work directory that the sandboxed user owns and nobody else can read, and what
-    holds the further writable directories."""
+    holds the further writable directories. One that a command has closed is opened again: no shell
+    could start in it."""
     outside = outside_of(workspace)
     made = [outside, *(outside / _kept_as(directory) for directory in settings.bash_writable)]
     for directory in (workspace, *(made if settings.bash_writable else ())):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if ~(mode := directory.stat().st_mode) & 0o700:
+            directory.chmod(mode | 0o700)
         if os.geteuid() == 0 and settings.bash_sandbox != "unsafe":
             os.chown(directory, settings.bash_uid, settings.bash_uid)
 
