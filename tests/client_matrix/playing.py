@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+from client_matrix import questions
 from client_matrix.catalogue import Client
 from client_matrix.cells import CELLS
-from client_matrix.environments import python_of
+from client_matrix.environments import PLACE, node, python_of
 
 TESTS = Path(__file__).parents[1]
 CLIENT_S = 240
@@ -47,9 +50,11 @@ def play(client: Client, url: str) -> Outcome:
         kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
         environment = kept | QUIET | {"HOME": home, "TMPDIR": home, "PYTHONPATH": str(TESTS)}
         environment |= {"CLIENT_MATRIX_URL": f"{url}/v1", "OPENAI_API_KEY": "none"}
-        # The libraries ask for their proxies: any that they went through would be refused at once.
-        environment |= {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
-        command = [python_of(client), "-W", "ignore", "-m", "client_matrix.cells", client.file]
+        # No proxy is there: whatever asks another host all the same is refused at once.
+        proxy = "http://127.0.0.1:9"
+        environment |= {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1"}
+        environment |= {"CLIENT_MATRIX_QUESTIONS": json.dumps(_words(url))}
+        command = _command(client)
         try:
             ended = subprocess.run(
                 command, cwd=home, env=environment, capture_output=True, timeout=CLIENT_S
@@ -57,10 +62,26 @@ def play(client: Client, url: str) -> Outcome:
             output, errors, how = ended.stdout, ended.stderr, f"ended with {ended.returncode}"
         except subprocess.TimeoutExpired as error:
             output, errors, how = error.stdout or b"", error.stderr or b"", "took too long"
-    return _outcome(output.decode(), errors.decode(errors="replace"), how)
+    return outcome_of(output.decode(), errors.decode(errors="replace"), how)
 
 
-def _outcome(output: str, errors: str, how: str) -> Outcome:
+def _words(url: str) -> dict[str, Any]:
+    """The questions, for those that can't import them."""
+    words = {name: word for name, word in vars(questions).items() if name.isupper()}
+    return words | {"URL": f"{url}/v1"}
+
+
+def _command(client: Client) -> list[str | Path]:
+    if client.environment != "node":
+        return [python_of(client), "-W", "ignore", "-m", "client_matrix.cells", client.file]
+    # Node looks for packages beside the file that imports them.
+    place = PLACE / "node"
+    for name in ("cells.mjs", "questions.mjs", f"clients/{client.file}.mjs"):
+        shutil.copy(Path(__file__).parent / name, place)
+    return [node(), place / "cells.mjs", client.file, *CELLS]
+
+
+def outcome_of(output: str, errors: str, how: str) -> Outcome:
     lines = [json.loads(line) for line in output.splitlines() if line.startswith('{"cell": ')]
     outcome: Outcome = {line["cell"]: line["failure"] for line in lines}
     if any(outcome.values()) or how != "ended with 0":

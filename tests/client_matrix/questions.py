@@ -62,12 +62,12 @@ NOT_FOUND = "the model 'missing' is not served here"
 TOO_LONG = "word " * 9000
 """More than the model's context holds."""
 
-_COUNT = "Count to 1000 for {}."
+COUNT = "Count to 1000 for {}."
 
 
 def counting(client: str) -> str:
     """A question whose answer takes long, no other client's."""
-    return _COUNT.format(client)
+    return COUNT.format(client)
 
 
 def check_cancelled(client: str) -> None:

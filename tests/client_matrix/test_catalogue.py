@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from client_matrix.catalogue import CLIENTS, Client
 from client_matrix.cells import CELLS
-from client_matrix.environments import ROOT, lock_of
+from client_matrix.environments import ROOT, lock_of, version_of
 
 FILES = Path(__file__).parent / "clients"
 PAGE = (ROOT / "docs/clients.md").read_text()
@@ -18,7 +17,7 @@ every_client = pytest.mark.parametrize("client", CLIENTS, ids=[client.name for c
 
 
 def test_every_file_is_a_client() -> None:
-    files = {file.stem for file in FILES.glob("*.py")} - {"__init__"}
+    files = {file.stem for file in FILES.glob("*.*")} - {"__init__"}
     assert files == {client.file for client in CLIENTS}
 
 
@@ -26,14 +25,14 @@ def test_every_file_is_a_client() -> None:
 def test_its_requirements_are_pinned(client: Client) -> None:
     pins = dict(re.findall(r"^(\S+)==(\S+)$", lock_of(client.environment).read_text(), re.M))
     wanted = {re.split(r"[\[<>=]", requirement)[0] for requirement in client.requirements}
-    assert wanted | {client.name} <= pins.keys()
-    assert f"| {client.name} {pins[client.name]} |" in PAGE
+    assert wanted <= pins.keys()
+    assert f"| {client.name} {version_of(client)} |" in PAGE
 
 
 @every_client
 def test_the_page_has_a_mark_for_each_cell_that_it_fills(client: Client) -> None:
-    tree = ast.parse((FILES / f"{client.file}.py").read_text())
-    filled = {getattr(node, "name", "") for node in tree.body}
+    [file] = FILES.glob(f"{client.file}.*")
+    filled = re.findall(r"^(?:export )?(?:async )?(?:def|function) (\w+)", file.read_text(), re.M)
     row = re.search(rf"^\| {client.name} .*$", PAGE, re.M)
     assert row
     marks = row[0].strip("| ").split(" | ")[1:]

@@ -8,7 +8,8 @@ import pytest
 
 from client_matrix import environments
 from client_matrix.catalogue import CLIENTS, Client
-from client_matrix.playing import play
+from client_matrix.cells import CELLS
+from client_matrix.playing import outcome_of, play
 from client_matrix.server import scripted_server
 from support.serving import Running
 
@@ -28,3 +29,11 @@ def test_a_client_can_do_all_that_it_does_elsewhere(server: Running, client: Cli
     outcome = play(client, server.url)
     assert outcome, "it has no cell"
     assert {cell: why for cell, why in outcome.items() if why} == {}
+
+
+def test_a_client_that_ends_early_has_failed_in_what_it_had_not_come_to() -> None:
+    output = '{"cell": "text", "failure": null}\nits own words\n'
+    outcome = outcome_of(output, "ImportError: no such module", "ended with 1")
+    assert outcome.pop("text") is None
+    assert set(outcome.values()) == {"ended with 1: ImportError: no such module"}
+    assert len(outcome) == len(CELLS) - 1
