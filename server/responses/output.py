@@ -16,11 +16,9 @@ from agentlm.server.responses.items import (
     reasoning_item,
     text_part,
 )
-from agentlm.server.responses.request import WEB_SEARCHES
+from agentlm.server.responses.request import OWN_LABEL, WEB_SEARCHES
 from agentlm.trajectory import Interaction, Outcome, Step, Usage
 
-OWN_LABEL = "agentlm"
-"""The MCP server as whose tools the server's own appear."""
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -171,10 +169,12 @@ class ServerCall:
         kinds = {tool["type"] for tool in tools} - {"function"}
         if not kinds:
             return None
-        if call.name in _WEB and kinds & {"web", *WEB_SEARCHES}:
+        if call.name in _WEB and kinds & {*WEB_SEARCHES}:
             return cls(call, None)
         label, parts, _ = call.name.partition("__")
-        return cls(call, label if parts and "mcp" in kinds else OWN_LABEL)
+        # What the operator's MCP servers have is SERVER__TOOL; families of our own are described.
+        theirs = any(t["type"] == "mcp" and "server_description" not in t for t in tools)
+        return cls(call, label if parts and theirs else OWN_LABEL)
 
     def item(
         self, hex_id: str, index: int, text: str | None, *, failed: bool = False

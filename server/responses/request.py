@@ -33,6 +33,8 @@ from agentlm.server.openai.chat_request import (
     read_request,
 )
 
+OWN_LABEL = "agentlm"
+"""The MCP server as whose tools the server's own appear."""
 WEB_SEARCHES = ("web_search", "web_search_preview")
 _LOGPROBS = "message.output_text.logprobs"
 _NOBODYS = (
@@ -85,9 +87,15 @@ class FlatTool(Wire):
         )
 
     def echo(self) -> dict[str, Any]:
-        """As it is repeated."""
+        """As it is repeated: the server's tools as those that clients have a type for.
+
+        Theirs warn of any other. Their calls appear under this label.
+        """
+        if self.type in ("web", *WEB_SEARCHES):
+            return {"type": "web_search" if self.type == "web" else self.type}
         if self.type != "function":
-            return self.model_dump(exclude_none=True)
+            family = {} if self.type == "mcp" else {"server_description": self.type}
+            return {"type": "mcp", "server_label": OWN_LABEL, **family}
         return self.model_dump(include={"type", "name", "description", "parameters", "strict"})
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
 from openai.types.responses import Response as OpenAIResponse
-from openai.types.responses import ResponseItem
+from openai.types.responses import ResponseItem, ResponseStreamEvent
 from pydantic import BaseModel, RootModel
 
 from agentlm.errors import NotFoundError, RequestError
@@ -16,9 +16,10 @@ from agentlm.server.chat.choice import Choice
 from agentlm.server.chat.inputs import hand_in, inputs_of
 from agentlm.server.chat.once import Once
 from agentlm.server.http.body import read_json
-from agentlm.server.http.event_stream import ClientGone, while_connected
+from agentlm.server.http.event_stream import ClientGone, EventStream, while_connected
 from agentlm.server.http.openapi import answers, answers_list, reads
 from agentlm.server.http.pages import page_of
+from agentlm.server.responses.events import EventWriter, response_events, with_failure
 from agentlm.server.responses.items import items_of
 from agentlm.server.responses.output import answer, response_object, suffix, written
 from agentlm.server.responses.previous import conversation_of, find_response, read_history
@@ -50,7 +51,7 @@ class ResponseDeleted(BaseModel):
     "",
     dependencies=[SameWeights],
     openapi_extra=reads(ResponseRequest),
-    responses=answers(OpenAIResponse),
+    responses=answers(OpenAIResponse, RootModel[ResponseStreamEvent]),
 )
 async def create_response(
     request: Request,
@@ -65,7 +66,8 @@ async def create_response(
     once = Once.of(state.store, caller.name, idempotency_key, raw)
     if once is not None and (known := await once.known()) is not None:
         headers = {"idempotent-replayed": "true", "x-trajectory-id": await once.trajectories(known)}
-        return Response(known.body, known.status, headers, media_type=_JSON)
+        kind = "text/event-stream" if body.stream else _JSON
+        return Response(known.body, known.status, headers, media_type=kind)
     try:
         with in_these_words():
             choice = await _prepare(body, state, caller, owner)
@@ -73,14 +75,14 @@ async def create_response(
         if once is not None:
             await once.abandon()
         raise
+    if body.stream:
+        return _stream(state, choice, once)
     return await _whole(request, state, choice, once)
 
 
 async def _prepare(
     body: ResponseRequest, state: ServerState, caller: ApiKey, owner: str | None
 ) -> Choice:
-    if body.stream:
-        raise RequestError("stream is not supported yet", param="stream")
     asked = body.as_chat()
     history = await read_history(body, state.store, caller.name)
     inputs = inputs_of(asked.tools, state.files, owner)
@@ -89,6 +91,18 @@ async def _prepare(
         workspace = state.chat.toolbox.files(choice.trajectory.id)
         await asyncio.to_thread(hand_in, inputs, workspace)
     return choice
+
+
+def _stream(state: ServerState, choice: Choice, once: Once | None) -> Response:
+    writer = EventWriter(choice)
+    events = state.chat.stream([choice], response_events(choice, writer))
+    if once is not None:
+        events = once.stream(events, [choice], lambda: writer.end)
+    return EventStream(
+        with_failure(events, writer),
+        headers=run_headers([choice]),
+        keep_alive_s=state.settings.keep_alive_s,
+    )
 
 
 async def _whole(
@@ -113,8 +127,11 @@ async def _whole(
 
 
 @router.get("/{response_id}", responses=answers(OpenAIResponse))
-async def get_response(response_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
+async def get_response(
+    response_id: str, request: Request, state: State, owner: OwnerScope
+) -> dict[str, Any]:
     """One response, as it ended."""
+    _check_query(request)
     asked, trajectory = await _find(response_id, state, owner)
     steps = trajectory.steps[asked.first_step : asked.end_step]
     return response_object(asked, trajectory.model, steps, trajectory.outcome)
@@ -134,6 +151,7 @@ async def delete_response(response_id: str, state: State, owner: OwnerScope) -> 
 @router.get("/{response_id}/input_items", responses=answers_list(RootModel[ResponseItem]))
 async def list_input_items(
     response_id: str,
+    request: Request,
     state: State,
     owner: OwnerScope,
     after: str | None = None,
@@ -141,6 +159,7 @@ async def list_input_items(
     order: Literal["asc", "desc"] = "desc",
 ) -> dict[str, Any]:
     """What was said to the model: the whole conversation before the answer."""
+    _check_query(request, "after", "limit", "order")
     asked, _ = await _find(response_id, state, owner)
     items = list(items_of(conversation_of(asked), suffix(asked.completion_id) + "_in"))
     if order == "desc":
@@ -156,6 +175,14 @@ async def _find(
     if trajectory is None or not asked.messages:
         raise _missing(response_id)
     return asked, trajectory
+
+
+def _check_query(request: Request, *known: str) -> None:
+    """Raises RequestError for what would change the answer and is not read."""
+    for name, value in request.query_params.items():
+        plain = name.removesuffix("[]")[:64]
+        if plain not in known and (plain, value) != ("stream", "false"):
+            raise RequestError(f"{plain} is not supported here", param=plain)
 
 
 def _missing(response_id: str) -> NotFoundError:

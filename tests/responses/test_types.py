@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import httpx
@@ -13,6 +12,7 @@ from openai.types.responses.response_create_params import ResponseCreateParamsBa
 from openai.types.responses.response_item_list import ResponseItemList
 from pydantic import BaseModel, TypeAdapter
 
+from agentlm.agent.tool import ToolContext
 from support.serving import Running, Serve
 
 BASH: Any = {"type": "bash"}
@@ -25,10 +25,8 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required"
 
 
 def strictly(text: str | bytes) -> Response:
-    """Read without any coercion; tools that OpenAI has no type for are looked at apart."""
-    shape = json.loads(text)
-    shape["tools"] = [tool for tool in shape["tools"] if tool["type"] == "function"]
-    return TypeAdapter(Response).validate_json(json.dumps(shape), strict=True)
+    """Read without any coercion."""
+    return TypeAdapter(Response).validate_json(text, strict=True)
 
 
 def added(value: Any) -> set[str]:
@@ -217,3 +215,42 @@ async def test_every_field_of_a_request_is_read_ignored_or_refused_by_name(serve
             *("access_programs", "background_options", "context_management", "conversation"),
             *("image", "max_tool_calls", "moderation", "prompt"),
         }
+
+
+class Read:
+    """Read a file."""
+
+    name = "files__read"
+
+    class Args(BaseModel):
+        path: str
+
+    async def run(self, args: Args, context: ToolContext) -> str:
+        return f"read {args.path}"
+
+    async def release(self, trajectory_id: str) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_tool_of_an_mcp_server_appears_under_its_label(serve: Serve) -> None:
+    call = 'Thought: t\nAction: files__read\nAction Input: {"path": "a"}'
+    async with serve(call, FINAL, families={"mcp": (Read(),)}) as running:
+        answer = strictly((await post(running, tools=[{"type": "mcp"}])).content)
+
+        ran = answer.output[1]
+        assert ran.type == "mcp_call"
+        assert (ran.server_label, ran.name, ran.output) == ("files", "read", "read a")
+
+
+@pytest.mark.parametrize("query", ["stream=true", "include[]=a", "starting_after=1"])
+async def test_what_a_look_up_can_not_do_is_refused_by_name(serve: Serve, query: str) -> None:
+    async with serve("Hello.") as running, httpx.AsyncClient(base_url=running.url) as client:
+        answer = await running.client.responses.create(model="tiny", input="Hi")
+        for path in ("", "/input_items"):
+            found = await client.get(f"/v1/responses/{answer.id}{path}?{query}")
+
+            assert found.status_code == 400
+            assert found.json()["error"]["param"] == query.partition("=")[0].removesuffix("[]")
