@@ -17,7 +17,8 @@ ARGS ?=
 
 SOURCES := core server finetune tools environments clients
 # A folder's time changes when a file is added to it: then the package is installed again.
-FOLDERS := $(shell find $(SOURCES) -type d -not -name __pycache__)
+# The folder clients is spelt clients/. here, because `make clients` is something else.
+FOLDERS := $(shell find $(SOURCES:%=%/.) -type d -not -name __pycache__)
 
 .PHONY: help install model graph serve check test test-slow bench-dataset bench-env bench-serve bench-store bench-swap bench-tools bench-train clients lock clean
 

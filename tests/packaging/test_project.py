@@ -97,3 +97,11 @@ def test_make_lists_its_commands() -> None:
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     listed = [line.split()[0] for line in shown.splitlines()]
     assert {"install", "serve", "check", "test", "lock", "clean"} <= set(listed)
+
+
+def test_setting_up_plays_no_clients() -> None:
+    """`clients` is a folder that the set-up depends on, and a command."""
+    command = ["make", "--dry-run", "--always-make", "build/.installed"]
+    planned = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "Circular" not in planned.stderr
+    assert "client_matrix" not in planned.stdout
