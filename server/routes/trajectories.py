@@ -144,13 +144,13 @@ async def score_trajectory(
 
 async def find_trajectory(identity: str, state: ServerState, owner: str | None) -> Trajectory:
     """By its own id or that of a completion in it. Raises NotFoundError."""
-    store = state.store
-    identity = completion_of(identity)
-    if identity.startswith(("chatcmpl-", "cmpl-")):
-        interactions = await asyncio.to_thread(store.by_completion, identity, owner)
+    store, found = state.store, identity
+    completion_id = completion_of(identity)
+    if completion_id.startswith(("chatcmpl-", "cmpl-")):
+        interactions = await asyncio.to_thread(store.by_completion, completion_id, owner)
         if interactions:
-            identity = interactions[0].trajectory_id
-    trajectory = await asyncio.to_thread(store.get, identity, owner)
+            found = interactions[0].trajectory_id
+    trajectory = await asyncio.to_thread(store.get, found, owner)
     if trajectory is None:
         raise missing(identity)
     return trajectory

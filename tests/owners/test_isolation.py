@@ -56,6 +56,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             answer = ask(ann, store=True)
             world.ids["trajectory"] = answer.headers["x-trajectory-id"]
             world.ids["completion"] = answer.json()["id"]
+            world.ids["response"] = world.ids["completion"].replace("chatcmpl-", "resp_")
             called = ask(ann, tools=[LOOKUP]).json()["choices"][0]["message"]["tool_calls"][0]
             world.ids["call"] = called["id"]
             world.ids["own"] = ask(bob).headers["x-trajectory-id"]
@@ -104,6 +105,10 @@ BY_ID: list[tuple[str, str, Any]] = [
     ("GET", CHAT + "/{completion}/messages", None),
     ("POST", CHAT + "/{completion}", {"metadata": {}}),
     ("DELETE", CHAT + "/{completion}", None),
+    ("GET", "/v1/trajectories/{response}", None),
+    ("GET", "/v1/responses/{response}", None),
+    ("GET", "/v1/responses/{response}/input_items", None),
+    ("DELETE", "/v1/responses/{response}", None),
     ("GET", "/v1/files/{file}", None),
     ("GET", "/v1/files/{file}/content", None),
     ("DELETE", "/v1/files/{file}", None),
