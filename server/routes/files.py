@@ -39,10 +39,16 @@ _UPLOAD = {
 }
 
 
+class FileAnswer(FileObject):
+    """OpenAI's type of a file does not know every purpose that its uploads may have."""
+
+    purpose: str  # type: ignore[assignment]
+
+
 @router.post(
     "",
     openapi_extra=reads_content("multipart/form-data", _UPLOAD),
-    responses=answers(FileObject),
+    responses=answers(FileAnswer),
 )
 async def create_file(request: Request, state: State, caller: Caller) -> dict[str, Any]:
     """Keep a file; it is on the disk when this answers."""
@@ -59,7 +65,7 @@ async def create_file(request: Request, state: State, caller: Caller) -> dict[st
         return file_object(await asyncio.to_thread(state.files.keep, content, file))
 
 
-@router.get("", responses=answers_list(FileObject))
+@router.get("", responses=answers_list(FileAnswer))
 async def list_files(
     state: State,
     owner: OwnerScope,
@@ -74,7 +80,7 @@ async def list_files(
     return page_of(objects[::-1] if order == "desc" else objects, after=after, limit=limit)
 
 
-@router.get("/{file_id}", responses=answers(FileObject))
+@router.get("/{file_id}", responses=answers(FileAnswer))
 async def get_file(file_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
     """What is known of a file."""
     return file_object(state.files.get(file_id, owner))
