@@ -17,7 +17,7 @@ async def list_audit(
     state: State,
     owner: OwnerScope,
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
-    after: int | None = None,
+    after: Annotated[int, Query(ge=0, lt=2**63)] | None = None,
 ) -> dict[str, Any]:
     """Calls of tools, newest first; `after` is the id that the last page ended with."""
     found, has_more = await asyncio.to_thread(

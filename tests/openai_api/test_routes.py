@@ -216,3 +216,9 @@ async def test_a_model_that_can_not_be_had_is_the_callers_error(
         refused = await post(running, "/v1/models", {"name": "192.0.0.0/24"})
 
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "name")
+
+
+@pytest.mark.parametrize("after", [-1, 2**63, -(2**80)])
+async def test_a_page_of_the_audit_begins_at_a_number_that_can_be(serve: Serve, after: int) -> None:
+    async with serve() as running, httpx.AsyncClient(base_url=running.url) as client:
+        assert (await client.get("/v1/audit", params={"after": after})).status_code == 400
