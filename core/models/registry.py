@@ -56,6 +56,16 @@ class ModelFiles:
     """Of an adapter: the card of the weights it changes, with its own digests."""
 
 
+def _as_path(name: str) -> Path:
+    """A name as a path; what no path can be is one where nothing is."""
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError):
+        return Path("/dev/null")
+    return path
+
+
 class Registry:
     """Model cards of one data directory."""
 
@@ -73,7 +83,7 @@ class Registry:
             return self._load(self._path(name))
         if re.fullmatch(ALIAS, name) and (card := self.aliases.card(name)) not in (None, name):
             return self.get(card)
-        directory = Path(name).expanduser()
+        directory = _as_path(name)
         if (directory / "config.json").is_file():
             directory = directory.resolve()
             created = directory.stat().st_mtime

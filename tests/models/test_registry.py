@@ -228,3 +228,9 @@ def test_a_card_with_fields_that_nothing_reads_any_more_loads(
     assert registry.get("old") == ModelCard.model_validate(card)
     with pytest.raises(ValidationError, match="gramar"):
         ModelCard.model_validate(card | {"gramar": "react"})
+
+
+@pytest.mark.parametrize("name", ["~nobody-has-this-name", "a\0b", "\ud84b", "a" * 5000, "~\u0880"])
+def test_a_name_that_no_path_can_be_is_not_found(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NotFoundError):
+        Registry(tmp_path).get(name)
