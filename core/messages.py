@@ -31,7 +31,10 @@ class ToolCall(Frozen):
 
     def parsed(self) -> dict[str, Any]:
         """The arguments as an object. Raises ValueError if they are not a JSON object."""
-        value = json.loads(self.arguments)
+        try:
+            value = json.loads(self.arguments)
+        except RecursionError as error:
+            raise ValueError("arguments must not be nested so deeply") from error
         if not isinstance(value, dict):
             raise ValueError(f"arguments must be a JSON object, got {type(value).__name__}")
         return value

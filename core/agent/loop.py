@@ -182,5 +182,5 @@ def _key(call: ToolCall) -> tuple[str, str]:
     """What makes two calls the same: the tool and its arguments, however spaced."""
     try:
         return call.name, json.dumps(call.parsed(), sort_keys=True)
-    except ValueError:
+    except (ValueError, RecursionError):
         return call.name, call.arguments

@@ -282,7 +282,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
     """The error object of an answer; empty if it has none."""
     try:
         told = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     error = told.get("error", told) if isinstance(told, dict) else {}
     return error if isinstance(error, dict) else {"message": error}

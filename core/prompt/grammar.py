@@ -425,7 +425,7 @@ def read_arguments(text: str) -> tuple[str, str | None]:
     """
     try:
         value = json.loads(text, strict=False)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return text, f"the Action Input is not JSON: {error}"
     if not isinstance(value, dict):
         return text, f"the Action Input must be a JSON object, got {type(value).__name__}"

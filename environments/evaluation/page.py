@@ -145,7 +145,7 @@ def _pretty(arguments: str) -> str:
     """A call's arguments as a person reads them: one text as it is, several with their names."""
     try:
         value = json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments
     if not isinstance(value, dict):
         return arguments

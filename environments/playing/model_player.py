@@ -203,7 +203,7 @@ def _entries(listed: str) -> list[dict[str, Any]]:
     """The models of a list, whatever else a server put there."""
     try:
         told = json.loads(listed)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     entries = told.get("data") if isinstance(told, dict) else None
     return [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []

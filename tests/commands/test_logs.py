@@ -371,15 +371,16 @@ def test_malformed_rows_are_counted_and_named(logs: Logs, tmp_path: Path) -> Non
         "{not json",
         '[{"id": "a"}]',
         '{"id": "b", "conversations": [{"from": "robot", "value": "a"}]}',
+        f'{{"id": "c", "conversations": {"[" * 5_000}{"]" * 5_000}}}',
     ]
     file.write_bytes("\n".join(rows).encode() + b"\n\xff\xfe")
 
     code, said, named = logs("import", str(file), "--format", "agentinstruct")
 
     assert code == 1
-    assert said == "trajectories imported: 1, malformed: 5\n"
+    assert said == "trajectories imported: 1, malformed: 6\n"
     places = [line.removeprefix(f"{file}:").split(":")[0] for line in named.splitlines()]
-    assert places == ["3", "4", "5", "6", "7"]
+    assert places == ["3", "4", "5", "6", "7", "8"]
     assert "conversations.0.from: Input should be 'system', " in named
     assert "got 'robot'" in named
     assert "jq -c" in named

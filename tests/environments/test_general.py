@@ -131,6 +131,11 @@ def test_an_empty_answer_follows_no_instruction() -> None:
     assert [one.text for one in instructions(len(KINDS), 0) if one.holds("")] == []
 
 
+def test_an_answer_that_nests_without_end_is_no_object() -> None:
+    make = next(make for make in KINDS if make.__name__ == "_json_keys")
+    assert not make(Random(1)).holds("[" * 100_000)
+
+
 def test_an_unknown_measure_is_named() -> None:
     with pytest.raises(OperatorError, match="unknown measure 'iq'"):
         check_measures(["iq"])

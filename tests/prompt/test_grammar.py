@@ -67,9 +67,16 @@ def test_a_turn_without_form_is_an_error_and_keeps_its_text() -> None:
     assert parsed.thought == "I would rather not."
 
 
-@pytest.mark.parametrize("arguments", ["", "ls", '["ls"]', '{"command": '])
+DEEP = '{"a": ' * 5_000 + "1" + "}" * 5_000
+
+
+@pytest.mark.parametrize(
+    "arguments", ["", "ls", '["ls"]', '{"command": ', pytest.param(DEEP, id="deep")]
+)
 def test_arguments_that_are_no_json_object_are_an_error(arguments: str) -> None:
     assert "Action Input" in (parse(f"Action: bash\nAction Input: {arguments}").error or "")
+    with pytest.raises(ValueError, match=r"Expecting|arguments must"):
+        ToolCall(id="call_1", name="bash", arguments=arguments).parsed()
 
 
 def test_control_characters_in_arguments_are_escaped() -> None:

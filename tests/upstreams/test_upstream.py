@@ -316,6 +316,15 @@ async def test_what_is_wrong_with_a_request_is_told(tmp_path: Path, httpserver: 
     assert "top_p is too high" in caught.message
 
 
+async def test_a_refusal_that_nests_without_end_is_still_one(
+    tmp_path: Path, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request(CHAT).respond_with_response(Response("[" * 100_000, 400))
+    caught = await failed(tmp_path, httpserver)
+
+    assert isinstance(caught, openai.BadRequestError)
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [

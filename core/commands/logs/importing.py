@@ -86,6 +86,8 @@ async def _import(store: Store, line: Line, read: Callable[[object], Trajectory]
         return await keep(store, read(line.parse()))
     except (ValueError, RequestError) as error:
         return " ".join(str(error).split())
+    except RecursionError:
+        return "nested too deeply"
 
 
 async def keep(store: Store, trajectory: Trajectory) -> bool:

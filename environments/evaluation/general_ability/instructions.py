@@ -116,7 +116,7 @@ def _keys(answer: str) -> set[str] | None:
     fenced = re.fullmatch(r"```(?:json)?\n(.*)\n```", answer, re.S)
     try:
         value = json.loads(fenced[1] if fenced else answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return set(value) if isinstance(value, dict) else None
 
