@@ -223,7 +223,8 @@ def _values(text: TextIO) -> Iterator[Numbered]:
     """
     decode = json.JSONDecoder().raw_decode
     buffer, at, number = text.read(_PEEK), 0, 1
-    if _LIST.match(buffer):
+    listed = _LIST.match(buffer) is not None
+    if listed:
         at = buffer.index("[") + 1
     while True:
         at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]
@@ -235,7 +236,7 @@ def _values(text: TextIO) -> Iterator[Numbered]:
             buffer, at = buffer[at:] + more, 0
             if more and len(buffer) < 2 * MOST_CHARACTERS:
                 continue
-            if buffer.strip() in ("", "]"):
+            if buffer.strip() == ("]" if listed else ""):
                 return
             raise _UnreadableError(
                 f"row {number} is not JSON, and where the next one begins can't be told: {error}"

@@ -145,6 +145,8 @@ def test_a_list_streams_wherever_its_chunks_end(
     [
         (LIST[:-20].encode(), "row 3 is not JSON, and where the next one begins can't be told"),
         (LIST.replace('"1"', '"1').encode(), "row 2 is not JSON"),
+        (LIST[:-1].encode(), "row 4 is not JSON"),
+        (f"{LIST[:-1]},\n".encode(), "row 4 is not JSON"),
         (gzip.compress(LINES.encode())[:-20], "can't be read"),
         (b"PAR1 and nothing more", "it is no parquet file"),
     ],
