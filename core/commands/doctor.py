@@ -27,7 +27,7 @@ from agentlm.models.registry import Registry
 from agentlm.server.vllm.launch import is_cpu_build
 from agentlm.server.vllm.memory import check_memory, free_memory
 from agentlm.settings import parse
-from agentlm.store.database import connect, schema, shown
+from agentlm.store.database import connect, file_of, schema, shown
 from agentlm.store.migrations import HEAD
 from agentlm.tools.functions import own_families
 from agentlm.tools.graph.place import DESCRIPTION
@@ -95,8 +95,8 @@ def check_disk(settings: DoctorSettings) -> str:
 
 def check_log(settings: DoctorSettings) -> str:
     """Whether the log can be opened by this program."""
-    name = shown(settings.log_url())
-    if settings.store_url is None and not (settings.data_dir / "agentlm.db").exists():
+    name, file = shown(settings.log_url()), file_of(settings.log_url())
+    if file is not None and not file.exists():
         return f"none yet at {name}"
     found = schema(connect(settings.log_url()))
     if found == HEAD:

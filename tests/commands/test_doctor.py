@@ -29,6 +29,16 @@ def test_a_fresh_machine_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert not (tmp_path / "agentlm.db").exists()
 
 
+def test_a_log_elsewhere_is_not_made_by_looking(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "elsewhere.db"
+
+    assert doctor.main(["--data-dir", str(tmp_path), "--store-url", f"sqlite:///{log}"]) == 0
+    assert "none yet" in capsys.readouterr().out
+    assert not log.exists()
+
+
 def test_a_log_and_a_model_that_are_in_order_are_well(
     tmp_path: Path, chatml_llama: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
