@@ -93,6 +93,8 @@ def describe(tools: Sequence[ToolSpec], *, thoughts: bool = True) -> str:
 
 def preamble_in(text: str, tools: Sequence[ToolSpec]) -> str:
     """The preamble that a recorded text holds, in the words of the version that wrote it."""
+    if _PREAMBLE_OPENING not in text:  # as in most: describing the tools costs more than this look
+        return ""
     for now in (describe(tools), describe(tools, thoughts=False)):
         if now in text:
             return now
