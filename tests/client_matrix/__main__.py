@@ -48,9 +48,9 @@ def table(clients: Sequence[Client]) -> int:
     with tempfile.TemporaryDirectory() as directory, scripted_server(Path(directory)) as server:
         for client in clients:
             outcome = play(client, server.url)
-            shown = (_shown(outcome, cell) for cell in CELLS)
+            marks = (_mark(client, outcome, cell) for cell in CELLS)
             print(
-                f"| {client.name} {environments.version_of(client)} | {' | '.join(shown)} |",
+                f"| {client.name} {environments.version_of(client)} | {' | '.join(marks)} |",
                 flush=True,
             )
             failures += [(client.name, cell, why) for cell, why in outcome.items() if why]
@@ -59,9 +59,9 @@ def table(clients: Sequence[Client]) -> int:
     return 1 if failures else 0
 
 
-def _shown(outcome: Outcome, cell: str) -> str:
+def _mark(client: Client, outcome: Outcome, cell: str) -> str:
     if cell not in outcome:
-        return "–"
+        return "–" if cell in client.no_way else "not tried"
     return "FAIL" if outcome[cell] else "pass"
 
 

@@ -22,6 +22,8 @@ class Client:
     """Packages of Python's; what Node loads stands in `deploy/lock/clients-node/`."""
     few: bool = False
     """One of those that continuous integration plays."""
+    no_way: tuple[str, ...] = ()
+    """Cells that the library has no way to fill; not those that nobody has written."""
 
 
 CLIENTS = (
@@ -44,7 +46,8 @@ CLIENTS = (
     Client("haystack-ai", "haystack_generator", "openai3", ("haystack-ai",)),
     Client("autogen-ext", "autogen_agent", "openai3", ("autogen-ext[openai]", "autogen-agentchat")),
     Client("llm", "llm_plugin", "openai3", ("llm",)),
-    Client("outlines", "outlines_model", "openai3", ("outlines[openai]",)),
+    # Of an answer Outlines gives back the content and nothing else.
+    Client("outlines", "outlines_model", "openai3", ("outlines[openai]",), no_way=("tool_call",)),
     Client("inspect-ai", "inspect_model", "openai3", ("inspect-ai", "openai")),
     Client(
         "llama-index-llms-openai-like",

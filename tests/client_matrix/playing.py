@@ -41,7 +41,7 @@ QUIET = {
 """What the libraries read to keep to themselves: nothing but the server is asked."""
 
 Outcome = dict[str, str | None]
-"""Why each cell failed; None: it passed. Cells that the client can't fill are not there."""
+"""Why each cell failed; None: it passed. Cells that the client's file lacks are not there."""
 
 
 def play(client: Client, url: str) -> Outcome:

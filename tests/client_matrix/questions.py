@@ -1,12 +1,14 @@
-"""What every client asks, and what it has to be answered. The standard library only."""
+"""What every client asks, and what it has to be answered.
+
+No package but pydantic, which all of the clients bring with them.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-import time
 from typing import Any
-from urllib.request import urlopen
+
+from pydantic import BaseModel
 
 URL = os.environ.get("CLIENT_MATRIX_URL", "")
 """Of the server, with `/v1`."""
@@ -49,6 +51,14 @@ PLACE = "The city of 'Rome' has 3 rivers."
 """To be read into an object with a `name` and a number of `rivers`."""
 PLACE_READ = {"name": "Rome", "rivers": 3}
 
+
+class Place(BaseModel):
+    """A place."""
+
+    name: str
+    rivers: int
+
+
 COMMAND = "Run 'ls' in the shell."
 COMMAND_ANSWER = "The tool says: ran ls"
 BASH = {"type": "bash"}
@@ -65,50 +75,11 @@ TOO_LONG = "word " * 9000
 COUNT = "Count to 1000 for {}."
 
 
+def asking(text: str) -> list[Any]:
+    """The messages of a conversation that begins so."""
+    return [{"role": "user", "content": text}]
+
+
 def counting(client: str) -> str:
     """A question whose answer takes long, no other client's."""
     return COUNT.format(client)
-
-
-def check_cancelled(client: str) -> None:
-    """The server notices within seconds that nobody reads the count any more, and stops."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        for header in _get("trajectories?outcomes=cancelled&limit=100")["data"]:
-            if counting(client) in json.dumps(_get(f"trajectories/{header['id']}")):
-                return
-        time.sleep(0.1)
-    raise AssertionError("the server did not record that the request was cancelled")
-
-
-def _get(path: str) -> Any:
-    with urlopen(f"{URL}/{path}", timeout=10) as response:
-        return json.load(response)
-
-
-def equal(got: object, expected: object) -> None:
-    """An assertion whose message a person can read in a table."""
-    if got != expected:
-        raise AssertionError(f"got {got!r}, expected {expected!r}")
-
-
-def holds(got: object, expected: str) -> None:
-    """`expected` stands in the text of `got`."""
-    if expected not in str(got):
-        raise AssertionError(f"got {str(got)[:300]!r}, expected {expected!r} in it")
-
-
-def refused(error: BaseException | None, kind: type[BaseException]) -> None:
-    """The missing model's error is of the client's own kind and has the server's words."""
-    if not isinstance(error, kind):
-        raise AssertionError(f"got {error!r}, expected {kind.__name__}")
-    holds(error, NOT_FOUND)
-
-
-def error_of(ask: Any) -> BaseException | None:
-    """What calling it raises."""
-    try:
-        ask()
-    except Exception as error:  # noqa: BLE001 - it is judged by whoever asks
-        return error
-    return None

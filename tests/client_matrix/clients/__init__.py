@@ -1,1 +1,1 @@
-"""A client a file, a function a cell; a cell that a library has no way to fill is not there."""
+"""A client a file, a function a cell; a cell that is not played is not there."""

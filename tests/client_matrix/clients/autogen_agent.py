@@ -11,29 +11,9 @@ from autogen_agentchat.agents import AssistantAgent
 from autogen_core import CancellationToken
 from autogen_core.models import UserMessage
 from autogen_ext.models.openai import OpenAIChatCompletionClient
-from pydantic import BaseModel
 
-from client_matrix.questions import (
-    AGENT,
-    ARGUMENTS,
-    COMMAND,
-    COMMAND_ANSWER,
-    FORECAST,
-    FORECAST_ANSWER,
-    GREETING,
-    HELLO,
-    KEY,
-    MISSING,
-    MODEL,
-    PLACE,
-    PLACE_READ,
-    URL,
-    check_cancelled,
-    counting,
-    equal,
-    refused,
-    weather,
-)
+from client_matrix import questions as q
+from client_matrix.checks import check_cancelled, equal, error_awaited, in_pieces, refused
 
 ABILITIES: Any = {
     "vision": False,
@@ -44,14 +24,9 @@ ABILITIES: Any = {
 }
 
 
-class Place(BaseModel):
-    name: str
-    rivers: int
-
-
-def chat(model: str = MODEL) -> OpenAIChatCompletionClient:
+def chat(model: str = q.MODEL) -> OpenAIChatCompletionClient:
     return OpenAIChatCompletionClient(
-        model=model, base_url=URL, api_key=KEY, model_info=ABILITIES, max_retries=0
+        model=model, base_url=q.URL, api_key=q.KEY, model_info=ABILITIES, max_retries=0
     )
 
 
@@ -60,43 +35,42 @@ def asking(text: str) -> list[UserMessage]:
 
 
 async def text() -> None:
-    equal((await chat().create(asking(HELLO))).content, GREETING)
+    equal((await chat().create(asking(q.HELLO))).content, q.GREETING)
 
 
 async def stream() -> None:
-    parts = [part async for part in chat().create_stream(asking(HELLO))]
+    parts = [part async for part in chat().create_stream(asking(q.HELLO))]
     texts = [part for part in parts if isinstance(part, str)]
-    equal("".join(texts), GREETING)
-    assert len(texts) > 2, "it came in one piece"
-    equal(parts[-1].content, GREETING)
+    in_pieces(texts)
+    equal(parts[-1].content, q.GREETING)
 
 
 async def tool_call() -> None:
     agent = AssistantAgent(
-        "assistant", chat(), tools=[weather], reflect_on_tool_use=True, system_message=None
+        "assistant", chat(), tools=[q.weather], reflect_on_tool_use=True, system_message=None
     )
-    messages = (await agent.run(task=FORECAST)).messages
-    equal(json.loads(messages[1].content[0].arguments), ARGUMENTS)
-    equal(messages[-1].content, FORECAST_ANSWER)
+    messages = (await agent.run(task=q.FORECAST)).messages
+    equal(json.loads(messages[1].content[0].arguments), q.ARGUMENTS)
+    equal(messages[-1].content, q.FORECAST_ANSWER)
 
 
 async def structured() -> None:
-    answer = await chat().create(asking(PLACE), json_output=Place)
-    equal(json.loads(answer.content), PLACE_READ)
+    answer = await chat().create(asking(q.PLACE), json_output=q.Place)
+    equal(json.loads(answer.content), q.PLACE_READ)
 
 
 async def server_tool() -> None:
-    equal((await chat(AGENT).create(asking(COMMAND))).content, COMMAND_ANSWER)
+    equal((await chat(q.AGENT).create(asking(q.COMMAND))).content, q.COMMAND_ANSWER)
 
 
 async def error() -> None:
-    asked = chat(MISSING).create(asking(HELLO))
-    refused((await asyncio.gather(asked, return_exceptions=True))[0], openai.NotFoundError)
+    asked = chat(q.MISSING).create(asking(q.HELLO))
+    refused(await error_awaited(asked), openai.NotFoundError)
 
 
 async def cancel() -> None:
     token = CancellationToken()
-    asked = chat().create(asking(counting(__name__)), cancellation_token=token)
+    asked = chat().create(asking(q.counting(__name__)), cancellation_token=token)
     task = asyncio.create_task(asked)
     await asyncio.sleep(1)
     token.cancel()

@@ -2,54 +2,28 @@
 
 from __future__ import annotations
 
+import openai
 from crewai import LLM, Agent
 from crewai.events import LLMStreamChunkEvent, crewai_event_bus
 from crewai.tools import tool
-from pydantic import BaseModel
 
-from client_matrix.questions import (
-    AGENT,
-    ARGUMENTS,
-    COMMAND,
-    COMMAND_ANSWER,
-    FORECAST,
-    FORECAST_ANSWER,
-    GREETING,
-    HELLO,
-    KEY,
-    MISSING,
-    MODEL,
-    PLACE,
-    PLACE_READ,
-    URL,
-    equal,
-    error_of,
-    holds,
-    refused,
-    weather,
-)
+from client_matrix import questions as q
+from client_matrix.checks import check_cancels, equal, error_of, holds, refused
 
 
-class Place(BaseModel):
-    """A place."""
-
-    name: str
-    rivers: int
-
-
-def llm(model: str = MODEL, *, stream: bool = False) -> LLM:
+def llm(model: str = q.MODEL, *, stream: bool = False) -> LLM:
     return LLM(
         model=model,
         provider="openai",
-        base_url=URL,
-        api_key=KEY,
+        base_url=q.URL,
+        api_key=q.KEY,
         stream=stream,
         max_retries=0,
     )
 
 
 def text() -> None:
-    equal(llm().call(HELLO), GREETING)
+    equal(llm().call(q.HELLO), q.GREETING)
 
 
 def stream() -> None:
@@ -60,9 +34,9 @@ def stream() -> None:
         def add(_source: object, event: LLMStreamChunkEvent) -> None:
             texts.append(event.chunk)
 
-        equal(llm(stream=True).call(HELLO), GREETING)
+        equal(llm(stream=True).call(q.HELLO), q.GREETING)
         crewai_event_bus.flush()
-    equal(sorted("".join(texts)), sorted(GREETING))  # handlers run on threads, in any order
+    equal(sorted("".join(texts)), sorted(q.GREETING))  # handlers run on threads, in any order
     assert len(texts) > 2, "it came in one piece"
 
 
@@ -73,23 +47,29 @@ def tool_call() -> None:
     def forecast(city: str, days: int) -> str:
         """Tell the weather of a city."""
         asked.append({"city": city, "days": days})
-        return weather(city, days)
+        return q.weather(city, days)
 
     agent = Agent(
         role="Forecaster", goal="Tell the weather", backstory="Old", llm=llm(), tools=[forecast]
     )
-    answer = agent.kickoff(FORECAST)
-    equal(asked, [ARGUMENTS])
-    holds(answer.raw, FORECAST_ANSWER)
+    answer = agent.kickoff(q.FORECAST)
+    equal(asked, [q.ARGUMENTS])
+    holds(answer.raw, q.FORECAST_ANSWER)
 
 
 def structured() -> None:
-    equal(llm().call(PLACE, response_model=Place), Place(**PLACE_READ))
+    equal(llm().call(q.PLACE, response_model=q.Place), q.Place(**q.PLACE_READ))
 
 
 def server_tool() -> None:
-    equal(llm(AGENT).call(COMMAND), COMMAND_ANSWER)
+    equal(llm(q.AGENT).call(q.COMMAND), q.COMMAND_ANSWER)
 
 
 def error() -> None:
-    refused(error_of(lambda: llm(MISSING).call(HELLO)), Exception)
+    failure = error_of(lambda: llm(q.MISSING).call(q.HELLO))
+    refused(failure, ValueError)
+    assert isinstance(failure.__cause__, openai.NotFoundError), repr(failure.__cause__)
+
+
+async def cancel() -> None:
+    await check_cancels(llm().acall(q.counting(__name__)), __name__)

@@ -4,25 +4,8 @@ from __future__ import annotations
 
 import dspy
 
-from client_matrix.questions import (
-    AGENT,
-    ARGUMENTS,
-    COMMAND,
-    COMMAND_ANSWER,
-    FORECAST,
-    GREETING,
-    HELLO,
-    KEY,
-    MISSING,
-    MODEL,
-    PLACE,
-    PLACE_READ,
-    URL,
-    equal,
-    error_of,
-    refused,
-    weather,
-)
+from client_matrix import questions as q
+from client_matrix.checks import check_cancels, equal, error_of, in_pieces, refused
 
 
 class Place(dspy.Signature):
@@ -41,18 +24,32 @@ class Capable(dspy.LM):
     supported_params = frozenset({"response_format", "tools", "tool_choice"})
 
 
-def lm(model: str = MODEL) -> dspy.LM:
-    return Capable(f"openai/{model}", api_base=URL, api_key=KEY, cache=False, num_retries=0)
+class Ask(dspy.Module):
+    def forward(self, question: str) -> dspy.Prediction:
+        [answer] = dspy.settings.lm(question)
+        return dspy.Prediction(answer=answer)
+
+
+def lm(model: str = q.MODEL) -> dspy.LM:
+    return Capable(f"openai/{model}", api_base=q.URL, api_key=q.KEY, cache=False, num_retries=0)
 
 
 def text() -> None:
-    equal(lm()(HELLO), [GREETING])
+    equal(lm()(q.HELLO), [q.GREETING])
+
+
+async def stream() -> None:
+    ask = dspy.streamify(Ask())
+    with dspy.context(lm=lm()):
+        parts = [part async for part in ask(question=q.HELLO)]
+    in_pieces([part.choices[0].delta.content or "" for part in parts[:-1]])
+    equal(parts[-1].answer, q.GREETING)
 
 
 def structured() -> None:
     with dspy.context(lm=lm(), adapter=dspy.JSONAdapter()):
-        answer = dspy.Predict(Place)(text=PLACE)
-    equal({"name": answer.name, "rivers": answer.rivers}, PLACE_READ)
+        answer = dspy.Predict(Place)(text=q.PLACE)
+    equal({"name": answer.name, "rivers": answer.rivers}, q.PLACE_READ)
 
 
 def tool_call() -> None:
@@ -64,16 +61,20 @@ def tool_call() -> None:
         calls: dspy.ToolCalls = dspy.OutputField()
 
     with dspy.context(lm=lm(), adapter=adapter):
-        answer = dspy.Predict(Forecast)(question=FORECAST, tools=[dspy.Tool(weather)])
+        answer = dspy.Predict(Forecast)(question=q.FORECAST, tools=[dspy.Tool(q.weather)])
     [call] = answer.calls.tool_calls
-    equal((call.name, set(call.args)), ("weather", set(ARGUMENTS)))
+    equal((call.name, call.args), ("weather", q.ARGUMENTS))
 
 
 def server_tool() -> None:
-    [answer] = lm(AGENT)(COMMAND)
-    equal(answer["text"], COMMAND_ANSWER)
+    [answer] = lm(q.AGENT)(q.COMMAND)
+    equal(answer["text"], q.COMMAND_ANSWER)
 
 
 def error() -> None:
-    failure = error_of(lambda: lm(MISSING)(HELLO))
-    refused(failure, Exception)
+    failure = error_of(lambda: lm(q.MISSING)(q.HELLO))
+    refused(failure, dspy.LMError)
+
+
+async def cancel() -> None:
+    await check_cancels(lm().acall(q.counting(__name__)), __name__)

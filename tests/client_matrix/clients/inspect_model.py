@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import openai
-from inspect_ai.model import GenerateConfig, Model, ResponseSchema, get_model
+from inspect_ai.model import GenerateConfig, Model, ResponseSchema, StreamEvent, get_model
 from inspect_ai.tool import Tool, tool
 from inspect_ai.util import json_schema
-from pydantic import BaseModel
 
-from client_matrix.questions import (
-    AGENT,
-    ARGUMENTS,
-    COMMAND,
-    COMMAND_ANSWER,
-    FORECAST,
-    FORECAST_ANSWER,
-    GREETING,
-    HELLO,
-    KEY,
-    MISSING,
-    MODEL,
-    PLACE,
-    PLACE_READ,
-    URL,
-    check_cancelled,
-    counting,
-    equal,
-    refused,
-    weather,
-)
-
-
-class Place(BaseModel):
-    name: str
-    rivers: int
+from client_matrix import questions as q
+from client_matrix.checks import check_cancels, equal, error_awaited, in_pieces, refused
 
 
 @tool(name="weather")
@@ -48,49 +22,55 @@ def forecast() -> Tool:
             city: The city's name.
             days: For how many days.
         """
-        return weather(city, days)
+        return q.weather(city, days)
 
     return execute
 
 
-def chat(model: str = MODEL, **options: object) -> Model:
+def chat(model: str = q.MODEL, **options: object) -> Model:
     return get_model(
         f"openai-api/agentlm/{model}",
-        base_url=URL,
-        api_key=KEY,
+        base_url=q.URL,
+        api_key=q.KEY,
         config=GenerateConfig(max_retries=0, **options),
         memoize=False,
     )
 
 
 async def text() -> None:
-    equal((await chat().generate(HELLO)).completion, GREETING)
+    equal((await chat().generate(q.HELLO)).completion, q.GREETING)
+
+
+async def stream() -> None:
+    texts: list[str] = []
+
+    async def add(event: StreamEvent) -> None:
+        texts.append(event.text)
+
+    equal((await chat().generate(q.HELLO, on_stream=add)).completion, q.GREETING)
+    in_pieces(texts)
 
 
 async def tool_call() -> None:
-    messages, output = await chat().generate_loop(FORECAST, tools=[forecast()])
-    equal(messages[0].tool_calls[0].arguments, ARGUMENTS)
-    equal(output.completion, FORECAST_ANSWER)
+    messages, output = await chat().generate_loop(q.FORECAST, tools=[forecast()])
+    equal(messages[0].tool_calls[0].arguments, q.ARGUMENTS)
+    equal(output.completion, q.FORECAST_ANSWER)
 
 
 async def structured() -> None:
-    form = ResponseSchema(name="place", json_schema=json_schema(Place))
-    answer = await chat(response_schema=form).generate(PLACE)
-    equal(json.loads(answer.completion), PLACE_READ)
+    form = ResponseSchema(name="place", json_schema=json_schema(q.Place))
+    answer = await chat(response_schema=form).generate(q.PLACE)
+    equal(json.loads(answer.completion), q.PLACE_READ)
 
 
 async def server_tool() -> None:
-    equal((await chat(AGENT).generate(COMMAND)).completion, COMMAND_ANSWER)
+    equal((await chat(q.AGENT).generate(q.COMMAND)).completion, q.COMMAND_ANSWER)
 
 
 async def error() -> None:
-    asked = chat(MISSING).generate(HELLO)
-    refused((await asyncio.gather(asked, return_exceptions=True))[0], openai.NotFoundError)
+    asked = chat(q.MISSING).generate(q.HELLO)
+    refused(await error_awaited(asked), openai.NotFoundError)
 
 
 async def cancel() -> None:
-    task = asyncio.create_task(chat().generate(counting(__name__)))
-    await asyncio.sleep(1)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    await asyncio.to_thread(check_cancelled, __name__)
+    await check_cancels(chat().generate(q.counting(__name__)), __name__)

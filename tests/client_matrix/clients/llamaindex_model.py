@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import openai
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.tools import FunctionTool
 from llama_index.llms.openai_like import OpenAILike
-from pydantic import BaseModel
 
-from client_matrix.questions import (
-    AGENT,
-    ARGUMENTS,
-    COMMAND,
-    COMMAND_ANSWER,
-    FORECAST,
-    FORECAST_ANSWER,
-    GREETING,
-    HELLO,
-    KEY,
-    MISSING,
-    MODEL,
-    PLACE,
-    PLACE_READ,
-    URL,
-    check_cancelled,
-    counting,
-    equal,
-    error_of,
-    refused,
-    weather,
-)
+from client_matrix import questions as q
+from client_matrix.checks import check_cancels, equal, error_of, in_pieces, refused
 
 
-class Place(BaseModel):
-    """A place."""
-
-    name: str
-    rivers: int
-
-
-def chat(model: str = MODEL) -> OpenAILike:
+def chat(model: str = q.MODEL) -> OpenAILike:
     return OpenAILike(
         model=model,
-        api_base=URL,
-        api_key=KEY,
+        api_base=q.URL,
+        api_key=q.KEY,
         is_chat_model=True,
         is_function_calling_model=True,
         max_retries=0,
@@ -54,39 +24,34 @@ def chat(model: str = MODEL) -> OpenAILike:
 
 
 def text() -> None:
-    equal(chat().complete(HELLO).text, GREETING)
+    equal(chat().complete(q.HELLO).text, q.GREETING)
 
 
 def stream() -> None:
-    texts = [part.delta for part in chat().stream_complete(HELLO) if part.delta]
-    equal("".join(texts), GREETING)
-    assert len(texts) > 2, "it came in one piece"
+    texts = [part.delta for part in chat().stream_complete(q.HELLO) if part.delta]
+    in_pieces(texts)
 
 
 async def tool_call() -> None:
-    tool = FunctionTool.from_defaults(weather)
+    tool = FunctionTool.from_defaults(q.weather)
     agent = FunctionAgent(tools=[tool], llm=chat(), streaming=True)
-    answer = await agent.run(FORECAST)
-    equal(answer.tool_calls[0].tool_kwargs, ARGUMENTS)
-    equal(answer.response.content, FORECAST_ANSWER)
+    answer = await agent.run(q.FORECAST)
+    equal(answer.tool_calls[0].tool_kwargs, q.ARGUMENTS)
+    equal(answer.response.content, q.FORECAST_ANSWER)
 
 
 def structured() -> None:
-    answer = chat().as_structured_llm(Place).complete(PLACE)
-    equal(answer.raw.model_dump(), PLACE_READ)
+    answer = chat().as_structured_llm(q.Place).complete(q.PLACE)
+    equal(answer.raw.model_dump(), q.PLACE_READ)
 
 
 def server_tool() -> None:
-    equal(chat(AGENT).complete(COMMAND).text, COMMAND_ANSWER)
+    equal(chat(q.AGENT).complete(q.COMMAND).text, q.COMMAND_ANSWER)
 
 
 def error() -> None:
-    refused(error_of(lambda: chat(MISSING).complete(HELLO)), openai.NotFoundError)
+    refused(error_of(lambda: chat(q.MISSING).complete(q.HELLO)), openai.NotFoundError)
 
 
 async def cancel() -> None:
-    task = asyncio.create_task(chat().acomplete(counting(__name__)))
-    await asyncio.sleep(1)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    await asyncio.to_thread(check_cancelled, __name__)
+    await check_cancels(chat().acomplete(q.counting(__name__)), __name__)

@@ -8,81 +8,64 @@ from pathlib import Path
 import llm
 import openai
 import yaml
-from pydantic import BaseModel
 
-from client_matrix.questions import (
-    AGENT,
-    ARGUMENTS,
-    COMMAND,
-    COMMAND_ANSWER,
-    FORECAST,
-    FORECAST_ANSWER,
-    GREETING,
-    HELLO,
-    KEY,
-    MISSING,
-    MODEL,
-    PLACE,
-    PLACE_READ,
-    URL,
-    equal,
-    error_of,
-    holds,
-    refused,
-    weather,
-)
+from client_matrix import questions as q
+from client_matrix.checks import check_cancels, equal, error_of, holds, in_pieces, refused
 
 
-class Place(BaseModel):
-    name: str
-    rivers: int
-
-
-def chat(model: str = MODEL) -> llm.Model:
+def register() -> None:
     entries = [
         {
             "model_id": f"our-{name}",
             "model_name": name,
-            "api_base": URL,
+            "api_base": q.URL,
             "supports_schema": True,
             "supports_tools": True,
         }
-        for name in (MODEL, AGENT, MISSING)
+        for name in (q.MODEL, q.AGENT, q.MISSING)
     ]
     Path(llm.user_dir(), "extra-openai-models.yaml").write_text(yaml.safe_dump(entries))
-    found = llm.get_model(f"our-{model}")
-    found.key = KEY
-    return found
+
+
+def chat(model: str = q.MODEL) -> llm.Model:
+    register()
+    return llm.get_model(f"our-{model}")
 
 
 def text() -> None:
-    equal(chat().prompt(HELLO, stream=False).text(), GREETING)
+    equal(chat().prompt(q.HELLO, stream=False).text(), q.GREETING)
 
 
 def stream() -> None:
-    texts = list(chat().prompt(HELLO))
-    equal("".join(texts), GREETING)
-    assert len(texts) > 2, "it came in one piece"
+    texts = list(chat().prompt(q.HELLO))
+    in_pieces(texts)
 
 
 def tool_call() -> None:
     calls: list[object] = []
     chain = chat().chain(
-        FORECAST,
-        tools=[weather],
+        q.FORECAST,
+        tools=[q.weather],
         before_call=lambda tool, call: calls.append(call.arguments),
     )
-    holds(chain.text(), FORECAST_ANSWER)
-    equal(calls, [ARGUMENTS])
+    holds(chain.text(), q.FORECAST_ANSWER)
+    equal(calls, [q.ARGUMENTS])
 
 
 def structured() -> None:
-    equal(json.loads(chat().prompt(PLACE, schema=Place).text()), PLACE_READ)
+    equal(json.loads(chat().prompt(q.PLACE, schema=q.Place).text()), q.PLACE_READ)
 
 
 def server_tool() -> None:
-    equal(chat(AGENT).prompt(COMMAND).text(), COMMAND_ANSWER)
+    equal(chat(q.AGENT).prompt(q.COMMAND).text(), q.COMMAND_ANSWER)
 
 
 def error() -> None:
-    refused(error_of(lambda: chat(MISSING).prompt(HELLO).text()), openai.NotFoundError)
+    refused(error_of(lambda: chat(q.MISSING).prompt(q.HELLO).text()), openai.NotFoundError)
+
+
+async def cancel() -> None:
+    register()
+    model = llm.get_async_model(f"our-{q.MODEL}")
+    # A stream that is cancelled leaves its connection open.
+    await check_cancels(model.prompt(q.counting(__name__), stream=False).text(), __name__)

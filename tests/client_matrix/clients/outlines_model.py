@@ -7,55 +7,40 @@ from typing import Any
 
 import openai
 import outlines
-from pydantic import BaseModel
+import outlines.exceptions
 
-from client_matrix.questions import (
-    BASH,
-    COMMAND,
-    COMMAND_ANSWER,
-    GREETING,
-    HELLO,
-    KEY,
-    MISSING,
-    MODEL,
-    PLACE,
-    PLACE_READ,
-    URL,
-    equal,
-    error_of,
-    refused,
-)
+from client_matrix import questions as q
+from client_matrix.checks import check_cancels, equal, error_of, in_pieces, refused
+
+client = openai.OpenAI(base_url=q.URL, api_key=q.KEY, max_retries=0)
 
 
-class Place(BaseModel):
-    name: str
-    rivers: int
-
-
-client = openai.OpenAI(base_url=URL, api_key=KEY, max_retries=0)
-
-
-def model(name: str = MODEL) -> Any:
+def model(name: str = q.MODEL) -> Any:
     return outlines.from_openai(client, name)
 
 
 def text() -> None:
-    equal(model()(HELLO), GREETING)
+    equal(model()(q.HELLO), q.GREETING)
 
 
 def stream() -> None:
-    texts = [text for text in model().stream(HELLO) if text]
-    equal("".join(texts), GREETING)
-    assert len(texts) > 2, "it came in one piece"
+    texts = [text for text in model().stream(q.HELLO) if text]
+    in_pieces(texts)
 
 
 def structured() -> None:
-    equal(json.loads(model()(PLACE, Place)), PLACE_READ)
+    equal(json.loads(model()(q.PLACE, q.Place)), q.PLACE_READ)
 
 
 def server_tool() -> None:
-    equal(model()(COMMAND, tools=[BASH]), COMMAND_ANSWER)
+    equal(model()(q.COMMAND, tools=[q.BASH]), q.COMMAND_ANSWER)
 
 
 def error() -> None:
-    refused(error_of(lambda: model(MISSING)(HELLO)), Exception)
+    refused(error_of(lambda: model(q.MISSING)(q.HELLO)), outlines.exceptions.NotFoundError)
+
+
+async def cancel() -> None:
+    waiting = openai.AsyncOpenAI(base_url=q.URL, api_key=q.KEY, max_retries=0)
+    asked = outlines.from_openai(waiting, q.MODEL)(q.counting(__name__))
+    await check_cancels(asked, __name__)

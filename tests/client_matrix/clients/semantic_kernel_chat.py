@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import openai
-from pydantic import BaseModel
 from semantic_kernel import Kernel
 from semantic_kernel.connectors.ai import FunctionChoiceBehavior
 from semantic_kernel.connectors.ai.open_ai import (
@@ -17,32 +15,8 @@ from semantic_kernel.contents import ChatHistory
 from semantic_kernel.exceptions import ServiceResponseException
 from semantic_kernel.functions import kernel_function
 
-from client_matrix.questions import (
-    AGENT,
-    ARGUMENTS,
-    COMMAND,
-    COMMAND_ANSWER,
-    FORECAST,
-    FORECAST_ANSWER,
-    GREETING,
-    HELLO,
-    KEY,
-    MISSING,
-    MODEL,
-    PLACE,
-    PLACE_READ,
-    URL,
-    check_cancelled,
-    counting,
-    equal,
-    refused,
-    weather,
-)
-
-
-class Place(BaseModel):
-    name: str
-    rivers: int
+from client_matrix import questions as q
+from client_matrix.checks import check_cancels, equal, error_awaited, in_pieces, refused
 
 
 class Sky:
@@ -54,11 +28,11 @@ class Sky:
     @kernel_function(name="weather", description="Tell the weather of a city.")
     def weather(self, city: str, days: int) -> str:
         self.asked.append({"city": city, "days": days})
-        return weather(city, days)
+        return q.weather(city, days)
 
 
-def chat(model: str = MODEL) -> OpenAIChatCompletion:
-    client = openai.AsyncOpenAI(base_url=URL, api_key=KEY, max_retries=0)
+def chat(model: str = q.MODEL) -> OpenAIChatCompletion:
+    client = openai.AsyncOpenAI(base_url=q.URL, api_key=q.KEY, max_retries=0)
     return OpenAIChatCompletion(ai_model_id=model, async_client=client)
 
 
@@ -68,22 +42,21 @@ def asking(text: str) -> ChatHistory:
     return history
 
 
-async def ask(text: str, model: str = MODEL) -> str:
+async def ask(text: str, model: str = q.MODEL) -> str:
     settings = OpenAIChatPromptExecutionSettings()
     return str(await chat(model).get_chat_message_content(asking(text), settings))
 
 
 async def text() -> None:
-    equal(await ask(HELLO), GREETING)
+    equal(await ask(q.HELLO), q.GREETING)
 
 
 async def stream() -> None:
     parts = chat().get_streaming_chat_message_content(
-        asking(HELLO), OpenAIChatPromptExecutionSettings()
+        asking(q.HELLO), OpenAIChatPromptExecutionSettings()
     )
     texts = [str(part) async for part in parts if str(part)]
-    equal("".join(texts), GREETING)
-    assert len(texts) > 2, "it came in one piece"
+    in_pieces(texts)
 
 
 async def tool_call() -> None:
@@ -92,30 +65,26 @@ async def tool_call() -> None:
     settings = OpenAIChatPromptExecutionSettings(
         function_choice_behavior=FunctionChoiceBehavior.Auto()
     )
-    answer = await chat().get_chat_message_content(asking(FORECAST), settings, kernel=kernel)
-    equal(sky.asked, [ARGUMENTS])
-    equal(str(answer), FORECAST_ANSWER)
+    answer = await chat().get_chat_message_content(asking(q.FORECAST), settings, kernel=kernel)
+    equal(sky.asked, [q.ARGUMENTS])
+    equal(str(answer), q.FORECAST_ANSWER)
 
 
 async def structured() -> None:
-    settings = OpenAIChatPromptExecutionSettings(response_format=Place)
-    answer = await chat().get_chat_message_content(asking(PLACE), settings)
-    equal(json.loads(str(answer)), PLACE_READ)
+    settings = OpenAIChatPromptExecutionSettings(response_format=q.Place)
+    answer = await chat().get_chat_message_content(asking(q.PLACE), settings)
+    equal(json.loads(str(answer)), q.PLACE_READ)
 
 
 async def server_tool() -> None:
-    equal(await ask(COMMAND, AGENT), COMMAND_ANSWER)
+    equal(await ask(q.COMMAND, q.AGENT), q.COMMAND_ANSWER)
 
 
 async def error() -> None:
-    failure = (await asyncio.gather(ask(HELLO, MISSING), return_exceptions=True))[0]
+    failure = await error_awaited(ask(q.HELLO, q.MISSING))
     assert isinstance(failure, ServiceResponseException), repr(failure)
     refused(failure.__cause__, openai.NotFoundError)
 
 
 async def cancel() -> None:
-    task = asyncio.create_task(ask(counting(__name__)))
-    await asyncio.sleep(1)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    await asyncio.to_thread(check_cancelled, __name__)
+    await check_cancels(ask(q.counting(__name__)), __name__)

@@ -1,0 +1,80 @@
+"""What has to be true of what a client got. The standard library only."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Coroutine, Sequence
+from typing import Any
+from urllib.request import urlopen
+
+from client_matrix.questions import GREETING, NOT_FOUND, URL, counting
+
+
+def equal(got: object, expected: object) -> None:
+    """An assertion whose message a person can read in a table."""
+    if got != expected:
+        raise AssertionError(f"got {got!r}, expected {expected!r}")
+
+
+def holds(got: object, expected: str) -> None:
+    """`expected` stands in the text of `got`."""
+    if expected not in str(got):
+        raise AssertionError(f"got {str(got)[:300]!r}, expected {expected!r} in it")
+
+
+def in_pieces(texts: Sequence[str]) -> None:
+    """They are the greeting's, and more than two that are not empty."""
+    equal("".join(texts), GREETING)
+    if sum(map(bool, texts)) < 3:
+        raise AssertionError("it came in one piece")
+
+
+def refused(error: BaseException | None, kind: type[BaseException]) -> None:
+    """The missing model's error is of the client's own kind and has the server's words."""
+    if not isinstance(error, kind):
+        raise AssertionError(f"got {error!r}, expected {kind.__name__}")
+    holds(error, NOT_FOUND)
+
+
+def error_of(ask: Any) -> BaseException | None:
+    """What calling it raises."""
+    try:
+        ask()
+    except Exception as error:  # noqa: BLE001 - it is judged by whoever asks
+        return error
+    return None
+
+
+async def error_awaited(asked: Awaitable[object]) -> BaseException | None:
+    """What awaiting it raises."""
+    [outcome] = await asyncio.gather(asked, return_exceptions=True)
+    return outcome if isinstance(outcome, BaseException) else None
+
+
+async def check_cancels(asked: Coroutine[Any, Any, object], client: str) -> None:
+    """Cancelled while it counts, its request ends on the server too."""
+    task = asyncio.create_task(asked)
+    await asyncio.sleep(1)
+    if task.done():
+        raise AssertionError(f"over before it was cancelled: {task}")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.to_thread(check_cancelled, client)
+
+
+def check_cancelled(client: str) -> None:
+    """The server notices within seconds that nobody reads the count any more, and stops."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        for header in _get("trajectories?outcomes=cancelled&limit=100")["data"]:
+            if counting(client) in json.dumps(_get(f"trajectories/{header['id']}")):
+                return
+        time.sleep(0.1)
+    raise AssertionError("the server did not record that the request was cancelled")
+
+
+def _get(path: str) -> Any:
+    with urlopen(f"{URL}/{path}", timeout=10) as response:
+        return json.load(response)
