@@ -33,7 +33,7 @@ _ANY_LENGTH = 1 << 30
 
 
 @dataclass
-class HttpPolicy:
+class UpstreamPolicy:
     """Writes turns with an upstream; see `policy.Policy`."""
 
     upstream: Upstream

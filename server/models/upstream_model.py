@@ -11,7 +11,7 @@ from agentlm.agent.ask import Ask
 from agentlm.agent.engine_policy import Token
 from agentlm.agent.loop import Limits
 from agentlm.agent.upstream import Upstream
-from agentlm.agent.upstream_policy import HttpPolicy
+from agentlm.agent.upstream_policy import UpstreamPolicy
 from agentlm.errors import RequestError
 from agentlm.models.cards import ModelCard
 from agentlm.prompt.render import Settings
@@ -72,9 +72,9 @@ class UpstreamModel:
         owner: str,
         on_tokens: Callable[[Sequence[Token]], None] | None,
         passed_on: Mapping[str, Any],
-    ) -> HttpPolicy:
+    ) -> UpstreamPolicy:
         """See `ServedModel.policy`."""
-        return HttpPolicy(self.upstream, ask, passed_on, self.max_model_len)
+        return UpstreamPolicy(self.upstream, ask, passed_on, self.max_model_len)
 
     def token_bytes(self, token_id: int) -> bytes:
         """Raises RequestError: only the other server knows its tokens."""
