@@ -25,7 +25,8 @@ from agentlm.engine.protocol import (
     TokenLogprob,
 )
 from agentlm.messages import ToolCall
-from agentlm.prompt.grammar import FINAL_ANSWER, Fragment, Parsed, Parser, structural_tag
+from agentlm.prompt.form import structural_tag
+from agentlm.prompt.grammar import FINAL_ANSWER, Fragment, Parsed, Parser
 from agentlm.prompt.observation import observe
 from agentlm.prompt.render import Renderer, Turn
 from agentlm.trajectory import Origin, Step

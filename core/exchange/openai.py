@@ -9,8 +9,8 @@ from agentlm.exchange.conversation import read_conversation
 from agentlm.exchange.turns import Turn, call_of, turns
 from agentlm.messages import ToolSpec
 from agentlm.openai_messages import write_call, write_tool
-from agentlm.prompt.grammar import preamble_in
 from agentlm.prompt.observation import observed
+from agentlm.prompt.preamble import preamble_in
 from agentlm.trajectory import Step, Trajectory
 
 

@@ -10,8 +10,10 @@ import hashlib
 import json
 
 from agentlm.messages import Message, ToolCall, ToolSpec
-from agentlm.prompt.grammar import describe, structural_tag, write, write_answer
+from agentlm.prompt.form import structural_tag
+from agentlm.prompt.grammar import write, write_answer
 from agentlm.prompt.observation import observe
+from agentlm.prompt.preamble import describe
 
 _TOOLS = (
     ToolSpec(

@@ -86,7 +86,7 @@ class Renderer:
         self.content = ContentTokenizer(spec, self.control_ids)
         self.digest = tokenizer_digest(tokenizer_json, template, thoughts=thoughts)
         self.thoughts = thoughts
-        """Whether the model is told to think before it acts; see `grammar.describe`."""
+        """Whether the model is told to think before it acts; see `preamble.describe`."""
         self._system_prompt = system_prompt
         self._fixed = system == "fixed"
         self._variant = lru_cache(_REMEMBERED_VARIANTS)(self._set)

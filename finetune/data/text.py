@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, takewhile
 
-from agentlm.prompt.grammar import describe, preamble_in
+from agentlm.prompt.preamble import describe, preamble_in
 from agentlm.prompt.render import Renderer, Turn
 from agentlm.trajectory import Origin, Step, Trajectory
 

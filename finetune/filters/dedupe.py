@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rensa import RMinHash
 
-from agentlm.prompt.grammar import preamble_in
+from agentlm.prompt.preamble import preamble_in
 from agentlm.trajectory import Trajectory
 
 NEAR_DUPLICATE = "near_duplicate"

@@ -13,8 +13,9 @@ from functools import partial
 from agentlm.agent.upstream_policy import steps_of
 from agentlm.errors import ContextLengthError, RequestError
 from agentlm.messages import Message
-from agentlm.prompt.grammar import describe, write
+from agentlm.prompt.grammar import write
 from agentlm.prompt.observation import observe
+from agentlm.prompt.preamble import describe
 from agentlm.prompt.render import Renderer, Turn
 from agentlm.server.conversation.keys import Conversation, conversation_keys
 from agentlm.server.conversation.long_text import check_can_fit, reading

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import RequestError
-from agentlm.prompt.grammar import describe
+from agentlm.prompt.preamble import describe
 from agentlm.server.conversation.beginning import check_can_answer, render, texts
 from agentlm.server.conversation.long_text import reading
 from agentlm.server.http.body import MAX_ITEMS, read_model

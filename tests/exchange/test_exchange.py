@@ -17,8 +17,8 @@ from agentlm.exchange import (
     to_sharegpt,
 )
 from agentlm.messages import Role, ToolCall, ToolSpec
-from agentlm.prompt.grammar import describe
 from agentlm.prompt.observation import observe
+from agentlm.prompt.preamble import describe
 from agentlm.trajectory import TRAJECTORY_VERSION, Origin, Step, Trajectory
 
 TOOL = ToolSpec(name="bash", description="Run it.", parameters={"type": "object"}, owner="server")

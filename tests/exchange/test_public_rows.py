@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from agentlm.exchange import READERS, format_of, read_row
-from agentlm.prompt.grammar import describe
 from agentlm.prompt.observation import observe
+from agentlm.prompt.preamble import describe
 from agentlm.trajectory import Trajectory
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data-formats.md").read_text()

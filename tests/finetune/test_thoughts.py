@@ -14,7 +14,7 @@ from agentlm.finetune.data.prepare import Prepared, prepare
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.messages import Message, ToolSpec
 from agentlm.models.registry import Registry
-from agentlm.prompt.grammar import describe
+from agentlm.prompt.preamble import describe
 from agentlm.server.conversation.beginning import render
 from agentlm.server.models.engine_model import load_renderer
 from support.finetune_logs import ANSWER, conversation, registered, renderer, trajectory, write_log

@@ -9,17 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentlm.messages import Message, ToolCall, ToolSpec
-from agentlm.prompt.grammar import (
-    Fragment,
-    Parsed,
-    Parser,
-    describe,
-    parse,
-    preamble_in,
-    structural_tag,
-    write,
-)
+from agentlm.prompt.form import structural_tag
+from agentlm.prompt.grammar import Fragment, Parsed, Parser, parse, write
 from agentlm.prompt.observation import observe, observed
+from agentlm.prompt.preamble import describe, preamble_in
 
 BASH = ToolSpec(name="bash", description="Run it.", parameters={"type": "object"})
 
