@@ -2,7 +2,7 @@
 
 In memory, closed to the outside (no attached files, no extensions, no pragmas), with a deadline for
 every statement and bounds on what it may make. Text compares without regard to case; statements are
-read as MySQL and written for SQLite (`mysql.py`).
+read as MySQL and written for SQLite (`mysql/`).
 """
 
 from __future__ import annotations

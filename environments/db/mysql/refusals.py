@@ -8,6 +8,7 @@ import sqlglot
 from sqlglot import TokenType, exp
 
 from agentlm.environments.db.mysql import dates, functions
+from agentlm.environments.db.mysql.aggregates import DEVIATIONS
 from agentlm.environments.db.mysql.schema import Schema, UnknownTableError
 
 _FOREIGN_TOKENS = {
@@ -106,7 +107,7 @@ def _check_node(node: exp.Expr, schema: Schema) -> None:
 
 def _check_function(node: exp.Anonymous) -> None:
     name = node.name.upper()
-    known = {*functions.NATIVE, *functions.DEVIATIONS, "ANY_VALUE", "IF", "VALUES"}
+    known = {*functions.NATIVE, *DEVIATIONS, "ANY_VALUE", "IF", "VALUES"}
     offered = (known, functions.NUMBERS, functions.TEXTS, functions.OTHERS)
     if not any(name in names for names in offered) or name in _OURS:
         raise MySQLError(f"FUNCTION {functions.DATABASE}.{node.name} does not exist")
@@ -205,7 +206,7 @@ def is_aggregate(node: exp.Expr) -> bool:
     """Whether it makes one value of many rows."""
     if isinstance(node, exp.GroupConcat):
         return True
-    names = {*functions.AGGREGATES, *functions.DEVIATIONS, "ANY_VALUE"}
+    names = {*functions.AGGREGATES, *DEVIATIONS, "ANY_VALUE"}
     return isinstance(node, exp.Anonymous) and node.name.upper() in names
 
 
