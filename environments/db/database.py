@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agentlm.environments.db.mysql.aggregates import GROUP_CONCAT_CHARS
 from agentlm.environments.db.mysql.functions import add_functions
 from agentlm.environments.db.mysql.refusals import MySQLError
 from agentlm.environments.db.mysql.schema import Schema, UnknownTableError, quoted
@@ -25,7 +26,6 @@ from agentlm.environments.db.mysql.translate import translate
 STATEMENT_SECONDS = 2.0
 MAX_VALUE_BYTES = 1_000_000
 MAX_ROWS = 1000
-_GROUP_CONCAT_CHARS = 1024
 _INSTRUCTIONS_BETWEEN_CHECKS = 10_000
 
 _FORBIDDEN = {
@@ -70,8 +70,8 @@ class Database:
         self._connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
         self._complaint: Exception | None = None
-        add_functions(self._connection, self._complain)
         self._deadline = math.inf
+        add_functions(self._connection, self._complain, self._overdue)
         self._connection.set_progress_handler(self._overdue, _INSTRUCTIONS_BETWEEN_CHECKS)
 
     def create(
@@ -100,6 +100,9 @@ class Database:
             return Result(rows[:MAX_ROWS], more=len(rows) > MAX_ROWS)
         except (MySQLError, UnknownTableError) as error:
             raise StatementError(str(error)) from error
+        except UnicodeEncodeError as error:
+            wrong = f"Incorrect string value: {error.object[error.start : error.end]!a}"
+            raise StatementError(wrong) from error
         except (sqlite3.Error, sqlite3.Warning) as error:
             raise StatementError(_words(self._complaint or error)) from error
         finally:
@@ -118,7 +121,7 @@ class Database:
         out, as CONCAT_WS does); these sorted and joined by commas, cut to the characters that
         MySQL's GROUP_CONCAT gives, and of that the md5.
         """
-        return _md5(self._row_hashes(table)[:_GROUP_CONCAT_CHARS])
+        return _md5(self._row_hashes(table)[:GROUP_CONCAT_CHARS])
 
     def state_hash(self) -> str:
         """A digest of everything in the database: which column a value stands in matters here."""
@@ -166,7 +169,7 @@ def _authorize(action: int, subject: str | None, *_: object) -> int:
 
 def _words(error: Exception) -> str:
     text = str(error)
-    if text == "interrupted":
+    if text == "interrupted" or isinstance(error, TimeoutError):
         return f"the statement took longer than {STATEMENT_SECONDS:g} s"
     if unknown := _NO_COLUMN.fullmatch(text):
         return f"Unknown column '{unknown[1]}' in 'field list'"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from agentlm.environments.db.database import Database, StatementError
+from agentlm.environments.db.database import STATEMENT_SECONDS, Database, StatementError
 from agentlm.environments.db.mysql.values import as_number
 
 KINDS = ("text", "int", "text")
@@ -79,6 +82,91 @@ def test_it_ends_a_statement_that_would_never_end(
     endless = "WITH RECURSIVE a(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM a) SELECT MAX(i) FROM a"
     with pytest.raises(StatementError, match="took longer"):
         database.run(endless)
+
+
+A_MILLION = "REPEAT('a', 1000000)"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT CONCAT(REPEAT('x', 40), '!') REGEXP '(x|x)*(x|x)*(x|x)*(x|x)*(x|x)*y'",
+        f"SELECT {A_MILLION} REGEXP '(a?a?a?a?a?)*(a?a?a?a?)*(a?a?a?a?)*(a?a?)*b'",
+        "SELECT REGEXP_REPLACE(REPEAT('a', 100000), '((a|aa)+)+b', 'c')",
+        f"SELECT REGEXP_SUBSTR({A_MILLION}, '((a|aa)+)+b')",
+        f"SELECT {A_MILLION} LIKE '%a%a%a%a%a%a%a%a%a%b'",
+        f"SELECT {A_MILLION} LIKE REPEAT('%a', 100000)",
+        f"SELECT {A_MILLION} REGEXP REPEAT('(a|b)', 100000)",
+        f"SELECT LENGTH(REPLACE({A_MILLION}, 'a', {A_MILLION}))",
+        f"SELECT LENGTH(REGEXP_REPLACE({A_MILLION}, 'a', {A_MILLION}))",
+        f"SELECT GROUP_CONCAT(CONCAT(n, {A_MILLION})) FROM `My Table 1`",
+        "WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r WHERE i < 100000) "
+        "SELECT COUNT(*) FROM r WHERE CONCAT(REPEAT('x', 500), i) REGEXP '(x+x+)+(x+x+)+z'",
+    ],
+)
+def test_no_pattern_and_no_replacement_keeps_the_process_busy_or_fills_its_memory(
+    database: Database, statement: str
+) -> None:
+    begun = time.thread_time()
+    tracemalloc.start()
+    try:
+        with suppress(StatementError):
+            database.run(statement)
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+    assert time.thread_time() - begun < 2 * STATEMENT_SECONDS
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT '\ud800'",
+        "SELECT n AS `\udfff` FROM `My Table 1`",
+        "DELETE  `My Table 1` WHERE n = 1",
+        "SELECT 1 IN",
+        "SELECT SUBSTRING('abcdef' -3)",
+        "UPDATE `My Table 1` SET n = 3, t",
+        "SELECT 'a' REGEXP '('",
+        "SELECT REGEXP_SUBSTR('a', 'a', 0)",
+        "SELECT CAST()",
+        "SELECT CASE END",
+        "INSERT INTO `My Table 1`",
+        "\x00",
+        "",
+        ";",
+    ],
+)
+def test_what_is_no_whole_statement_is_refused_and_breaks_nothing(
+    database: Database, statement: str
+) -> None:
+    with pytest.raises(StatementError):
+        database.run(statement)
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern", "matches"),
+    [
+        ("abab", "ab%ab", 1),
+        ("ab", "ab%b", 0),
+        ("abb", "a%b%b", 1),
+        ("a-b-c", "%-%-%", 1),
+        ("a-b", "%-%-%", 0),
+        ("abcbc", "%bc", 1),
+        ("abc", "%", 1),
+        ("abc", "___", 1),
+        ("abc", "_%_%__", 0),
+        ("a%c", "a\\\\%c", 1),
+        ("a\nb", "a%b", 1),
+        ("Zürich", "%UR%", 1),
+        ("", "%%", 1),
+        ("", "", 1),
+    ],
+)
+def test_like_finds_what_it_always_found(
+    database: Database, text: str, pattern: str, matches: int
+) -> None:
+    assert database.run(f"SELECT '{text}' LIKE '{pattern}'").rows == [(matches,)]
 
 
 def test_its_hash_is_blind_to_the_order_of_rows_and_to_noise_in_sums(database: Database) -> None:

@@ -8,6 +8,9 @@ from functools import cmp_to_key
 
 from agentlm.environments.db.mysql.values import Value, as_number, as_text, compare, folded
 
+GROUP_CONCAT_CHARS = 1024
+"""MySQL cuts what is longer, unless its operator says otherwise."""
+
 DEVIATIONS = {
     "STD": statistics.pstdev,
     "STDDEV": statistics.pstdev,
@@ -32,7 +35,7 @@ class GroupConcat:
         self._separator, self._distinct = separator, bool(distinct)
         text = as_text(value)
         if text is not None:
-            self._rows.append((text, order[::2], order[1::2]))
+            self._rows.append((text[:GROUP_CONCAT_CHARS], order[::2], order[1::2]))
 
     def finalize(self) -> str | None:
         """See sqlite3's aggregates."""
@@ -40,7 +43,7 @@ class GroupConcat:
         texts = [text for text, _, _ in rows]
         if self._distinct:
             texts = list({folded(text): text for text in reversed(texts)}.values())[::-1]
-        return self._separator.join(texts) if texts else None
+        return self._separator.join(texts)[:GROUP_CONCAT_CHARS] if texts else None
 
 
 def _in_order(

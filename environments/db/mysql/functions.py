@@ -122,15 +122,22 @@ def strict_number(value: Value) -> float | int | None:
     return as_number(value)
 
 
-def add_functions(connection: sqlite3.Connection, complain: Callable[[Exception], None]) -> None:
+def add_functions(
+    connection: sqlite3.Connection,
+    complain: Callable[[Exception], None],
+    overdue: Callable[[], bool],
+) -> None:
     """Give a connection MySQL's functions and its order of texts.
 
-    `complain` is told what a function raised: SQLite only says that one did.
+    `complain` is told what a function raised: SQLite only says that one did. It asks whether a
+    statement is `overdue` between steps of its own, of which one of our calls is a single one.
     """
 
     def told(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def called(*values: Any) -> Any:
             try:
+                if overdue():
+                    raise TimeoutError
                 return function(*values)
             except TypeError as error:
                 complain(TypeError(f"Incorrect parameter count in the call to '{name}'"))

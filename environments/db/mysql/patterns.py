@@ -1,95 +1,119 @@
-"""Patterns of text: LIKE and regular expressions."""
+"""Patterns of text: LIKE and regular expressions.
+
+Who writes a pattern decides how long it takes to match. LIKE never goes back on what it has
+matched; a regular expression has a deadline of its own, as SQLite can't end a call of ours.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from agentlm.environments.db.mysql.texts import on_texts, whole
+import regex
+
+from agentlm.environments.db.mysql.texts import MAX_CHARS, on_texts, whole
 from agentlm.environments.db.mysql.values import folded
+
+_PATTERN_CHARS = 1000
+_TEXT_CHARS = 100_000
+"""Of a text that an expression is held against: going back takes memory for each."""
+_MATCH_SECONDS = 0.25
+
+
+class PatternError(Exception):
+    """A pattern that can't be read, or a text or pattern that is too long."""
 
 
 @lru_cache(maxsize=256)
-def _pattern(pattern: str, flags: str = "i") -> re.Pattern[str] | None:
-    """ICU's expressions are nearly Python's; POSIX classes are spelt out."""
-    for name, chars in _CLASSES.items():
-        pattern = pattern.replace(f"[:{name}:]", chars)
-    options = re.NOFLAG if "c" in flags else re.IGNORECASE
-    options |= re.MULTILINE if "m" in flags else re.NOFLAG
+def _expression(pattern: str, flags: str = "i") -> regex.Pattern[str]:
+    """ICU's expressions are nearly these. Raises PatternError."""
+    _check_length("pattern", pattern, _PATTERN_CHARS)
+    options = 0 if "c" in flags else regex.IGNORECASE
+    options |= regex.MULTILINE if "m" in flags else 0
     try:
-        return re.compile(pattern, options | (re.DOTALL if "n" in flags else re.NOFLAG))
-    except re.error:
-        return None
+        return regex.compile(pattern, options | (regex.DOTALL if "n" in flags else 0))
+    except regex.error as error:
+        raise PatternError(f"Illegal argument to a regular expression: {error}") from error
 
 
-_CLASSES = {
-    "digit": "0-9",
-    "alpha": "A-Za-z",
-    "alnum": "A-Za-z0-9",
-    "upper": "A-Z",
-    "lower": "a-z",
-    "space": r"\s",
-    "punct": r"!-/:-@\[-`{-~",
-}
+def _check_length(what: str, text: str, limit: int) -> None:
+    if len(text) > limit:
+        raise PatternError(f"a {what} of {len(text)} characters; at most {limit}")
 
 
-def _matches(text: str, pattern: str, flags: str = "i") -> int | None:
-    compiled = _pattern(pattern, flags)
-    return None if compiled is None else int(compiled.search(text) is not None)
+def _found(
+    pattern: regex.Pattern[str], text: str, begin: int = 0
+) -> Iterator[tuple[int, regex.Match[str]]]:
+    """The matches with their numbers. Raises PatternError and TimeoutError."""
+    _check_length("text", text, _TEXT_CHARS)
+    if begin < 0:
+        raise PatternError("Index out of bounds in regular expression search.")
+    found = pattern.finditer(text, begin, timeout=_MATCH_SECONDS, concurrent=True)
+    return enumerate(found, 1)
+
+
+def _matches(text: str, pattern: str, flags: str = "i") -> int:
+    return int(any(True for _ in _found(_expression(pattern, flags), text)))
 
 
 def _regexp_replace(
     text: str, pattern: str, new: str, start: str = "1", which: str = "0", flags: str = "i"
 ) -> str | None:
-    compiled, begin, number = _pattern(pattern, flags), whole(start) - 1, whole(which)
-    if compiled is None:
-        return None
     template = re.sub(r"\$(\d)", r"\\g<\1>", new.replace("\\", "\\\\"))
-    head, tail = text[:begin], text[begin:]
-    if number == 0:
-        return head + compiled.sub(template, tail)
-    for index, found in enumerate(compiled.finditer(tail), 1):
-        if index == number:
-            return head + tail[: found.start()] + found.expand(template) + tail[found.end() :]
-    return text
+    begin, number = whole(start) - 1, whole(which)
+    parts, at, size = list[str](), 0, len(text)
+    for index, match in _found(_expression(pattern, flags), text, begin):
+        if number in (0, index):
+            replacement = match.expand(template)
+            parts += [text[at : match.start()], replacement]
+            at, size = match.end(), size + len(replacement)
+        if size > MAX_CHARS:
+            return None
+    return "".join((*parts, text[at:]))
 
 
-def _regexp_found(
+def _regexp_match(
     text: str, pattern: str, start: str = "1", which: str = "1"
-) -> re.Match[str] | None:
-    compiled, begin, number = _pattern(pattern), whole(start) - 1, whole(which)
-    found = compiled.finditer(text, begin) if compiled else iter(())
-    return next((match for index, match in enumerate(found, 1) if index == number), None)
+) -> regex.Match[str] | None:
+    found = _found(_expression(pattern), text, whole(start) - 1)
+    return next((match for index, match in found if index == whole(which)), None)
 
 
 def _regexp_substr(*arguments: str) -> str | None:
-    found = _regexp_found(*arguments)
-    return found[0] if found else None
+    match = _regexp_match(*arguments)
+    return match[0] if match else None
 
 
 def _regexp_instr(*arguments: str) -> int:
-    found = _regexp_found(*arguments)
-    return found.start() + 1 if found else 0
+    match = _regexp_match(*arguments)
+    return match.start() + 1 if match else 0
 
 
 @lru_cache(maxsize=256)
-def _like_pattern(pattern: str, escape: str) -> re.Pattern[str]:
-    parts, index = [], 0
+def _like_expression(pattern: str, escape: str) -> re.Pattern[str]:
+    """Each piece between two `%` where it first comes, and the last piece at the end."""
+    _check_length("pattern", pattern, _PATTERN_CHARS)
+    pieces, index = [""], 0
     while index < len(pattern):
         char = pattern[index]
         if char == escape and index + 1 < len(pattern):
             index += 1
-            parts.append(re.escape(folded(pattern[index])))
+            pieces[-1] += re.escape(folded(pattern[index]))
+        elif char == "%":
+            pieces.append("")
         else:
-            parts.append({"%": ".*", "_": "."}.get(char) or re.escape(folded(char)))
+            pieces[-1] += "." if char == "_" else re.escape(folded(char))
         index += 1
-    return re.compile("".join(parts), re.DOTALL)
+    first, *others = pieces
+    middle = "".join(f"(?>.*?{piece})" for piece in others[:-1] if piece)
+    end = f".*{others[-1]}" if others else ""
+    return re.compile(f"{first}{middle}{end}", re.DOTALL)
 
 
 def _like(text: str, pattern: str, escape: str = "\\") -> int:
-    return int(_like_pattern(pattern, escape).fullmatch(folded(text)) is not None)
+    return int(_like_expression(pattern, escape).fullmatch(folded(text)) is not None)
 
 
 NUMBERS: dict[str, Callable[..., Any]] = {

@@ -87,6 +87,13 @@ def _repeated(text: str, count: str) -> str | None:
     return text * times if times * max(1, len(text)) <= MAX_CHARS else None
 
 
+def _replaced(text: str, old: str, new: str) -> str | None:
+    if not old:
+        return text
+    size = len(text) + text.count(old) * (len(new) - len(old))
+    return text.replace(old, new) if size <= MAX_CHARS else None
+
+
 def _concat_ws(separator: Value, *values: Value) -> str | None:
     joint = as_text(separator)
     texts = [text for text in map(as_text, values) if text is not None]
@@ -153,7 +160,7 @@ TEXTS: dict[str, Callable[..., Any]] = {
     "REVERSE": on_texts(lambda text: text[::-1]),
     "REPEAT": on_texts(_repeated),
     "SPACE": on_texts(lambda count: _repeated(" ", count)),
-    "REPLACE": on_texts(lambda text, old, new: text.replace(old, new) if old else text),
+    "REPLACE": on_texts(_replaced),
     "INSERT": on_texts(_inserted),
     "CHAR": lambda *codes: "".join(chr(int(as_number(c) or 0) & 0x10FF) for c in codes),
     "QUOTE": on_texts(lambda text: "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"),

@@ -12,7 +12,7 @@ from sqlglot.errors import ErrorLevel, SqlglotError
 
 from agentlm.environments.db.mysql.refusals import MySQLError, check, check_text, syntax_error
 from agentlm.environments.db.mysql.rewrite import rewritten
-from agentlm.environments.db.mysql.schema import Schema
+from agentlm.environments.db.mysql.schema import Schema, UnknownTableError
 
 _REPLACE = re.compile(r"\s*replace\s+(?:into\s+)?", re.I)
 _NOTHING = "SELECT 1 WHERE 0"
@@ -42,10 +42,13 @@ def translate(statement: str, schema: Schema) -> str:
     parsed = _parsed(statement)
     if isinstance(parsed, _WITHOUT_EFFECT):
         return _NOTHING
-    check(parsed, schema)
     try:
+        check(parsed, schema)
         return rewritten(parsed, schema).sql(dialect=_Written, unsupported_level=ErrorLevel.IGNORE)
-    except RecursionError as error:
+    except (MySQLError, UnknownTableError):
+        raise
+    except Exception as error:
+        # The parser takes statements that lack a part; what they lack is found missing anywhere.
         raise syntax_error(statement) from error
 
 

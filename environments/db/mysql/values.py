@@ -14,6 +14,8 @@ Value = str | int | float | bytes | None
 _NUMBER_PREFIX = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
 _FOLDED = str.maketrans({"æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "ł": "l", "ı": "i"})
 _EXACT_DIGITS = 2**53
+_KEPT_CHARS = 200
+"""Sort keys of longer texts would fill the memory if they were kept."""
 
 
 def as_number(value: Value) -> float | int | None:
@@ -56,7 +58,10 @@ def compare(a: Value, b: Value) -> int | None:
 
 def collate(a: str, b: str) -> int:
     """The order of two texts."""
-    x, y = sort_key(a), sort_key(b)
+    x, y = (
+        sort_key(text) if len(text) <= _KEPT_CHARS else sort_key.__wrapped__(text)
+        for text in (a, b)
+    )
     return (x > y) - (x < y)
 
 
