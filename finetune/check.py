@@ -15,8 +15,7 @@ from pydantic_settings import CliPositionalArg
 
 from agentlm.finetune.data.dataset import Row
 from agentlm.finetune.data.pipeline import MALFORMED, Pipeline
-from agentlm.finetune.data.prepare import DEFAULT_BASE, context_length, in_form, load_renderer
-from agentlm.finetune.data.rows import RowMaker
+from agentlm.finetune.data.prepare import DEFAULT_BASE, in_form, row_maker
 from agentlm.finetune.data.sources import agent_pipelines, file_rows
 from agentlm.finetune.filters.drops import KINDS, Drops, example_lines
 from agentlm.finetune.report.sample import marked
@@ -73,22 +72,20 @@ def check(settings: CheckData) -> int:
     )
     registry = Registry(run.prepare_data_dir())
     base = in_form(registry.resolve(registry.get(settings.base)), run)
-    renderer = load_renderer(base)
-    maker = RowMaker(renderer, min(run.max_length, context_length(base.directory)))
+    maker = row_maker(run, base, registry)
     pipeline = agent_pipelines(run, maker)[1]
     good = True
     for name in settings.files:
-        of_file = run.model_copy(update={"data": (name,)})
-        checked = _check(of_file, pipeline, settings.show)
+        checked = _check(name, run, pipeline, settings.show)
         good = good and checked.would_train(settings.max_malformed)
-        for line in _lines(name, checked, renderer):
+        for line in _lines(name, checked, maker.renderer):
             say(line)
     return 0 if good else 1
 
 
-def _check(settings: FinetuneSettings, pipeline: Pipeline, show: int) -> Checked:
+def _check(name: str, settings: FinetuneSettings, pipeline: Pipeline, show: int) -> Checked:
     found = Checked()
-    for kept in pipeline.run(file_rows(settings.data, settings, found.drops), found.drops):
+    for kept in pipeline.run(file_rows((name,), settings, found.drops), found.drops):
         found.tokens += len(kept.row.ids)
         found.trained += kept.row.loss.count(1)
         if len(found.shown) < show:

@@ -89,7 +89,7 @@ def prepare(settings: FinetuneSettings) -> Prepared:
             base = in_form(registry.resolve(card), settings)
             run = Run(runs / (settings.name or _free_name(base.card, registry, runs)))
             with _whole_or_absent(run.directory) as partial, _rare_collections():
-                _write_rows(partial, settings, base, log, _line(settings, base.card, registry))
+                _write_rows(partial, settings, base, log, row_maker(settings, base, registry))
                 _check_vocabulary(partial, base.directory)
                 _write_plan(partial, settings, base)
     return Prepared(run, base)
@@ -158,6 +158,12 @@ def _rare_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
+def row_maker(settings: FinetuneSettings, base: ModelFiles, registry: Registry) -> RowMaker:
+    """What makes the base's rows."""
+    length = min(settings.max_length, _context_length(base.directory))
+    return RowMaker(load_renderer(base), length, _line(settings, base.card, registry))
+
+
 def _line(settings: FinetuneSettings, base: ModelCard, registry: Registry) -> frozenset[str]:
     """The base and the models that it was trained from; nobody, if mismatches are let through."""
     if TEMPLATE_MISMATCH in settings.skip_filters:
@@ -172,11 +178,9 @@ def _line(settings: FinetuneSettings, base: ModelCard, registry: Registry) -> fr
 
 
 def _write_rows(
-    run: Run, settings: FinetuneSettings, base: ModelFiles, log: LogRows, line: frozenset[str]
+    run: Run, settings: FinetuneSettings, base: ModelFiles, log: LogRows, maker: RowMaker
 ) -> None:
     """Write the rows of every source, what was left out of each, and how they are mixed."""
-    length = min(settings.max_length, context_length(base.directory))
-    maker = RowMaker(load_renderer(base), length, line)
     tools = ToolSets()
     # No server knows the tiny base of a dry run.
     asked = (settings.dry_run and base.card.parent) or base.card.name
@@ -214,7 +218,7 @@ def load_renderer(model: ModelFiles) -> Renderer:
     )
 
 
-def context_length(directory: Path) -> int:
+def _context_length(directory: Path) -> int:
     """Tokens that a model of transformers' format can attend to."""
     config = json.loads((directory / "config.json").read_text())
     # Llama's and its relatives' names; a sliding window would need another attention.

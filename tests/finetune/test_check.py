@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from agentlm.cli import main
+from agentlm.exchange import to_record
 from agentlm.finetune.data.prepare import prepare
 from agentlm.finetune.main import describe
 from agentlm.finetune.settings import FinetuneSettings
-from support.finetune_logs import registered
+from agentlm.prompt.render import Renderer
+from support.finetune_logs import ANSWER, conversation, registered, trajectory
 
 
 def chat(answer: str, **row: Any) -> str:
@@ -81,6 +83,22 @@ def test_what_it_counts_is_what_a_run_takes(
     assert code == 0
     assert f"{rows}: 5 rows; left out: malformed 2; kept {len(source.rows)}\n" in said
     assert f"  {source.rows.lengths.sum()} tokens, {source.rows.trained.sum()} of them" in said
+
+
+def test_it_refuses_what_the_model_itself_said_under_another_template_as_a_run_does(
+    rows: Path, tmp_path: Path, by: Renderer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = trajectory(conversation(by, "How many?", ANSWER))
+    strange = [step.model_copy(update={"tokenizer_digest": "0" * 16}) for step in own.steps]
+    records = [own, own.model_copy(update={"steps": tuple(strange)})]
+    rows.write_text("".join(json.dumps(to_record(one)) + "\n" for one in records))
+    run = prepare(FinetuneSettings(data_dir=tmp_path, base="tiny", data=(str(rows),))).run
+
+    check(str(rows), "--show", "0", data_dir=tmp_path)
+
+    summary = run.read("selection.json")["agent"]["summary"]
+    assert summary == "2 rows; left out: template_mismatch 1; kept 1"
+    assert capsys.readouterr().out.splitlines()[0] == f"{rows}: {summary}"
 
 
 def test_what_filters_leave_out_is_named_by_file_and_line_too(
