@@ -112,6 +112,7 @@ class _DeltaWriter:
         self._choice = choice
         own = choice.request.own
         self._own = {spec.name for spec in own.specs()} if own else set()
+        self._clients = {spec.name for spec in choice.request.tools} - self._own
         self._server_call = False
         # Where nothing holds a call to its form, it is told when it is known to be well-formed.
         self._tells_calls = choice.request.ask.constrained and choice.request.ask.streamed
@@ -141,13 +142,14 @@ class _DeltaWriter:
                 self._server_call = fragment.text in self._own
                 if self._server_call:
                     return reasoning(call_text(fragment.text))
-                if self._tells_calls:
+                # What is cut within a name is no tool's.
+                if self._tells_calls and fragment.text in self._clients:
                     self._choice.call_told = True
                     call = ToolCall(id=fragment.call_id, name=fragment.text, arguments="")
                     return {"tool_calls": [{"index": 0, **write_call(call)}]}
             case "arguments" if self._server_call:
                 return reasoning(fragment.text)
-            case "arguments" if self._tells_calls:
+            case "arguments" if self._choice.call_told:
                 arguments = self._escaper.feed(fragment.text)
                 return {"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]}
         return None

@@ -145,6 +145,50 @@ def test_a_file_is_measured_on_without_what_is_trained_on(
         run(data_dir, data=(str(train),), eval_data=(str(train),))
 
 
+def chats_file(path: Path, *questions: str, **said: str) -> str:
+    said = {"role": "assistant", "content": "3."} | said
+    chats = [{"messages": [{"role": "user", "content": text}, said]} for text in questions]
+    path.write_text("".join(json.dumps(row) + "\n" for row in chats))
+    return str(path)
+
+
+def test_what_is_held_out_is_not_trained_on_as_general_rows_either(
+    data_dir: Path, by: Renderer
+) -> None:
+    chats = [
+        trajectory(conversation(by, f"How many {word}?", ANSWER), source="chat") for word in WORDS
+    ]
+    write_log(data_dir, chats)
+    measure = chats_file(data_dir / "measure.jsonl", "How many kites?")
+    general = chats_file(data_dir / "general.jsonl", "How  MANY kites?", "How many larks?")
+
+    prepared = run(data_dir, eval_share=0.3, eval_data=(measure,), general=("log", general))
+
+    agent, log, file = prepared.sources()
+    _, held = names(prepared)
+    assert sorted(agent.rows.names()) == sorted(log.rows.names())
+    assert len(held) == 4
+    assert {row.id for row in chats} == {*agent.rows.names(), *held[:3]}
+    assert list(file.rows.names()) == ["general.jsonl:2"]
+    found = prepared.run.read("selection.json")
+    assert found["general-0"]["dropped"] == {"held_out": 3}
+    assert found["general-1"]["dropped"] == {"held_out": 1}
+
+
+def test_what_is_left_out_of_a_file_to_measure_on_counts_as_nothing_else(
+    data_dir: Path, log: list[Trajectory]
+) -> None:
+    question = "Try 0: how many apples?"
+    train = chats_file(data_dir / "train.jsonl", question)
+    measure = chats_file(data_dir / "measure.jsonl", question, "How many kites?", reasoning="So.")
+
+    prepared = run(data_dir, data=(train,), eval_data=(measure,))
+
+    found = prepared.run.read("selection.json")["held-out"]
+    assert (found["kept"], found["dropped"]) == (1, {"trained_on": 1})
+    assert found["out_of_form"] == 1
+
+
 def test_rows_of_one_task_can_not_be_held_out(data_dir: Path, by: Renderer) -> None:
     steps = conversation(by, "How many?", CALL, ANSWER)
     write_log(data_dir, [trajectory(steps, task_id="only") for _ in range(4)])
