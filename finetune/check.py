@@ -58,10 +58,15 @@ class Checked:
     trained: int = 0
     shown: list[Row] = field(default_factory=list)
 
-    def would_train(self, most_malformed: float) -> bool:
-        """Whether a run would take it."""
-        malformed = self.drops.counts[MALFORMED]
-        return bool(self.drops.kept) and malformed <= most_malformed * self.drops.rows
+    def refusal(self, most_malformed: float) -> str | None:
+        """Why a run would not take it, if it would not."""
+        malformed, rows = self.drops.counts[MALFORMED], self.drops.rows
+        if malformed > most_malformed * rows:
+            return (
+                f"{malformed:,} of {rows:,} rows can't be read, and only {most_malformed:.0%} may "
+                "be so (--max-malformed)"
+            )
+        return None if self.drops.kept else "no row is left"
 
 
 def check(settings: CheckData) -> int:
@@ -77,8 +82,9 @@ def check(settings: CheckData) -> int:
     good = True
     for name in settings.files:
         checked = _check(name, run, pipeline, settings.show)
-        good = good and checked.would_train(settings.max_malformed)
-        for line in _lines(name, checked, maker.renderer):
+        refusal = checked.refusal(settings.max_malformed)
+        good = good and refusal is None
+        for line in _lines(name, checked, refusal, maker.renderer):
             say(line)
     return 0 if good else 1
 
@@ -93,10 +99,12 @@ def _check(name: str, settings: FinetuneSettings, pipeline: Pipeline, show: int)
     return found
 
 
-def _lines(name: str, checked: Checked, renderer: Renderer) -> Iterator[str]:
+def _lines(name: str, checked: Checked, refusal: str | None, renderer: Renderer) -> Iterator[str]:
     drops = checked.drops
     yield f"{name}: {drops.summary()}"
     yield f"  {checked.tokens:,} tokens, {checked.trained:,} of them trained on"
+    if refusal:
+        yield f"  a run would not take this file: {refusal}"
     for kind, count in drops.scrubbed.items():
         yield f"  scrubbed: {kind} ({count:,} times)"
     for line in example_lines(drops.to_json(), KINDS):

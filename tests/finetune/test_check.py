@@ -55,11 +55,15 @@ def test_it_says_what_is_left_out_and_shows_a_row_with_what_is_learnt(
     assert code == 1
     assert lines[0] == f"{rows}: 5 rows; left out: malformed 4; kept 1"
     assert lines[1].endswith(" of them trained on")
-    assert lines[2].startswith("  malformed: rows.jsonl:2: label: it could change what is learnt")
-    assert lines[2].endswith("(2 such rows)")
-    assert lines[3].startswith("  malformed: rows.jsonl:5: not JSON: ")
-    assert lines[4].startswith("  malformed: rows.jsonl:6: messages.1: the assistant says nothing")
-    assert lines[5:] == [
+    assert lines[2] == (
+        "  a run would not take this file: 4 of 5 rows can't be read, and only 5% may be so "
+        "(--max-malformed)"
+    )
+    assert lines[3].startswith("  malformed: rows.jsonl:2: label: it could change what is learnt")
+    assert lines[3].endswith("(2 such rows)")
+    assert lines[4].startswith("  malformed: rows.jsonl:5: not JSON: ")
+    assert lines[5].startswith("  malformed: rows.jsonl:6: messages.1: the assistant says nothing")
+    assert lines[6:] == [
         "",
         "rows.jsonl:1:",
         "<|im_start|>user",
@@ -120,6 +124,15 @@ def test_what_filters_leave_out_is_named_by_file_and_line_too(
         "  evaluation_task: rows.jsonl:2: its task is of the test split",
         "  nothing_to_train: rows.jsonl:3: no turn in it is to be learnt",
     ]
+
+
+def test_a_file_of_which_nothing_is_left_is_not_taken(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows.write_text(chat("Nobody.", split="test"))
+
+    assert check(str(rows), data_dir=tmp_path) == 1
+    assert "  a run would not take this file: no row is left\n" in capsys.readouterr().out
 
 
 def test_each_file_is_judged_by_itself(
