@@ -19,7 +19,7 @@ from pathlib import Path
 from agentlm.errors import OperatorError
 from agentlm.tools.confinement import seccomp
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
-from agentlm.tools.shell.driver import driver
+from agentlm.tools.shell.driver import EVALUATOR, KEEPER, driver, script
 
 _PROGRAMS = ("bash", "bwrap", "prlimit")
 _ROOT_PROGRAMS = ("unshare", "setpriv", "mount")
@@ -28,6 +28,9 @@ _STATE_BYTES = 4 * MEBIBYTE
 TEMPORARY = ("/tmp", "/dev/shm", "/run/shell")
 """File systems in memory, each sandbox's own."""
 _BASH = "/run/bash"
+_KEEPER = "/run/keeper"
+_EVALUATOR = "/run/command"
+"""Bash's messages begin with it."""
 _STATE = Path("/run/shell/state")
 _MOUNT_POINT = "/mnt"
 _OUTSIDE_POINT = "/media"
@@ -81,8 +84,11 @@ def sandboxed_shell(
 ) -> Launch:
     """A shell's `driver` in a sandbox with `workspace` at /workspace."""
     if settings.bash_sandbox == "unsafe":
-        return sandboxed(driver("bash", workspace.with_name("shell")), workspace, settings)
-    return sandboxed(driver(_BASH, _STATE), workspace, settings, cgroup_procs)
+        bash = ["bash", "--norc", "--noprofile", str(script(EVALUATOR))]
+        program = driver("bash", str(script(KEEPER)), workspace.with_name("shell"), bash)
+    else:
+        program = driver(_BASH, _KEEPER, _STATE, [_EVALUATOR])
+    return sandboxed(program, workspace, settings, cgroup_procs)
 
 
 def sandboxed(
@@ -93,6 +99,8 @@ def sandboxed(
         return Launch([*_limits(settings), *program], contained=False)
     root = os.geteuid() == 0
     files = [(["--file"], text.encode(), [path]) for path, text in _ETC.items()]
+    for path, name in {_KEEPER: KEEPER, _EVALUATOR: EVALUATOR}.items():
+        files.append((["--perms", "0555", "--ro-bind-data"], script(name).read_bytes(), [path]))
     if code := seccomp.program(platform.machine()):
         files.append((["--seccomp"], code, []))
     # A copy that may be run and not read: the kernel keeps others out of a process that runs it.

@@ -24,7 +24,6 @@ from typing import IO, Any
 
 from agentlm.tools.observation import Capture
 from agentlm.tools.shell.bubblewrap import Launch
-from agentlm.tools.shell.driver import INTRODUCTION
 from agentlm.tools.shell.process_tree import TreeUsage, children, tree_usage
 
 _START_TIMEOUT_S = 10.0
@@ -212,8 +211,6 @@ class Shell:
 
     async def _until_ready(self) -> str | None:
         """None once commands are taken; what was said instead if that never comes."""
-        with contextlib.suppress(ConnectionError):  # it ends with words of its own
-            await self._loop.sock_sendall(self._commands, INTRODUCTION)
         words = b""
         while data := await self._loop.sock_recv(self._codes, _COMPLAINT_BYTES):
             words = (words + data)[-_COMPLAINT_BYTES:]

@@ -1,0 +1,13 @@
+# Starts a command line (all arguments but the first) once for each command, and tells how it ended.
+exec 3<&0 4>&2 </dev/null 2>/dev/null
+exec 5<>"$1" && rm "$1" || exit
+shift
+NUMBER=0
+printf '\0' >&4
+while :; do
+  NUMBER=$((NUMBER + 1))
+  "$@" "$NUMBER" 2>&1 4>&5 5>&-
+  CODE=$?
+  [ -s /dev/fd/5 ] || exit "$CODE"
+  printf '%s %s\n' "$NUMBER" "$CODE" >&4
+done
