@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import closing
 
 import numpy as np
 
 from agentlm.errors import OperatorError
-from agentlm.exchange.files import place_of
 from agentlm.finetune.data.dataset import Row, Rows, RowWriter
-from agentlm.finetune.data.pipeline import Kept, Pipeline, content_filters, recorded_filters
+from agentlm.finetune.data.pipeline import (
+    Apart,
+    Kept,
+    Pipeline,
+    content_filters,
+    recorded_filters,
+)
 from agentlm.finetune.data.rows import RowMaker
 from agentlm.finetune.data.sources import file_rows
 from agentlm.finetune.filters.dedupe import task_of
@@ -30,46 +35,64 @@ HELD_OUT = "held-out"
 _DRAW = 0x48454C44
 """Beside the seed: another draw than the plan's."""
 _TRAINED_ON = Refused("trained_on", "its task, conversation or question is trained on")
+_HELD_OUT = Refused("held_out", "its task, conversation or question is held out")
 
 
 class Kin:
-    """Which rows belong together, as they come by."""
+    """Which rows belong together, as they come by, and which of them are held out."""
 
     def __init__(self) -> None:
         self._above: dict[str, str] = {}
         self._rows: list[str] = []
-        """Of each row one of its names."""
+        """Of each agent row one of its names."""
+        self._held: list[str] = []
+        """Of each row that is held out one of its names."""
 
     def add(self, kept: Kept) -> None:
-        """Count the next row."""
-        first, *others = (self._first(name) for name in _names(kept))
-        for other in others:
-            self._above[other] = first
-        self._rows.append(first)
-
-    def trained(self, held: set[int]) -> frozenset[str]:
-        """The families of the rows that are not held out."""
-        names = (name for index, name in enumerate(self._rows) if index not in held)
-        return frozenset(map(self._first, names))
-
-    def of(self, kept: Kept) -> frozenset[str]:
-        """The families that a further row would belong to."""
-        return frozenset(self._first(name) for name in _names(kept))
+        """Count the next agent row."""
+        self._rows.append(self._join(kept))
 
     def families(self) -> list[list[int]]:
-        """Indices of the rows that belong together, in the order in which they came."""
+        """Indices of the agent rows that belong together, in the order in which they came."""
         found: dict[str, list[int]] = defaultdict(list)
         for index, name in enumerate(self._rows):
             found[self._first(name)].append(index)
         return list(found.values())
 
+    def hold(self, indices: Iterable[int]) -> None:
+        """Remember that these agent rows, whole families, are held out."""
+        self._held += [self._rows[index] for index in indices]
+
+    def hold_further(self, kept: Kept) -> None:
+        """Remember a row that is measured on and was no agent row."""
+        self._held.append(self._join(kept))
+
+    def refuse_trained(self) -> Apart:
+        """Leaves out what is kin to an agent row that is trained on."""
+        trained = self._firsts(self._rows) - self._firsts(self._held)
+        return lambda kept: _TRAINED_ON if trained & self._firsts(_names(kept)) else None
+
+    def refuse_held(self) -> Apart:
+        """Leaves out what is kin to a row that is held out."""
+        held = self._firsts(self._held)
+        return lambda kept: _HELD_OUT if held and held & self._firsts(_names(kept)) else None
+
+    def _join(self, kept: Kept) -> str:
+        first, *others = [self._first(name) for name in _names(kept)]
+        for other in others:
+            self._above[other] = first
+        return first
+
+    def _firsts(self, names: Iterable[str]) -> frozenset[str]:
+        return frozenset(map(self._first, names))
+
     def _first(self, name: str) -> str:
         """The name that stands for all that it belongs with."""
-        above = self._above.setdefault(name, name)
+        above = self._above.get(name, name)
         while above != name:
             # Halve the way for whoever comes next.
-            self._above[name] = self._above[above]
-            name, above = above, self._above[above]
+            self._above[name] = self._above.get(above, above)
+            name, above = above, self._above.get(above, above)
         return name
 
 
@@ -84,7 +107,8 @@ def _names(kept: Kept) -> Iterator[str]:
     # Rows of one kind often open with the same instructions: the question is all before the answer.
     before = trajectory.steps[: kept.trained.index(True)]
     asked = " ".join(step.text for step in before if step.role != "system")
-    yield f"question {' '.join(asked.lower().split())}"
+    # Of its hash, so that memory does not grow with the text.
+    yield f"question {hash(' '.join(asked.lower().split()))}"
 
 
 def draw(families: list[list[int]], share: float, seed: int) -> list[int]:
@@ -116,13 +140,11 @@ def write_held_out(
     if not settings.holds_out:
         return {}
     with closing(RowWriter(run.directory / HELD_OUT)) as held:
-        chosen: set[int] = set()
         if settings.eval_share:
-            chosen.update(draw(kin.families(), settings.eval_share, settings.seed))
-            _move(run, agent, chosen, held)
-        if not settings.eval_data:
-            return {}
-        return {HELD_OUT: _read(settings, maker, kin, kin.trained(chosen), held)}
+            chosen = draw(kin.families(), settings.eval_share, settings.seed)
+            kin.hold(chosen)
+            _move(run, agent, frozenset(chosen), held)
+        return {HELD_OUT: _read(settings, maker, kin, held)} if settings.eval_data else {}
 
 
 def open_held_out(run: Run) -> Rows | None:
@@ -131,7 +153,7 @@ def open_held_out(run: Run) -> Rows | None:
     return Rows.open(directory) if directory.is_dir() else None
 
 
-def _move(run: Run, name: str, chosen: set[int], held: RowWriter) -> None:
+def _move(run: Run, name: str, chosen: Container[int], held: RowWriter) -> None:
     whole, rest = run.directory / name, run.directory / f"{name}-rest"
     with closing(RowWriter(rest)) as kept:
         for index, row in enumerate(_rows(Rows.open(whole))):
@@ -146,18 +168,15 @@ def _rows(rows: Rows) -> Iterator[Row]:
         yield Row(name, ids.tolist(), loss.tobytes())
 
 
-def _read(
-    settings: FinetuneSettings, maker: RowMaker, kin: Kin, trained: frozenset[str], held: RowWriter
-) -> Drops:
+def _read(settings: FinetuneSettings, maker: RowMaker, kin: Kin, held: RowWriter) -> Drops:
     drops = Drops()
     judging = recorded_filters(settings, unjudged=True) | content_filters(settings)
-    pipeline = Pipeline(judging, settings.scrub, settings.min_reward, True, maker, {})
+    pipeline = Pipeline(
+        judging, settings.scrub, settings.min_reward, True, maker, {}, kin.refuse_trained()
+    )
     for kept in pipeline.run(file_rows(settings.eval_data, settings, drops), drops):
-        if kin.of(kept) & trained:
-            drops.kept -= 1
-            drops.add(place_of(kept.trajectory), _TRAINED_ON)
-        else:
-            held.add(kept.row)
+        kin.hold_further(kept)
+        held.add(kept.row)
     if not drops.kept:
         raise OperatorError(f"--eval-data: nothing is left to measure on: {drops.summary()}")
     return drops

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,6 +32,10 @@ class Kept(NamedTuple):
     row: Row
 
 
+Apart = Callable[[Kept], Refused | None]
+"""Leaves out what would bring rows that are trained on and rows that are measured on together."""
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """The stages, in order."""
@@ -45,6 +49,7 @@ class Pipeline:
     maker: RowMaker
     remembering: dict[str, Filter]
     """Compare it with what was kept before, so they come last."""
+    apart: Apart = lambda _kept: None
 
     def run(self, trajectories: Iterable[Trajectory | Malformed], drops: Drops) -> Iterator[Kept]:
         """What is kept of a stream; `drops` counts the rest."""
@@ -70,7 +75,8 @@ class Pipeline:
         row = self.maker.row(clean, trained)
         if isinstance(row, Refused):
             return row
-        return refuse(clean, self.remembering) or Kept(clean, trained, row)
+        kept = Kept(clean, trained, row)
+        return self.apart(kept) or refuse(clean, self.remembering) or kept
 
 
 def out_of_form(kept: Kept, *, thoughts: bool) -> bool:

@@ -195,6 +195,7 @@ def _write_rows(
         lambda location: general_rows(
             location, settings, log, asked, tools.all(), thoughts=maker.renderer.thoughts
         ),
+        kin.refuse_held(),
     )
     run.write("selection.json", {name: drops.to_json() for name, drops in found.items()})
     for name, drops in found.items():

@@ -18,6 +18,7 @@ from agentlm.finetune.data.mixture import Source
 from agentlm.finetune.data.negatives import Tools, ToolSets, with_negatives
 from agentlm.finetune.data.parsed import parsed
 from agentlm.finetune.data.pipeline import (
+    Apart,
     Kept,
     Pipeline,
     content_filters,
@@ -125,10 +126,12 @@ def write_general_rows(
     settings: FinetuneSettings,
     maker: RowMaker,
     rows_of: Callable[[str], Iterable[Trajectory | Malformed]],
+    apart: Apart,
 ) -> dict[str, Drops]:
     """Write the rows of each general source, and the weights of all sources of the mixture.
 
-    Every answer in them is trained on, unless it was judged and found wanting.
+    Every answer in them is trained on, unless it was judged and found wanting; what `apart` refuses
+    is measured on.
     """
     sources = [parse_general(text) for text in settings.general]
     total = sum(source.weight for source in sources)
@@ -139,7 +142,9 @@ def write_general_rows(
     for index, source in enumerate(sources):
         name = f"general-{index}"
         remembering = remembering_filters(uncapped)
-        pipeline = Pipeline(recorded, settings.scrub, settings.min_reward, True, maker, remembering)
+        pipeline = Pipeline(
+            recorded, settings.scrub, settings.min_reward, True, maker, remembering, apart
+        )
         drops = found[name] = Drops()
         rows = _counted(rows_of(source.location), drops)
         for _ in _write(run, name, pipeline.run(rows, drops)):
