@@ -51,11 +51,16 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
+def error_event(error: Exception) -> bytes:
+    """How a stream of chat's tells that it broke."""
+    return f"data: {json.dumps(error_body(error))}\n\n".encode()
+
+
 class EventStream(Response):
     """Sends what a generator yields; closes it when the client goes away.
 
     It begins with the first event, or a keep-alive before that: so what fails before then is raised
-    and answered with its own status. What fails later ends the stream with an error event.
+    and answered with its own status. What fails later ends the stream with what `failure` says.
     """
 
     media_type = "text/event-stream"
@@ -66,11 +71,13 @@ class EventStream(Response):
         *,
         headers: Mapping[str, str],
         keep_alive_s: float,
+        failure: Callable[[Exception], bytes] = error_event,
     ) -> None:
         super().__init__(headers={**headers, "cache-control": "no-cache"})
         del self.headers["content-length"]
         self._events = events
         self._keep_alive_s = keep_alive_s
+        self._failure = failure
         self._begun = False
         self._beginning = asyncio.Lock()
 
@@ -84,8 +91,7 @@ class EventStream(Response):
         except Exception as error:
             if not self._begun:
                 raise
-            event = f"data: {json.dumps(error_body(error))}\n\n".encode()
-            await send({"type": "http.response.body", "body": event})
+            await send({"type": "http.response.body", "body": self._failure(error)})
 
     async def _send_all(self, send: Send) -> None:
         idle = _Idle(partial(self._send, send, KEEP_ALIVE), self._keep_alive_s)

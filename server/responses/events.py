@@ -27,44 +27,22 @@ from agentlm.server.responses.output import (
     item_id,
     suffix,
 )
+from agentlm.server.responses.request import in_these_words
 
 
 async def response_events(choice: Choice, writer: EventWriter) -> AsyncGenerator[bytes, None]:
     """Run a choice and tell it; closing the generator cancels it.
 
     Nothing is yielded before it has something to tell: what fails before then has its own status.
-    What fails later is the last event.
     """
     choice.delivered = 0
-    async with aclosing(choice.run()) as events:
-        async for event in events:
-            if not choice.announced:
-                choice.announced = True
-                yield writer.beginning()
-            told = b"".join(writer.tell(event))
-            if told:
-                yield told
-            if isinstance(event, Fragment):
-                choice.delivered += len(event.text)
-    if not choice.announced:
-        yield writer.beginning()
+    with in_these_words():
+        async with aclosing(choice.run()) as events:
+            async for event in events:
+                if told := writer.beginning() + b"".join(writer.tell(event)):
+                    yield told
+                choice.delivered = writer.characters
     yield writer.end
-
-
-async def with_failure(
-    events: AsyncGenerator[bytes, None], writer: EventWriter
-) -> AsyncGenerator[bytes, None]:
-    """Pass events on; what fails once they have begun is told as the last of them."""
-    begun = False
-    try:
-        async with aclosing(events) as source:
-            async for event in source:
-                begun = True
-                yield event
-    except Exception as error:
-        if not begun:
-            raise
-        yield writer.failed(error)
 
 
 class EventWriter:
@@ -77,8 +55,11 @@ class EventWriter:
         self._tools = choice.request.echo.get("tools", ())
         # Where nothing holds a call to its form, it is told when it is known to be well-formed.
         self._tells_calls = choice.request.ask.constrained
+        self._clients = {spec.name for spec in choice.request.tools} - self._own
         self._hex = suffix(choice.request.completion_id)
         self._number = 0
+        self.characters = 0
+        """Of what the model said, as far as it was told."""
         self._index = 0
         """Place of the open item, or of the next one."""
         self._open: str | None = None
@@ -87,11 +68,15 @@ class EventWriter:
         self._parts: list[str] = []
         self._logprobs: list[dict[str, Any]] = []
         self._call: ToolCall | None = None
+        self._call_told = False
+        """Whether the one that the client has to run was told as it was generated."""
         self._server: ServerCall | None = None
         self._escaper = ControlEscaper()
 
     def beginning(self) -> bytes:
-        """What comes before the first item."""
+        """What comes before the first item; nothing if it was told."""
+        if self._number:
+            return b""
         asked = self._choice.interaction()
         shown = head(asked, self._choice.request.served.name, "in_progress")
         return self._event("response.created", response=shown) + self._event(
@@ -108,7 +93,6 @@ class EventWriter:
             case Fragment("refusal", text):
                 yield from self._say("refusal", text)
             case Fragment("call", name, call_id):
-                yield from self._close("completed")
                 yield from self._begin_call(ToolCall(id=call_id, name=name, arguments=""))
             case Fragment("arguments", text):
                 yield from self._argue(text)
@@ -121,20 +105,24 @@ class EventWriter:
     @cached_property
     def end(self) -> bytes:
         """What follows once the run has ended. Written once: it may be kept before it is sent."""
-        response = answer(self._choice)
-        if response["output"] and self._logprobs:
-            _put_logprobs(response, self._logprobs)
-        status = response["status"]
-        last = "incomplete" if status == "incomplete" else "completed"
-        told = [*self._close(last), *self._untold()]
-        return b"".join([*told, self._event(f"response.{status}", response=response), DONE])
+        begun = self.beginning()
+        self._logprobs += self._choice.take_logprobs()
+        response = answer(self._choice, self._logprobs)
+        items = response["output"]
+        statuses = {item["id"]: item["status"] for item in items}
+        told = [begun, *self._close(statuses.get(self._identity, "completed"))]
+        if not self._call_told:
+            calls = [item for item in items if item["type"] == "function_call"]
+            told += map(self._whole_call, calls)
+        told.append(self._event(f"response.{response['status']}", response=response))
+        return b"".join([*told, DONE])
 
     def failed(self, error: Exception) -> bytes:
         """The last event of a response that broke."""
         why = failure(str(error_body(error)["error"]["message"]))
         asked = self._choice.interaction()
         shown = head(asked, self._choice.request.served.name, "failed") | {"error": why}
-        return self._event("response.failed", response=shown) + DONE
+        return self.beginning() + self._event("response.failed", response=shown) + DONE
 
     def _event(self, kind: str, **fields: Any) -> bytes:
         event = {"type": kind, "sequence_number": self._number, **fields}
@@ -164,6 +152,7 @@ class EventWriter:
             part = _part(kind, "", [])
             yield self._of_item("response.content_part.added", content_index=0, part=part)
         self._parts.append(text)
+        self.characters += len(text)
         told: dict[str, Any] = {}
         if kind == "output_text":
             told["logprobs"] = self._choice.take_logprobs()
@@ -180,9 +169,9 @@ class EventWriter:
             yield self._done(call_item(self._identity, call, status))
         elif self._open == "mcp_call" and self._server is not None:
             # Cut before it was whole: it never ran.
-            shown = self._server.item(self._hex, self._index, None)
-            shown |= {"arguments": "".join(self._parts), "status": "incomplete"}
-            yield self._done(shown)
+            call = self._server.call.model_copy(update={"arguments": "".join(self._parts)})
+            server = ServerCall(call, self._server.label)
+            yield self._done(server.unrun_item(self._hex, self._index))
 
     def _close_text(self, kind: str, status: str) -> Iterator[bytes]:
         text = "".join(self._parts)
@@ -199,11 +188,14 @@ class EventWriter:
             yield self._done(message_item(self._identity, part, status))
 
     def _begin_call(self, call: ToolCall) -> Iterator[bytes]:
+        if call.name not in self._own | self._clients:
+            return  # cut within its name, or of a tool that there is not
+        yield from self._close("completed")
         self._call = call
-        if call.name not in self._own:
+        if call.name in self._clients:
             self._server = None
             if self._tells_calls:
-                self._choice.call_told = True
+                self._call_told = True
                 item = call_item(self._item_id("fc"), call, "in_progress")
                 yield self._add("function_call", item)
             return
@@ -221,6 +213,7 @@ class EventWriter:
             text = self._escaper.feed(text)
         if self._open in ("function_call", "mcp_call"):
             self._parts.append(text)
+            self.characters += len(text)
             yield self._of_item(f"response.{self._open}_arguments.delta", delta=text)
 
     def _start(self, call: ToolCall) -> Iterator[bytes]:
@@ -246,14 +239,17 @@ class EventWriter:
         yield self._done(item)
         self._server = None
 
-    def _untold(self) -> Iterator[bytes]:
-        """Calls that the client has to run, whole, unless they were told as they were generated."""
-        for call in self._choice.response().tool_calls if not self._choice.call_told else ():
-            item = call_item(self._item_id("fc"), call, "in_progress")
-            yield self._add("function_call", item | {"arguments": ""})
-            self._call, self._parts = call, [call.arguments]
-            yield self._of_item("response.function_call_arguments.delta", delta=call.arguments)
-            yield from self._close("completed")
+    def _whole_call(self, item: dict[str, Any]) -> bytes:
+        """A call that the client has to run and that was not told as it was generated."""
+        name, arguments = "response.function_call_arguments", item["arguments"]
+        return b"".join(
+            [
+                self._add(item["type"], item | {"arguments": "", "status": "in_progress"}),
+                self._of_item(f"{name}.delta", delta=arguments),
+                self._of_item(f"{name}.done", arguments=arguments),
+                self._done(item),
+            ]
+        )
 
     def _item_id(self, prefix: str) -> str:
         return item_id(prefix, self._hex, self._index)
@@ -272,10 +268,3 @@ def _part(kind: str, text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any
     if kind == "refusal":
         return {"type": kind, "refusal": text}
     return text_part(Message(role="assistant", content=text), logprobs)
-
-
-def _put_logprobs(response: dict[str, Any], logprobs: list[dict[str, Any]]) -> None:
-    for item in response["output"]:
-        for part in item.get("content", ()):
-            if part["type"] == "output_text":
-                part["logprobs"] = logprobs

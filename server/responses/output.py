@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from agentlm.messages import ToolCall
+from agentlm.messages import ToolCall, ToolSpec
 from agentlm.prompt.observation import observed
 from agentlm.server.chat.choice import Choice
 from agentlm.server.openai.ids import response_of
@@ -17,41 +17,33 @@ from agentlm.server.responses.items import (
     text_part,
 )
 from agentlm.server.responses.request import OWN_LABEL, WEB_SEARCHES
-from agentlm.trajectory import Interaction, Outcome, Step, Usage
+from agentlm.trajectory import Interaction, Outcome, Step, Trajectory, Usage
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
 def response_object(
-    asked: Interaction,
-    model: str,
-    steps: Sequence[Step],
-    outcome: Outcome,
-    logprobs: Sequence[dict[str, Any]] = (),
+    asked: Interaction, trajectory: Trajectory, logprobs: Sequence[dict[str, Any]] = ()
 ) -> dict[str, Any]:
-    """A whole `response`; `steps` are those that the request added."""
-    status = status_of(asked, outcome)
+    """A whole `response`."""
+    status = status_of(asked, trajectory.outcome)
     answered = asked.finish_reason is not None
     reason = _INCOMPLETE.get(asked.finish_reason or "")
+    steps = trajectory.steps[asked.first_step : asked.end_step]
     ended = [step.started + step.seconds for step in steps]
-    return head(asked, model, status) | {
+    return head(asked, trajectory.model, status) | {
         "completed_at": int(max(ended)) if ended and status == "completed" else None,
         "incomplete_details": {"reason": reason} if reason else None,
         "error": failure(_LOST) if status == "failed" else None,
-        "output": output(asked, steps, status, logprobs),
+        "output": output(asked, trajectory.tools, steps, logprobs),
         "usage": usage(asked.usage) if answered else None,
     }
 
 
-def answer(choice: Choice) -> dict[str, Any]:
+def answer(choice: Choice, logprobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The response of a run that has ended."""
-    return response_object(
-        choice.interaction(),
-        choice.request.served.name,
-        choice.transcript.steps[choice.beginning.recorded :],
-        choice.transcript.outcome,
-        choice.take_logprobs(),
-    )
+    ran = {"steps": tuple(choice.transcript.steps), "outcome": choice.transcript.outcome}
+    return response_object(choice.interaction(), choice.trajectory.model_copy(update=ran), logprobs)
 
 
 def head(asked: Interaction, model: str, status: str) -> dict[str, Any]:
@@ -110,29 +102,38 @@ def usage(counted: Usage) -> dict[str, Any]:
 
 def output(
     asked: Interaction,
+    specs: Sequence[ToolSpec],
     steps: Sequence[Step],
-    status: str,
     logprobs: Sequence[dict[str, Any]] = (),
 ) -> list[dict[str, Any]]:
-    """The items of an answer, in the order in which they were said."""
+    """The items of an answer, in the order in which they were said; `specs` are all its tools."""
     items: list[dict[str, Any]] = []
     hex_id = suffix(asked.completion_id)
     tools = asked.echo.get("tools", ())
-    for step, result in _acts(steps):
+    clients = {tool["name"] for tool in tools if tool["type"] == "function"}
+    own = {spec.name for spec in specs} - clients
+    acts = list(_acts(steps))
+    for step, result in acts:
         if step.thought:
             items.append(reasoning_item(item_id("rs", hex_id, len(items)), step.thought))
-        if step.call and result is not None:
+        called = step.call
+        call = ServerCall.of(called, tools) if called and called.name in own else None
+        if call is not None and result is not None:
             text = observed(result.text)
-            call = ServerCall.of(step.call, tools)
-            if call is not None:
-                items.append(call.item(hex_id, len(items), text, failed=result.failed))
+            items.append(call.item(hex_id, len(items), text, failed=result.failed))
+        elif call is not None and call.label is not None:
+            items.append(call.unrun_item(hex_id, len(items)))
+        elif called and called.name in clients and step.finish_reason == "length":
+            identity = item_id("fc", hex_id, len(items))
+            items.append(call_item(identity, called, "incomplete"))
     said = asked.response
     if said.content or said.refusal:
         part = text_part(said, logprobs)
         items.append(message_item(item_id("msg", hex_id, len(items)), part))
     for called in said.tool_calls:
         items.append(call_item(item_id("fc", hex_id, len(items)), called))
-    if status == "incomplete" and items and items[-1]["type"] != "web_search_call":
+    in_call = acts and acts[-1][0].call is not None and acts[-1][0].call.name in own | clients
+    if items and asked.finish_reason in _INCOMPLETE and not in_call:
         items[-1]["status"] = "incomplete"
     return items
 
@@ -199,6 +200,10 @@ class ServerCall:
             "error": failure if failed else None,
             "status": status,
         }
+
+    def unrun_item(self, hex_id: str, index: int) -> dict[str, Any]:
+        """Of a call that was cut before it was whole, or that could not be run."""
+        return self.item(hex_id, index, None) | {"status": "incomplete"}
 
 
 _WEB = ("web_search", "web_fetch")

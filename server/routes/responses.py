@@ -19,7 +19,7 @@ from agentlm.server.http.body import read_json
 from agentlm.server.http.event_stream import ClientGone, EventStream, while_connected
 from agentlm.server.http.openapi import answers, answers_list, reads
 from agentlm.server.http.pages import page_of
-from agentlm.server.responses.events import EventWriter, response_events, with_failure
+from agentlm.server.responses.events import EventWriter, response_events
 from agentlm.server.responses.items import items_of
 from agentlm.server.responses.output import answer, response_object, suffix, written
 from agentlm.server.responses.previous import conversation_of, find_response, read_history
@@ -99,9 +99,10 @@ def _stream(state: ServerState, choice: Choice, once: Once | None) -> Response:
     if once is not None:
         events = once.stream(events, [choice], lambda: writer.end)
     return EventStream(
-        with_failure(events, writer),
+        events,
         headers=run_headers([choice]),
         keep_alive_s=state.settings.keep_alive_s,
+        failure=writer.failed,
     )
 
 
@@ -113,7 +114,7 @@ async def _whole(
             await while_connected(request.receive, state.chat.run([choice]))
 
     def spell() -> str:
-        return written(answer(choice))
+        return written(answer(choice, choice.take_logprobs()))
 
     try:
         if once is None:
@@ -133,8 +134,7 @@ async def get_response(
     """One response, as it ended."""
     _check_query(request)
     asked, trajectory = await _find(response_id, state, owner)
-    steps = trajectory.steps[asked.first_step : asked.end_step]
-    return response_object(asked, trajectory.model, steps, trajectory.outcome)
+    return response_object(asked, trajectory)
 
 
 @router.delete("/{response_id}", responses=answers(ResponseDeleted))

@@ -74,6 +74,24 @@ async def test_what_outlasts_the_time_to_finish_is_recorded_as_cancelled(
     assert trajectory.interactions[0].finish_reason is None
 
 
+async def test_told_to_stop_it_ends_a_streamed_response_as_failed(tmp_path: Path) -> None:
+    body = {"model": "tiny:agent", "input": "Hi", "stream": True}
+    with started(tmp_path, delay_s=0.2, drain_s=1) as (server, url):
+        async with httpx.AsyncClient(base_url=url, timeout=30, verify=False) as http:
+            asked = asyncio.create_task(http.post("/v1/responses", json=body))
+            await running(http, 1)
+            await asyncio.sleep(0.5)
+            server.terminate()
+            told = (await asked).text
+        server.join(10)
+
+    *_, last, end = [line for line in told.splitlines() if line.startswith("data: ")]
+    assert end == "data: [DONE]"
+    failed = json.loads(last.removeprefix("data: "))
+    assert failed["type"] == "response.failed"
+    assert "the server is stopping" in failed["response"]["error"]["message"]
+
+
 async def test_two_thousand_idle_connections_leave_it_answering(tmp_path: Path) -> None:
     allow_many_connections()
     if hard(resource.RLIMIT_NOFILE) < 2100:

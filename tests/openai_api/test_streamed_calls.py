@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agentlm.prompt.grammar import ControlEscaper, read_arguments
 from support.serving import Running, Serve
+from support.tiny import tiny_renderer
 
 LOOKUP: Any = {
     "type": "function",
@@ -66,6 +67,15 @@ async def test_what_nothing_holds_to_its_form_is_told_when_it_is_whole(serve: Se
 
         calls = [c.choices[0].delta.tool_calls for c in chunks if c.choices[0].delta.tool_calls]
         assert [json.loads(call[0].function.arguments) for call in calls] == [{"key": 'open "it"'}]
+
+
+async def test_what_is_cut_within_its_name_is_no_call(serve: Serve) -> None:
+    tokens = len(tiny_renderer("chatml").content.encode(CALL.partition("up")[0]))
+    async with serve(CALL) as running:
+        chunks = await stream(running, tool_choice=FORCED, max_tokens=tokens)
+
+        assert not any(chunk.choices[0].delta.tool_calls for chunk in chunks)
+        assert chunks[-1].choices[0].finish_reason == "length"
 
 
 async def test_chunks_before_the_last_have_no_usage_yet(serve: Serve) -> None:

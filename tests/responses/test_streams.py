@@ -13,9 +13,10 @@ from openai.types.responses import ResponseStreamEvent
 from pydantic import BaseModel, TypeAdapter
 
 from agentlm.agent.tool import ToolContext
-from agentlm.errors import UnavailableError
+from agentlm.errors import RequestError, UnavailableError
 from agentlm.trajectory import Outcome
 from support.serving import Running, Serve
+from support.tiny import tiny_renderer
 
 BASH: Any = {"type": "bash"}
 LOOKUP: Any = {"type": "function", "name": "lookup", "parameters": {}, "strict": False}
@@ -187,6 +188,36 @@ async def test_what_is_cut_ends_incomplete(serve: Serve, reply: str) -> None:
     done = [e["item"] for e in events if e["type"] == "response.output_item.done"]
     assert len(done) == added
     assert done[-1]["status"] == "incomplete"
+
+
+@pytest.mark.parametrize(
+    ("reply", "constrained"), [(BASH_CALL, True), (SEARCH, True), (CALL, True), (CALL, False)]
+)
+async def test_wherever_it_is_cut_the_answer_is_what_was_told(
+    serve: Serve, reply: str, constrained: bool
+) -> None:
+    cuts = range(1, len(tiny_renderer("chatml").content.encode(reply)) + 2)
+    asked: Any = {"tools": [BASH, LOOKUP, {"type": "web_search"}], "constrained": constrained}
+    async with serve(*[reply] * len(cuts), families={"web": (Search(),)}) as running:
+        for cut in cuts:
+            events = await stream(running, max_output_tokens=cut, **asked)
+            found = await running.client.responses.retrieve(events[-1]["response"]["id"])
+            done = [e["item"] for e in events if e["type"] == "response.output_item.done"]
+            assert events[-1]["response"]["output"] == done
+            assert [each.to_dict(mode="json") for each in found.output] == done
+            assert {each.get("name") for each in done} <= {"bash", "lookup", None}
+
+
+async def test_a_form_that_nothing_can_be_held_to_is_told_in_this_wires_words(
+    serve: Serve,
+) -> None:
+    refusal = RequestError("response_format: too deep", param="response_format")
+    async with serve(refusal, refusal) as running:
+        for streamed in (True, False):
+            with pytest.raises(openai.BadRequestError) as caught:
+                await running.client.responses.create(model="tiny", input="Hi", stream=streamed)
+            assert caught.value.param == "text.format"
+            assert "response_format" not in str(caught.value)
 
 
 async def test_the_commit_precedes_the_last_event(serve: Serve) -> None:
