@@ -106,6 +106,7 @@ _LABEL = {
     for section, labels in _AFTER.items()
     if labels
 }
+_SOMETHING = re.compile(r"\S")
 
 
 class Parser:
@@ -177,14 +178,13 @@ class Parser:
         """The first label or stop string in the buffer that ends the section."""
         if self._section == "answer":
             return self._stop.search(self._buffer) if self._stop else None
-        found = _LABEL[self._section].search(self._buffer)
-        if found and found[1] == "Thought:" and self._has_thought(found):
-            found = _LABEL[self._section].search(self._buffer, found.end())
-        return found
+        labels = _LABEL[self._section].finditer(self._buffer)
+        return next((it for it in labels if it[1] != "Thought:" or not self._has_thought(it)), None)
 
     def _has_thought(self, label: re.Match[str]) -> bool:
         """Whether a thought began before this label, which then is a part of it."""
-        return bool(self._said.get("thought") or self._buffer[: label.start()].strip())
+        begin = _SOMETHING.search(self._buffer, 0, label.start())
+        return begin is not None or "thought" in self._said
 
     def _say(self, text: str, *, whole: bool) -> Iterator[Fragment]:
         """Note and yield a part of the section. A tool's name is only said whole."""

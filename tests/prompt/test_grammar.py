@@ -113,6 +113,15 @@ def test_a_stream_reads_as_the_whole_wherever_it_is_split(
     assert read(list(text), start=start, stop=("STOP",)) == whole
 
 
+@pytest.mark.parametrize("lines", [2, 3, 4])
+def test_a_thought_keeps_each_line_that_begins_like_one(lines: int) -> None:
+    thought = "\n".join(["so", *["Thought: and so"] * (lines - 1)])
+    text = f"Thought: {thought}\nAction: bash\nAction Input: {{}}"
+
+    assert parse(text).thought == thought
+    assert read(list(text))[1].thought == thought
+
+
 @given(turns)
 @example("Action:\nAction Input:Thought:")
 @example('Thought: so\nAction: \nAction Input: {"a": 1}')
