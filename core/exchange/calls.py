@@ -15,8 +15,6 @@ from agentlm.prompt.grammar import Parser
 from agentlm.prompt.observation import OBSERVATION
 
 _UNNAMED = "call_of_"
-_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
-_RESULT = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>", re.DOTALL)
 _THOUGHT = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 _OTHER_FORMS = re.compile(
     r"</?tool_call>|<\|?tool_calls?(?:_|\b)|```tool_c|<functioncall>|<｜tool▁|<function[ =]|"
@@ -73,9 +71,12 @@ def with_calls_read(said: Iterable[Said], tools: Sequence[str]) -> Iterator[Said
     Raises ValueError for a call in another model's form: as text it would be learnt as an answer.
     """
     for turn in said:
-        if turn.role in ("tool", "user") and _holds_results(turn.text):
-            results = _RESULT.findall(turn.text)
-            yield from (turn._replace(role="tool", text=result) for result in results)
+        if turn.role in ("tool", "user"):
+            results, beside = _between("tool_response", turn.text)
+            if not results or beside.strip():
+                yield turn
+            else:
+                yield from (turn._replace(role="tool", text=result) for result in results)
         elif turn.role != "assistant":
             yield turn
         elif turn.calls:
@@ -85,9 +86,18 @@ def with_calls_read(said: Iterable[Said], tools: Sequence[str]) -> Iterator[Said
             yield read if read.calls else _with_json_read(_with_tags_read(read), tools)
 
 
-def _holds_results(text: str) -> bool:
-    """Whether results between tags are all that a text holds."""
-    return "<tool_response>" in text and not _RESULT.sub("", text).strip()
+def _between(tag: str, text: str) -> tuple[list[str], str]:
+    """What stands between tags in a text, and the text beside it, its parts on lines of their own.
+
+    By hand: a pattern takes the square of the text's length, or worse, where no tag is closed.
+    """
+    opening, closing = f"<{tag}>", f"</{tag}>"
+    found, beside, at = [], [], 0
+    while (begin := text.find(opening, at)) >= 0 and (end := text.find(closing, begin)) >= 0:
+        found.append(text[begin + len(opening) : end].strip())
+        beside.append(text[at:begin])
+        at = end + len(closing)
+    return found, "\n".join([*beside, text[at:]])
 
 
 def _with_thought_read(turn: Said) -> Said:
@@ -126,8 +136,8 @@ def _with_form_read(turn: Said, tools: Sequence[str]) -> Said:
 
 def _with_tags_read(turn: Said) -> Said:
     """A turn with the calls that stand in it between Hermes' and Qwen's tags."""
-    found = _CALL.findall(turn.text)
-    text = re.sub(r"\n{3,}", "\n\n", _CALL.sub("\n", turn.text)).strip() if found else turn.text
+    found, beside = _between("tool_call", turn.text)
+    text = re.sub(r"\n{3,}", "\n\n", beside).strip() if found else turn.text
     if turn.loss and (other := _OTHER_FORMS.search(text)):
         raise ValueError(
             f"{turn.place}: a call in a form that is not read, got "

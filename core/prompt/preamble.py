@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,6 @@ from agentlm.prompt.grammar import FINAL_ANSWER
 
 _OPENING = "You can use these tools:\n"
 _END = f"{FINAL_ANSWER} your answer to the user"
-_ANY = re.compile(f"{_OPENING}.*?\n{_END}", re.DOTALL)
 """Of any version: logs keep the words that a model was shown, so these two lines stay."""
 
 
@@ -42,13 +40,15 @@ def describe(tools: Sequence[ToolSpec], *, thoughts: bool = True) -> str:
 
 def preamble_in(text: str, tools: Sequence[ToolSpec]) -> str:
     """The preamble that a recorded text holds, in the words of the version that wrote it."""
-    if _OPENING not in text:  # as in most: describing the tools costs more than this look
+    begin = text.find(_OPENING)
+    if begin < 0:  # as in most: describing the tools costs more than this look
         return ""
     for now in (describe(tools), describe(tools, thoughts=False)):
         if now in text:
             return now
-    then = _ANY.search(text)
-    return then[0] if then else ""
+    last = f"\n{_END}"
+    end = text.find(last, begin + len(_OPENING))
+    return text[begin : end + len(last)] if end >= 0 else ""
 
 
 _SCALARS = ("string", "integer", "number", "boolean")

@@ -549,3 +549,15 @@ def test_names_of_speakers_are_read_in_capitals_too(role: str) -> None:
 )
 def test_a_split_is_held_out_whatever_else_its_name_says(split: str, held_out: bool) -> None:
     assert ("split" in read_row(chat(answer(), split=split)).metadata) is held_out
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("tag", ["tool_call", "tool_response", "think"])
+@pytest.mark.parametrize("text", [" " * 100_000, "<{tag}>" * 50_000], ids=["blanks", "tags"])
+def test_a_tag_that_is_never_closed_costs_no_more_than_its_text(tag: str, text: str) -> None:
+    left_open = f"<{tag}>{text.format(tag=tag)}"
+    row = chat(answer(content=left_open, loss=False), {"role": "user", "content": left_open})
+
+    read = read_row({**row, "tools": [TOOL]})
+
+    assert [step.text.count(f"<{tag}>") for step in read.steps[1:]] == [left_open.count("<")] * 2
