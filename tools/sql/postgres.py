@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from agentlm.errors import OperatorError
 from agentlm.tools.sql.guard import Result
-from agentlm.tools.sql.postgres_rights import CALLABLE
+from agentlm.tools.sql.postgres_rights import SCRIPT, callable_harm
 
 _CONNECT_TIMEOUT_S = 5
 _POWERFUL = """
@@ -65,14 +65,14 @@ class PostgresGuard:
             raise OperatorError(
                 f"the database role of sql_url is too powerful ({', '.join(powers)}): a read-only "
                 "transaction does not stop it from running programs or reaching other sessions; "
-                "use a role that can only read (deploy/postgres-reader.sql makes one)"
+                f"use a role that can only read ({SCRIPT} makes one)"
             )
-        names = [row[0] for row in connection.exec_driver_sql(CALLABLE)]
+        names = [row[0] for row in connection.exec_driver_sql(callable_harm())]
         if names and not self._trusted:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             raise OperatorError(
                 "the database role of sql_url may call functions that do more than read: "
-                f"{', '.join(names[:_NAMED])}{more}; deploy/postgres-reader.sql makes a role that "
+                f"{', '.join(names[:_NAMED])}{more}; {SCRIPT} makes a role that "
                 "may not, and sql_trust_role says that they harm nobody"
             )
 
