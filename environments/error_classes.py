@@ -82,7 +82,18 @@ def complaint(call: ToolCall, tools: Iterable[ToolSpec]) -> str | None:
         arguments = call.parsed()
     except ValueError as error:
         return f"the arguments of {call.name} are not a JSON object: {error}"
+    if not _is_whole(arguments):
+        return f"the arguments of {call.name} hold half of a character"
     return _misfit(arguments, tool.parameters)
+
+
+def _is_whole(arguments: dict[str, Any]) -> bool:
+    """Whether a text could be written down: JSON may hold half of a character, no file can."""
+    try:
+        json.dumps(arguments, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _misfit(arguments: dict[str, Any], schema: dict[str, Any]) -> str | None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from agentlm.environments.error_classes import Exchange
 from agentlm.environments.playing.play import Play
+from agentlm.environments.playing.players import whole_characters
 from agentlm.environments.playing.recording import Recorder
 from agentlm.messages import Frozen, Message
 
@@ -36,20 +37,15 @@ class Turn(Frozen):
         """As it is kept."""
         call, seen = exchange.call, exchange.observation
         return cls(
-            thought=_text(exchange.thought),
+            thought=whole_characters(exchange.thought),
             tool=call and call.name,
-            arguments=_text(call.arguments) if call else "",
-            answer=exchange.answer and _text(exchange.answer),
-            observation=seen and _text(seen.text),
+            arguments=whole_characters(call.arguments) if call else "",
+            answer=exchange.answer and whole_characters(exchange.answer),
+            observation=seen and whole_characters(seen.text),
             failed=seen is not None and seen.failed,
             invalid=exchange.invalid,
             invented=exchange.invented,
         )
-
-
-def _text(text: str) -> str:
-    """What can be written down: a model's JSON may hold half of a character."""
-    return text.encode("utf-8", "replace").decode()
 
 
 class Transcript(Frozen):
@@ -102,7 +98,7 @@ def transcripts(file: Path) -> dict[tuple[str, int], Transcript]:
 
 
 def _read(file: Path) -> Iterator[Transcript]:
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.readwhole_characters(encoding="utf-8").splitlines():
         try:
             yield Transcript.model_validate_json(line)
         except ValidationError:

@@ -15,7 +15,12 @@ from agentlm.environments.error_classes import (
     repeated_calls,
 )
 from agentlm.environments.invented_names import invented_names
-from agentlm.environments.playing.players import ContextFullError, Player, Reply
+from agentlm.environments.playing.players import (
+    ContextFullError,
+    Player,
+    Reply,
+    whole_characters,
+)
 from agentlm.environments.task import Action, Environment, OpenTask, Task
 from agentlm.errors import OperatorError
 from agentlm.messages import Message, ToolCall, ToolSpec
@@ -134,11 +139,29 @@ async def _until_end(environment: Environment, world: OpenTask, player: Player, 
 
 
 def _bounded(reply: Reply) -> Reply:
-    """A call of any length would be run, logged and told back; one beyond the bound is none."""
+    """What can be written down, told back and run.
+
+    Of half a character nothing can be; of a call of any length all would be.
+    """
+    reply = _whole(reply)
     if reply.call is None or len(reply.call.arguments) <= _MAX_CHARS:
         return reply
     told = f"a call of {len(reply.call.arguments)} characters; at most {_MAX_CHARS}"
     return replace(reply, call=None, invalid=told)
+
+
+def _whole(reply: Reply) -> Reply:
+    call = reply.call
+    if call is not None:
+        name, arguments = whole_characters(call.name), whole_characters(call.arguments)
+        call = call.model_copy(update={"name": name, "arguments": arguments})
+    return replace(
+        reply,
+        thought=whole_characters(reply.thought),
+        call=call,
+        answer=None if reply.answer is None else whole_characters(reply.answer),
+        text=None if reply.text is None else whole_characters(reply.text),
+    )
 
 
 def _outcome(reply: Reply) -> Outcome:

@@ -36,6 +36,11 @@ class Reply:
     """Where the player's own server keeps this run."""
 
 
+def whole_characters(text: str) -> str:
+    """With a question mark for each half of a character, as JSON may hold and no file can."""
+    return text.encode("utf-8", "replace").decode()
+
+
 class ContextFullError(Exception):
     """The conversation no longer fits the player's context: the run is over, and it counts."""
 

@@ -222,3 +222,23 @@ async def test_the_one_shot_prompt_is_a_solved_training_task_as_a_conversation()
     assert [m.role for m in messages[:3]] == ["user", "assistant", "tool"]
     assert messages[1].tool_calls[0].id == messages[2].tool_call_id
     assert "Final Answer: [" in messages[-1].content
+
+
+def _calls_half_a_character() -> dict[str, Any]:
+    function = {"name": "sql", "arguments": '{"query": "SELECT \\ud800"}'}
+    call = {"id": "c", "type": "function", "function": function}
+    return {"role": "assistant", "content": "\udfff", "tool_calls": [call]}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [{"role": "assistant", "content": '["\ud800"]'}, _calls_half_a_character()],
+    ids=["answer", "call"],
+)
+def test_half_a_character_of_another_servers_model_is_the_players_and_ends_nothing(
+    server: StandIn, arguments: list[str], tmp_path: Path, reply: dict[str, Any]
+) -> None:
+    server.ours, server.reply = False, reply
+    assert main(arguments) == 0
+    kept = log(tmp_path)
+    assert [run.reward for run in kept] == [0.0] * COUNT
