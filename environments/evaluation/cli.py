@@ -19,7 +19,7 @@ from agentlm.environments.evaluation.kept import directory_of, kept_file, name_o
 from agentlm.environments.evaluation.page import Run
 from agentlm.environments.evaluation.report import Difference, Report, difference_of, row_of
 from agentlm.environments.evaluation.settings import EvalSettings
-from agentlm.environments.evaluation.show import save, tables
+from agentlm.environments.evaluation.show import save, set_aside, tables
 from agentlm.environments.evaluation.transcripts import TranscriptRecorder, transcripts
 from agentlm.environments.playing.model_player import PlayedModel, connected
 from agentlm.environments.playing.progress import Progress, Result, setting_plan
@@ -81,6 +81,8 @@ async def _run(settings: EvalSettings) -> int:
         console.print(table)
     for note in report.notes:
         console.print(note, soft_wrap=True)
+    if (earlier := set_aside(report, directory_of(settings))) is not None:
+        console.print(f"an earlier report, of something else, is now {earlier}", soft_wrap=True)
     files = save(report, directory_of(settings), _runs(measured), tasks)
     console.print("\n".join(map(str, files)), soft_wrap=True)
     if not report.complete:

@@ -105,6 +105,14 @@ class Report(Frozen):
         return list(dict.fromkeys(row.model for row in self.rows))
 
     @property
+    def measured(self) -> frozenset[tuple[str, ...]]:
+        """What it has a number of."""
+        which = [str(self.settings.get(key)) for key in ("tasks", "split", "seed")]
+        rows = {(*which, row.environment, row.decoding, row.model) for row in self.rows}
+        abilities = {(ability.measure, ability.model) for ability in self.abilities}
+        return frozenset(rows | abilities)
+
+    @property
     def title(self) -> str:
         """What was measured, in a line."""
         sets = ", ".join(dict.fromkeys(row.environment for row in self.rows))
@@ -114,17 +122,22 @@ class Report(Frozen):
     @property
     def notes(self) -> list[str]:
         """What a reader must know beside the numbers."""
-        played = {row.model: row.played for row in self.rows}
-        notes = [
-            f"{label}: {model.url} tells no version of its weights, so kept results are known by "
-            "this URL and the name alone; after a training under the same name, use --fresh"
-            for label, model in played.items()
-            if model.weights_version is None
+        played = {label: self._played(label) for label in self.models}
+        last = {label: models[-1] for label, models in played.items()}
+        notes = [f"{label}: {model.caution}" for label, model in last.items() if model.caution]
+        notes += [
+            f"{label}: its weights changed between the rows, which are of {len(models)} models"
+            for label, models in played.items()
+            if len(models) > 1
         ]
-        versions = {model.weights_version for model in played.values()}
-        if len(played) > 1 and len(versions) == 1 and None not in versions:
-            notes.append(f"{' and '.join(played)} have the same weights")
+        versions = {model.weights_version for model in last.values()}
+        if len(last) > 1 and len(versions) == 1 and None not in versions:
+            notes.append(f"{' and '.join(last)} have the same weights")
         return notes
+
+    def _played(self, label: str) -> list[PlayedModel]:
+        """Each once, in the order of the rows."""
+        return list(dict.fromkeys(row.played for row in self.rows if row.model == label))
 
 
 def row_of(

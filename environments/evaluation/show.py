@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+from pydantic import ValidationError
 from rich.box import SIMPLE
 from rich.table import Table
 
@@ -39,13 +42,44 @@ def save(
     report: Report, directory: Path, runs: Iterable[Run], tasks: Iterable[Task]
 ) -> tuple[Path, Path, Path]:
     """Write report.json, report.png and report.html."""
-    data, picture, page = (directory / f"report.{suffix}" for suffix in ("json", "png", "html"))
+    data, picture, page = (directory / f"report.{suffix}" for suffix in _SUFFIXES)
     write_text(data, report.model_dump_json(indent=1) + "\n")
     draw(report, picture)
     write_text(page, render_page(report, picture, list(runs), {task.id: task for task in tasks}))
     return data, picture, page
 
 
+def set_aside(report: Report, directory: Path) -> Path | None:
+    """Keep an earlier report that has a row which this one lacks; returns where it is now."""
+    name = _earlier_name(report, directory / "report.json")
+    if name is None:
+        return None
+    for suffix in reversed(_SUFFIXES):  # report.json last: if we are killed, all is still to do
+        with suppress(FileNotFoundError):
+            (directory / f"report.{suffix}").replace(directory / f"{name}.{suffix}")
+    return directory / f"{name}.json"
+
+
+def _earlier_name(report: Report, file: Path) -> str | None:
+    """None if there is nothing that would be lost."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        earlier = Report.model_validate_json(text)
+    except FileNotFoundError:
+        return None
+    except ValidationError:  # of another version of AgentLM
+        return f"report-earlier-{_digest(text)}"
+    if earlier.measured <= report.measured:
+        return None
+    sets = "-".join(dict.fromkeys(row.environment for row in earlier.rows))
+    return f"report-{sets}-{_digest(str(sorted(earlier.measured)))}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+_SUFFIXES = ("json", "png", "html")
 _CLASSES = ("refusal", "invalid", "repeat", "call err", "invented")
 _COSTS = ("turns", "tokens", "s")
 

@@ -98,7 +98,7 @@ def transcripts(file: Path) -> dict[tuple[str, int], Transcript]:
 
 
 def _read(file: Path) -> Iterator[Transcript]:
-    for line in file.readwhole_characters(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8").splitlines():
         try:
             yield Transcript.model_validate_json(line)
         except ValidationError:

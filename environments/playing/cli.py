@@ -77,6 +77,8 @@ async def _play(settings: RolloutSettings, environment: Environment) -> int:
         with closing(Progress(_path(settings), plan, fresh=settings.fresh)) as progress:
             if kept := progress.kept():
                 print(kept, file=sys.stderr)
+                if model is not None and model.caution:
+                    print(model.caution, file=sys.stderr)
             seat = Seat(environment, player, recorder, progress)
             known = list(progress.results.values())
             display = await play_tasks(settings, seat, tasks, known, settings.limit)

@@ -43,6 +43,16 @@ class PlayedModel(Frozen):
     weights_version: str | None = None
     """As our server tells it; None: the server does not, and URL and name are all there is."""
 
+    @property
+    def caution(self) -> str | None:
+        """What to know of results that are kept under this, if it may be of several models."""
+        if self.weights_version is not None:
+            return None
+        return (
+            f"{self.url} tells no version of its weights, so kept results are known by this URL "
+            "and the name alone; after a training under the same name, use --fresh"
+        )
+
 
 class Decoding(Frozen):
     """How the model is asked to draw tokens."""
@@ -71,6 +81,7 @@ class ModelPlayer:
         self._client = client
         self._decoding = decoding
         self._metadata = metadata
+        self._weights_version = model.weights_version
 
     async def reply(
         self, task: Task, attempt: int, messages: Sequence[Message], tools: Sequence[ToolSpec]
@@ -107,8 +118,8 @@ class ModelPlayer:
         await self._client.post(path, body=body, cast_to=object)
 
     def _check_weights(self, version: str | None) -> None:
-        begun = self.model.weights_version
-        if version is not None and begun is not None and version != begun:
+        begun = self._weights_version = self._weights_version or version
+        if version is not None and version != begun:
             raise OperatorError(
                 f"{self.name} changed while it played: its weights were {begun} and are now "
                 f"{version}; run the command again to play the new ones"

@@ -205,6 +205,81 @@ def test_weights_that_change_while_they_play_end_the_run(
     assert not list(tmp_path.glob("evaluations/*/report.json"))
 
 
+def test_weights_that_change_where_only_answers_tell_their_version_end_the_run_too(
+    server: StandIn, httpserver: HTTPServer, arguments: list[str]
+) -> None:
+    answer = server.complete
+
+    def promote(request: Any) -> Any:
+        server.weights = {"mine": f"v{len(server.requests)}"}
+        return answer(request)
+
+    with HTTPServer(port=0) as other:
+        other.expect_request("/v1/models").respond_with_data("[]")
+        other.expect_request("/v1/chat/completions").respond_with_handler(promote)
+        with pytest.raises(OperatorError, match="its weights were v0 and are now v1"):
+            evaluate([*one_way(arguments), "--url", other.url_for(""), "--concurrency", "1"])
+
+
+def test_weights_that_change_between_two_rows_are_named(
+    server: StandIn, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.weights = {"mine": "v1"}
+    listed = server.list_models
+    lists = 0
+
+    def promote(request: Any) -> Any:
+        nonlocal lists
+        lists += 1
+        server.weights = {"mine": "v1" if lists <= 2 else "v2"}
+        return listed(request)
+
+    with HTTPServer(port=0) as other:
+        other.expect_request("/v1/models").respond_with_handler(promote)
+        other.expect_request("/v1/chat/completions").respond_with_handler(server.complete)
+        evaluate([*arguments, "--url", other.url_for("")])
+    assert "mine: its weights changed between the rows" in capsys.readouterr().out
+
+
+def test_a_rollout_that_goes_on_says_that_its_server_tells_no_version(
+    server: StandIn, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    roll_out(arguments)
+    assert "tells no version of its weights" not in capsys.readouterr().err
+    roll_out(arguments)
+    assert "tells no version of its weights" in capsys.readouterr().err
+
+
+def test_a_report_of_something_else_is_set_aside_and_one_of_the_same_is_replaced(
+    server: StandIn, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "evaluations" / "x"
+    command = [*arguments, "--name", "x"]
+
+    def rows(file: Path) -> list[str]:
+        return [row["decoding"] for row in json.loads(file.read_text())["rows"]]
+
+    def earlier(suffix: str) -> list[Path]:
+        return sorted(directory.glob(f"report-*.{suffix}"))
+
+    evaluate([*command, "--decoding", "constrained"])
+    page = (directory / "report.html").read_text()
+    evaluate([*command, "--decoding", "unconstrained"])
+    [kept] = earlier("json")
+    assert (rows(kept), rows(directory / "report.json")) == (["constrained"], ["unconstrained"])
+    assert kept.with_suffix(".html").read_text() == page
+    assert kept.with_suffix(".png").is_file()
+    assert f"an earlier report, of something else, is now {kept}" in capsys.readouterr().out
+    evaluate([*command, "--decoding", "unconstrained", "--fresh"])
+    evaluate([*command, "--decoding", "both"])
+    assert earlier("json") == [kept]
+    evaluate([*command, "--decoding", "constrained"])
+    assert len(earlier("json")) == 2
+    (directory / "report.json").write_text("{half")
+    evaluate([*command, "--decoding", "constrained"])
+    assert [file.read_text() for file in directory.glob("report-earlier-*.json")] == ["{half"]
+
+
 def test_a_server_that_tells_no_version_is_named(
     server: StandIn, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
