@@ -34,7 +34,7 @@ class ToolCall(Frozen):
         try:
             value = json.loads(self.arguments)
         except RecursionError as error:
-            raise ValueError("arguments must not be nested so deeply") from error
+            raise ValueError("the arguments are nested too deeply") from error
         if not isinstance(value, dict):
             raise ValueError(f"arguments must be a JSON object, got {type(value).__name__}")
         return value
