@@ -48,7 +48,7 @@ def table(clients: Sequence[Client]) -> int:
     with tempfile.TemporaryDirectory() as directory, scripted_server(Path(directory)) as server:
         for client in clients:
             outcome = play(client, server.url)
-            marks = (_mark(client, outcome, cell) for cell in CELLS)
+            marks = (mark_of(client, outcome, cell) for cell in CELLS)
             print(
                 f"| {client.name} {environments.version_of(client)} | {' | '.join(marks)} |",
                 flush=True,
@@ -59,7 +59,7 @@ def table(clients: Sequence[Client]) -> int:
     return 1 if failures else 0
 
 
-def _mark(client: Client, outcome: Outcome, cell: str) -> str:
+def mark_of(client: Client, outcome: Outcome, cell: str) -> str:
     if cell not in outcome:
         return "–" if cell in client.no_way else "not tried"
     return "FAIL" if outcome[cell] else "pass"

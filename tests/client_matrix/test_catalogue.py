@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from client_matrix.__main__ import mark_of
 from client_matrix.catalogue import CLIENTS, Client
 from client_matrix.cells import CELLS
 from client_matrix.environments import ROOT, lock_of, version_of
@@ -40,3 +41,10 @@ def test_the_page_has_a_dash_only_where_there_is_no_way(
     marks = row[0].strip("| ").split(" | ")[1:]
     assert marks == ["pass" if cell in filled else "–" for cell in CELLS]
     assert client.no_way == tuple(cell for cell in CELLS if cell not in filled)
+
+
+def test_what_nobody_has_tried_is_not_said_to_be_impossible() -> None:
+    client = Client("one", "one", "node", (), no_way=("stream",))
+    outcome = {"text": None, "error": "it hung"}
+    marks = [mark_of(client, outcome, cell) for cell in ("text", "error", "stream", "cancel")]
+    assert marks == ["pass", "FAIL", "–", "not tried"]
