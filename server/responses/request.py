@@ -190,6 +190,9 @@ class ResponseRequest(SamplingFields):
     metadata: Metadata = {}
     store: bool = True
     user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    """Both are repeated, and mean nothing here: prompts are cached by what they say."""
     include: Items[str] = []
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     truncation: Literal["auto", "disabled"] = "disabled"
@@ -267,7 +270,10 @@ class ResponseRequest(SamplingFields):
             "parallel_tool_calls": self.parallel_tool_calls,
             "temperature": 1.0 if self.temperature is None else self.temperature,
             "top_p": 1.0 if self.top_p is None else self.top_p,
+            "presence_penalty": self.presence_penalty or 0.0,
+            "frequency_penalty": self.frequency_penalty or 0.0,
             "max_output_tokens": self.max_output_tokens,
+            "max_tool_calls": None,
             "text": {"format": {"type": "text"}} | text,
             "reasoning": self.reasoning.model_dump(include={"effort", "summary"}),
             "truncation": self.truncation,
@@ -276,6 +282,8 @@ class ResponseRequest(SamplingFields):
             "background": False,
             "service_tier": self.service_tier or "default",
             "user": self.user,
+            "safety_identifier": self.safety_identifier,
+            "prompt_cache_key": self.prompt_cache_key,
         }
 
 
@@ -291,10 +299,7 @@ _REFUSED = {
     "moderation": "nothing here moderates",
 }
 """Fields of OpenAI's that are not read here, and what to do instead."""
-_WITHOUT_EFFECT = {
-    *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
-    *("safety_identifier", "stream_options"),
-}
+_WITHOUT_EFFECT = {"prompt_cache_options", "prompt_cache_retention", "stream_options"}
 
 
 def read_response_request(body: Any) -> ResponseRequest:

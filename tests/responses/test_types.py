@@ -21,6 +21,8 @@ BASH_CALL = 'Thought: I look.\nAction: bash\nAction Input: {"command": "ls"}'
 FAILING_CALL = BASH_CALL.replace("ls", "fail")
 CALL = 'Thought: I ask.\nAction: lookup\nAction Input: {"key": "a"}'
 FINAL = "Thought: I know.\nFinal Answer: Done."
+BEYOND_OPENAI = {"store", "presence_penalty", "frequency_penalty"}
+"""What the Open Responses specification wants an answer to repeat, and OpenAI's type lacks."""
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 
 
@@ -48,14 +50,17 @@ async def post(running: Running, **fields: Any) -> httpx.Response:
 async def test_a_response(serve: Serve) -> None:
     async with serve("Hello.") as running:
         asked = {"metadata": {"a": "b"}, "instructions": "Be brief.", "max_output_tokens": 99}
+        asked |= {"prompt_cache_key": "k", "safety_identifier": "s", "presence_penalty": 0.5}
         answer = strictly((await post(running, **asked)).content)
 
-        assert added(answer) == {"store"}
+        assert added(answer) == BEYOND_OPENAI
         [message] = answer.output
         assert message.type == "message"
         assert (answer.status, answer.output_text, answer.error) == ("completed", "Hello.", None)
         assert (answer.metadata, answer.instructions) == ({"a": "b"}, "Be brief.")
         assert (answer.max_output_tokens, answer.incomplete_details) == (99, None)
+        assert (answer.prompt_cache_key, answer.safety_identifier) == ("k", "s")
+        assert (answer.model_extra or {})["presence_penalty"] == 0.5
         assert answer.usage is not None
         spent = answer.usage.input_tokens + answer.usage.output_tokens
         assert answer.usage.total_tokens == spent
@@ -65,7 +70,7 @@ async def test_items_in_the_order_in_which_they_were_said(serve: Serve) -> None:
     async with serve(BASH_CALL, FAILING_CALL, CALL) as running:
         answer = strictly((await post(running, tools=[BASH, LOOKUP])).content)
 
-        assert added(answer) == {"store"}
+        assert added(answer) == BEYOND_OPENAI
         shown = [item.type for item in answer.output]
         assert shown == ["reasoning", "mcp_call"] * 2 + ["reasoning", "function_call"]
         _, ran, _, failed, thought, call = answer.output
