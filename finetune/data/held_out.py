@@ -32,6 +32,8 @@ from agentlm.finetune.run import Run
 from agentlm.finetune.settings import FinetuneSettings
 
 HELD_OUT = "held-out"
+TUNED_ON = ("train", "dev", "dev2")
+"""Splits that may be measured on while training: how long to train is tuned by what they say."""
 _DRAW = 0x48454C44
 """Beside the seed: another draw than the plan's."""
 _TRAINED_ON = Refused("trained_on", "its task, conversation or question is trained on")
@@ -170,7 +172,8 @@ def _rows(rows: Rows) -> Iterator[Row]:
 
 def _read(settings: FinetuneSettings, maker: RowMaker, kin: Kin, held: RowWriter) -> Drops:
     drops = Drops()
-    judging = recorded_filters(settings, unjudged=True) | content_filters(settings)
+    recorded = recorded_filters(settings, unjudged=True, splits=TUNED_ON)
+    judging = recorded | content_filters(settings)
     pipeline = Pipeline(
         judging, settings.scrub, settings.min_reward, True, maker, {}, kin.refuse_trained()
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -94,13 +94,18 @@ def out_of_form(kept: Kept, *, thoughts: bool) -> bool:
     return any(step.thought and not (step.call or step.answer) for step in turns)
 
 
-def recorded_filters(settings: FinetuneSettings, *, unjudged: bool) -> dict[str, Filter]:
-    """What the record tells of how a row came about; the database has told it of the log's."""
+def recorded_filters(
+    settings: FinetuneSettings, *, unjudged: bool, splits: Sequence[str] = ("train",)
+) -> dict[str, Filter]:
+    """What the record tells of how a row came about; the database has told it of the log's.
+
+    Tasks of an environment must be of one of `splits`.
+    """
     found = {
         "may_not_train": filters.may_not_train,
         "outcome": filters.ended(settings.outcomes),
         "low_reward": filters.low_reward(settings.min_reward, unjudged=unjudged),
-        "evaluation_task": filters.evaluation_task,
+        "evaluation_task": filters.evaluation_task(*splits),
     }
     return _not_skipped(found, settings)
 

@@ -68,10 +68,14 @@ def ended(outcomes: Container[Outcome]) -> Filter:
     return judge
 
 
-def evaluation_task(trajectory: Trajectory) -> str | None:
-    """It was played for evaluation: its task must stay unseen."""
-    split = trajectory.metadata.get("split")
-    return None if split in (None, "train") else f"its task is of the {split} split"
+def evaluation_task(*allowed: str) -> Filter:
+    """It was played for evaluation: its task, of none of the allowed splits, must stay unseen."""
+
+    def judge(trajectory: Trajectory) -> str | None:
+        split = trajectory.metadata.get("split")
+        return None if split in (None, *allowed) else f"its task is of the {split} split"
+
+    return judge
 
 
 def no_answer(trajectory: Trajectory) -> str | None:

@@ -67,8 +67,8 @@ def test_a_call_that_a_limit_cut_off_is_no_answer(by: Renderer) -> None:
 
 def test_evaluation_tasks_and_low_rewards_are_left_out(by: Renderer) -> None:
     for split in ("dev", "dev2", "test", "test-kinds"):
-        assert evaluation_task(played(by, ANSWER, metadata={"split": split}))
-    assert evaluation_task(played(by, ANSWER, metadata={"split": "train"})) is None
+        assert evaluation_task("train")(played(by, ANSWER, metadata={"split": split}))
+    assert evaluation_task("train")(played(by, ANSWER, metadata={"split": "train"})) is None
     assert low_reward(1.0)(played(by, ANSWER, reward=0.5)) == "reward 0.5 < 1"
 
 

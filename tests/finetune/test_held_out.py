@@ -189,6 +189,22 @@ def test_what_is_left_out_of_a_file_to_measure_on_counts_as_nothing_else(
     assert found["out_of_form"] == 1
 
 
+def test_tasks_that_are_tuned_on_may_be_measured_on_and_those_of_a_test_may_not(
+    data_dir: Path, log: list[Trajectory], by: Renderer
+) -> None:
+    measure = data_dir / "measure.jsonl"
+    rows = [
+        trajectory(conversation(by, f"How many {split}?", ANSWER), metadata={"split": split})
+        for split in ("dev", "dev2", "test", "test-kinds")
+    ]
+    measure.write_text("".join(row.model_dump_json() + "\n" for row in rows))
+
+    prepared = run(data_dir, eval_data=(str(measure),))
+
+    found = prepared.run.read("selection.json")["held-out"]
+    assert (found["kept"], found["dropped"]) == (2, {"evaluation_task": 2})
+
+
 def test_rows_of_one_task_can_not_be_held_out(data_dir: Path, by: Renderer) -> None:
     steps = conversation(by, "How many?", CALL, ANSWER)
     write_log(data_dir, [trajectory(steps, task_id="only") for _ in range(4)])
