@@ -71,6 +71,7 @@ def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
 def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> ModelCard | None:
     # torch and DeepSpeed take seconds to import: not for --help or a misspelt flag.
     from agentlm.finetune.training import model, processes, save, train, zero
+    from agentlm.finetune.training.loss.sft import Imitation
     from agentlm.finetune.training.measure import HeldOut
 
     these = processes.join()
@@ -84,7 +85,7 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
         describe(prepared, tell)
 
     network = model.load_for_training(base.directory, base.adapter, settings)
-    engine = zero.open_engine(model.pack_loss(network), settings, these)
+    engine = zero.open_engine(model.pack_loss(network, Imitation()), settings, these)
     probe = train.probe_pack(sources, plan)
     held_out = None
     if (rows := prepared.held_out()) is not None:

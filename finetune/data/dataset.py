@@ -1,12 +1,16 @@
 """Token rows on disk: written as they stream by, read by memory mapping.
 
 A row is one trajectory as the trainer sees it: its ids, and for each id whether the model learns to
-say it. Four files hold any number of rows:
+say it. Four files hold any number of rows, and three more what a row that is learned from by its
+reward has beside them:
 
     ids.bin       int32, all rows end to end
     loss.bin      uint8, one per id
     rows.npy      per row: where it begins, its length, how many of its ids are trained on
     names.txt     per row: the trajectory it came from, one line each
+    credit.bin    float32, one per id: how much, and whether more or less of it
+    recorded.bin  float32, one per id: its log-probability when it was said
+    judged.npy    per row: which ones it is judged beside, and how old the weights were that said it
 
 Memory does not grow with the tokens; per row it is the 24 bytes of `rows.npy`.
 """
@@ -26,8 +30,25 @@ from agentlm.finetune.run import damaged
 
 Ids = NDArray[np.int32]
 Loss = NDArray[np.uint8]
-TokenRow = tuple[Ids, Loss]
-"""A row as it is read: ids, and for each of them whether it is trained on."""
+Values = NDArray[np.float32]
+
+
+class TokenRow(NamedTuple):
+    """A row as it is read."""
+
+    ids: Ids
+    loss: Loss
+    """For each id whether it is trained on."""
+    credit: Values | None = None
+    """For each id how much its row's reward speaks for it (above 0) or against it (below); None:
+    the row is imitated."""
+    recorded: Values | None = None
+    """For each id its log-probability under the weights that it is compared with."""
+    number: int = 0
+    """Of the row in its source."""
+    pair: int = -1
+    """Rows of one number are computed together: their losses are not apart."""
+
 
 BUFFER = 1 << 20
 """Bytes of some hundred rows."""
@@ -98,6 +119,10 @@ class Rows:
         """Ids and loss marks of one row, without a copy."""
         start, length, _ = self.table[index]
         return self.ids[start : start + length], self.loss[start : start + length]
+
+    def token_row(self, index: int) -> TokenRow:
+        """One row with all that training has to know of it."""
+        return TokenRow(*self.row(index), number=index)
 
     @property
     def lengths(self) -> NDArray[np.int64]:

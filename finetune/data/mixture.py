@@ -53,7 +53,7 @@ class Plan:
     def batch(self, step: int, sources: Sequence[Source]) -> list[TokenRow]:
         """The rows of a step."""
         first = int(self.ends[step - 1]) if step else 0
-        return [sources[s].rows.row(r) for s, r in self.draws[first : self.ends[step]]]
+        return [sources[s].rows.token_row(r) for s, r in self.draws[first : self.ends[step]]]
 
     def save(self, path: Path) -> None:
         """Write it where `load` finds it."""

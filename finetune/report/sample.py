@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from agentlm.finetune.data.dataset import TokenRow
+from agentlm.finetune.data.dataset import Ids, Loss
 
 
 class Span(NamedTuple):
@@ -16,7 +16,7 @@ class Span(NamedTuple):
     trained: bool
 
 
-def spans(row: TokenRow, decode: Callable[[Sequence[int]], str]) -> list[Span]:
+def spans(row: tuple[Ids, Loss], decode: Callable[[Sequence[int]], str]) -> list[Span]:
     """The row's text, control tokens spelt out, cut where training begins and ends."""
     ids, loss = row
     pairs = zip(ids.tolist(), loss.tolist(), strict=True)
@@ -26,6 +26,6 @@ def spans(row: TokenRow, decode: Callable[[Sequence[int]], str]) -> list[Span]:
     ]
 
 
-def marked(row: TokenRow, decode: Callable[[Sequence[int]], str]) -> str:
+def marked(row: tuple[Ids, Loss], decode: Callable[[Sequence[int]], str]) -> str:
     """The row as plain text: `⟦…⟧` around what the model learns to say."""
     return "".join(f"⟦{text}⟧" if trained else text for text, trained in spans(row, decode))

@@ -50,7 +50,7 @@ class HeldOut:
     """By the number of steps that were done before."""
 
     def __post_init__(self) -> None:
-        rows = map(self.rows.row, range(len(self.rows)))
+        rows = map(self.rows.token_row, range(len(self.rows)))
         training = self.training
         self._packs = list(pack(rows, training.pack_tokens, share=training.share_prefixes))
 

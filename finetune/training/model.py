@@ -10,7 +10,8 @@ import torch
 from agentlm.finetune.settings import Training
 from agentlm.finetune.training.attention import PACK_ATTENTION, register
 from agentlm.finetune.training.gated import keep_less
-from agentlm.finetune.training.loss import PackLoss
+from agentlm.finetune.training.loss.objective import Objective
+from agentlm.finetune.training.loss.pack_loss import PackLoss
 
 
 def training_dtype() -> torch.dtype:
@@ -60,6 +61,6 @@ def load_for_training(directory: Path, adapter: Path | None, training: Training)
     return model.train()
 
 
-def pack_loss(model: Any) -> PackLoss:
+def pack_loss(model: Any, objective: Objective) -> PackLoss:
     """The model as something that takes packs. Training it changes `model`."""
-    return PackLoss(model.get_base_model() if hasattr(model, "peft_config") else model)
+    return PackLoss(model.get_base_model() if hasattr(model, "peft_config") else model, objective)

@@ -5,7 +5,8 @@ descriptions of every agent row) share the segment of their common beginning; ea
 segment of its own, which attends to its ancestors and to itself, and whose positions continue
 theirs. A causal model computes for a shared token exactly what it would compute in each row, so
 loss and gradients equal those of the rows one by one; a trained token that several rows share
-counts once for each of them.
+counts once for each of them, and each of them may have its own to say of it: that it was good or
+bad, and how likely it was when it was said.
 
     rows                     pack
     A B C d e                A B C ─┬─ d e
@@ -19,7 +20,7 @@ much is computed twice. There is no padding: a pack is as long as its distinct t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -42,6 +43,17 @@ class Segment(NamedTuple):
     """Index of the segment that it continues, or -1."""
 
 
+class RowTokens(NamedTuple):
+    """What single rows have to say of a pack's trained tokens: one entry for each row and token."""
+
+    token: NDArray[np.int64]
+    """Index of the trained token in the pack."""
+    row: NDArray[np.int64]
+    """Index of the row in the pack."""
+    credit: NDArray[np.float32]
+    recorded: NDArray[np.float32]
+
+
 @dataclass(frozen=True)
 class Pack:
     """What one forward pass computes."""
@@ -57,37 +69,69 @@ class Pack:
     """The trained tokens."""
     weights: NDArray[np.float32]
     """How many rows each trained token stands for."""
+    row_tokens: RowTokens
+    """Of rows that are learned from by their reward; of those that are imitated nothing."""
+    rows: NDArray[np.int64]
+    """Number in its source of each row."""
+    pairs: NDArray[np.int64]
+    """Of each row its pair, or -1."""
 
     def weightless(self) -> Pack:
         """The same computation without any loss: for a rank that has nothing left to do."""
-        return Pack(
-            self.ids,
-            self.positions,
-            self.segments,
-            self.sources,
-            self.targets,
-            np.zeros_like(self.weights),
+        return replace(
+            self,
+            weights=np.zeros_like(self.weights),
+            row_tokens=_NOTHING_SAID,
+            rows=self.rows[:0],
+            pairs=self.pairs[:0],
         )
+
+
+_NOTHING_SAID = RowTokens(
+    np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.float32)
+)
 
 
 def pack(rows: Iterable[TokenRow], max_tokens: int, *, share: bool = True) -> Iterator[Pack]:
     """Lay rows out in packs of at most `max_tokens` (a longer row gets a pack of its own).
 
-    `share=False` computes every row whole, still without attention from one to another.
+    The rows of a pair are in one pack. `share=False` computes every row whole, still without
+    attention from one to another.
     """
-    ordered = sorted(rows, key=lambda row: row[0].tolist())
     waiting: list[TokenRow] = []
     tokens = 0
-    for row in ordered:
-        shared = _shared(waiting[-1][0], row[0]) if waiting and share else 0
-        added = len(row[0]) - (shared if shared >= MIN_SHARED_TOKENS else 0)
+    for bundle in sorted(_bundles(rows), key=lambda rows: rows[0].ids.tolist()):
+        added = _added(waiting, bundle, share)
         if waiting and tokens + added > max_tokens:
             yield _lay_out(waiting, share)
-            waiting, tokens, added = [], 0, len(row[0])
-        waiting.append(row)
+            waiting, tokens, added = [], 0, _added([], bundle, share)
+        waiting += bundle
         tokens += added
     if waiting:
         yield _lay_out(waiting, share)
+
+
+def _bundles(rows: Iterable[TokenRow]) -> list[list[TokenRow]]:
+    """Rows that must be in one pack, as lists."""
+    single: list[list[TokenRow]] = []
+    paired: dict[int, list[TokenRow]] = {}
+    for row in rows:
+        if row.pair < 0:
+            single.append([row])
+        else:
+            paired.setdefault(row.pair, []).append(row)
+    return single + list(paired.values())
+
+
+def _added(waiting: Sequence[TokenRow], bundle: Sequence[TokenRow], share: bool) -> int:
+    """Tokens that a bundle adds to what waits: at most, as it is compared with one row alone."""
+    added = 0
+    before = waiting[-1:]
+    for row in bundle:
+        shared = _shared(before[0].ids, row.ids) if before and share else 0
+        added += len(row.ids) - (shared if shared >= MIN_SHARED_TOKENS else 0)
+        before = [row]
+    return added
 
 
 def _shared(one: Ids, other: Ids) -> int:
@@ -98,68 +142,92 @@ def _shared(one: Ids, other: Ids) -> int:
 
 
 def _lay_out(rows: Sequence[TokenRow], share: bool) -> Pack:
-    layout = _Layout()
-    if share:
-        layout.grow(rows, depth=0, parent=-1, before=-1)
-    else:
-        for row in rows:
-            layout.grow([row], depth=0, parent=-1, before=-1)
+    layout = _Layout(sorted(rows, key=lambda row: row.ids.tolist()))
+    every = range(len(rows))
+    for members in [every] if share else [[member] for member in every]:
+        layout.grow(members, depth=0, parent=-1, before=-1)
     return layout.pack()
 
 
 @dataclass
 class _Layout:
+    rows: list[TokenRow]
+    """Sorted."""
     ids: list[Ids] = field(default_factory=list)
     positions: list[NDArray[np.int64]] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
-    labels: list[tuple[int, int, float]] = field(default_factory=list)
+    sources: list[NDArray[np.int64]] = field(default_factory=list)
+    targets: list[NDArray[np.int64]] = field(default_factory=list)
+    weights: list[NDArray[np.float32]] = field(default_factory=list)
+    row_tokens: list[RowTokens] = field(default_factory=lambda: [_NOTHING_SAID])
     end: int = 0
+    trained: int = 0
 
-    def grow(self, rows: Sequence[TokenRow], depth: int, parent: int, before: int) -> None:
-        """Add sorted rows, equal up to `depth`, below `parent`, whose last token is `before`."""
-        rows = [row for row in rows if len(row[0]) > depth]
-        while rows:
-            count, common = _family(rows, depth)
-            family, rows = rows[:count], rows[count:]
+    def grow(self, members: Sequence[int], depth: int, parent: int, before: int) -> None:
+        """Add rows, equal up to `depth`, below `parent`, whose last token is `before`."""
+        members = [member for member in members if len(self.rows[member].ids) > depth]
+        while members:
+            count, common = _family([self.rows[member] for member in members], depth)
+            family, members = members[:count], members[count:]
             self._segment(family, depth, common, parent, before)
             index, last = len(self.segments) - 1, self.end - 1
             if count > 1:
                 self.grow(family, common, index, last)
 
     def _segment(
-        self, family: Sequence[TokenRow], depth: int, common: int, parent: int, before: int
+        self, family: Sequence[int], depth: int, common: int, parent: int, before: int
     ) -> None:
-        ids = family[0][0][depth:common]
+        ids = self.rows[family[0]].ids[depth:common]
         weights = np.zeros(common - depth, np.float32)
-        for _, loss in family:
-            weights += loss[depth:common]
-        for at in np.flatnonzero(weights):
-            source = self.end + int(at) - 1 if at else before
-            if source >= 0:  # nothing precedes a row's first token, so it can't be predicted
-                self.labels.append((source, int(ids[at]), float(weights[at])))
+        for member in family:
+            weights += self.rows[member].loss[depth:common]
+        if before < 0:
+            weights[0] = 0  # nothing precedes a row's first token, so it can't be predicted
+        at = np.flatnonzero(weights)
+        self.sources.append(np.where(at > 0, self.end + at - 1, before))
+        self.targets.append(ids[at].astype(np.int64))
+        self.weights.append(weights[at])
+        self.row_tokens += [self._said(member, depth, at) for member in family]
+        self.trained += len(at)
         self.ids.append(ids)
         self.positions.append(np.arange(depth, common))
         self.segments.append(Segment(self.end, self.end + len(ids), parent))
         self.end += len(ids)
 
+    def _said(self, member: int, depth: int, at: NDArray[np.int64]) -> RowTokens:
+        """What a row has to say of the trained tokens at these places of a segment."""
+        row = self.rows[member]
+        if row.credit is None or row.recorded is None:
+            return _NOTHING_SAID
+        own = np.flatnonzero(row.loss[depth + at])
+        places = depth + at[own]
+        return RowTokens(
+            token=self.trained + own,
+            row=np.full(len(own), member),
+            credit=row.credit[places],
+            recorded=row.recorded[places],
+        )
+
     def pack(self) -> Pack:
-        sources, targets, weights = zip(*self.labels, strict=True) if self.labels else ((), (), ())
         return Pack(
             ids=np.concatenate(self.ids).astype(np.int64),
             positions=np.concatenate(self.positions),
             segments=tuple(self.segments),
-            sources=np.array(sources, np.int64),
-            targets=np.array(targets, np.int64),
-            weights=np.array(weights, np.float32),
+            sources=np.concatenate(self.sources),
+            targets=np.concatenate(self.targets),
+            weights=np.concatenate(self.weights),
+            row_tokens=RowTokens(*map(np.concatenate, zip(*self.row_tokens, strict=True))),
+            rows=np.array([row.number for row in self.rows], np.int64),
+            pairs=np.array([row.pair for row in self.rows], np.int64),
         )
 
 
 def _family(rows: Sequence[TokenRow], depth: int) -> tuple[int, int]:
     """How many of the first rows share enough beyond `depth`, and up to where they all do."""
-    common = len(rows[0][0])
+    common = len(rows[0].ids)
     count = 1
     for left, right in pairwise(rows):
-        shared = _shared(left[0], right[0])
+        shared = _shared(left.ids, right.ids)
         if shared - depth < MIN_SHARED_TOKENS:
             break
         common = min(common, shared)

@@ -15,7 +15,8 @@ import torch
 
 from agentlm.errors import OperatorError
 from agentlm.files import sync
-from agentlm.finetune.training.loss import PackLoss
+from agentlm.finetune.training.loss.pack_loss import PackLoss
+from agentlm.finetune.training.loss.sft import Imitation
 from agentlm.finetune.training.model import load, pack_loss
 from agentlm.finetune.training.packing import Pack
 from agentlm.finetune.training.processes import Processes
@@ -94,7 +95,7 @@ def verify_saved(target: Path, base: Path, pack: Pack, expected: torch.Tensor) -
     """
     adapter = (target / "adapter_config.json").exists()
     model = load(base if adapter else target, target if adapter else None)
-    found = outputs(pack_loss(model.eval()), pack)
+    found = outputs(pack_loss(model.eval(), Imitation()), pack)
     difference = float((found - expected).abs().max())
     tolerance = 1e-3 if next(model.parameters()).dtype is torch.float32 else 0.25
     if not difference <= tolerance:

@@ -13,6 +13,7 @@ from agentlm.finetune.data.mixture import Plan, Source
 from agentlm.finetune.run import Run
 from agentlm.finetune.settings import Training
 from agentlm.finetune.training import zero
+from agentlm.finetune.training.loss.objective import Objective
 from agentlm.finetune.training.measure import HELD_OUT_LOSS, HeldOut
 from agentlm.finetune.training.packing import Pack, pack
 from agentlm.finetune.training.processes import Processes
@@ -54,10 +55,11 @@ def train(
             "lr": lr,
             "grad_norm": norm,
             "rows": len(rows),
-            "tokens": sum(len(ids) for ids, _ in rows),
+            "tokens": sum(len(row.ids) for row in rows),
             "computed_tokens": sum(len(laid.ids) for laid in packs),
             "trained_tokens": sum(float(laid.weights.sum()) for laid in packs),
             "seconds": time.perf_counter() - started,
+            **_measured(engine.module.objective, processes),
         }
         if held_out and held_out.due(step + 1):
             metrics[HELD_OUT_LOSS] = held_out.measure(engine, step + 1)
@@ -68,6 +70,11 @@ def train(
             _save(engine, run, step + 1, processes)
             if held_out:
                 held_out.prune()
+
+
+def _measured(objective: Objective, processes: Processes) -> dict[str, float]:
+    sums = {name: processes.sum(value) for name, value in objective.take_sums().items()}
+    return objective.metrics(sums)
 
 
 def probe_pack(sources: Sequence[Source], plan: Plan) -> Pack:

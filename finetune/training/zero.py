@@ -10,7 +10,7 @@ import torch
 
 from agentlm.errors import OperatorError
 from agentlm.finetune.settings import Training
-from agentlm.finetune.training.loss import PackLoss
+from agentlm.finetune.training.loss.pack_loss import PackLoss
 from agentlm.finetune.training.model import training_dtype
 from agentlm.finetune.training.packing import Pack
 from agentlm.finetune.training.processes import Processes
@@ -82,13 +82,13 @@ def optimize(
 ) -> tuple[float, float]:
     """One optimizer step over packs of all processes.
 
-    Returns the mean loss of a trained token, and the norm of the gradient before it was clipped.
+    Returns the step's loss, and the norm of the gradient before it was clipped.
 
     Raises OperatorError if the loss is no number any more.
     """
     for group in engine.optimizer.param_groups:
         group["lr"] = lr
-    weight = sum(float(pack.weights.sum()) for pack in packs)
+    weight = engine.module.objective.weight(packs)
     mine = share_out(packs, processes)
     total = 0.0
     for index, pack in enumerate(mine):

@@ -34,13 +34,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agentlm.cli import run as agentlm
+from agentlm.finetune.data.dataset import TokenRow
 from agentlm.finetune.data.mixture import Plan
 from agentlm.finetune.data.prepare import prepare
 from agentlm.finetune.data.sources import open_sources
 from agentlm.finetune.run import Run
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.finetune.training.allocator import preloaded
-from agentlm.finetune.training.packing import TokenRow, pack
+from agentlm.finetune.training.packing import pack
 from agentlm.models.registry import Registry
 
 STEPS, ROWS, LENGTH = 2, 8, 2048
@@ -167,11 +168,12 @@ def run_untrained(arguments: argparse.Namespace) -> dict[str, Any]:
 def run_agentlm(arguments: argparse.Namespace, kind: str) -> dict[str, Any]:
     """The steps as `agentlm finetune` does them."""
     from agentlm.finetune.training import model, processes, zero
+    from agentlm.finetune.training.loss.sft import Imitation
 
     data, training = load(arguments), settings(arguments, kind)
     these = processes.join()
     network = model.load_for_training(data.base, None, training)
-    engine = zero.open_engine(model.pack_loss(network), training, these)
+    engine = zero.open_engine(model.pack_loss(network, Imitation()), training, these)
     started = Clock.start()
     for batch in data.batches:
         zero.optimize(engine, list(pack(batch, LENGTH)), training.peak_lr, these)
@@ -187,13 +189,15 @@ def run_trl(arguments: argparse.Namespace, kind: str) -> dict[str, Any]:
 
     data, training = load(arguments), settings(arguments, kind)
     rows = [row for batch in data.batches for row in batch]
-    columns = [{"input_ids": ids.tolist(), "assistant_masks": loss.tolist()} for ids, loss in rows]
+    columns = [
+        {"input_ids": ids.tolist(), "assistant_masks": loss.tolist()} for ids, loss, *_ in rows
+    ]
     config = SFTConfig(
         output_dir=str(arguments.data_dir / "trl"),
         packing=True,
         max_length=LENGTH,
         per_device_train_batch_size=1,
-        gradient_accumulation_steps=-(-best_fit([len(ids) for ids, _ in rows]) // STEPS),
+        gradient_accumulation_steps=-(-best_fit([len(ids) for ids, *_ in rows]) // STEPS),
         num_train_epochs=1,
         learning_rate=training.peak_lr,
         lr_scheduler_type="constant",
@@ -250,7 +254,7 @@ def result(network: Any, data: Data, started: Clock) -> dict[str, Any]:
     seconds = time.perf_counter() - started.wall
     processor = time.process_time() - started.processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    trained = sum(int(loss[1:].sum()) for batch in data.batches for _, loss in batch)
+    trained = sum(int(loss[1:].sum()) for batch in data.batches for _, loss, *_ in batch)
     return {
         "seconds": seconds,
         "processor_seconds": processor,
@@ -269,7 +273,7 @@ def held_out_loss(network: Any, rows: Sequence[TokenRow]) -> float:
     network.set_attn_implementation("sdpa")
     losses = []
     with torch.no_grad():
-        for ids, loss in rows:
+        for ids, loss, *_ in rows:
             sequence = torch.from_numpy(ids.astype(np.int64))
             trained = torch.from_numpy(loss[1:].astype(bool))
             logits = network(input_ids=sequence[None]).logits[0, :-1][trained]
@@ -288,9 +292,9 @@ def table(
         f"{name} {version(name)}" for name in packages
     )
     rows = [row for batch in data.batches for row in batch]
-    tokens = sum(len(ids) for ids, _ in rows)
+    tokens = sum(len(ids) for ids, *_ in rows)
     computed = sum(len(laid.ids) for batch in data.batches for laid in pack(batch, LENGTH))
-    trained = sum(int(loss[1:].sum()) for _, loss in rows)
+    trained = sum(int(loss[1:].sum()) for _, loss, *_ in rows)
     yield (
         f"{len(rows)} rows, {tokens:,} tokens, {computed:,} of them distinct within a pack, "
         f"{trained:,} trained on; held-out loss before training {untrained:.3f}\n"

@@ -12,15 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
+from agentlm.finetune.data.dataset import TokenRow
 from agentlm.finetune.training.attention import PACK_ATTENTION, register
 from agentlm.finetune.training.gated import keep_less
-from agentlm.finetune.training.loss import PackLoss
-from agentlm.finetune.training.packing import Pack, TokenRow, pack
+from agentlm.finetune.training.loss.pack_loss import PackLoss
+from agentlm.finetune.training.loss.sft import Imitation
+from agentlm.finetune.training.packing import Pack, pack
 
 
 def token_row(ids: list[int], trained_from: int) -> TokenRow:
     loss = np.array([i >= trained_from for i in range(len(ids))], np.uint8)
-    return np.array(ids, np.int32), loss
+    return TokenRow(np.array(ids, np.int32), loss)
 
 
 def family(seed: int = 0) -> list[TokenRow]:
@@ -44,7 +46,8 @@ def family(seed: int = 0) -> list[TokenRow]:
 def model(chatml_llama: Path) -> PackLoss:
     register()
     return PackLoss(
-        AutoModelForCausalLM.from_pretrained(chatml_llama, attn_implementation=PACK_ATTENTION)
+        AutoModelForCausalLM.from_pretrained(chatml_llama, attn_implementation=PACK_ATTENTION),
+        Imitation(),
     )
 
 
@@ -53,7 +56,7 @@ def one_by_one(loss: PackLoss, rows: list[TokenRow]) -> torch.Tensor:
     model: Any = loss.model
     model.set_attn_implementation("sdpa")
     total = torch.zeros(())
-    for ids, marks in rows:
+    for ids, marks, *_ in rows:
         labels = torch.tensor([int(i) if m else -100 for i, m in zip(ids, marks, strict=True)])
         logits = model(input_ids=torch.tensor(ids, dtype=torch.long)[None]).logits[0]
         total = total + torch.nn.functional.cross_entropy(
@@ -73,7 +76,7 @@ def test_a_pack_shares_every_common_beginning() -> None:
     [laid] = pack(family(), 10_000)
 
     assert len(laid.ids) == 40 + 20 + 19 + 15 + 12 + 33
-    assert laid.weights.sum() == sum(loss.sum() for _, loss in family())
+    assert laid.weights.sum() == sum(loss.sum() for _, loss, *_ in family())
 
 
 @pytest.mark.parametrize("share", [True, False])
@@ -109,7 +112,8 @@ def test_checkpointed_activations_change_nothing(model: PackLoss) -> None:
 def test_products_that_are_computed_again_change_nothing(chatml_llama: Path) -> None:
     [laid] = pack(family(), 10_000)
     loss = PackLoss(
-        AutoModelForCausalLM.from_pretrained(chatml_llama, attn_implementation=PACK_ATTENTION)
+        AutoModelForCausalLM.from_pretrained(chatml_llama, attn_implementation=PACK_ATTENTION),
+        Imitation(),
     )
     plain, kept = gradients_and_kept(loss, laid)
     keep_less(loss.model)
@@ -152,8 +156,8 @@ def test_every_row_can_be_read_back_from_its_packs(rows: list[TokenRow], limit: 
     packs = list(pack(rows, limit))
 
     found = [ids for laid in packs for ids in sequences(laid)]
-    assert {tuple(ids.tolist()) for ids, _ in rows} <= {tuple(ids) for ids in found}
-    trained = sum(int(loss[1:].sum()) for _, loss in rows)
+    assert {tuple(ids.tolist()) for ids, *_ in rows} <= {tuple(ids) for ids in found}
+    trained = sum(int(loss[1:].sum()) for _, loss, *_ in rows)
     assert sum(laid.weights.sum() for laid in packs) == trained
 
 

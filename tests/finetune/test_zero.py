@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from agentlm.errors import OperatorError
+from agentlm.finetune.data.dataset import TokenRow
+from agentlm.finetune.training.loss.sft import Imitation
 from agentlm.finetune.training.packing import Pack, pack
 from agentlm.finetune.training.processes import Processes
 from agentlm.finetune.training.zero import optimize
@@ -18,6 +20,7 @@ class Engine:
     """DeepSpeed's as far as a step needs it, around a loss that is given."""
 
     def __init__(self, loss: float) -> None:
+        self.module = SimpleNamespace(objective=Imitation())
         self.optimizer = SimpleNamespace(param_groups=[{}])
         self.stepped = False
         self._loss = torch.tensor(loss)
@@ -35,7 +38,7 @@ class Engine:
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_ends_the_run_before_it_reaches_the_weights(loss: float) -> None:
-    row = np.array([5, 6, 7], np.int32), np.array([0, 1, 1], np.uint8)
+    row = TokenRow(np.array([5, 6, 7], np.int32), np.array([0, 1, 1], np.uint8))
     engine = Engine(loss)
 
     with pytest.raises(OperatorError, match=f"the loss became {loss}: try a lower --lr than 1.0e"):

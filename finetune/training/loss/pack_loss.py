@@ -1,4 +1,4 @@
-"""The loss of a pack: logits only where a token is trained on, a chunk of them at a time."""
+"""What a model makes of a pack: logits only where a token is trained on, some of them at a time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from agentlm.finetune.training.attention import PackLayout
+from agentlm.finetune.training.loss.objective import Objective
 from agentlm.finetune.training.packing import Pack
 
 CHUNK_TOKENS = 256
@@ -19,24 +20,26 @@ CHUNK_TOKENS = 256
 class PackLoss(nn.Module):
     """A causal language model that is given packs and returns their summed loss."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, objective: Objective) -> None:
         super().__init__()
         self.model = model
+        self.objective = objective
 
     def forward(self, pack: Pack) -> Tensor:
-        """Σ weight · -log p(target), over all trained tokens of the pack."""
+        """What the objective makes of the pack's trained tokens."""
+        return self.objective.loss(self.log_probabilities(pack), pack)
+
+    def log_probabilities(self, pack: Pack) -> Tensor:
+        """Of every trained token of the pack."""
         hidden = self.hidden(pack)
-        device = hidden.device
-        targets = torch.from_numpy(pack.targets).to(device)
-        weights = torch.from_numpy(pack.weights).to(device)
+        targets = torch.from_numpy(pack.targets).to(hidden.device)
         head = self.model.get_output_embeddings()
-        total = hidden.new_zeros((), dtype=torch.float32)
-        for begin in range(0, len(targets), CHUNK_TOKENS):
-            part = slice(begin, begin + CHUNK_TOKENS)
-            total = total + checkpoint(
-                _chunk_loss, head, hidden[part], targets[part], weights[part], use_reentrant=False
-            )
-        return total
+        chunks = [slice(at, at + CHUNK_TOKENS) for at in range(0, len(targets), CHUNK_TOKENS)]
+        parts = [
+            checkpoint(_log_probabilities, head, hidden[it], targets[it], use_reentrant=False)
+            for it in chunks
+        ]
+        return torch.cat([hidden.new_zeros(0, dtype=torch.float32), *parts])
 
     def hidden(self, pack: Pack) -> Tensor:
         """Last hidden states from which the trained tokens are predicted."""
@@ -52,6 +55,5 @@ class PackLoss(nn.Module):
         return states[0, torch.from_numpy(pack.sources).to(weight.device)]
 
 
-def _chunk_loss(head: nn.Module, hidden: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    logits = head(hidden).float()
-    return (cross_entropy(logits, targets, reduction="none") * weights).sum()
+def _log_probabilities(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
+    return -cross_entropy(head(hidden).float(), targets, reduction="none")

@@ -1,0 +1,31 @@
+"""Imitation: every trained token is to become likelier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from agentlm.finetune.training.packing import Pack
+
+
+class Imitation:
+    """Σ weight · -log p, over the trained tokens; of a step their mean."""
+
+    def loss(self, log_probabilities: Tensor, pack: Pack) -> Tensor:
+        """See `Objective.loss`."""
+        weights = torch.from_numpy(pack.weights).to(log_probabilities.device)
+        return -(log_probabilities * weights).sum()
+
+    def weight(self, packs: Sequence[Pack]) -> float:
+        """All trained tokens, each as often as rows have it."""
+        return sum(float(pack.weights.sum()) for pack in packs)
+
+    def take_sums(self) -> dict[str, float]:
+        """Nothing beside the loss."""
+        return {}
+
+    def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """Nothing beside the loss."""
+        return {}
