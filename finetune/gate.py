@@ -9,7 +9,6 @@ too few tasks fail the gate rather than pass it.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -17,9 +16,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 
 from agentlm.errors import OperatorError
+from agentlm.jobs.evaluations import Ability as Measured
+from agentlm.jobs.evaluations import Difference, EvaluationReport, read_report
 from agentlm.models.aliases import Verdict
 from agentlm.settings import Settings
 
@@ -81,28 +82,6 @@ def measure(
         raise OperatorError("the evaluation for the gate is not complete; run agentlm eval again")
 
 
-class _Difference(BaseModel):
-    environment: str
-    decoding: str
-    base: str
-    candidate: str
-    tasks: int
-    difference: float
-    interval: tuple[float, float]
-
-
-class _Ability(BaseModel):
-    measure: str
-    model: str
-    value: float | None = None
-    skipped: str | None = None
-
-
-class _Report(BaseModel):
-    differences: list[_Difference]
-    abilities: list[_Ability] = []
-
-
 class Judged(NamedTuple):
     """One family by one rule."""
 
@@ -115,7 +94,7 @@ def judge(report: Path, candidate: str, incumbent: str, rule: GateRule) -> Verdi
 
     Raises OperatorError if it is no such report.
     """
-    read = _read(report)
+    read = read_report(report)
     found = {
         one.environment: one
         for one in read.differences
@@ -138,7 +117,7 @@ def judge(report: Path, candidate: str, incumbent: str, rule: GateRule) -> Verdi
     )
 
 
-def _family(name: str, found: _Difference | None, rule: GateRule) -> Judged:
+def _family(name: str, found: Difference | None, rule: GateRule) -> Judged:
     if found is None:
         return Judged(0.0, f"{name} was not measured with {rule.gate_decoding} decoding")
     low, high = found.interval
@@ -150,10 +129,12 @@ def _family(name: str, found: _Difference | None, rule: GateRule) -> Judged:
     return Judged(found.difference, None)
 
 
-def _general(name: str, report: _Report, models: tuple[str, str], allowed: float) -> str | None:
+def _general(
+    name: str, report: EvaluationReport, models: tuple[str, str], allowed: float
+) -> str | None:
     """What there is to complain of in one general ability of incumbent and candidate."""
     found = {one.model: one for one in report.abilities if one.measure == name}
-    before, after = (found.get(model, _Ability(measure=name, model=model)) for model in models)
+    before, after = (found.get(model, Measured(measure=name, model=model)) for model in models)
     if before.value is None or after.value is None:
         why = before.skipped or after.skipped or "the report has nothing of it"
         return f"{name} was not measured: {why}"
@@ -165,11 +146,3 @@ def _general(name: str, report: _Report, models: tuple[str, str], allowed: float
     return (
         f"{name}: from {before.value:.3g} to {after.value:.3g}; a loss of {allowed:.1%} is allowed"
     )
-
-
-def _read(path: Path) -> _Report:
-    try:
-        return _Report.model_validate(json.loads(path.read_text()))
-    except (OSError, ValueError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise OperatorError(f"{path} is no report of agentlm eval: {reason}") from error

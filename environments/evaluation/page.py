@@ -25,6 +25,7 @@ from agentlm.environments.evaluation.statistics import Interval
 from agentlm.environments.evaluation.transcripts import Transcript
 from agentlm.environments.playing.progress import Result
 from agentlm.environments.task import OBSERVED, Task
+from agentlm.jobs.evaluations import INSTRUCTION_CHARS, EvaluatedRun
 from agentlm.printable import printable
 from agentlm.trajectory import Outcome
 
@@ -71,6 +72,29 @@ class Run:
         """Where it is on the page."""
         parts = [self.result.task_id, str(self.result.attempt), self.decoding, self.model]
         return re.sub(r"\s+", "-", "-".join(parts))
+
+    def kept(self, task: Task) -> EvaluatedRun:
+        """For those who read the evaluation's files."""
+        result = self.result
+        return EvaluatedRun(
+            id=self.anchor,
+            environment=result.environment,
+            model=self.model,
+            decoding=self.decoding,
+            task_id=result.task_id,
+            attempt=result.attempt,
+            family=result.family,
+            instruction=task.instruction[:INSTRUCTION_CHARS],
+            group=None if result.success else self.group,
+            outcome=result.outcome.value,
+            reward=result.reward,
+            error_classes=result.error_classes,
+            turns=result.turns,
+            completion_tokens=result.completion_tokens,
+            seconds=result.seconds,
+            trajectory_id=result.trajectory_id,
+            error=result.error,
+        )
 
     @property
     def title(self) -> str:

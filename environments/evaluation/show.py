@@ -18,6 +18,7 @@ from agentlm.environments.evaluation.report import Difference, Report, Row
 from agentlm.environments.evaluation.statistics import Interval
 from agentlm.environments.task import Task
 from agentlm.files import write_text
+from agentlm.jobs.evaluations import RUNS
 
 
 def tables(report: Report) -> list[Table]:
@@ -41,11 +42,14 @@ def tables(report: Report) -> list[Table]:
 def save(
     report: Report, directory: Path, runs: Iterable[Run], tasks: Iterable[Task]
 ) -> tuple[Path, Path, Path]:
-    """Write report.json, report.png and report.html."""
-    data, picture, page = (directory / f"report.{suffix}" for suffix in _SUFFIXES)
+    """Write report.json, what stands beside it, report.png and report.html."""
+    data, kept, picture, page = (directory / f"report.{suffix}" for suffix in _SUFFIXES)
+    known, tried = {task.id: task for task in tasks}, list(runs)
+    lines = (run.kept(known[run.result.task_id]).model_dump_json() for run in tried)
+    write_text(kept, "".join(f"{line}\n" for line in lines))
     write_text(data, report.model_dump_json(indent=1) + "\n")
     draw(report, picture)
-    write_text(page, render_page(report, picture, list(runs), {task.id: task for task in tasks}))
+    write_text(page, render_page(report, picture, tried, known))
     return data, picture, page
 
 
@@ -79,7 +83,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-_SUFFIXES = ("json", "png", "html")
+_SUFFIXES = ("json", RUNS, "png", "html")
 _CLASSES = ("refusal", "invalid", "repeat", "call err", "invented")
 _COSTS = ("turns", "tokens", "s")
 

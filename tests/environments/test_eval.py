@@ -14,6 +14,7 @@ from agentlm.environments.evaluation.report import difference_of, row_of
 from agentlm.environments.evaluation.statistics import paired_bootstrap, wilson
 from agentlm.environments.playing.model_player import PlayedModel
 from agentlm.environments.playing.progress import Result
+from agentlm.jobs.evaluations import Evaluations
 from agentlm.trajectory import Outcome
 from support.experts import StandIn, stand_in
 
@@ -58,6 +59,14 @@ def test_base_and_candidate_are_measured_on_the_same_tasks(
     [difference] = written["differences"]
     assert (difference["difference"], difference["tasks"]) == (1.0, 8)
     assert "unconstrained" in capsys.readouterr().out
+    kept = Evaluations(tmp_path)
+    [one] = kept.list()
+    assert one.report is not None
+    assert [row.success for row in one.report.rows] == [0.0, 1.0]
+    runs = list(kept.runs(one.id))
+    assert len({run.id for run in runs}) == 16
+    assert all(run.trajectory_id and run.instruction for run in runs)
+    assert {(run.model, run.group is None) for run in runs} == {("base", False), ("mine", True)}
     [picture] = tmp_path.glob("evaluations/*/report.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
 
