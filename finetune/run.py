@@ -13,6 +13,7 @@ best/                the weights with the least held-out loss so far
 run.log              what was printed
 model/               the result
 report.json          all numbers in one place
+samples.json         some rows as they are trained on, cut where that begins and ends
 """
 
 from __future__ import annotations

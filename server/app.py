@@ -10,6 +10,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 from agentlm import __version__
+from agentlm.jobs.evaluations import Evaluations
 from agentlm.jobs.kept_files import KeptFiles
 from agentlm.models.registry import Registry
 from agentlm.server.callers import Callers
@@ -52,6 +53,7 @@ def create_app(
         metrics=metrics,
         files=KeptFiles(settings.data_dir),
         jobs=Jobs(settings.data_dir, publisher.publish),
+        evaluations=Evaluations(settings.data_dir),
     )
 
     @asynccontextmanager

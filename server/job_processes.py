@@ -8,17 +8,18 @@ began, whose process the new one waits for. The trainer is not imported here.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, Process
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from re import fullmatch
-from typing import Literal
+from typing import Any, Literal
 
-from agentlm.errors import AgentLMError, NotFoundError, RequestError
+from agentlm.errors import AgentLMError, NotFoundError, OperatorError, RequestError
 from agentlm.files import exclusive
 from agentlm.jobs.job import ENDED, Job, JobState, all_jobs, unfinished
 
@@ -37,6 +38,7 @@ class Jobs:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._processes: dict[str, Process] = {}
         self._closing = False
+        self._recipe_schema: dict[str, Any] | None = None
 
     def list(self) -> list[Job]:
         """All jobs, oldest first."""
@@ -68,6 +70,18 @@ class Jobs:
         if name not in self._tasks:
             task = self._tasks[name] = asyncio.create_task(self._see_through(job))
             task.add_done_callback(lambda _: self._tasks.pop(name, None))
+
+    async def recipe_schema(self) -> dict[str, Any]:
+        """The JSON schema of a job's `recipe`, as the trainer that is installed has it."""
+        if self._recipe_schema is None:
+            self._recipe_schema = await _ask_trainer("")
+        return self._recipe_schema
+
+    async def check_recipe(self, recipe: dict[str, Any]) -> None:
+        """Raises RequestError for what a job's `recipe` can't hold."""
+        if complaint := await _ask_trainer(json.dumps(recipe)):
+            field = ".".join(filter(None, ("recipe", complaint["field"])))
+            raise RequestError(f"{field}: {complaint['message']}", param=field)
 
     async def stop(self, job: Job, what: Literal["cancel", "pause"]) -> None:
         """Cancel or pause a job. Raises RequestError if it has ended."""
@@ -137,15 +151,13 @@ class Jobs:
 
     async def _run(self, job: Job) -> None:
         """Start a process and wait until it has ended."""
-        # What the server was told by its environment concerns the server only.
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("AGENTLM_")}
         with (job.directory / "log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "agentlm.finetune.job_process", str(job.directory)),
                 stdin=DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=_environment(),
                 start_new_session=True,  # Ctrl-C is for the server, which tells the process
             )
         name = job.directory.name
@@ -154,6 +166,26 @@ class Jobs:
             await process.wait()
         finally:
             del self._processes[name]
+
+
+async def _ask_trainer(recipe: str) -> dict[str, Any]:
+    """What it says of a recipe; of none, which fields there are."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "agentlm.finetune.job_recipe"),
+        stdin=PIPE,
+        stdout=PIPE,
+        env=_environment(),
+    )
+    answer, _ = await process.communicate(recipe.encode())
+    if process.returncode != 0:
+        raise OperatorError("the trainer does not say what a recipe can hold; the server's log may")
+    found: dict[str, Any] = json.loads(answer)
+    return found
+
+
+def _environment() -> dict[str, str]:
+    """What the server was told by its environment concerns the server only."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("AGENTLM_")}
 
 
 def _terminate(job: Job) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from agentlm.jobs.evaluations import Evaluations
 from agentlm.jobs.kept_files import KeptFiles
 from agentlm.models.registry import Registry
 from agentlm.server.callers import require_admin
@@ -33,6 +34,7 @@ class ServerState:
     metrics: Metrics
     files: KeptFiles
     jobs: Jobs
+    evaluations: Evaluations
 
 
 # Coroutines, though they wait for nothing: FastAPI calls plain functions on a thread each.

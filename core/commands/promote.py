@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from agentlm.errors import OperatorError
-from agentlm.models.aliases import Aliases, Promotion, Verdict
-from agentlm.models.cards import ModelCard
+from agentlm.models.aliases import Aliases, Promotion
+from agentlm.models.promotion import promotion_of, rollback_of
 from agentlm.models.publish import publish
 from agentlm.models.registry import ALIAS, Registry
 from agentlm.printable import say
@@ -42,34 +40,13 @@ class Promote(RollBack):
 def promote(settings: Promote) -> int:
     """Flip the alias, if the gate has passed the model."""
     registry = Registry(settings.data_dir)
-    card = registry.get(settings.name)
-    names = {known.name for known in registry.list()}
-    if card.name not in names:
-        raise OperatorError(f"{card.name} is not registered: agentlm models add gives it a name")
-    if settings.alias in names:
-        raise OperatorError(f"{settings.alias} is a model: choose another --alias")
-    incumbent = registry.aliases.card(settings.alias)
-    if incumbent == card.name:
-        raise OperatorError(f"{settings.alias} points to {card.name} already")
-    verdict = _verdict(card)
-    complaints = _complaints(card, verdict, incumbent)
-    if complaints and settings.force is None:
-        lines = [f"{card.name} is not promoted:", *(f"  {line}" for line in complaints)]
-        raise OperatorError("\n".join(lines))
-    forced = settings.force if complaints else None
-    _flip(settings, Promotion(card=card.name, verdict=verdict, forced=forced))
+    _flip(settings, promotion_of(registry, settings.alias, settings.name, settings.force))
     return 0
 
 
 def roll_back(settings: RollBack) -> int:
     """Flip the alias back."""
-    card = Aliases(settings.data_dir).before(settings.alias)
-    if card not in {known.name for known in Registry(settings.data_dir).list()}:
-        raise OperatorError(
-            f"{settings.alias} can't go back to {card}, which was removed: agentlm models add "
-            "gives it its name again"
-        )
-    _flip(settings, Promotion(card=card, rollback=True))
+    _flip(settings, rollback_of(Registry(settings.data_dir), settings.alias))
     return 0
 
 
@@ -86,28 +63,3 @@ def _flip(settings: RollBack, promotion: Promotion) -> None:
             raise
     was = f", before {before}" if before else ""
     say(f"{settings.alias} is now {promotion.card}{was}")
-
-
-def _verdict(card: ModelCard) -> Verdict | None:
-    """What the gate said of the model; None: it was not asked."""
-    path = Path((card.training or {}).get("run", "")) / "gate.json"
-    if not card.training or not path.is_file():
-        return None
-    try:
-        return Verdict.model_validate_json(path.read_text())
-    except (OSError, ValidationError) as error:
-        raise OperatorError(f"the gate's verdict {path} can't be read: {error}") from error
-
-
-def _complaints(card: ModelCard, verdict: Verdict | None, incumbent: str | None) -> list[str]:
-    """Why a model may not have an alias."""
-    if incumbent is None and card.parent is None:
-        return []  # where a line of successors begins, there is nothing to be worse than
-    if verdict is None:
-        return [
-            "the gate has not measured it: agentlm finetune --gate does, or give --force REASON"
-        ]
-    complaints = [f"the gate: {reason}" for reason in verdict.reasons]
-    if incumbent is not None and verdict.incumbent != incumbent:
-        complaints.append(f"it was measured beside {verdict.incumbent}, not beside {incumbent}")
-    return complaints

@@ -86,3 +86,29 @@ class Stats(Frozen):
     sources: dict[str, int]
     models: dict[str, int]
     error_classes: dict[str, int]
+
+
+class ModelRecord(Frozen):
+    """How a model did lately, in an owner's trajectories or in all."""
+
+    trajectories: int
+    """So many of its newest were looked at."""
+    rewarded: int
+    mean_reward: float | None
+    turns: int
+    """Sampled turns that took time."""
+    turn_seconds_median: float | None
+    turn_seconds_p90: float | None
+    """Nine of ten turns took less."""
+    tokens_per_second: float | None
+    """Of one turn, whatever ran beside it."""
+
+
+class OwnerUse(Frozen):
+    """What an owner's rows of the log come to."""
+
+    trajectories: int
+    sampled_tokens: int
+    prompt_tokens: int
+    last_used: float
+    """Unix seconds when the newest began."""

@@ -17,11 +17,19 @@ from sqlalchemy import Connection, text
 
 from agentlm.store.audit import AuditTrail
 from agentlm.store.completions import Completions
-from agentlm.store.contract import Continuation, Entry, Header, Stats, Written
+from agentlm.store.contract import (
+    Continuation,
+    Entry,
+    Header,
+    ModelRecord,
+    OwnerUse,
+    Stats,
+    Written,
+)
 from agentlm.store.database import Database, available, open_database
 from agentlm.store.idempotency import Requests, forget_old
 from agentlm.store.keys import Keys
-from agentlm.store.read import headers, queries
+from agentlm.store.read import headers, queries, usage
 from agentlm.store.selection import EVERYTHING, Selection
 from agentlm.store.write import changes
 from agentlm.store.write.append import append, call_key
@@ -248,6 +256,16 @@ class Store:
         """Counts over a selection, by default the whole log."""
         with self._reading() as db:
             return headers.stats(db, selection)
+
+    def record_of(self, owner: str | None, model: str) -> ModelRecord:
+        """How a model did lately in an owner's trajectories; None: in everybody's."""
+        with self._reading() as db:
+            return usage.of_model(db, owner, model)
+
+    def use_by_owner(self) -> dict[str, OwnerUse]:
+        """What each owner's rows come to."""
+        with self._reading() as db:
+            return usage.by_owner(db)
 
     async def _take(self, place: queries.Place) -> bool:
         take = partial(changes.claim, key=place.key, step=place.step)

@@ -13,7 +13,7 @@ from agentlm.finetune.report.plots import draw_plots
 from agentlm.finetune.report.sample import spans
 from agentlm.finetune.run import Run
 
-SAMPLES = 3
+SAMPLES = 8
 """Rows of each source that the report shows."""
 
 
@@ -49,6 +49,7 @@ def write_report(
         ]
         for source in sources
     }
+    run.write("samples.json", samples)
     write_text(run.directory / "report.html", render_html(report, plots, samples))
     return report
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from agentlm.errors import AgentLMError, OperatorError, RequestError
 from agentlm.jobs.job import all_jobs
+from agentlm.models.aliases import Promotion
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import ModelFiles, Registry
 from agentlm.server.models.engine_model import EngineModel, load_engine_model
@@ -28,6 +30,7 @@ class Publisher:
     settings: ServeSettings
     models: ServedModels
     registry: Registry
+    _promoting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def publish(self, name: str) -> ServedModel:
         """Serve a registered card: adapters and upstreams beside the base, full weights in its
@@ -47,6 +50,17 @@ class Publisher:
         if alias is not None:
             self.models.point(alias, served)
         return served
+
+    async def promote(self, alias: str, decide: Callable[[], Promotion]) -> ServedModel:
+        """Point an alias to what is decided on, in its history and in traffic, or in neither."""
+        async with self._promoting:
+            promotion = await asyncio.to_thread(decide)
+            await asyncio.to_thread(self.registry.aliases.add, alias, promotion)
+            try:
+                return await self.publish(alias)
+            except BaseException:
+                await asyncio.to_thread(self.registry.aliases.undo, alias)
+                raise
 
     async def publish_known(self) -> None:
         """Serve what the server was started with: its model if that is an adapter, results of jobs,

@@ -20,6 +20,7 @@ from agentlm.errors import NotFoundError, RequestError
 from agentlm.files import new_id, write_text
 from agentlm.install import install
 from agentlm.jobs.job import Job, JobRequest
+from agentlm.jobs.training_run import TrainingRun, read_training_run
 from agentlm.models.cards import ModelCard
 from agentlm.server.http.body import read_model
 from agentlm.server.http.openapi import answers, answers_list, reads
@@ -30,6 +31,7 @@ from agentlm.server.state import Admin, ServerState, State
 from agentlm.store.selection import parse_conditions, parse_query
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs")
+recipes = APIRouter(prefix="/v1/fine_tuning/recipe")
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
@@ -76,6 +78,8 @@ class CreateJobRequest(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     metadata: Metadata | None = None
     integrations: list[Any] | None = None
+    recipe: dict[str, Any] = {}
+    """Ours: settings of `agentlm finetune`; `GET /v1/fine_tuning/recipe` explains each."""
 
     def chosen(self) -> dict[str, Any]:
         """The hyperparameters, wherever they stand."""
@@ -92,6 +96,7 @@ async def create_job(request: Request, state: State, admin: Admin) -> dict[str, 
     for name in ("validation_file", "integrations"):
         if getattr(body, name):
             raise RequestError(f"{name} is not supported", param=name)
+    await _check_recipe(body, state)
     job = await asyncio.to_thread(_write, body, state)
     state.jobs.start(job)
     return job_object(job, state)
@@ -155,12 +160,27 @@ async def list_events(
     return page_of(events, after=after, limit=limit)
 
 
+@router.get("/{job_id}/run", responses=answers(TrainingRun))
+async def get_run(job_id: str, state: State, _admin: Admin) -> dict[str, Any]:
+    """How its training goes: losses by step, what was left out and why, rows with their mask."""
+    name = state.jobs.get(job_id).request.fine_tuned_model
+    directory = state.settings.data_dir / "runs" / name
+    run = await asyncio.to_thread(read_training_run, directory)
+    return {"object": "fine_tuning.job.run", **run.model_dump(mode="json")}
+
+
 @router.get("/{job_id}/checkpoints", responses=answers_list(FineTuningJobCheckpoint))
 async def list_checkpoints(
     job_id: str, state: State, _admin: Admin, after: str | None = None, limit: Limit = 10
 ) -> dict[str, Any]:
     """The checkpoints that can be asked for as a model: the finished one."""
     return page_of(state.jobs.get(job_id).checkpoints[::-1], after=after, limit=limit)
+
+
+@recipes.get("")
+async def get_recipe(state: State, _admin: Admin) -> dict[str, Any]:
+    """The JSON schema of a job's `recipe`: each setting with its default, bounds and meaning."""
+    return await state.jobs.recipe_schema()
 
 
 def job_object(job: Job, state: ServerState) -> dict[str, Any]:
@@ -179,6 +199,7 @@ def job_object(job: Job, state: ServerState) -> dict[str, Any]:
         "metadata": asked.metadata,
         "integrations": [],
         "hyperparameters": numbers,
+        "recipe": asked.options,
         "method": {"type": "supervised", "supervised": {"hyperparameters": numbers}},
         "status": now.status,
         "finished_at": now.finished_at,
@@ -188,6 +209,19 @@ def job_object(job: Job, state: ServerState) -> dict[str, Any]:
         "result_files": [now.result_file] if now.result_file else [],
         "error": now.error.model_dump() if now.error else None,
     }
+
+
+_SAID_ELSEWHERE = {"epochs": "n_epochs", "batch_size": "batch_size"}
+"""Settings of a recipe that hyperparameters of OpenAI's are too."""
+
+
+async def _check_recipe(body: CreateJobRequest, state: ServerState) -> None:
+    chosen = body.chosen()
+    for name, elsewhere in _SAID_ELSEWHERE.items():
+        if name in body.recipe and elsewhere in chosen:
+            raise RequestError(f"recipe.{name} is said by {elsewhere} too", param=f"recipe.{name}")
+    if body.recipe:
+        await state.jobs.check_recipe(body.recipe)
 
 
 def _write(body: CreateJobRequest, state: ServerState) -> Job:
@@ -205,6 +239,7 @@ def _write(body: CreateJobRequest, state: ServerState) -> Job:
         seed=body.seed or 0,
         metadata=body.metadata,
         store_url=state.settings.store_url,
+        options=body.recipe,
         **body.chosen(),
     )
     job = Job(state.settings.data_dir / "jobs" / request.id)

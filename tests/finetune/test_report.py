@@ -13,6 +13,7 @@ from agentlm.finetune.report.live import live_report
 from agentlm.finetune.report.report import write_report
 from agentlm.finetune.report.start import shown_command, start_record
 from agentlm.finetune.settings import FinetuneSettings
+from agentlm.jobs.training_run import read_training_run
 from agentlm.prompt.render import Renderer
 from support.finetune_logs import (
     ANSWER,
@@ -49,6 +50,11 @@ def test_a_run_that_is_killed_after_its_first_step_has_a_report(prepared: Prepar
         page = (run.directory / "report.html").read_text()
         assert "1 of 4" in page
         assert "trained for<td>40.0 s" in page
+        seen = read_training_run(run.directory)
+        assert (seen.steps, seen.steps_done, seen.curve.loss) == (4, 1, (2.0,))
+        assert seen.sources["agent"]["rows"] == len(seen.samples["agent"]) == 2
+        said = [text for text, trained in seen.samples["agent"][0] if trained]
+        assert "Final Answer" in said[-1]
         [events] = (run.directory / "tensorboard").iterdir()
         assert {b"loss", b"lr", b"grad_norm"} <= tags(events)
 

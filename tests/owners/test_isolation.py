@@ -121,10 +121,15 @@ BY_ID: list[tuple[str, str, Any]] = [
 ADMINISTRATORS: list[tuple[str, str, Any]] = [
     ("GET", JOB, None),
     ("GET", JOB + "/events", None),
+    ("GET", JOB + "/run", None),
     ("GET", JOB + "/checkpoints", None),
     ("POST", JOB + "/cancel", {}),
     ("POST", JOB + "/pause", {}),
     ("POST", JOB + "/resume", {}),
+    ("GET", "/v1/evaluations/{trajectory}", None),
+    ("GET", "/v1/evaluations/{trajectory}/runs", None),
+    ("POST", "/v1/aliases/{trajectory}/promote", {"model": "tiny"}),
+    ("POST", "/v1/aliases/{trajectory}/rollback", {}),
     ("DELETE", "/v1/models/{trajectory}", None),
     ("POST", "/v1/approvals/{approval}", {"approve": True}),
 ]

@@ -1,0 +1,70 @@
+"""Which model an alias may be moved to: what the gate said of it, and what stands against it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from agentlm.errors import OperatorError
+from agentlm.models.aliases import Promotion, Verdict
+from agentlm.models.cards import ModelCard
+from agentlm.models.registry import Registry
+
+
+def promotion_of(registry: Registry, alias: str, name: str, force: str | None) -> Promotion:
+    """The promotion of a registered model. Raises OperatorError with all that stands against it.
+
+    `force` says why it is promoted although the gate did not pass it.
+    """
+    card = registry.get(name)
+    names = {known.name for known in registry.list()}
+    if card.name not in names:
+        raise OperatorError(f"{card.name} is not registered: agentlm models add gives it a name")
+    if alias in names:
+        raise OperatorError(f"{alias} is a model: choose another --alias")
+    incumbent = registry.aliases.card(alias)
+    if incumbent == card.name:
+        raise OperatorError(f"{alias} points to {card.name} already")
+    verdict = verdict_of(card)
+    complaints = _complaints(card, verdict, incumbent)
+    if complaints and force is None:
+        lines = [f"{card.name} is not promoted:", *(f"  {line}" for line in complaints)]
+        raise OperatorError("\n".join(lines))
+    return Promotion(card=card.name, verdict=verdict, forced=force if complaints else None)
+
+
+def rollback_of(registry: Registry, alias: str) -> Promotion:
+    """The way back to the model before. Raises OperatorError if there is none."""
+    card = registry.aliases.before(alias)
+    if card not in {known.name for known in registry.list()}:
+        raise OperatorError(
+            f"{alias} can't go back to {card}, which was removed: agentlm models add gives it its "
+            "name again"
+        )
+    return Promotion(card=card, rollback=True)
+
+
+def verdict_of(card: ModelCard) -> Verdict | None:
+    """What the gate said of a model; None: it was not asked. Raises OperatorError."""
+    path = Path((card.training or {}).get("run", "")) / "gate.json"
+    if not card.training or not path.is_file():
+        return None
+    try:
+        return Verdict.model_validate_json(path.read_text())
+    except (OSError, ValidationError) as error:
+        raise OperatorError(f"the gate's verdict {path} can't be read: {error}") from error
+
+
+def _complaints(card: ModelCard, verdict: Verdict | None, incumbent: str | None) -> list[str]:
+    """Why a model may not have an alias."""
+    if incumbent is None and card.parent is None:
+        return []  # where a line of successors begins, there is nothing to be worse than
+    if verdict is None:
+        return [
+            "the gate has not measured it: agentlm finetune --gate does, or give --force REASON"
+        ]
+    complaints = [f"the gate: {reason}" for reason in verdict.reasons]
+    if incumbent is not None and verdict.incumbent != incumbent:
+        complaints.append(f"it was measured beside {verdict.incumbent}, not beside {incumbent}")
+    return complaints
