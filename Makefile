@@ -18,14 +18,18 @@ ARGS ?=
 SOURCES := core server finetune tools environments clients
 # A folder's time changes when a file is added to it: then the package is installed again.
 # The folder clients is spelt clients/. here, because `make clients` is something else.
-FOLDERS := $(shell find $(SOURCES:%=%/.) -type d -not -name __pycache__)
+FOLDERS := $(shell find $(SOURCES:%=%/.) -path server/./ui -prune -o -type d -not -name __pycache__ -print)
+# What the page is built from: its own source, and the API that its types are made of.
+PAGE := $(shell find server/ui -name node_modules -prune -o -name dist -prune -o \
+    -type f -not -name 'openapi.json*' -not -name schema.d.ts -print)
+API := $(shell find server/routes server/openai server/http core -maxdepth 1 -name '*.py')
 
-.PHONY: help install model graph serve check test test-slow bench-dataset bench-env bench-serve bench-store bench-swap bench-tools bench-train clients lock clean
+.PHONY: help install model graph page serve check test test-slow ui-test bench-dataset bench-env bench-serve bench-store bench-swap bench-tools bench-train clients lock clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
-install: model graph  ## set everything up: Debian packages, environment, default model
+install: model graph page  ## set everything up: Debian packages, environment, default model, page
 
 serve: install  ## set up, then serve MODEL=smollm2-135m on PORT=8000; more flags in ARGS="…"
 	@$(VENV)/bin/agentlm-serve --model $(MODEL) --port $(PORT) $(ARGS) || [[ $$? -eq 130 ]]
@@ -44,6 +48,9 @@ test: install $(VENV)/.debian-test  ## every test but the slow ones, with real v
 test-slow: install $(VENV)/.debian-test  ## the slow tests
 	@rm -rf build && $(MAKE) build/.installed
 	$(VENV)/bin/pytest -m slow $(ARGS)
+
+ui-test: install $(VENV)/.debian-test  ## the page end to end, in Chromium against a real server
+	$(VENV)/bin/pytest -m ui tests/page $(ARGS)
 
 bench-dataset: install  ## what selecting from the log and building a data set cost
 	$(VENV)/bin/python tests/bench/bench_dataset.py $(ARGS)
@@ -76,8 +83,14 @@ lock: $(VENV)/bin/python  ## resolve pyproject.toml anew into deploy/lock/cpu.tx
 	    mv build.lock deploy/lock/$$kind.txt; \
 	done
 
+page: server/ui/.built  ## build the page at / (server/ui) with Node from a package index
+
+# Where Node can't be had there is no mark: the next time tries again.
+server/ui/.built: $(PAGE) $(API) deploy/page | build/.installed
+	@deploy/page $(VENV)/bin/python
+
 clean:  ## remove the environment and everything built
-	rm -rf $(VENV) .venv-clients build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-clients build dist server/ui/node_modules server/ui/dist server/ui/.built *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/.debian-%: deploy/debian-packages | $(VENV)/bin/python
 	@deploy/debian-packages $*

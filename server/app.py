@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -28,6 +29,12 @@ from agentlm.server.settings import ServeSettings
 from agentlm.server.state import ServerState
 from agentlm.store import Store
 from agentlm.tools.toolbox import Toolbox
+
+_ABOUT: dict[str, Any] = {
+    "title": "AgentLM",
+    "version": __version__,
+    "description": "An OpenAI-compatible server that acts with tools and learns from its log.",
+}
 
 
 def create_app(
@@ -68,13 +75,7 @@ def create_app(
         await served.close()
         store.close()
 
-    app = FastAPIOffline(
-        title="AgentLM",
-        version=__version__,
-        description="An OpenAI-compatible server that acts with tools and learns from its log.",
-        lifespan=lifespan,
-        redoc_url=None,
-    )
+    app = FastAPIOffline(**_ABOUT, lifespan=lifespan, redoc_url=None)
     app.state.server = state
     app.add_middleware(
         Guard,
@@ -93,6 +94,15 @@ def create_app(
             expose_headers=["x-request-id", "x-trajectory-id", "x-weights-version", "retry-after"],
         )
     errors.install(app)
+    return _with_routes(app)
+
+
+def openapi() -> dict[str, Any]:
+    """The OpenAPI document without a server: the page's types are made of it."""
+    return _with_routes(FastAPI(**_ABOUT)).openapi()
+
+
+def _with_routes(app: FastAPI) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]

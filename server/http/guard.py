@@ -23,7 +23,9 @@ from agentlm.server.http.underway import Underway
 from agentlm.server.metrics import Metrics
 from agentlm.server.settings import ServeSettings
 
-_OPEN = {"/health"}
+_OPEN = {"/health", "/"}
+_OPEN_BELOW = "/assets/"
+"""What needs no key: the page has nothing of anybody's, and asks for one."""
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _WITH_JSON = {"POST", "PATCH"}
 _FORMS = {"/v1/files"}
@@ -99,15 +101,15 @@ class Guard:
         return None
 
     def _refuse_form(self, headers: Mapping[str, str]) -> JSONResponse | None:
-        if self._hosts is not None and "origin" in headers:
-            return _refusal(403, "a web page can't upload files to a server without keys")
+        if self._hosts is not None and not _from_here(headers):
+            return _refusal(403, "another's web page can't upload files to a server without keys")
         if _too_long(headers.get("content-length"), self._max_file_bytes):
             return _refusal(413, f"a file may have at most {self._max_file_bytes} bytes")
         return None
 
     async def _identify(self, scope: Scope, headers: Mapping[str, str]) -> JSONResponse | None:
         """Note who calls; what to answer if nobody may."""
-        if scope["path"] in _OPEN:
+        if scope["path"] in _OPEN or scope["path"].startswith(_OPEN_BELOW):
             return None
         scheme, _, secret = headers.get("authorization", "").partition(" ")
         try:
@@ -131,6 +133,12 @@ def _wrong_host(scope: Scope, named: Sequence[str]) -> str | None:
     if target is not None and [target.lower()] != [each.lower() for each in named]:
         return f"the request's target names the host {target!r}, its Host header another"
     return None
+
+
+def _from_here(headers: Mapping[str, str]) -> bool:
+    """Whether a request comes from no web page, or from this server's own."""
+    origin = headers.get("origin")
+    return origin is None or origin.partition("://")[2] == headers.get("host")
 
 
 def _host(header: str) -> str:

@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import NotFoundError, RequestError
 from agentlm.server.http.body import read_model
-from agentlm.server.http.openapi import asks, reads
+from agentlm.server.http.openapi import answers, answers_list, asks, reads
 from agentlm.server.openai.chat_request import Items
 from agentlm.server.openai.ids import completion_of
 from agentlm.server.state import Caller, OwnerScope, ServerState, State
-from agentlm.store import Conditions, Selection
+from agentlm.store import Conditions, Header, Selection
 from agentlm.store.selection import parse_conditions
 from agentlm.trajectory import Feedback, Outcome, Trajectory
 
@@ -49,7 +49,7 @@ class ScoreRequest(BaseModel):
     error_classes: Items[str] = []
 
 
-@router.get("", openapi_extra=asks(Conditions))
+@router.get("", openapi_extra=asks(Conditions), responses=answers_list(Header))
 async def list_trajectories(
     request: Request,
     state: State,
@@ -71,7 +71,7 @@ async def list_trajectories(
     return {"object": "list", "data": data, "has_more": has_more}
 
 
-@router.get("/{trajectory_id}")
+@router.get("/{trajectory_id}", responses=answers(Trajectory))
 async def get_trajectory(trajectory_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
     """One whole trajectory, by its own id or by that of a completion in it."""
     return (await find_trajectory(trajectory_id, state, owner)).model_dump(mode="json")

@@ -111,15 +111,26 @@ async def test_what_is_no_upload_is_refused_and_leaves_nothing(
         with pytest.raises(openai.BadRequestError, match="purpose must be one of"):
             await upload(running.client, purpose="fun")
         async with httpx.AsyncClient(base_url=running.url) as web:
-            form: Any = {"files": {"file": ("a", b"x")}, "data": {"purpose": "fine-tune"}}
-            page = await web.post("/v1/files", headers={"origin": "http://evil.example"}, **form)
+            form: Any = {"files": {"file": ("a", b"x")}, "data": {"purpose": "user_data"}}
+            others = [
+                await web.post("/v1/files", headers={"origin": origin}, **form)
+                for origin in (
+                    "http://evil.example",
+                    "null",
+                    "http://localhost",
+                    running.url + ".de",
+                )
+            ]
+            own = await web.post("/v1/files", headers={"origin": running.url}, **form)
+            await web.delete(f"/v1/files/{own.json()['id']}")
             empty = await web.post("/v1/files", files={"purpose": (None, "fine-tune")})
             kind = {"content-type": "multipart/form-data; boundary=b"}
             part = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nx'
             cut = await web.post("/v1/files", headers=kind, content=part)
             none = await web.post("/v1/files", json={})
 
-        assert [page.status_code, empty.status_code] == [403, 400]
+        assert [page.status_code for page in others] == [403] * 4
+        assert [own.status_code, empty.status_code] == [200, 400]
         assert [cut.json()["error"]["message"], none.status_code] == ["the form is cut off", 400]
     assert list((tmp_path / "files").iterdir()) == []
 

@@ -1,0 +1,83 @@
+"""Debian's Chromium, without a window: what a person sees of the page and does with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+AXE = ROOT / "server/ui/node_modules/axe-core/axe.min.js"
+SHOTS = os.environ.get("AGENTLM_SHOTS")
+"""A folder for screenshots; without one, none are made."""
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser; without Debian's Chromium, the test is skipped."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("Chromium is not installed (Debian: chromium)")
+    with sync_playwright() as playwright:
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        arguments = [*sandbox, "--disable-dev-shm-usage", "--disable-gpu"]
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def visit(browser: Browser, url: str, key: str | None = None, **options: Any) -> Iterator[Page]:
+    """A tab of a person of their own, signed in with a key. What the page logs as an error fails
+    the test: a script that broke, a rule of the policy that was run into."""
+    complaints: list[str] = []
+    context = browser.new_context(**options)
+    try:
+        tab = context.new_page()
+        tab.set_default_timeout(10_000)
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("console", lambda said: complaints.append(said.text) if _broken(said) else None)
+        tab.goto(url)
+        if key is not None:
+            tab.get_by_label("API key").fill(key)
+            tab.get_by_role("button", name="Sign in").click()
+            tab.get_by_role("navigation").wait_for()
+        yield tab
+    finally:
+        context.close()
+    assert not complaints, complaints
+
+
+def _broken(said: Any) -> bool:
+    # Chromium logs each answer that is a refusal; what the page makes of those is tested as such.
+    return said.type == "error" and "Failed to load resource" not in said.text
+
+
+def violations(tab: Page) -> list[str]:
+    """What axe finds that keeps somebody from using the page, at its two worst grades."""
+    tab.evaluate(AXE.read_text())
+    found = tab.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [
+        f"{each['id']}: {each['help']}: {node['html'][:200]}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
+
+
+def shoot(tab: Page, name: str) -> None:
+    """Make pictures of the page, light and dark, where somebody wants them."""
+    if SHOTS is None:
+        return
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        tab.screenshot(path=Path(SHOTS) / f"{name}-{scheme}.png")
+    tab.emulate_media(color_scheme="light")
