@@ -34,6 +34,9 @@ class ModelCard(Frozen):
     """Adapter cards only: the card whose weights the adapter changes."""
     adapter: str | None = None
     """Directory of a LoRA adapter in PEFT's format."""
+    merged: str | None = None
+    """Package only: the adapter, shipped in `core/adapters`, that is merged into the weights of the
+    `parent`, whose package it is."""
     template: str | None = None
     """Chat template shipped in `core/templates`; None: the one that the tokenizer brings."""
     system_prompt: str | None = None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from agentlm.console import Console
 from agentlm.errors import OperatorError
 from agentlm.files import exclusive, sync
+from agentlm.models.merge import merge_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -27,6 +28,19 @@ def from_package(package: str, directory: Path) -> Path:
     is not installed.
     """
     return _once(directory, lambda target: _convert_gguf(_gguf_file(package), target))
+
+
+def with_adapter(base: Path, adapter: Path, directory: Path) -> Path:
+    """The model in `base` with an adapter merged into it, in `directory`, if not yet done.
+
+    Takes seconds, and the base's size on disk. Raises OperatorError if they don't fit.
+    """
+
+    def build(target: Path) -> None:
+        _tell(f"Merging {adapter.name} into {base.name}, once")
+        merge_adapter(base, adapter, target)
+
+    return _once(directory, build)
 
 
 def title(package: str) -> str:

@@ -86,6 +86,11 @@ def shipped_template(name: str) -> str:
     return files("agentlm").joinpath("templates", f"{name}.jinja").read_text()
 
 
+def shipped_adapter(name: str) -> Path:
+    """The directory of an adapter that comes with AgentLM."""
+    return Path(str(files("agentlm").joinpath("adapters", name)))
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """An object from a JSON file. Raises OperatorError if it can't be read as one."""
     try:

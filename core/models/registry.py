@@ -29,6 +29,7 @@ from agentlm.models.model_files import (
     check_adapter,
     check_model,
     read_json,
+    shipped_adapter,
     weight_files,
 )
 from agentlm.prompt.render import tokenizer_digest
@@ -195,6 +196,13 @@ class Registry:
         match card.source:
             case "hub":
                 directory = hub.download(card.location, card.revision)
+            case "package" if card.merged and card.parent:
+                base = self._locate(self.get(card.parent))
+                adapter = shipped_adapter(card.merged)
+                version = self._digests.of([adapter / ADAPTER_WEIGHTS])
+                title = f"{card.merged}-{version[:16]}"
+                place = shared_place(f"models/{title}", [self._models / title])
+                directory = weights.with_adapter(base, adapter, place)
             case "package":
                 directory = weights.from_package(card.location, self._converted(card))
             case "local":
