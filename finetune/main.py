@@ -70,8 +70,8 @@ def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
 
 def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> ModelCard | None:
     # torch and DeepSpeed take seconds to import: not for --help or a misspelt flag.
-    from agentlm.finetune.training import model, processes, save, train, zero
-    from agentlm.finetune.training.loss.sft import Imitation
+    from agentlm.finetune.training import model, processes, reference, save, train, zero
+    from agentlm.finetune.training.loss.methods import objective_of
     from agentlm.finetune.training.measure import HeldOut
 
     these = processes.join()
@@ -85,8 +85,17 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
         describe(prepared, tell)
 
     network = model.load_for_training(base.directory, base.adapter, settings)
-    engine = zero.open_engine(model.pack_loss(network, Imitation()), settings, these)
+    loss = model.pack_loss(network, objective_of(settings, sources, plan))
+    engine = zero.open_engine(loss, settings, these)
     probe = train.probe_pack(sources, plan)
+    if settings.method in ("dpo", "kto"):
+        reference.complete(engine, sources[0].rows, settings, these)
+        sources = prepared.sources()
+    elif settings.method == "grpo":
+        said = reference.check_record(engine, sources[0].rows, plan, settings, these)
+        if these.first:
+            run.log(said)
+            tell(said)
     held_out = None
     if (rows := prepared.held_out()) is not None:
         held_out = HeldOut(rows, settings, run, these, plan.steps, network, base.directory, probe)
@@ -162,6 +171,9 @@ def describe(prepared: Prepared, tell: Callable[[str], None]) -> None:
             tell(f"{name}: {found['summary']}")
         for line in example_lines(found):
             tell(f"  {line}")
+    if (run.directory / "rewards.json").exists():
+        rewards = run.read("rewards.json")
+        tell(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in rewards.items()))
     row = marked(sources[0].rows.row(0), prepared.renderer().decode_verbatim)
     run.log(f"the first row, trained on where marked:\n{row}")
 

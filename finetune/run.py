@@ -4,6 +4,7 @@ recipe.json          what decides the weights: a run goes on only under the same
 selection.json       rows seen, and how many each filter dropped, with examples
 agentinstruct.jsonl  the selected trajectories
 agent/ …             token rows of each source of the mixture
+rewards.json         of a run that learns from rewards: what it has of which
 plan.npz             which rows each step takes
 metrics.jsonl        one line per optimizer step
 held-out/            token rows that the loss is measured on
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,10 +90,14 @@ class Run:
         except (OSError, ValueError) as error:
             raise damaged(path, str(error)) from error
 
-    def check_recipe(self, recipe: Mapping[str, object]) -> None:
-        """Raise OperatorError if the run was begun under another recipe."""
+    def check_recipe(self, recipe: Mapping[str, object], later: Collection[str] = ()) -> None:
+        """Raise OperatorError if the run was begun under another recipe.
+
+        Settings that came `later` are in a recipe only if they are not as usual.
+        """
         begun = self.read("recipe.json")
-        differing = [key for key in recipe if begun.get(key) != recipe[key]]
+        keys = [*recipe, *(key for key in begun if key in later and key not in recipe)]
+        differing = [key for key in keys if begun.get(key) != recipe.get(key)]
         if differing:
             changes = ", ".join(f"{key} was {begun.get(key)!r}" for key in differing)
             raise OperatorError(

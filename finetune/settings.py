@@ -1,8 +1,8 @@
 """The settings of a fine-tuning run: flags, environment variables, and the keys of a recipe.
 
 A **recipe** is a YAML file of these keys (`--config FILE`, or the name of one in `recipes/`); what
-is given on the command line wins over it. `Selecting`, `Reading`, `Filtering`, `Mixing`, `Training`
-and `GateRule` are the concerns; functions take the one they need.
+is given on the command line wins over it. `Selecting`, `Reading`, `Filtering`, `Mixing`,
+`Rewarding`, `Training` and `GateRule` are the concerns; functions take the one they need.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from agentlm.settings import Settings
 from agentlm.store import Conditions, Selection
 from agentlm.trajectory import Outcome
 
+Method = Literal["sft", "dpo", "kto", "grpo"]
 Scrubbing = Literal["none", "secrets", "personal"]
 """`personal` data goes beside secrets."""
 SkippableFilter = Literal[
@@ -42,7 +43,17 @@ class Selecting(Settings, Conditions):
     min_reward: float = Field(default=1.0, ge=0, le=1)
     """Train on what was rewarded at least this much, by an environment or by feedback."""
     outcomes: tuple[Outcome, ...] = (Outcome.COMPLETED, Outcome.REQUIRES_ACTION, Outcome.LIMIT)
-    """Only trajectories that ended so."""
+    """Only trajectories that ended so; what is learned from failures takes `invalid` ones too."""
+    method: Method = "sft"
+    """sft imitates what was rewarded; grpo learns from the rewards of many tries at one task, dpo
+    from a success beside a failure, kto from answers with a thumb up or down."""
+
+    @property
+    def endings(self) -> tuple[Outcome, ...]:
+        """The outcomes that count: what the grammar can't read is a failure to learn from."""
+        if self.method == "sft" or "outcomes" in self.model_fields_set:
+            return self.outcomes
+        return (*self.outcomes, Outcome.INVALID)
 
     def asked(self) -> Selection:
         """The rows in question, before anything is judged of them."""
@@ -102,6 +113,21 @@ class Mixing(Settings):
     """Part of the general rows that are shown with tools that don't fit, and answered without."""
 
 
+class Rewarding(Settings):
+    """How rewards are learned from."""
+
+    beta: float = Field(default=5.0, gt=0)
+    """dpo and kto: how soon a row is far enough from where it was, per token."""
+    ratio_cap: float = Field(default=2.0, ge=1)
+    """grpo: what a token can weigh at most that has become likelier since it was sampled."""
+    max_staleness: int = Field(default=1, ge=0)
+    """grpo: how many trainings may lie between the weights that sampled a row and the base."""
+
+    min_effective: float = Field(default=0.3, ge=0, le=1)
+    """grpo: end the training when the effective sample size of a step is a smaller part of its
+    tokens: the rows have become too old for the model."""
+
+
 class Measuring(Settings):
     """The loss on rows that are not trained on."""
 
@@ -121,7 +147,7 @@ class Measuring(Settings):
         return self.eval_share > 0 or bool(self.eval_data)
 
 
-class Training(Measuring):
+class Training(Rewarding, Measuring):
     """How the weights are changed. The defaults suit a small model on a laptop."""
 
     lora: bool = False
@@ -229,10 +255,42 @@ class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule
                 "--gate with --full needs --gate-base-url URL: full weights take the place of "
                 "the model that they are measured beside"
             )
+        self._check_method()
         self.read_columns()
+
+    def _check_method(self) -> None:
+        """Raise OperatorError for a setting that the method would pass over."""
+        for name, methods in _OF_METHODS.items():
+            default = type(self).model_fields[name].get_default()
+            if self.method not in methods and getattr(self, name) != default:
+                flag = f"--{name.replace('_', '-')}"
+                raise OperatorError(
+                    f"{flag} is of --method {' and '.join(methods)}, not of {self.method}"
+                )
 
     def recipe(self) -> dict[str, object]:
         """Everything that decides the weights, as it goes into the run's directory."""
         keys = {"api_key", "judge_api_key"}
         others = keys | {"data_dir", "store_url", "publish", "name", "gate", "dry_run"}
-        return self.model_dump(mode="json", exclude=others | set(GateRule.model_fields))
+        whole = self.model_dump(mode="json", exclude=others | set(GateRule.model_fields))
+        plain = type(self).model_construct().model_dump(mode="json", include=set(LATER))
+        return {name: value for name, value in whole.items() if plain.get(name, _NONE) != value}
+
+
+_NONE = object()
+LATER = frozenset({"method", "beta", "ratio_cap", "max_staleness", "min_effective"})
+"""Settings that a recipe has only where they differ from their defaults: so a run that was begun
+before there were such goes on."""
+_OF_METHODS: dict[str, tuple[Method, ...]] = {
+    "beta": ("dpo", "kto"),
+    "ratio_cap": ("grpo",),
+    "max_staleness": ("grpo",),
+    "min_effective": ("grpo",),
+    "min_reward": ("sft", "dpo", "kto"),
+    "max_per_task": ("sft", "dpo", "kto"),
+    "judge_url": ("sft", "dpo", "kto"),
+    "general": ("sft",),
+    "eval_share": ("sft",),
+    "eval_data": ("sft",),
+}
+"""Which methods read a setting that not all of them do."""

@@ -12,7 +12,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO, cast
@@ -53,25 +53,38 @@ Numbered = tuple[int, object]
 """A row with its line's number, or its own."""
 
 
-def read_rows(name: str, columns: Columns | None = None) -> Iterator[Trajectory | Malformed]:
+Reader = Callable[[object], Sequence[Trajectory]]
+"""Makes of a row the trajectories in it; raises ValueError if it can't."""
+
+
+def read_single(row: object) -> Sequence[Trajectory]:
+    """A row that is one trajectory, of whatever format."""
+    return (read_row(row),)
+
+
+def read_rows(
+    name: str, columns: Columns | None = None, reader: Reader = read_single
+) -> Iterator[Trajectory | Malformed]:
     """The rows of a file, of all files of a directory, or of a data set on the hub (`org/name`).
 
     Raises OperatorError if there is no such file, or if the hub can't be reached.
     """
     columns = columns or Columns()
     for path, called in _files(name):
-        yield from read_file(path, called, columns)
+        yield from read_file(path, called, columns, reader)
     columns.check_used(name)
 
 
-def read_file(path: Path, called: str, columns: Columns) -> Iterator[Trajectory | Malformed]:
+def read_file(
+    path: Path, called: str, columns: Columns, reader: Reader = read_single
+) -> Iterator[Trajectory | Malformed]:
     """The rows of one file, `called` so in messages; its ending need say nothing of what it holds.
 
     Raises OperatorError if it can't be read to its end.
     """
     try:
         for number, row in _objects(path):
-            yield _parse(row, f"{called}:{number}", columns)
+            yield from _parse(row, f"{called}:{number}", columns, reader)
     except _BROKEN as error:
         raise OperatorError(f"{called} can't be read: {error}") from error
     except _UnreadableError as error:
@@ -106,20 +119,23 @@ def place_of(trajectory: Trajectory) -> str:
     return str(trajectory.metadata.get(PLACE, trajectory.id))
 
 
-def _parse(row: object, place: str, columns: Columns) -> Trajectory | Malformed:
+def _parse(
+    row: object, place: str, columns: Columns, reader: Reader
+) -> Sequence[Trajectory | Malformed]:
     if isinstance(row, Malformed):
-        return row._replace(place=place)
+        return (row._replace(place=place),)
     try:
         _check_text(row)
-        trajectory = read_row(columns.rename(row))
+        trajectories = reader(columns.rename(row))
     except (ValueError, TypeError) as error:
-        return Malformed(place, " ".join(str(error).split()))
+        return (Malformed(place, " ".join(str(error).split())),)
     except RecursionError:
-        return Malformed(place, "nested too deeply")
-    if not trajectory.steps:
-        return Malformed(place, "it has no turns")
-    trajectory.metadata[PLACE] = place
-    return trajectory
+        return (Malformed(place, "nested too deeply"),)
+    if not all(trajectory.steps for trajectory in trajectories):
+        return (Malformed(place, "it has no turns"),)
+    for trajectory in trajectories:
+        trajectory.metadata[PLACE] = place
+    return trajectories
 
 
 def _check_text(row: object) -> None:

@@ -67,8 +67,8 @@ metadata parallel_tool_calls response_format store stream stream_options tool_ch
 
 ROW_KEYS = frozenset(
     """
-completion conversations functions history id input instruction item_id messages output prompt query
-response steps system tools
+chosen completion conversations functions history id input instruction item_id label messages output
+prompt query rejected response steps system tools
 """.split()
 )
 TURN_KEYS = frozenset(
@@ -84,7 +84,7 @@ _SAME = (
     ("reasoning_content", "reasoning", "thinking", "thought"),
     ("tools", "functions"),
 )
-_TURNS = ("messages", "conversations", "prompt", "completion")
+_TURNS = ("messages", "conversations", "prompt", "completion", "chosen", "rejected")
 """Keys of rows that may hold lists of turns."""
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 from pydantic_settings import CliToggleFlag, SettingsConfigDict
@@ -30,11 +30,12 @@ class RolloutSettings(PlaySettings):
 
     agentlm rollout --env db --url http://localhost:8000 --model smollm2-135m -n 200
     agentlm rollout --env db --player gold -n 500
+    agentlm rollout --env db --model smollm2-135m -n 50 --for grpo
 
     The tries are kept as they finish: the same command goes on after an interruption.
     """
 
-    model_config = SettingsConfigDict(cli_shortcuts={"limit": "n"})
+    model_config = SettingsConfigDict(cli_shortcuts={"limit": "n", "method": "for"})
 
     env: EnvironmentName
     """The family of tasks."""
@@ -53,11 +54,35 @@ class RolloutSettings(PlaySettings):
     """0 always takes the likeliest token."""
     unconstrained: CliToggleFlag[bool] = False
     """Let our server's model write as it likes, instead of holding its calls to their form."""
+    method: Literal["sft", "grpo"] = "sft"
+    """What the tries are for. grpo compares several tries of each task, drawn at temperature 1 and
+    unconstrained: only then does the log have how likely they were. 8 of each, unless --tries says
+    how many."""
+
+    def drawn(self) -> Self:
+        """With what the method needs. Raises OperatorError if something else was asked for."""
+        if self.method == "sft":
+            return self
+        needed = {"temperature": 1.0, "unconstrained": True, "player": "model"}
+        for name, value in needed.items():
+            if name in self.model_fields_set and getattr(self, name) != value:
+                raise OperatorError(
+                    f"--for grpo needs --{name} {value}, got {getattr(self, name)}: of other tries "
+                    "the log does not have how likely they were"
+                )
+        tries = self.tries if "tries" in self.model_fields_set else GROUP_TRIES
+        if tries < 2:
+            raise OperatorError("--for grpo compares tries of a task: --tries 2 or more")
+        return self.model_copy(update={**needed, "tries": tries})
+
+
+GROUP_TRIES = 8
+"""Of each task, for grpo."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    return run_session(parse(RolloutSettings, argv or [], "agentlm rollout"), _run)
+    return run_session(parse(RolloutSettings, argv or [], "agentlm rollout").drawn(), _run)
 
 
 async def _run(settings: RolloutSettings) -> int:
@@ -134,14 +159,19 @@ async def _log(
 
 
 def _plan(settings: RolloutSettings, model: PlayedModel | None) -> dict[str, object]:
-    """What a continued rollout must agree on; its size may change."""
+    """What a continued rollout must agree on; its size may change.
+
+    What a method asks for stands there as temperature and constraint.
+    """
     which = {"model": model and model.model_dump()}
-    return {**setting_plan(settings, without=("url", "model")), **which}
+    return {**setting_plan(settings, without=("url", "model", "method")), **which}
 
 
 def _name(settings: RolloutSettings) -> str:
     who = settings.model if settings.player == "model" else settings.player
     parts = [settings.env, settings.split, who or "model", str(settings.seed)]
+    if settings.method != "sft":
+        parts.append(settings.method)
     if settings.grammar != "canonical":
         parts.append(settings.grammar)
     return settings.name or re.sub(r"[^\w.-]+", "-", "-".join(parts))

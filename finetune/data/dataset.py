@@ -12,6 +12,9 @@ reward has beside them:
     recorded.bin  float32, one per id: its log-probability when it was said
     judged.npy    per row: which ones it is judged beside, and how old the weights were that said it
 
+If every id's log-probability is to be known and was not recorded, `reference.bin` has it, as those
+weights have it that the training starts from.
+
 Memory does not grow with the tokens; per row it is the 24 bytes of `rows.npy`.
 """
 
@@ -50,6 +53,8 @@ class TokenRow(NamedTuple):
     """Rows of one number are computed together: their losses are not apart."""
 
 
+REFERENCE = "reference.bin"
+"""As recorded.bin, of the weights that the training started from."""
 BUFFER = 1 << 20
 """Bytes of some hundred rows."""
 
@@ -62,14 +67,31 @@ class Row(NamedTuple):
     ids: Sequence[int]
     loss: bytes
     """One per id: 1 if the model learns to say it, else 0."""
+    judged: Judged | None = None
+    """Of a row that is learned from by its reward."""
+
+
+class Judged(NamedTuple):
+    """What a row that is learned from by its reward has beside ids and marks."""
+
+    recorded: Values
+    """One per id: its log-probability when it was said; not a number where that is not known."""
+    credit: Values | None = None
+    """One per id; None until all rows are there that it is judged beside."""
+    unit: int = 0
+    """Rows of one unit follow each other, and are in one step."""
+    pair: int = -1
+    age: int = 0
+    """How many trainings lie between the weights that said it and those that are trained."""
 
 
 class RowWriter:
-    """Appends rows; `close` makes them readable."""
+    """Appends rows, either all of them judged or none; `close` makes them readable."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
+        self._judged: _JudgedWriter | None = None
         self._ids = (directory / "ids.bin").open("wb", BUFFER)
         self._loss = (directory / "loss.bin").open("wb", BUFFER)
         self._names = (directory / "names.txt").open("w", newline="\n")
@@ -85,12 +107,75 @@ class RowWriter:
         self._names.write(row.name.replace("\n", " ") + "\n")
         self._rows.extend((self._end, len(row.ids), row.loss.count(1)))
         self._end += len(row.ids)
+        if row.judged is not None:
+            self._judged = self._judged or _JudgedWriter(self._directory)
+            self._judged.add(row.judged)
 
     def close(self) -> None:
         """Write the index; the rows can be opened then."""
+        if self._judged is not None:
+            self._judged.close()
         for file in (self._ids, self._loss, self._names):
             file.close()
         np.save(self._directory / "rows.npy", np.frombuffer(self._rows, np.int64).reshape(-1, 3))
+
+
+class _JudgedWriter:
+    """Appends what judged rows have beside ids and marks."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._recorded = (directory / "recorded.bin").open("wb", BUFFER)
+        self._credit = (directory / "credit.bin").open("wb", BUFFER)
+        self._table = array("q")
+
+    def add(self, judged: Judged) -> None:
+        credit = np.zeros_like(judged.recorded) if judged.credit is None else judged.credit
+        self._recorded.write(judged.recorded.astype(np.float32).tobytes())
+        self._credit.write(credit.astype(np.float32).tobytes())
+        self._table.extend((judged.unit, judged.pair, judged.age))
+
+    def close(self) -> None:
+        for file in (self._recorded, self._credit):
+            file.close()
+        table = np.frombuffer(self._table, np.int64).reshape(-1, 3)
+        np.save(self._directory / "judged.npy", table)
+
+
+@dataclass(frozen=True)
+class JudgedRows:
+    """What the rows of a set have beside ids and marks, memory-mapped."""
+
+    recorded: Values
+    credit: Values
+    table: NDArray[np.int64]
+    """(rows, 3): unit, pair, age."""
+    reference: Values | None
+    """The log-probability of each id under the weights that the training started from, where it was
+    computed: of rows of which none was recorded."""
+
+    @classmethod
+    def open(cls, directory: Path, tokens: int, rows: int) -> JudgedRows:
+        """Map what was written. Raises OperatorError if a file is missing or damaged."""
+        path, kind = directory / "judged.npy", np.dtype(np.float32)
+        table = _load_integers(path)
+        if len(table) != rows:
+            raise damaged(path, f"{len(table)} rows of {rows}")
+        reference = directory / REFERENCE
+        return cls(
+            _map(directory / "recorded.bin", kind, tokens),
+            _map(directory / "credit.bin", kind, tokens),
+            table,
+            _map(reference, kind, tokens) if reference.exists() else None,
+        )
+
+    def of(self, start: int, length: int) -> tuple[Values, Values]:
+        """Credit and log-probabilities of one row."""
+        place = slice(start, start + length)
+        recorded = self.recorded[place]
+        if self.reference is not None and np.isnan(recorded).all():
+            recorded = self.reference[place]
+        return self.credit[place], recorded
 
 
 @dataclass(frozen=True)
@@ -102,6 +187,7 @@ class Rows:
     table: NDArray[np.int64]
     """(rows, 3): start, length, trained ids."""
     directory: Path
+    judged: JudgedRows | None = None
 
     @classmethod
     def open(cls, directory: Path) -> Rows:
@@ -110,7 +196,10 @@ class Rows:
         tokens = int(table[:, 1].sum())
         ids = _map(directory / "ids.bin", np.dtype(np.int32), tokens)
         loss = _map(directory / "loss.bin", np.dtype(np.uint8), tokens)
-        return cls(ids, loss, table, directory)
+        judged = None
+        if (directory / "judged.npy").exists():
+            judged = JudgedRows.open(directory, tokens, len(table))
+        return cls(ids, loss, table, directory, judged)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -122,7 +211,19 @@ class Rows:
 
     def token_row(self, index: int) -> TokenRow:
         """One row with all that training has to know of it."""
-        return TokenRow(*self.row(index), number=index)
+        ids, loss = self.row(index)
+        if self.judged is None:
+            return TokenRow(ids, loss, number=index)
+        credit, recorded = self.judged.of(*self.table[index, :2])
+        return TokenRow(ids, loss, credit, recorded, index, int(self.judged.table[index, 1]))
+
+    @property
+    def unit_ends(self) -> NDArray[np.int64]:
+        """One past the last row of each unit: of rows that must be in one step."""
+        if self.judged is None:
+            return np.arange(1, len(self) + 1)
+        units = self.judged.table[:, 0]
+        return np.append(np.flatnonzero(np.diff(units)) + 1, len(self))
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -149,18 +250,23 @@ class Rows:
             raise damaged(path, f"{found} names of {len(self)} rows")
 
 
-def _load_table(path: Path) -> NDArray[np.int64]:
+def _load_integers(path: Path) -> NDArray[np.int64]:
     try:
         table = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise damaged(path, str(error)) from error
     if table.ndim != 2 or table.shape[1] != 3 or table.dtype != np.int64:
         raise damaged(path, f"{table.dtype} of shape {table.shape}, not int64 of (rows, 3)")
+    return np.asarray(table)
+
+
+def _load_table(path: Path) -> NDArray[np.int64]:
+    table = _load_integers(path)
     starts, lengths, trained = table.T
     follow = np.array_equal(starts, np.cumsum(lengths) - lengths)
     if not follow or (trained < 0).any() or (trained > lengths).any():
         raise damaged(path, "its rows do not follow each other")
-    return np.asarray(table)
+    return table
 
 
 def _map(path: Path, kind: np.dtype[Any], tokens: int) -> NDArray[Any]:

@@ -21,6 +21,7 @@ from agentlm.finetune.data.pipeline import (
     Kept,
     Pipeline,
     content_filters,
+    imitated,
     recorded_filters,
 )
 from agentlm.finetune.data.rows import RowMaker
@@ -174,9 +175,8 @@ def _read(settings: FinetuneSettings, maker: RowMaker, kin: Kin, held: RowWriter
     drops = Drops()
     recorded = recorded_filters(settings, unjudged=True, splits=TUNED_ON)
     judging = recorded | content_filters(settings)
-    pipeline = Pipeline(
-        judging, settings.scrub, settings.min_reward, True, maker, {}, kin.refuse_trained()
-    )
+    marks = imitated(settings, unjudged=True)
+    pipeline = Pipeline(judging, settings.scrub, marks, maker, {}, kin.refuse_trained())
     for kept in pipeline.run(file_rows(settings.eval_data, settings, drops), drops):
         kin.hold_further(kept)
         held.add(kept.row)

@@ -77,7 +77,8 @@ class Batches:
     """How much a step takes, and how many steps there are."""
 
     rows: int
-    """At most this many rows a step, and never more than there are."""
+    """At most this many rows a step, and never more than there are; what must be in one step is
+    so even if it is more."""
     tokens: int | None = None
     """Fill a step with rows up to this many tokens; `rows` is then not read."""
     max_steps: int | None = None
@@ -86,10 +87,10 @@ class Batches:
 
 
 class Draw(NamedTuple):
-    """One row taken from one source."""
+    """Rows taken from one source: one, or as many as must be in one step."""
 
     source: int
-    row: int
+    rows: range
     tokens: int
 
 
@@ -102,24 +103,26 @@ def make_plan(
         draws = _until_first_source_gave(draws, round(batches.epochs * len(sources[0].rows)))
     there = sum(len(source.rows) for source in sources)
     steps = list(islice(_fill_steps(draws, batches, there), batches.max_steps))
-    flat = [(draw.source, draw.row) for step in steps for draw in step]
+    flat = [(draw.source, row) for step in steps for draw in step for row in draw.rows]
     return Plan(
         np.array(flat, np.int64).reshape(-1, 2),
-        np.cumsum([len(step) for step in steps], dtype=np.int64),
+        np.cumsum([sum(len(draw.rows) for draw in step) for step in steps], dtype=np.int64),
     )
 
 
 def _draw(sources: Sequence[Source], unit: Literal["tokens", "rows"], seed: int) -> Iterator[Draw]:
     """Rows without end, each from the source that is furthest behind its share."""
-    shuffled = [_shuffled(len(source.rows), seed, at) for at, source in enumerate(sources)]
+    ends = [source.rows.unit_ends for source in sources]
+    shuffled = [_shuffled(len(units), seed, at) for at, units in enumerate(ends)]
     weights = np.array([source.weight for source in sources]) / sum(s.weight for s in sources)
     given = np.zeros(len(sources))
     while True:
         at = int(np.argmax(weights * (given.sum() + 1) - given))
-        row = next(shuffled[at])
-        tokens = int(sources[at].rows.lengths[row])
-        given[at] += tokens if unit == "tokens" else 1
-        yield Draw(at, row, tokens)
+        index = next(shuffled[at])
+        rows = range(int(ends[at][index - 1]) if index else 0, int(ends[at][index]))
+        tokens = int(sources[at].rows.lengths[rows.start : rows.stop].sum())
+        given[at] += tokens if unit == "tokens" else len(rows)
+        yield Draw(at, rows, tokens)
 
 
 def _shuffled(count: int, seed: int, source: int) -> Iterator[int]:
@@ -130,7 +133,7 @@ def _shuffled(count: int, seed: int, source: int) -> Iterator[int]:
 def _until_first_source_gave(draws: Iterator[Draw], wanted: int) -> Iterator[Draw]:
     given = 0
     for draw in draws:
-        given += draw.source == 0
+        given += len(draw.rows) if draw.source == 0 else 0
         yield draw
         if given >= max(1, wanted):
             return
@@ -138,13 +141,15 @@ def _until_first_source_gave(draws: Iterator[Draw], wanted: int) -> Iterator[Dra
 
 def _fill_steps(draws: Iterable[Draw], batches: Batches, there: int) -> Iterator[list[Draw]]:
     step: list[Draw] = []
-    tokens = 0
+    rows = tokens = 0
     most = there if batches.tokens else min(batches.rows, there)
     for draw in draws:
-        if len(step) == most or (step and batches.tokens and tokens + draw.tokens > batches.tokens):
+        full = rows + len(draw.rows) > most
+        if step and (full or (batches.tokens and tokens + draw.tokens > batches.tokens)):
             yield step
-            step, tokens = [], 0
+            step, rows, tokens = [], 0, 0
         step.append(draw)
+        rows += len(draw.rows)
         tokens += draw.tokens
     if step:
         yield step

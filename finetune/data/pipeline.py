@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from agentlm.exchange.files import Malformed, place_of
@@ -32,6 +33,8 @@ class Kept(NamedTuple):
     row: Row
 
 
+Marks = Callable[[Trajectory], list[bool]]
+"""For each step of a trajectory whether the model learns from it."""
 Apart = Callable[[Kept], Refused | None]
 """Leaves out what would bring rows that are trained on and rows that are measured on together."""
 
@@ -43,9 +46,7 @@ class Pipeline:
     judging: dict[str, Filter]
     """Look at one trajectory alone."""
     scrubbing: Scrubbing
-    min_reward: float
-    unjudged: bool
-    """Whether what nobody judged is trained on too."""
+    marks: Marks
     maker: RowMaker
     remembering: dict[str, Filter]
     """Compare it with what was kept before, so they come last."""
@@ -71,7 +72,7 @@ class Pipeline:
             return refused
         clean, secrets = scrub(trajectory, self.scrubbing)
         drops.scrubbed.update(secrets)
-        trained = loss_steps(clean, self.min_reward, unjudged=self.unjudged)
+        trained = self.marks(clean)
         row = self.maker.row(clean, trained)
         if isinstance(row, Refused):
             return row
@@ -94,6 +95,11 @@ def out_of_form(kept: Kept, *, thoughts: bool) -> bool:
     return any(step.thought and not (step.call or step.answer) for step in turns)
 
 
+def imitated(settings: FinetuneSettings, *, unjudged: bool) -> Marks:
+    """What was said well enough; with `unjudged` what nobody judged too."""
+    return partial(loss_steps, min_reward=settings.min_reward, unjudged=unjudged)
+
+
 def recorded_filters(
     settings: FinetuneSettings, *, unjudged: bool, splits: Sequence[str] = ("train",)
 ) -> dict[str, Filter]:
@@ -103,7 +109,8 @@ def recorded_filters(
     """
     found = {
         "may_not_train": filters.may_not_train,
-        "outcome": filters.ended(settings.outcomes),
+        "outcome": filters.ended(settings.endings),
+        "bad_reward": filters.bad_reward,
         "low_reward": filters.low_reward(settings.min_reward, unjudged=unjudged),
         "evaluation_task": filters.evaluation_task(*splits),
     }

@@ -23,6 +23,7 @@ from agentlm.finetune.data.held_out import Kin, open_held_out, write_held_out
 from agentlm.finetune.data.mixture import Batches, Plan, Source, make_plan
 from agentlm.finetune.data.negatives import ToolSets
 from agentlm.finetune.data.pipeline import Kept
+from agentlm.finetune.data.rewarded.judging import Judging
 from agentlm.finetune.data.rows import RowMaker
 from agentlm.finetune.data.selection import LogRows, open_log
 from agentlm.finetune.data.sources import (
@@ -34,7 +35,7 @@ from agentlm.finetune.data.sources import (
 )
 from agentlm.finetune.filters.rules import TEMPLATE_MISMATCH
 from agentlm.finetune.run import Run
-from agentlm.finetune.settings import FinetuneSettings
+from agentlm.finetune.settings import LATER, FinetuneSettings
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import NAME, ModelFiles, Registry, card_template
 from agentlm.prompt.render import Renderer
@@ -104,7 +105,7 @@ def _check_free(name: str, registry: Registry) -> None:
 
 def _go_on(run: Run, settings: FinetuneSettings, registry: Registry) -> Prepared:
     begun = run.read("recipe.json")
-    run.check_recipe(settings.recipe() | {"base": settings.base or begun["base"]})
+    run.check_recipe(settings.recipe() | {"base": settings.base or begun["base"]}, LATER)
     run.log("going on")
     return Prepared(run, in_form(registry.resolve(registry.get(begun["base"])), settings))
 
@@ -161,7 +162,22 @@ def _rare_collections() -> Iterator[None]:
 def row_maker(settings: FinetuneSettings, base: ModelFiles, registry: Registry) -> RowMaker:
     """What makes the base's rows."""
     length = min(settings.max_length, _context_length(base.directory))
-    return RowMaker(load_renderer(base), length, _line(settings, base.card, registry))
+    line = _line(settings, base.card, registry)
+    ages = ages_of(base.card, registry)
+    return RowMaker(load_renderer(base), length, line, settings.method, ages)
+
+
+def ages_of(base: ModelCard, registry: Registry) -> dict[str, int]:
+    """The versions of weights that the base came from, and how many trainings ago."""
+    known = {card.name: card for card in registry.list()}
+    ages: dict[str, int] = {}
+    card: ModelCard | None = base
+    version = base.weights_version
+    while version is not None and version not in ages:
+        ages[version] = len(ages)
+        version = (card.training or {}).get("parent_weights") if card else None
+        card = known.get(card.parent or "") if card else None
+    return ages
 
 
 def _line(settings: FinetuneSettings, base: ModelCard, registry: Registry) -> frozenset[str]:
@@ -186,7 +202,11 @@ def _write_rows(
     asked = (settings.dry_run and base.card.parent) or base.card.name
     kin = Kin()
     note = kin.add if settings.holds_out else _ignore
+    judging = Judging(settings, maker.ages) if settings.method != "sft" else None
+    note = judging.add if judging else note
     found = {AGENT: write_agent_rows(run, settings, maker, log, tools, note)}
+    if judging:
+        judging.write(run, AGENT, found[AGENT])
     found |= write_held_out(run, settings, maker, AGENT, kin)
     found |= write_general_rows(
         run,

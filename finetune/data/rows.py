@@ -8,16 +8,20 @@ token counts twice. Imported text is trained on as its marks say, or else on eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from agentlm.errors import RequestError
 from agentlm.exchange.files import place_of
-from agentlm.finetune.data.dataset import Row
+from agentlm.finetune.data.dataset import Judged, Row, Values
 from agentlm.finetune.data.demonstrations import corrected_steps
 from agentlm.finetune.data.text import learnt_in_part, rendered
 from agentlm.finetune.filters.rewards import step_rewards
 from agentlm.finetune.filters.rules import TEMPLATE_MISMATCH, Refused
+from agentlm.finetune.settings import Method
 from agentlm.prompt.render import Renderer
 from agentlm.trajectory import Origin, Step, Trajectory, template_settings
 
@@ -30,11 +34,20 @@ class RowMaker:
     max_length: int
     line: frozenset[str] = frozenset()
     """The model and those it came from: what they said is learned as it was served, or not."""
+    method: Method = "sft"
+    """What learns from rewards takes rows whole, and how likely their ids were."""
+    ages: Mapping[str, int] = field(default_factory=dict)
+    """How many trainings lie between the model and each version of weights that it came from."""
 
     def row(self, trajectory: Trajectory, trained: Sequence[bool]) -> Row | Refused:
         """The recorded ids if they are of this model's tokenizer and template, else its text's."""
         if all(step.tokenizer_digest == self.renderer.digest for step in trajectory.steps):
-            return make_row(trajectory, trained, self.max_length)
+            return self._made(trajectory, trained)
+        if self.method == "grpo":
+            return Refused(
+                TEMPLATE_MISMATCH,
+                "its ids are of another tokenizer or template, or a secret in them was scrubbed",
+            )
         if trajectory.model in self.line and self.differs(trajectory):
             return Refused(
                 TEMPLATE_MISMATCH,
@@ -53,7 +66,16 @@ class RowMaker:
                 "turn_in_part",
                 "answers that follow each other are one turn, and not all of it is to be learnt",
             )
-        return make_row(*rendered(trajectory, trained, by), self.max_length)
+        return self._made(*rendered(trajectory, trained, by))
+
+    def _made(self, trajectory: Trajectory, trained: Sequence[bool]) -> Row | Refused:
+        row = make_row(trajectory, trained, self.max_length, cut=self.method == "sft")
+        if self.method == "sft" or isinstance(row, Refused):
+            return row
+        recorded = log_probabilities(trajectory)[: len(row.ids)]
+        if np.isnan(recorded[np.frombuffer(row.loss, np.bool_)]).any():
+            recorded = np.full_like(recorded, np.nan)  # known of all that counts, or of nothing
+        return row._replace(judged=Judged(recorded))
 
     def differs(self, trajectory: Trajectory) -> bool:
         """Whether it was recorded under another tokenizer or template than this model's."""
@@ -61,22 +83,44 @@ class RowMaker:
         return any(step.tokenizer_digest not in known for step in trajectory.steps)
 
 
-def make_row(trajectory: Trajectory, trained: Sequence[bool], max_length: int) -> Row | Refused:
-    """Ids and loss marks, up to the last trained token within `max_length`."""
+def make_row(
+    trajectory: Trajectory, trained: Sequence[bool], max_length: int, *, cut: bool = True
+) -> Row | Refused:
+    """Ids and loss marks, up to the last trained token; beyond `max_length` they are cut, or the
+    row is refused: how it ended is what its reward is about."""
     ids: list[int] = []
     loss = bytearray()
     for step, train in zip(trajectory.steps, trained, strict=True):
         if step.token_ids:
             ids += step.token_ids
             loss += bytes([train]) * len(step.token_ids)
-    end = min(max_length, loss.rfind(1) + 1)
+    last = loss.rfind(1) + 1
+    end = min(max_length, last)
     if not end:
         return Refused("nothing_to_train", _NOTHING[trajectory.source == "import"])
     if 1 not in loss[1:end]:
         return Refused("too_long", f"its first {max_length} tokens hold nothing to train on")
+    if end < last and not cut:
+        return Refused("too_long", f"it has {last} tokens, and at most {max_length} are trained on")
     imported = trajectory.source == "import"
     name = place_of(trajectory) if imported else trajectory.id
     return Row(name, ids[:end], bytes(loss[:end]))
+
+
+def log_probabilities(trajectory: Trajectory) -> Values:
+    """For each id what was recorded; not a number where nothing was, or under a constraint.
+
+    A constraint leaves out tokens that the model would say: what is left became likelier.
+    """
+    found = []
+    for step in trajectory.steps:
+        ids, known = step.token_ids or (), step.logprobs
+        if known is None or len(known) != len(ids) or step.constraint_digest is not None:
+            known = (math.nan,) * len(ids)
+        found.append(np.array(known, np.float32))
+    values = np.concatenate(found)
+    values[~np.isfinite(values)] = np.nan
+    return values
 
 
 _NOTHING = ("no well-formed sampled step has the reward", "no turn in it is to be learnt")
@@ -88,7 +132,7 @@ def loss_steps(trajectory: Trajectory, min_reward: float, *, unjudged: bool = Fa
     rewards = step_rewards(trajectory)
     copied = trajectory.parent_step or 0
     following = [*trajectory.steps[1:], None]
-    said = _said(trajectory)
+    said = own_steps(trajectory)
     corrected = corrected_steps(trajectory)
     return [
         index >= copied
@@ -110,7 +154,7 @@ def well_formed(step: Step, following: Step | None) -> bool:
     return step.error is None and not (following is not None and following.failed)
 
 
-def _said(trajectory: Trajectory) -> list[bool]:
+def own_steps(trajectory: Trajectory) -> list[bool]:
     """For each step whether it is the model's own, or a demonstration to learn from."""
     marks = trajectory.metadata.get("loss")
     if not isinstance(marks, list) or len(marks) != len(trajectory.steps):

@@ -29,8 +29,14 @@ class LogRows:
     """What the database left out; the filters add to it."""
 
     def rewarded(self) -> Iterator[Trajectory]:
-        """Those that were judged well enough, as far as headers tell, and demonstrations."""
+        """Those that were judged well enough, as far as headers tell, and demonstrations.
+
+        What learns from rewards takes all that were judged, and nobody sampled a demonstration.
+        """
         for trajectory in self.store.select(self.selection):
+            if self.selecting.method != "sft":
+                yield trajectory
+                continue
             for demonstration in demonstrations(trajectory):
                 self.drops.rows += 1
                 yield demonstration
@@ -39,7 +45,7 @@ class LogRows:
     def chats(self) -> Iterator[Trajectory]:
         """Plain conversations; whether they were judged well is left to the filters."""
         asked = self.selecting.asked()
-        chosen = {"source": "chat", "may_train_only": True, "outcomes": self.selecting.outcomes}
+        chosen = {"source": "chat", "may_train_only": True, "outcomes": self.selecting.endings}
         for trajectory in self.store.select(asked.model_copy(update=chosen)):
             if not trajectory.tools:
                 yield trajectory
@@ -61,10 +67,12 @@ def open_log(url: str, selecting: Selecting) -> Iterator[LogRows]:
 def _narrow(store: Store, selecting: Selecting) -> tuple[Selection, Drops]:
     asked = selecting.asked()
     allowed = asked.model_copy(update={"may_train_only": True})
-    ended = allowed.model_copy(update={"outcomes": selecting.outcomes})
-    judged = ended.model_copy(update={"min_reward": 0.0, "or_corrected": True})
+    ended = allowed.model_copy(update={"outcomes": selecting.endings})
+    imitated = selecting.method == "sft"
+    judged = ended.model_copy(update={"min_reward": 0.0, "or_corrected": imitated})
     # An answer can be better than the mean of its trajectory, but not if that is zero.
-    some = judged.model_copy(update={"min_reward": min(selecting.min_reward, _ABOVE_ZERO)})
+    least = min(selecting.min_reward, _ABOVE_ZERO) if imitated else 0.0
+    some = judged.model_copy(update={"min_reward": least})
     # Those of other owners are not told to one who may not see them.
     before = store.count(Selection(owner=selecting.owner, may_train_only=False))
     drops = Drops(rows=before)

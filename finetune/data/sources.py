@@ -12,7 +12,8 @@ from pydantic_core import to_json
 
 from agentlm.errors import OperatorError
 from agentlm.exchange import to_agentinstruct
-from agentlm.exchange.files import Malformed, read_rows, within_limit
+from agentlm.exchange.files import Malformed, read_rows, read_single, within_limit
+from agentlm.exchange.preferences import read_judged
 from agentlm.finetune.data.dataset import BUFFER, Rows, RowWriter
 from agentlm.finetune.data.mixture import Source
 from agentlm.finetune.data.negatives import Tools, ToolSets, with_negatives
@@ -22,9 +23,11 @@ from agentlm.finetune.data.pipeline import (
     Kept,
     Pipeline,
     content_filters,
+    imitated,
     recorded_filters,
     remembering_filters,
 )
+from agentlm.finetune.data.rewarded.stages import as_judged, rewarded_pipeline
 from agentlm.finetune.data.rows import RowMaker
 from agentlm.finetune.data.selection import LogRows
 from agentlm.finetune.filters.dedupe import NEAR_DUPLICATE
@@ -68,13 +71,15 @@ def write_agent_rows(
 ) -> Drops:
     """Write the agent rows, export them as AgentInstruct, remember their tools, `note` each.
 
-    Raises OperatorError if there are none.
+    What is learned from by its reward is not judged yet. Raises OperatorError if there are none.
     """
     drops = log.drops if settings.from_logs else Drops()
     of_log, of_files = agent_pipelines(settings, maker)
-    logged = log.rewarded() if settings.from_logs else iter(())
-    files = of_files.run(file_rows(settings.data, settings, drops), drops)
-    all_kept = chain(of_log.run(logged, drops), files)
+    logged: Iterable[Trajectory | Malformed] = log.rewarded() if settings.from_logs else ()
+    files: Iterable[Trajectory | Malformed] = file_rows(settings.data, settings, drops)
+    if settings.method != "sft":
+        logged, files = (as_judged(rows, settings, drops) for rows in (logged, files))
+    all_kept = chain(of_log.run(logged, drops), of_files.run(files, drops))
     with (run.directory / "agentinstruct.jsonl").open("wb", BUFFER) as exported:
         for kept in _write(run, AGENT, all_kept):
             note(kept)
@@ -91,6 +96,9 @@ def agent_pipelines(settings: FinetuneSettings, maker: RowMaker) -> tuple[Pipeli
     Near duplicates are looked for in what was recorded. What a file holds is meant: the rows of one
     classification share a long instruction and differ in a few words.
     """
+    if settings.method != "sft":
+        pipeline = rewarded_pipeline(settings, maker)
+        return pipeline, pipeline
     remembering = remembering_filters(settings)
     meant = {name: judge for name, judge in remembering.items() if name != NEAR_DUPLICATE}
     content = content_filters(settings)
@@ -98,8 +106,7 @@ def agent_pipelines(settings: FinetuneSettings, maker: RowMaker) -> tuple[Pipeli
         Pipeline(
             recorded_filters(settings, unjudged=unjudged) | content,
             settings.scrub,
-            settings.min_reward,
-            unjudged,
+            imitated(settings, unjudged=unjudged),
             maker,
             filters,
         )
@@ -115,8 +122,9 @@ def file_rows(
 
     Raises OperatorError after a file of which too many can't be read.
     """
+    reader = read_judged if settings.method in ("dpo", "kto") else read_single
     for name in names:
-        rows = read_rows(name, settings.read_columns())
+        rows = read_rows(name, settings.read_columns(), reader)
         limited = within_limit(rows, name, settings.max_malformed)
         yield from _counted(map(parsed, limited), drops)
 
@@ -142,9 +150,8 @@ def write_general_rows(
     for index, source in enumerate(sources):
         name = f"general-{index}"
         remembering = remembering_filters(uncapped)
-        pipeline = Pipeline(
-            recorded, settings.scrub, settings.min_reward, True, maker, remembering, apart
-        )
+        marks = imitated(settings, unjudged=True)
+        pipeline = Pipeline(recorded, settings.scrub, marks, maker, remembering, apart)
         drops = found[name] = Drops()
         rows = _counted(rows_of(source.location), drops)
         for _ in _write(run, name, pipeline.run(rows, drops)):

@@ -52,6 +52,17 @@ def low_reward(min_reward: float, *, unjudged: bool = False) -> Filter:
     return judge
 
 
+def bad_reward(trajectory: Trajectory) -> str | None:
+    """Its reward is no number from 0 to 1, as a file may have it."""
+    reward = trajectory.reward
+    return None if reward is None or 0 <= reward <= 1 else f"reward {reward} is not in [0, 1]"
+
+
+def no_reward(trajectory: Trajectory) -> str | None:
+    """Nobody judged it."""
+    return "nobody judged it" if trajectory.reward is None else None
+
+
 def may_not_train(trajectory: Trajectory) -> str | None:
     """Its owner's key did not allow to train on it."""
     return None if trajectory.may_train else "its owner does not allow it"

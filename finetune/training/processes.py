@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -64,6 +66,15 @@ class Processes:
         total = torch.tensor(value, dtype=torch.float64, device=device())
         torch.distributed.all_reduce(total)
         return float(total)
+
+    def sum_all(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The sums of each process's values."""
+        if self.count == 1:
+            return values
+        total = torch.from_numpy(values).to(device())
+        torch.distributed.all_reduce(total)
+        summed: NDArray[np.float32] = total.cpu().numpy()
+        return summed
 
 
 def device() -> torch.device:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentlm.errors import OperatorError
@@ -66,10 +66,22 @@ def train(
         if processes.first:
             run.add_metrics(metrics)
             progress.report(metrics)
+        if too_old(metrics, training):
+            if processes.first:
+                run.log(f"ended after step {step + 1}: {TOO_OLD}")
+            break
         if (step + 1) % training.save_every == 0 and step + 1 < plan.steps:
             _save(engine, run, step + 1, processes)
             if held_out:
                 held_out.prune()
+
+
+TOO_OLD = "the rows have become too old for the model (--min-effective); play new ones"
+
+
+def too_old(metrics: Mapping[str, float], training: Training) -> bool:
+    """Whether the rows that a step took say too little of the model by now."""
+    return metrics.get("effective_sample_size", 1.0) < training.min_effective
 
 
 def _measured(objective: Objective, processes: Processes) -> dict[str, float]:

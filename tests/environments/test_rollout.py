@@ -75,6 +75,31 @@ def test_every_request_names_its_task_and_offers_the_actions(
         assert request["constrained"] is False
 
 
+def test_tries_for_grpo_are_drawn_as_ratios_need_it_and_several_of_each_task(
+    server: StandIn, arguments: list[str]
+) -> None:
+    main([*arguments, "-n", "1", "--for", "grpo"])
+    requests = server.requests
+    assert {request["metadata"]["try"] for request in requests} == {str(n) for n in range(8)}
+    assert {(r["temperature"], r["constrained"]) for r in requests} == {(1.0, False)}
+    assert "top_p" not in requests[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--temperature", "0.7"], "--for grpo needs --temperature 1.0, got 0.7"),
+        (["--player", "gold"], "--for grpo needs --player model, got gold"),
+        (["--tries", "1"], "--tries 2 or more"),
+    ],
+)
+def test_what_would_leave_grpo_nothing_to_learn_from_is_refused(
+    arguments: list[str], flags: list[str], words: str
+) -> None:
+    with pytest.raises(OperatorError, match=words):
+        main([*arguments, "--for", "grpo", *flags])
+
+
 def test_another_servers_runs_are_written_into_the_log(
     server: StandIn, arguments: list[str], tmp_path: Path
 ) -> None:
