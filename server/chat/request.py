@@ -159,8 +159,11 @@ class RequestReader:
         )
 
     def _limits(self, body: ChatRequest) -> Limits:
+        turns = self.settings.max_turns
+        if body.max_tool_calls is not None:
+            turns = min(turns, body.max_tool_calls + 1)  # the last one is made an answer
         return Limits(
-            turns=self.settings.max_turns,
+            turns=turns,
             tokens=body.sampling().max_tokens,
             turn_tokens=self.settings.max_turn_tokens,
             observation_tokens=self.settings.observation_tokens,

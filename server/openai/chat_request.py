@@ -313,6 +313,8 @@ class ChatRequest(SamplingFields):
     service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
     chat_template_kwargs: TemplateSettings | None = None
     """vLLM's: what is set of the model's chat template, if that reads it (`enable_thinking`)."""
+    max_tool_calls: Annotated[int, Field(ge=1)] | None = None
+    """Of OpenAI's Responses: how many calls of the server's tools a run may make."""
     constrained: bool = True
     """Not OpenAI's: hold tool calls to their form while decoding. Off for honest evaluation."""
 

@@ -18,7 +18,14 @@ from agentlm.prompt.grammar import ControlEscaper, Fragment
 from agentlm.server.chat.choice import Choice
 from agentlm.server.http.errors import error_body
 from agentlm.server.openai.answers import DONE
-from agentlm.server.responses.items import call_item, message_item, reasoning_item, text_part
+from agentlm.server.responses.items import (
+    SUMMARY,
+    THOUGHT,
+    call_item,
+    message_item,
+    reasoning_item,
+    text_part,
+)
 from agentlm.server.responses.output import (
     ServerCall,
     answer,
@@ -26,8 +33,9 @@ from agentlm.server.responses.output import (
     head,
     item_id,
     suffix,
+    thought_kind,
 )
-from agentlm.server.responses.request import in_these_words
+from agentlm.server.responses.request import SOURCES, in_these_words
 
 
 async def response_events(choice: Choice, writer: EventWriter) -> AsyncGenerator[bytes, None]:
@@ -52,7 +60,10 @@ class EventWriter:
         self._choice = choice
         own = choice.request.own
         self._own = {spec.name for spec in own.specs()} if own else set()
-        self._tools = choice.request.echo.get("tools", ())
+        echo = choice.request.echo
+        self._tools = echo.get("tools", ())
+        self._sources = SOURCES in echo.get("include", ())
+        self._thought = thought_kind(echo)
         # Where nothing holds a call to its form, it is told when it is known to be well-formed.
         self._tells_calls = choice.request.ask.constrained
         self._clients = {spec.name for spec in choice.request.tools} - self._own
@@ -87,7 +98,7 @@ class EventWriter:
         """What the client is told of an event now."""
         match event:
             case Fragment("thought", text):
-                yield from self._say("reasoning_text", text)
+                yield from self._say(self._thought, text)
             case Fragment("answer", text):
                 yield from self._say("output_text", text)
             case Fragment("refusal", text):
@@ -132,6 +143,10 @@ class EventWriter:
     def _of_item(self, kind: str, **fields: Any) -> bytes:
         return self._event(kind, item_id=self._identity, output_index=self._index, **fields)
 
+    def _of_part(self, kind: str, **fields: Any) -> bytes:
+        index = "summary_index" if self._open == SUMMARY else "content_index"
+        return self._of_item(kind, **{index: 0}, **fields)
+
     def _add(self, kind: str, item: dict[str, Any]) -> bytes:
         self._open, self._identity, self._parts = kind, item["id"], []
         return self._event("response.output_item.added", output_index=self._index, item=item)
@@ -144,24 +159,23 @@ class EventWriter:
     def _say(self, kind: str, text: str) -> Iterator[bytes]:
         if self._open != kind:
             yield from self._close("completed")
-            if kind == "reasoning_text":
+            if kind == self._thought:
                 item = reasoning_item(self._item_id("rs"), None, "in_progress")
             else:
                 item = message_item(self._item_id("msg"), None, "in_progress")
             yield self._add(kind, item)
-            part = _part(kind, "", [])
-            yield self._of_item("response.content_part.added", content_index=0, part=part)
+            yield self._of_part(f"{_PARTS[kind]}.added", part=_part(kind, "", []))
         self._parts.append(text)
         self.characters += len(text)
         told: dict[str, Any] = {}
         if kind == "output_text":
             told["logprobs"] = self._choice.take_logprobs()
             self._logprobs += told["logprobs"]
-        yield self._of_item(f"{_EVENTS[kind]}.delta", content_index=0, delta=text, **told)
+        yield self._of_part(f"{_TEXTS[kind]}.delta", delta=text, **told)
 
     def _close(self, status: str) -> Iterator[bytes]:
         """Whatever is open is done."""
-        if self._open in _EVENTS:
+        if self._open in _TEXTS:
             yield from self._close_text(self._open, status)
         elif self._open == "function_call" and self._call is not None:
             call = self._call.model_copy(update={"arguments": "".join(self._parts)})
@@ -180,10 +194,10 @@ class EventWriter:
         part = _part(kind, text, self._logprobs)
         name = "refusal" if kind == "refusal" else "text"
         said = {name: text} | ({"logprobs": self._logprobs} if kind == "output_text" else {})
-        yield self._of_item(f"{_EVENTS[kind]}.done", content_index=0, **said)
-        yield self._of_item("response.content_part.done", content_index=0, part=part)
-        if kind == "reasoning_text":
-            yield self._done(reasoning_item(self._identity, text, status))
+        yield self._of_part(f"{_TEXTS[kind]}.done", **said)
+        yield self._of_part(f"{_PARTS[kind]}.done", part=part)
+        if kind == self._thought:
+            yield self._done(reasoning_item(self._identity, text, status, kind=kind))
         else:
             yield self._done(message_item(self._identity, part, status))
 
@@ -199,7 +213,7 @@ class EventWriter:
                 item = call_item(self._item_id("fc"), call, "in_progress")
                 yield self._add("function_call", item)
             return
-        self._server = ServerCall.of(call, self._tools)
+        self._server = ServerCall.of(call, self._tools, sources=self._sources)
         if self._server is not None and self._server.label is not None:
             yield from self._begin_server_call(self._server)
 
@@ -221,7 +235,7 @@ class EventWriter:
         if self._server is None or self._call is None or self._call.arguments:
             return
         self._call = call
-        self._server = ServerCall(call, self._server.label)
+        self._server = ServerCall(call, self._server.label, sources=self._sources)
         if self._open == "mcp_call":
             yield self._of_item("response.mcp_call_arguments.done", arguments=call.arguments)
         else:
@@ -255,15 +269,20 @@ class EventWriter:
         return item_id(prefix, self._hex, self._index)
 
 
-_EVENTS = {
-    "reasoning_text": "response.reasoning_text",
+_TEXTS = {
+    THOUGHT: "response.reasoning_text",
+    SUMMARY: "response.reasoning_summary_text",
     "output_text": "response.output_text",
     "refusal": "response.refusal",
 }
+"""By the type of a part: how the events of its text begin."""
+_PARTS = dict.fromkeys(_TEXTS, "response.content_part")
+_PARTS[SUMMARY] = "response.reasoning_summary_part"
+"""The same of the part's own."""
 
 
 def _part(kind: str, text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
-    if kind == "reasoning_text":
+    if kind in (THOUGHT, SUMMARY):
         return {"type": kind, "text": text}
     if kind == "refusal":
         return {"type": kind, "refusal": text}

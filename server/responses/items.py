@@ -19,6 +19,8 @@ from agentlm.server.openai.chat_request import Items, Wire, as_request_error
 
 K = TypeVar("K", bound=Wire)
 
+THOUGHT, SUMMARY = "reasoning_text", "summary_text"
+"""The types of the part that a thought is told in."""
 _RECORDED = {"reasoning", "mcp_call", "mcp_list_tools", "web_search_call"}
 _TEXTS = {"input_text", "output_text", "text"}
 _KNOWN = ("message", "function_call", "function_call_output", *sorted(_RECORDED))
@@ -230,8 +232,10 @@ def call_item(identity: str, call: ToolCall, status: str = "completed") -> dict[
     }
 
 
-def reasoning_item(identity: str, text: str | None, status: str = "completed") -> dict[str, Any]:
-    """A thought, whole: it is not summarised, so it is the item's content."""
-    content = [] if text is None else [{"type": "reasoning_text", "text": text}]
-    item = {"id": identity, "type": "reasoning", "summary": [], "content": content}
-    return item | {"status": status}
+def reasoning_item(
+    identity: str, text: str | None, status: str = "completed", *, kind: str = THOUGHT
+) -> dict[str, Any]:
+    """A thought, whole: as the item's content, or as its summary if that was asked for."""
+    told = [] if text is None else [{"type": kind, "text": text}]
+    item: dict[str, Any] = {"id": identity, "type": "reasoning", "summary": [], "content": []}
+    return item | {"summary" if kind == SUMMARY else "content": told, "status": status}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from agentlm.messages import ToolCall, ToolSpec
@@ -11,21 +11,28 @@ from agentlm.prompt.observation import observed
 from agentlm.server.chat.choice import Choice
 from agentlm.server.openai.ids import response_of
 from agentlm.server.responses.items import (
+    SUMMARY,
+    THOUGHT,
     call_item,
     message_item,
     reasoning_item,
     text_part,
 )
-from agentlm.server.responses.request import OWN_LABEL, WEB_SEARCHES
+from agentlm.server.responses.request import OWN_LABEL, SOURCES, WEB_SEARCHES
+from agentlm.tools.web.search import urls_of
 from agentlm.trajectory import Interaction, Outcome, Step, Trajectory, Usage
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
 def response_object(
-    asked: Interaction, trajectory: Trajectory, logprobs: Sequence[dict[str, Any]] = ()
+    asked: Interaction,
+    trajectory: Trajectory,
+    logprobs: Sequence[dict[str, Any]] = (),
+    *,
+    include: Collection[str] = (),
 ) -> dict[str, Any]:
-    """A whole `response`."""
+    """A whole `response`; `include` is what it tells beside."""
     status = status_of(asked, trajectory.outcome)
     answered = asked.finish_reason is not None
     reason = _INCOMPLETE.get(asked.finish_reason or "")
@@ -35,7 +42,7 @@ def response_object(
         "completed_at": int(max(ended)) if ended and status == "completed" else None,
         "incomplete_details": {"reason": reason} if reason else None,
         "error": failure(_LOST) if status == "failed" else None,
-        "output": output(asked, trajectory.tools, steps, logprobs),
+        "output": output(asked, trajectory.tools, steps, logprobs, include=include),
         "usage": usage(asked.usage) if answered else None,
     }
 
@@ -43,7 +50,9 @@ def response_object(
 def answer(choice: Choice, logprobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The response of a run that has ended."""
     ran = {"steps": tuple(choice.transcript.steps), "outcome": choice.transcript.outcome}
-    return response_object(choice.interaction(), choice.trajectory.model_copy(update=ran), logprobs)
+    asked, trajectory = choice.interaction(), choice.trajectory.model_copy(update=ran)
+    include = choice.request.echo.get("include", ())
+    return response_object(asked, trajectory, logprobs, include=include)
 
 
 def head(asked: Interaction, model: str, status: str) -> dict[str, Any]:
@@ -60,7 +69,7 @@ def head(asked: Interaction, model: str, status: str) -> dict[str, Any]:
         "output": [],
         "usage": None,
         "metadata": asked.metadata,
-        **(_UNSAID | asked.echo),
+        **(_UNSAID | {name: value for name, value in asked.echo.items() if name not in _PRIVATE}),
     }
 
 
@@ -71,6 +80,8 @@ _UNSAID: dict[str, Any] = {
     "tools": [],
 }
 """Of an answer that was asked for over chat."""
+_PRIVATE = {"include"}
+"""Kept beside what is repeated: what else an answer was to tell."""
 _LOST = "the answer did not come to its end; the server's log says why"
 
 
@@ -105,6 +116,8 @@ def output(
     specs: Sequence[ToolSpec],
     steps: Sequence[Step],
     logprobs: Sequence[dict[str, Any]] = (),
+    *,
+    include: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """The items of an answer, in the order in which they were said; `specs` are all its tools."""
     items: list[dict[str, Any]] = []
@@ -115,9 +128,12 @@ def output(
     acts = list(_acts(steps))
     for step, result in acts:
         if step.thought:
-            items.append(reasoning_item(item_id("rs", hex_id, len(items)), step.thought))
+            identity = item_id("rs", hex_id, len(items))
+            items.append(reasoning_item(identity, step.thought, kind=thought_kind(asked.echo)))
         called = step.call
-        call = ServerCall.of(called, tools) if called and called.name in own else None
+        call = None
+        if called and called.name in own:
+            call = ServerCall.of(called, tools, sources=SOURCES in include)
         if call is not None and result is not None:
             text = observed(result.text)
             items.append(call.item(hex_id, len(items), text, failed=result.failed))
@@ -159,19 +175,23 @@ def item_id(prefix: str, hex_id: str, index: int) -> str:
 class ServerCall:
     """A call of a tool of the server's, as the item that clients know it by."""
 
-    def __init__(self, call: ToolCall, label: str | None) -> None:
+    def __init__(self, call: ToolCall, label: str | None, *, sources: bool = False) -> None:
         self.call = call
         self.label = label
         """Of the MCP server that has the tool; None: it is the web's."""
+        self.sources = sources
+        """Tell which pages a search found."""
 
     @classmethod
-    def of(cls, call: ToolCall, tools: Sequence[dict[str, Any]]) -> ServerCall | None:
+    def of(
+        cls, call: ToolCall, tools: Sequence[dict[str, Any]], *, sources: bool = False
+    ) -> ServerCall | None:
         """None if the request did not declare its tools: clients know no item for it then."""
         kinds = {tool["type"] for tool in tools} - {"function"}
         if not kinds:
             return None
         if call.name in _WEB and kinds & {*WEB_SEARCHES}:
-            return cls(call, None)
+            return cls(call, None, sources=sources)
         label, parts, _ = call.name.partition("__")
         # What the operator's MCP servers have is SERVER__TOOL; families of our own are described.
         theirs = any(t["type"] == "mcp" and "server_description" not in t for t in tools)
@@ -187,7 +207,7 @@ class ServerCall:
                 "id": item_id("ws", hex_id, index),
                 "type": "web_search_call",
                 "status": status,
-                "action": _action(self.call),
+                "action": self._action(text),
             }
         failure = {"type": "mcp_tool_execution_error", "content": [{"type": "text", "text": text}]}
         return {
@@ -205,19 +225,27 @@ class ServerCall:
         """Of a call that was cut before it was whole, or that could not be run."""
         return self.item(hex_id, index, None) | {"status": "incomplete"}
 
+    def _action(self, text: str | None) -> dict[str, Any]:
+        try:
+            arguments = self.call.parsed()
+        except (ValueError, RecursionError):
+            arguments = {}
+        if self.call.name == "web_fetch":
+            return {"type": "open_page", "url": str(arguments.get("url", ""))}
+        query = str(arguments.get("query", ""))
+        search = {"type": "search", "query": query, "queries": [query]}
+        if not self.sources:
+            return search
+        return search | {"sources": [{"type": "url", "url": url} for url in urls_of(text or "")]}
+
 
 _WEB = ("web_search", "web_fetch")
 
 
-def _action(call: ToolCall) -> dict[str, Any]:
-    try:
-        arguments = call.parsed()
-    except (ValueError, RecursionError):
-        arguments = {}
-    if call.name == "web_fetch":
-        return {"type": "open_page", "url": str(arguments.get("url", ""))}
-    query = str(arguments.get("query", ""))
-    return {"type": "search", "query": query, "queries": [query]}
+def thought_kind(echo: Mapping[str, Any]) -> str:
+    """The type of the part in which an answer tells its thoughts."""
+    reasoning = echo.get("reasoning") or {}
+    return SUMMARY if reasoning.get("summary") else THOUGHT
 
 
 def written(response: dict[str, Any]) -> str:

@@ -31,7 +31,7 @@ async def read_history(body: ResponseRequest, store: Store, owner: str) -> Histo
     said.check_answered()
     if not said.messages:
         raise RequestError("input: says nothing", param="input")
-    return History(tuple(said.messages), after, body.echo())
+    return History(tuple(said.messages), after, body.echo() | {"include": body.include})
 
 
 def conversation_of(asked: Interaction) -> tuple[Message, ...]:

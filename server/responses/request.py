@@ -7,7 +7,7 @@ ignored, unless ignoring it changes nothing about the answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
@@ -37,6 +37,10 @@ OWN_LABEL = "agentlm"
 """The MCP server as whose tools the server's own appear."""
 WEB_SEARCHES = ("web_search", "web_search_preview")
 _LOGPROBS = "message.output_text.logprobs"
+SOURCES = "web_search_call.action.sources"
+RECORDED_INCLUDED = (SOURCES,)
+"""What can be included of an answer that is looked up."""
+_INCLUDED = (_LOGPROBS, *RECORDED_INCLUDED)
 _NOBODYS = (
     *("file_search", "computer", "computer_use_preview", "code_interpreter", "image_generation"),
     *("local_shell", "shell", "apply_patch", "custom", "tool_search", "namespace"),
@@ -68,7 +72,7 @@ class FlatTool(Wire):
                 param=f"{place}.type",
             )
         for name, value in (self.model_extra or {}).items():
-            if value is not None and (self.type, name) not in _HINTS:
+            if value is not None and (self.type, name, value) not in _AS_IT_IS:
                 raise RequestError(
                     f"{place}.{name[:64]}: {_SETTING.get(self.type, _NO_SETTING)}",
                     param=f"{place}.{name[:64]}",
@@ -99,8 +103,8 @@ class FlatTool(Wire):
         return self.model_dump(include={"type", "name", "description", "parameters", "strict"})
 
 
-_HINTS = {(kind, "search_context_size") for kind in WEB_SEARCHES}
-"""Of a type's settings those that promise nothing."""
+_AS_IT_IS = [(kind, "search_context_size", "medium") for kind in WEB_SEARCHES]
+"""Settings that ask for what is done anyway; of other sizes there is none."""
 _NO_SETTING = "this server's tools take no such setting"
 _SETTING = {
     "mcp": "a request can't bring an MCP server, or choose among them: {'type': 'mcp'} alone means "
@@ -161,16 +165,42 @@ class TextFormat(Wire):
 class TextConfig(Wire):
     """How the answer is written."""
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     format: TextFormat | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
 
 
 class Reasoning(Wire):
-    """How much to think. What is asked of a summary changes nothing: thoughts are told whole."""
+    """How much to think, and how thoughts are told.
+
+    Whichever summary is asked for: a thought is short, and is its own summary.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
     generate_summary: Literal["auto", "concise", "detailed"] | None = None
+    """The same by its old name."""
+    context: Literal["auto", "all_turns"] | None = None
+    """All thoughts of a run that is gone on from are there."""
+    mode: Literal["standard"] | None = None
+
+    def echo(self) -> dict[str, Any]:
+        """As it is repeated."""
+        return {"effort": self.effort, "summary": self.summary or self.generate_summary}
+
+
+class StreamOptions(Wire):
+    """How to stream."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    include_obfuscation: Literal[False] | None = None
+    """Nothing is added to hide how long a part is."""
+    include_usage: bool | None = None
+    """Chat's word: the last event has it in any case."""
 
 
 class ResponseRequest(SamplingFields):
@@ -185,6 +215,7 @@ class ResponseRequest(SamplingFields):
     parallel_tool_calls: bool = True
     """Accepted: one call a turn is made either way."""
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tool_calls: Annotated[int, Field(ge=1)] | None = None
     text: TextConfig = TextConfig()
     reasoning: Reasoning = Reasoning()
     metadata: Metadata = {}
@@ -198,6 +229,7 @@ class ResponseRequest(SamplingFields):
     truncation: Literal["auto", "disabled"] = "disabled"
     service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
     stream: bool = False
+    stream_options: StreamOptions | None = None
     background: bool = False
     chat_template_kwargs: TemplateSettings | None = None
     """vLLM's: what is set of the model's chat template, if that reads it."""
@@ -225,6 +257,7 @@ class ResponseRequest(SamplingFields):
             logprobs=self.logprobs or None,
             top_logprobs=self.top_logprobs if self.logprobs else None,
             max_completion_tokens=self.max_output_tokens,
+            max_tool_calls=self.max_tool_calls,
             response_format=self.text.format.as_chat() if self.text.format else None,
             user=self.user,
             metadata=self.metadata,
@@ -238,12 +271,9 @@ class ResponseRequest(SamplingFields):
         )
 
     def _check(self) -> None:
-        for name in self.include:
-            if name != _LOGPROBS:
-                why = _NOT_INCLUDED.get(name, f"known: {_LOGPROBS}")
-                raise RequestError(
-                    f"include: {name[:64]!r} is not supported; {why}", param="include"
-                )
+        check_included(self.include, _INCLUDED)
+        if self.stream_options is not None and not self.stream:
+            raise RequestError("stream_options needs stream to be true", param="stream_options")
         if self.top_logprobs and not self.logprobs:
             raise RequestError(f"top_logprobs needs {_LOGPROBS!r} in include", param="top_logprobs")
         if self.truncation == "auto":
@@ -273,9 +303,9 @@ class ResponseRequest(SamplingFields):
             "presence_penalty": self.presence_penalty or 0.0,
             "frequency_penalty": self.frequency_penalty or 0.0,
             "max_output_tokens": self.max_output_tokens,
-            "max_tool_calls": None,
+            "max_tool_calls": self.max_tool_calls,
             "text": {"format": {"type": "text"}} | text,
-            "reasoning": self.reasoning.model_dump(include={"effort", "summary"}),
+            "reasoning": self.reasoning.echo(),
             "truncation": self.truncation,
             "top_logprobs": self.top_logprobs or 0,
             "store": self.store,
@@ -287,19 +317,34 @@ class ResponseRequest(SamplingFields):
         }
 
 
+def check_included(names: Sequence[str], known: Sequence[str], param: str = "include") -> None:
+    """Raises RequestError for what no answer has."""
+    for name in names:
+        if name not in known:
+            why = _NOT_INCLUDED.get(name, f"known: {', '.join(known)}")
+            raise RequestError(f"{param}: {name[:64]!r} is not supported; {why}", param=param)
+
+
 _NOT_INCLUDED = {
     "reasoning.encrypted_content": "thoughts stand in the log and in the answer, unencrypted: go "
     "on by previous_response_id",
+    "web_search_call.results": "what was found stands in the trajectory",
+    **dict.fromkeys(
+        (
+            *("file_search_call.results", "code_interpreter_call.outputs"),
+            "computer_call_output.output.image_url",
+        ),
+        "nobody here can run such a call",
+    ),
 }
 _REFUSED = {
     "conversation": "go on by previous_response_id",
     "prompt": "there are no stored prompts here",
-    "max_tool_calls": "how many calls a run makes is the operator's --max-turns",
     "context_management": "a conversation that is cut is not the one that is recorded",
     "moderation": "nothing here moderates",
 }
 """Fields of OpenAI's that are not read here, and what to do instead."""
-_WITHOUT_EFFECT = {"prompt_cache_options", "prompt_cache_retention", "stream_options"}
+_WITHOUT_EFFECT = {"prompt_cache_options", "prompt_cache_retention"}
 
 
 def read_response_request(body: Any) -> ResponseRequest:

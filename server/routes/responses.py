@@ -24,7 +24,9 @@ from agentlm.server.responses.items import items_of
 from agentlm.server.responses.output import answer, response_object, suffix, written
 from agentlm.server.responses.previous import conversation_of, find_response, read_history
 from agentlm.server.responses.request import (
+    RECORDED_INCLUDED,
     ResponseRequest,
+    check_included,
     in_these_words,
     read_response_request,
 )
@@ -132,9 +134,10 @@ async def get_response(
     response_id: str, request: Request, state: State, owner: OwnerScope
 ) -> dict[str, Any]:
     """One response, as it ended."""
-    _check_query(request)
+    _check_query(request, "include")
+    include = _included(request)
     asked, trajectory = await _find(response_id, state, owner)
-    return response_object(asked, trajectory)
+    return response_object(asked, trajectory, include=include)
 
 
 @router.delete("/{response_id}", responses=answers(ResponseDeleted))
@@ -183,6 +186,14 @@ def _check_query(request: Request, *known: str) -> None:
         plain = name.removesuffix("[]")[:64]
         if plain not in known and (plain, value) != ("stream", "false"):
             raise RequestError(f"{plain} is not supported here", param=plain)
+
+
+def _included(request: Request) -> list[str]:
+    """What a look-up tells beside the answer. Raises RequestError for what is not in the log."""
+    query = request.query_params
+    names = [*query.getlist("include"), *query.getlist("include[]")]
+    check_included(names, RECORDED_INCLUDED)
+    return names
 
 
 def _missing(response_id: str) -> NotFoundError:

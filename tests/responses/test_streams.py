@@ -76,6 +76,18 @@ def names(events: list[dict[str, Any]]) -> list[str]:
     ]
 
 
+async def test_a_summary_is_told_in_its_own_events(serve: Serve) -> None:
+    async with serve(CALL) as running:
+        events = await stream(running, tools=[LOOKUP], reasoning={"summary": "auto"})
+
+    part, text = "reasoning_summary_part", "reasoning_summary_text"
+    told = [f"{part}.added", f"{text}.delta", f"{text}.done", f"{part}.done"]
+    items = ["output_item.added", *told, "output_item.done", *item("function_call")]
+    assert names(events) == ["created", "in_progress", *items, "completed"]
+    done = [e["item"] for e in events if e["type"] == "response.output_item.done"]
+    assert events[-1]["response"]["output"] == done
+
+
 TEXT = ["content_part.added", "{0}.delta", "{0}.done", "content_part.done"]
 
 

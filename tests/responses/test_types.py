@@ -13,6 +13,8 @@ from openai.types.responses.response_item_list import ResponseItemList
 from pydantic import BaseModel, TypeAdapter
 
 from agentlm.agent.tool import ToolContext
+from agentlm.tools.web.search import Hit
+from agentlm.tools.web.tools import WebSearch
 from support.serving import Running, Serve
 
 BASH: Any = {"type": "bash"}
@@ -218,7 +220,7 @@ async def test_every_field_of_a_request_is_read_ignored_or_refused_by_name(serve
 
         assert refused == {
             *("access_programs", "background_options", "context_management", "conversation"),
-            *("image", "max_tool_calls", "moderation", "prompt"),
+            *("image", "moderation", "prompt"),
         }
 
 
@@ -248,6 +250,65 @@ async def test_a_tool_of_an_mcp_server_appears_under_its_label(serve: Serve) -> 
         ran = answer.output[1]
         assert ran.type == "mcp_call"
         assert (ran.server_label, ran.name, ran.output) == ("files", "read", "read a")
+
+
+SEARCH = 'Thought: I search.\nAction: web_search\nAction Input: {"query": "cats"}'
+SOURCES: Any = "web_search_call.action.sources"
+
+
+class OneHit:
+    """Finds the same page whatever is asked."""
+
+    async def search(self, query: str, limit: int) -> list[Hit]:
+        return [Hit("Cats", "https://cats.example/a?b", "Cats purr.")]
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_search_tells_its_sources_if_asked(serve: Serve) -> None:
+    async with serve(*[SEARCH, FINAL] * 2, families={"web": (WebSearch(OneHit()),)}) as running:
+        responses = running.client.responses
+        asked: Any = {"model": "tiny", "input": "Hi", "tools": [{"type": "web_search"}]}
+        told = await responses.create(include=[SOURCES], **asked)
+        plain = await responses.create(**asked)
+        found = await responses.retrieve(plain.id, include=[SOURCES])
+
+        shown = [answer.output[1].to_dict()["action"] for answer in (told, found, plain)]
+        search = {"type": "search", "query": "cats", "queries": ["cats"]}
+        sources = {"sources": [{"type": "url", "url": "https://cats.example/a?b"}]}
+        assert shown == [search | sources, search | sources, search]
+
+
+@pytest.mark.parametrize("field", ["summary", "generate_summary"])
+async def test_thoughts_are_their_own_summary(serve: Serve, field: str) -> None:
+    async with serve(CALL) as running:
+        asked = {"tools": [LOOKUP], "reasoning": {field: "auto"}}
+        answer = strictly((await post(running, **asked)).content)
+        found = await running.client.responses.retrieve(answer.id)
+
+        thought = answer.output[0]
+        assert thought.type == "reasoning"
+        assert ([part.text for part in thought.summary], thought.content) == (["I ask."], [])
+        assert found.output == answer.output
+        assert answer.reasoning is not None
+        assert answer.reasoning.summary == "auto"
+
+
+async def test_no_more_calls_of_the_servers_tools_than_were_allowed(serve: Serve) -> None:
+    async with serve(BASH_CALL, BASH_CALL.replace("ls", "pwd"), " Done.") as running:
+        answer = strictly((await post(running, tools=[BASH], max_tool_calls=2)).content)
+
+        assert running.bash.calls == ["ls", "pwd"]
+        assert (answer.output_text, answer.status) == ("Done.", "completed")
+        assert answer.max_tool_calls == 2
+
+
+async def test_without_effort_nothing_is_thought(serve: Serve) -> None:
+    async with serve("Final Answer: Done.") as running:
+        await post(running, tools=[LOOKUP], reasoning={"effort": "none"})
+
+        assert "Thought: " not in str(running.engine.requests[0].constraint)
 
 
 @pytest.mark.parametrize("query", ["stream=true", "include[]=a", "starting_after=1"])

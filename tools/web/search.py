@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +24,23 @@ class Hit:
     title: str
     url: str
     snippet: str
+
+
+def write_hits(hits: Sequence[Hit]) -> str:
+    """As a model reads them, numbered."""
+    lines = [
+        f"{number}. {hit.title}\n   {hit.url}\n   {hit.snippet}"
+        for number, hit in enumerate(hits, start=1)
+    ]
+    return "\n".join(lines) or "(nothing found)"
+
+
+def urls_of(text: str) -> list[str]:
+    """The addresses in what `write_hits` wrote."""
+    return _ADDRESS.findall(text)
+
+
+_ADDRESS = re.compile(r"^\d+\. .*\n   (\S+)$", re.MULTILINE)
 
 
 class Search(Protocol):

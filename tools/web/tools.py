@@ -17,7 +17,7 @@ from agentlm.tools.web.extract import Extractor
 from agentlm.tools.web.fetch import Fetcher
 from agentlm.tools.web.index import Index, open_index
 from agentlm.tools.web.page import Document, document
-from agentlm.tools.web.search import Search, open_search
+from agentlm.tools.web.search import Search, open_search, write_hits
 
 _CACHED = 128
 _HITS = 8
@@ -100,12 +100,7 @@ class WebSearch:
 
     async def run(self, args: SearchArgs, context: ToolContext) -> str:
         """The best hits, numbered."""
-        hits = await self._search.search(args.query, _HITS)
-        lines = [
-            f"{number}. {hit.title}\n   {hit.url}\n   {hit.snippet}"
-            for number, hit in enumerate(hits, start=1)
-        ]
-        return "\n".join(lines) or "(nothing found)"
+        return write_hits(await self._search.search(args.query, _HITS))
 
     async def release(self, trajectory_id: str) -> None:
         """Nothing is kept for a trajectory."""
