@@ -2,7 +2,8 @@
 
 from agentlm.store.audit import AuditRecord
 from agentlm.store.completions import Completion
-from agentlm.store.contract import Continuation, Entry, Header, Stats, Written
+from agentlm.store.contract import Addition, Continuation, Entry, Header, Stats, Written
+from agentlm.store.conversations import Item, NamedConversation
 from agentlm.store.idempotency import Answer, KeptAnswer
 from agentlm.store.keys import LOCAL_OWNER, ApiKey
 from agentlm.store.selection import EVERYTHING, Conditions, Selection, Source
@@ -11,6 +12,7 @@ from agentlm.store.store import Store
 __all__ = [
     "EVERYTHING",
     "LOCAL_OWNER",
+    "Addition",
     "Answer",
     "ApiKey",
     "AuditRecord",
@@ -19,7 +21,9 @@ __all__ = [
     "Continuation",
     "Entry",
     "Header",
+    "Item",
     "KeptAnswer",
+    "NamedConversation",
     "Selection",
     "Source",
     "Stats",

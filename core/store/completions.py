@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 from agentlm.errors import NotFoundError
+from agentlm.store.conversations import note_deletion
 from agentlm.store.database import ReadAccess
 from agentlm.store.idempotency import forget
 from agentlm.store.rows import metadata_json, parse_interaction
@@ -160,6 +161,7 @@ def _delete(db: Connection, completion_id: str, where: Sequence[ColumnElement[bo
     mine = and_(*where, _i.completion_id == completion_id)
     ids = list(db.scalars(select(_t.id).join(interactions).where(mine).distinct()))
     forget(db, mine)
+    note_deletion(db, mine)
     db.execute(delete(interactions).where(mine))
     for one in ids:
         if (stored := find(db, one)) is not None:

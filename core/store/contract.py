@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from agentlm.messages import Frozen
 from agentlm.store.idempotency import KeptAnswer
 from agentlm.trajectory import Interaction, Step, Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What a request that goes on from a conversation adds to it as it ends."""
+
+    conversation_id: str
+    items: tuple[Mapping[str, Any], ...] = ()
+    """Empty: it was not answered; the conversation stays as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,8 @@ class Entry:
     """How long a `running` trajectory stays so without another entry; then it reads `unknown`."""
     kept: KeptAnswer | None = None
     """What a request with an Idempotency-Key is answered with: kept if, and only if, this is."""
+    addition: Addition | None = None
+    """What the request leaves in the conversation that it went on from."""
     content: bool = True
     """False keeps counts and audit only (`store: false`, `log: metadata`): no text, no token ids,
     no arguments, no metadata, no continuation. Holds for a whole trajectory and its forks."""

@@ -26,6 +26,7 @@ from agentlm.store.contract import (
     Stats,
     Written,
 )
+from agentlm.store.conversations import Conversations
 from agentlm.store.database import Database, available, open_database
 from agentlm.store.idempotency import Requests, forget_old
 from agentlm.store.keys import Keys
@@ -47,6 +48,7 @@ class Store:
         self._writer = Writer(database.writer, database.committed)
         self.completions = Completions(self._writer, self._reading)
         self.keys = Keys(self._writer, self._reading)
+        self.conversations = Conversations(self._writer, self._reading)
         self.requests = Requests(self._writer)
         self.audit = AuditTrail(self._writer, self._reading)
 
@@ -95,9 +97,14 @@ class Store:
         await self._writer.run(partial(append, entry=entry))
 
     async def claim(
-        self, owner: str, keys: Sequence[str], tool_call_id: str | None = None
+        self,
+        owner: str,
+        keys: Sequence[str],
+        tool_call_id: str | None = None,
+        *,
+        take: bool = True,
     ) -> Continuation | None:
-        """Find where a conversation goes on, and take the right to do so.
+        """Find where a conversation goes on, and take the right to do so, unless told not to.
 
         `keys` are ordered, the longest prefix of the conversation first; a pending tool call wins
         over all of them. Of concurrent claims of one place exactly one does not have to fork. A
@@ -107,7 +114,7 @@ class Store:
         place = await asyncio.to_thread(self._find_place, owner, [*calls, *keys])
         if place is None:
             return None
-        mine = await self._take(place)
+        mine = take and await self._take(place)
         trajectory = await asyncio.to_thread(self._prefix, place)
         if trajectory is None:
             return None
@@ -115,7 +122,11 @@ class Store:
         return Continuation(trajectory, place.step, index, fork=not mine)
 
     async def claim_after(
-        self, answered: Interaction, suits: Callable[[Trajectory], bool]
+        self,
+        answered: Interaction,
+        suits: Callable[[Trajectory], bool],
+        *,
+        take: bool = True,
     ) -> Continuation | None:
         """The same by an interaction instead of keys: go on from where that one ended.
 
@@ -127,7 +138,13 @@ class Store:
         trajectory = await asyncio.to_thread(self._prefix, place)
         if trajectory is None or not suits(trajectory):
             return None
-        return Continuation(trajectory, place.step, None, fork=not await self._take(place))
+        mine = take and await self._take(place)
+        return Continuation(trajectory, place.step, None, fork=not mine)
+
+    async def renew(self, trajectory_id: str, lease_s: float) -> None:
+        """A trajectory is still running: it stays so for as long."""
+        renew = partial(changes.renew, trajectory_id=trajectory_id, lease_s=lease_s)
+        await self._writer.run(renew)
 
     async def add_feedback(
         self, feedback: Feedback, *, trajectory_id: str, admin: bool = False

@@ -8,6 +8,9 @@
                 ├─ tag             metadata that is text, to filter by
                 └─ trained         cards that were trained on it
 
+    conversation                   a chain of trajectories that has a name
+    └─ conversation_item           what was said in it; an answer's go with the answer
+
     api_key, idempotency           who may ask, and what was answered already
     audit                          tool calls, whatever becomes of the trajectory
 
@@ -235,6 +238,50 @@ class TrainedRow(Row, table=True):
     card: str = _text(primary_key=True)
 
 
+class ConversationRow(Row, table=True):
+    """A conversation that has a name."""
+
+    __tablename__ = "conversation"
+    __table_args__ = (Index("conversation_by_last", "last"),)
+
+    key: int | None = _key()
+    id: str = _text(unique=True)
+    created: float = _seconds()
+    owner: str = _text()
+    last: int | None = Field(
+        sa_column=Column(Key, ForeignKey("interaction.key", ondelete="SET NULL"))
+    )
+    """The answer that it goes on from."""
+    edited: bool
+    """An item was deleted since that is part of the answer's conversation."""
+    lease_until: float | None = _seconds(nullable=True)
+    """While a request goes on from it: until when that is believed."""
+    metadata_: str = _text("metadata")
+    """JSON."""
+
+
+class ConversationItemRow(Row, table=True):
+    """One item of a conversation; its place is its key's."""
+
+    __tablename__ = "conversation_item"
+    __table_args__ = (
+        UniqueConstraint("conversation", "id"),
+        Index("conversation_item_by_interaction", "interaction"),
+    )
+
+    key: int | None = _key()
+    conversation: int = Field(
+        sa_column=Column(Key, ForeignKey("conversation.key", ondelete="CASCADE"), nullable=False)
+    )
+    interaction: int | None = Field(
+        sa_column=Column(Key, ForeignKey("interaction.key", ondelete="CASCADE"))
+    )
+    """The answer that it is part of, or was said to; None: it waits for the next one."""
+    id: str = _text()
+    body: str = _text()
+    """The item as JSON."""
+
+
 class ApiKeyRow(Row, table=True):
     """A key that may ask; its secret is not kept."""
 
@@ -290,6 +337,8 @@ continuations: Table = METADATA.tables["continuation"]
 feedbacks: Table = METADATA.tables["feedback"]
 tags: Table = METADATA.tables["tag"]
 trainings: Table = METADATA.tables["trained"]
+conversations: Table = METADATA.tables["conversation"]
+conversation_items: Table = METADATA.tables["conversation_item"]
 api_keys: Table = METADATA.tables["api_key"]
 idempotency: Table = METADATA.tables["idempotency"]
 audits: Table = METADATA.tables["audit"]

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, and_, bindparam, insert, literal, select, upd
 
 from agentlm.errors import ConflictError, NotFoundError
 from agentlm.store.contract import Entry
+from agentlm.store.conversations import extend
 from agentlm.store.idempotency import keep
 from agentlm.store.rows import (
     header_row,
@@ -68,6 +69,8 @@ def append(db: Connection, entry: Entry) -> None:
         _put_interaction(db, entry.interaction, key, content=entry.content)
     if entry.content and (rows := _continuation_rows(entry, key)):
         _INSERT_CONTINUATIONS(db, rows)
+    if entry.addition is not None and entry.interaction is not None:
+        extend(db, entry.addition, entry.interaction.completion_id)
     if entry.kept is not None:
         keep(db, entry.kept)
 

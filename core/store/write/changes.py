@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, and_, delete, exists, insert, literal, select
 
 from agentlm.errors import ConflictError, NotFoundError, RequestError
 from agentlm.feedback import reward_of
+from agentlm.store.conversations import note_deletion
 from agentlm.store.idempotency import forget
 from agentlm.store.tables import feedbacks, interactions, steps, trainings, trajectories
 from agentlm.store.write.stored import Stored, find, merge_metadata
@@ -24,6 +26,13 @@ def claim(db: Connection, key: int, step: int) -> bool:
         trajectories.c.claimed_step < step,
     )
     return db.execute(update(trajectories).where(free).values(claimed_step=step)).rowcount == 1
+
+
+def renew(db: Connection, trajectory_id: str, lease_s: float) -> None:
+    """Let what runs be believed to do so for longer."""
+    t = trajectories.c
+    running = and_(t.id == trajectory_id, t.outcome == Outcome.RUNNING.value)
+    db.execute(update(trajectories).where(running).values(lease_until=time.time() + lease_s))
 
 
 def add_feedback(db: Connection, trajectory_id: str, feedback: Feedback, owner: str | None) -> None:
@@ -99,7 +108,9 @@ def remove(db: Connection, trajectory_id: str, owner: str | None) -> bool:
     mine = [trajectories.c.id == trajectory_id]
     if owner is not None:
         mine.append(trajectories.c.owner == owner)
-    forget(db, interactions.c.trajectory.in_(select(trajectories.c.key).where(*mine)))
+    hung = interactions.c.trajectory.in_(select(trajectories.c.key).where(*mine))
+    forget(db, hung)
+    note_deletion(db, hung)
     return db.execute(delete(trajectories).where(*mine)).rowcount == 1
 
 
