@@ -15,6 +15,7 @@ from agentlm.jobs.evaluations import Evaluations
 from agentlm.jobs.kept_files import KeptFiles
 from agentlm.models.registry import Registry
 from agentlm.server.callers import Callers
+from agentlm.server.chat.background import Background
 from agentlm.server.chat.chat import Chat
 from agentlm.server.http import errors
 from agentlm.server.http.guard import Guard
@@ -24,6 +25,7 @@ from agentlm.server.job_processes import Jobs
 from agentlm.server.metrics import Metrics
 from agentlm.server.models.publisher import Publisher
 from agentlm.server.models.served import ServedModel, ServedModels
+from agentlm.server.responses.sealed import Seals
 from agentlm.server.routes import ROUTERS
 from agentlm.server.settings import ServeSettings
 from agentlm.server.state import ServerState
@@ -50,15 +52,18 @@ def create_app(
     publisher = Publisher(settings, served, registry)
     metrics = Metrics(store)
     underway = Underway()
+    chat = Chat(settings, served, store, toolbox, metrics)
     state = ServerState(
         settings=settings,
         store=store,
         models=served,
         registry=registry,
         publisher=publisher,
-        chat=Chat(settings, served, store, toolbox, metrics),
+        chat=chat,
+        background=Background(chat, served.leases),
         metrics=metrics,
         files=KeptFiles(settings.data_dir),
+        seals=Seals.open(settings.data_dir),
         jobs=Jobs(settings.data_dir, publisher.publish),
         evaluations=Evaluations(settings.data_dir),
     )
@@ -69,6 +74,7 @@ def create_app(
         state.jobs.start_unfinished()
         yield
         await underway.cancel()
+        await state.background.close(settings.drain_s)
         await state.jobs.close()
         await state.chat.drain()
         await toolbox.close()

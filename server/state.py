@@ -12,11 +12,13 @@ from agentlm.jobs.evaluations import Evaluations
 from agentlm.jobs.kept_files import KeptFiles
 from agentlm.models.registry import Registry
 from agentlm.server.callers import require_admin
+from agentlm.server.chat.background import Background
 from agentlm.server.chat.chat import Chat
 from agentlm.server.job_processes import Jobs
 from agentlm.server.metrics import Metrics
 from agentlm.server.models.publisher import Publisher
 from agentlm.server.models.served import ServedModels
+from agentlm.server.responses.sealed import Seals
 from agentlm.server.settings import ServeSettings
 from agentlm.store import ApiKey, Store
 
@@ -31,8 +33,10 @@ class ServerState:
     registry: Registry
     publisher: Publisher
     chat: Chat
+    background: Background
     metrics: Metrics
     files: KeptFiles
+    seals: Seals
     jobs: Jobs
     evaluations: Evaluations
 

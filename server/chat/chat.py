@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agentlm.engine.protocol import TokenLogprob
 from agentlm.errors import UnavailableError
@@ -64,6 +64,16 @@ class Chat:
             choices[0].scored = await self._score(choices[0], body.prompt_logprobs)
         return choices
 
+    async def count(self, body: ChatRequest, caller: ApiKey, history: History) -> int:
+        """How many tokens a request would be answered after. Raises RequestError."""
+        reader = RequestReader(self.settings, self.models, self.toolbox)
+        request = reader.read(body, caller, history)
+        self.models.find_own(request.served.name)
+        beginning = await request.served.begin(
+            self.store, replace(request.conversation, take=False)
+        )
+        return sum(len(step.token_ids or ()) for step in beginning.steps)
+
     async def _score(self, choice: Choice, top: int) -> Sequence[Sequence[TokenLogprob]]:
         served = self.models.find_own(choice.request.served.name)
         return await served.engine.score(
@@ -86,7 +96,7 @@ class Chat:
             raise
         except Exception:
             await cancel_all(tasks)
-            await self._keep(choices)
+            await self.keep(choices)
             raise
 
     async def stream(
@@ -101,13 +111,13 @@ class Chat:
                 async for event in events:
                     yield event
         except Exception:
-            await self._keep(choices)
+            await self.keep(choices)
             raise
         except BaseException:
             self._keep_in_background(choices)
             raise
 
-    async def _keep(self, choices: Sequence[Choice]) -> None:
+    async def keep(self, choices: Sequence[Choice]) -> None:
         """Record what an interrupted request got done, as far as the log takes it."""
         for choice in choices:
             if choice.transcript.finish_reason is None:
@@ -121,7 +131,7 @@ class Chat:
 
     def _keep_in_background(self, choices: Sequence[Choice]) -> None:
         # The task that was cancelled can't await any more.
-        task = asyncio.create_task(self._keep(choices))
+        task = asyncio.create_task(self.keep(choices))
         self.background.add(task)
         task.add_done_callback(self.background.discard)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from agentlm.agent.policy import Policy
 from agentlm.agent.tool import ToolContext
 from agentlm.agent.transcript import Transcript
 from agentlm.engine.protocol import TokenLogprob
+from agentlm.errors import UnavailableError
 from agentlm.messages import Message
 from agentlm.prompt.grammar import Fragment
 from agentlm.server.chat.request import Request
@@ -22,7 +24,8 @@ from agentlm.server.conversation.beginning import Beginning
 from agentlm.server.conversation.keys import continuation_key
 from agentlm.server.metrics import Metrics
 from agentlm.server.openai.answers import logprobs
-from agentlm.store import Entry, KeptAnswer, Store
+from agentlm.store import Addition, Entry, KeptAnswer, Store
+from agentlm.store.conversations import HELD_S
 from agentlm.trajectory import Interaction, Outcome, Trajectory
 
 
@@ -51,13 +54,19 @@ class Choice:
     """On a stream: whether the call that the client has to run was told as it was generated."""
     delivered: int | None = None
     """On a stream: characters that had been sent, as far as the server knows."""
+    conversation_id: str | None = None
+    """The named conversation that it goes on from, which is busy until then."""
+    items: Callable[[], Sequence[Mapping[str, Any]]] = tuple
+    """Tells what is added to that when this choice has ended: it is committed with it."""
+    sealed: Callable[[], str] | None = None
+    """Tells what its client is handed to go on from it without the log."""
     kept: Callable[[], KeptAnswer] | None = None
     """Tells the request's whole answer when this choice has ended: it is committed with it."""
 
     def __post_init__(self) -> None:
         request, beginning = self.request, self.beginning
         self.transcript = Transcript(beginning.steps)
-        self.transcript.first = beginning.recorded
+        self.transcript.first = beginning.known
         self._saved = beginning.recorded
         self._spoke = False
         self.trajectory = Trajectory(
@@ -86,14 +95,21 @@ class Choice:
             commit=self._commit,
         )
         with self.metrics.running.track_inprogress():
-            async with aclosing(events):
+            async with self._renewing(), aclosing(events):
                 async for event in events:
                     if isinstance(event, CallEnded):
                         self.metrics.call(event)
+                        if self.request.watched:
+                            await self._commit(self.transcript)
                     elif isinstance(event, Fragment):
                         self._note(event)
                     yield event
             await self.record()
+
+    async def announce(self) -> None:
+        """Let it be in the log before it runs, and what it is answered with if it comes again."""
+        kept, self.kept = self.kept, None
+        await self._append(self.interaction(), kept=kept() if kept else None)
 
     def _note(self, fragment: Fragment) -> None:
         if self.request.ask.streamed and not self._spoke:
@@ -110,8 +126,7 @@ class Choice:
         Called once more after a run that was cancelled or failed, so that nothing is lost.
         """
         response = self.response()
-        asked = self.request.conversation
-        key = continuation_key(replace(asked, messages=[*asked.messages, response]))
+        key = self.key()
         answered = self.transcript.finish_reason is not None
         self.metrics.choice(self.transcript, time.monotonic() - self.request.began)
         await self._append(
@@ -119,7 +134,39 @@ class Choice:
             keys=(key,) if answered else (),
             tool_call_ids=tuple(call.id for call in response.tool_calls),
             kept=self.kept() if answered and self.kept else None,
+            addition=self._addition(answered=answered),
         )
+
+    def _addition(self, *, answered: bool) -> Addition | None:
+        if self.conversation_id is None:
+            return None
+        return Addition(self.conversation_id, tuple(self.items()) if answered else ())
+
+    @asynccontextmanager
+    async def _renewing(self) -> AsyncIterator[None]:
+        """While it runs: what it holds stays held."""
+        if self.conversation_id is None and not self.request.watched:
+            yield
+            return
+        task = asyncio.create_task(self._renew())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(HELD_S / 3)
+            with suppress(UnavailableError):
+                if self.conversation_id is not None:
+                    await self.store.conversations.renew(self.conversation_id)
+                if self.request.watched:
+                    await self.store.renew(self.trajectory.id, HELD_S)
+
+    def key(self) -> str:
+        """Of the conversation that ends with the answer."""
+        asked = self.request.conversation
+        return continuation_key(replace(asked, messages=[*asked.messages, self.response()]))
 
     def response(self) -> Message:
         """What the client gets."""
@@ -166,7 +213,7 @@ class Choice:
         )
 
     async def _commit(self, transcript: Transcript) -> None:
-        await self._append(None)
+        await self._append(self.interaction() if self.request.watched else None)
 
     async def _append(
         self,
@@ -174,6 +221,7 @@ class Choice:
         keys: tuple[str, ...] = (),
         tool_call_ids: tuple[str, ...] = (),
         kept: KeptAnswer | None = None,
+        addition: Addition | None = None,
     ) -> None:
         steps = tuple(self.transcript.steps[self._saved :])
         header = self.trajectory.model_copy(update={"outcome": self.transcript.outcome})
@@ -185,7 +233,9 @@ class Choice:
             keys=keys,
             tool_call_ids=tool_call_ids,
             kept=kept,
+            addition=addition,
             content=self.request.keep,
+            **({"lease_s": HELD_S} if self.request.watched else {}),
         )
         await self.store.append(entry)
         self._saved += len(steps)
@@ -206,7 +256,7 @@ class Choice:
             metadata=self.request.metadata,
             echo=self.request.echo,
             trajectory_id=self.trajectory.id,
-            first_step=self.beginning.recorded,
+            first_step=self.beginning.known,
             end_step=len(self.transcript.steps),
             delivered=None if self.transcript.finish_reason else self.delivered,
         )

@@ -52,9 +52,7 @@ class Once:
 
     async def trajectories(self, answer: Answer) -> str:
         """The trajectories of an answer that was given already, as its header named them."""
-        found = _ANSWER_ID.search(answer.body or "")
-        assert found is not None
-        identity = completion_of(found[0])
+        identity = completion_of(self.answer_id(answer))
         told = await asyncio.to_thread(self.store.by_completion, identity, self.owner)
         return ",".join(interaction.trajectory_id for interaction in told)
 
@@ -79,6 +77,16 @@ class Once:
         if len(choices) > 1:
             await self.store.requests.end(self._kept(choices[0].request, body()))
         return body()
+
+    def keep_at_once(self, choice: Choice, spell: Callable[[], str]) -> None:
+        """Let what `spell` says be the answer from when the choice is announced."""
+        self._keep_with([choice], spell)
+
+    def answer_id(self, answer: Answer) -> str:
+        """The id of an answer that was given already."""
+        found = _ANSWER_ID.search(answer.body or "")
+        assert found is not None
+        return found[0]
 
     async def stream(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,7 @@ from agentlm.server.settings import ServeSettings
 from agentlm.store import ApiKey
 from agentlm.tools.run_tools import RunTools
 from agentlm.tools.toolbox import Toolbox
-from agentlm.trajectory import Interaction
+from agentlm.trajectory import Interaction, Step
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,10 @@ class Request:
     """The answer that it goes on from by its id; None: the messages tell."""
     echo: dict[str, Any] = field(default_factory=dict)
     """What the answer repeats of the request, in the caller's words."""
+    handed_back: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
+    """See `Conversation.handed_back`."""
+    watched: bool = False
+    """It is looked up while it runs: what is done is in the log at every moment."""
     began: float = field(default_factory=time.monotonic)
     """When it came, by a clock that nobody sets: durations are measured from here."""
 
@@ -68,7 +72,13 @@ class Request:
     def conversation(self) -> Conversation:
         """What it continues."""
         return Conversation(
-            self.owner, self.served.name, self.messages, self.tools, self.after, self.keep
+            self.owner,
+            self.served.name,
+            self.messages,
+            self.tools,
+            self.after,
+            self.handed_back,
+            kept=self.keep,
         )
 
 
@@ -82,6 +92,10 @@ class History:
     """See `Request.after`."""
     echo: dict[str, Any]
     """See `Request.echo`."""
+    handed_back: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
+    """See `Conversation.handed_back`."""
+    watched: bool = False
+    """See `Request.watched`."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +153,8 @@ class RequestReader:
             passed_on=served.passed_on(body),
             after=history.after if history else None,
             echo=history.echo if history else {},
+            handed_back=history.handed_back if history else {},
+            watched=history.watched if history else False,
         )
 
     def _ask(self, body: ChatRequest, tools: Sequence[ToolSpec]) -> Ask:

@@ -6,7 +6,7 @@ they are and only later messages are rendered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,6 +35,26 @@ class Beginning:
     """The trajectory to extend; None: begin a new one."""
     parent_id: str | None = None
     """The trajectory that a new one goes on from; recorded steps are copied from there."""
+    restored: int = 0
+    """How many steps the client handed back instead, which the log does not have."""
+    restored_key: str | None = None
+    """Continuation key of the answer that these end with."""
+
+    @property
+    def known(self) -> int:
+        """How many steps were there before this request."""
+        return self.recorded or self.restored
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Steps that a conversation goes on from."""
+
+    steps: Sequence[Step]
+    answered: int
+    """Index of the last message that they cover."""
+    going_on: Callable[[Sequence[Step]], Beginning]
+    """The beginning, of the same steps and some more."""
 
 
 async def begin(
@@ -49,14 +69,13 @@ async def begin(
     preamble = describe(conversation.tools, thoughts=renderer.thoughts)
     check_can_fit([preamble, *texts(messages)], renderer, context)
     if renderer.append_only:
-        found = await _claim(store, conversation)
+        found = await _find(store, conversation)
         if found is not None:
-            continuation, answered = found
-            later = messages[answered + 1 :]
-            extended = partial(_continue, renderer, continuation, later)
-            beginning = await reading(texts(later), extended)
-            if beginning and _length(beginning.steps) < context:
-                return beginning
+            later = messages[found.answered + 1 :]
+            extending = partial(_extended, renderer, found.steps, later)
+            extended = await reading(texts(later), extending)
+            if extended and _length(extended) < context:
+                return found.going_on(extended)
     rendered = partial(render, renderer, messages, preamble)
     steps = await reading([preamble, *texts(messages)], rendered)
     if _length(steps) >= context:
@@ -70,12 +89,9 @@ async def begin_as_text(store: Store, conversation: Conversation, system: str | 
     `system` is the system text of conversations that bring none.
     """
     messages = conversation.messages
-    found = await _claim(store, conversation)
-    if found is not None:
-        continuation, answered = found
-        steps = continuation.trajectory.steps
-        if all(step.token_ids is None for step in steps):
-            return _going_on(continuation, (*steps, *steps_of(messages[answered + 1 :])))
+    found = await _find(store, conversation)
+    if found is not None and all(step.token_ids is None for step in found.steps):
+        return found.going_on((*found.steps, *steps_of(messages[found.answered + 1 :])))
     if system and messages[0].role != "system":
         messages = [Message(role="system", content=system), *messages]
     return _anew(conversation, tuple(steps_of(messages)))
@@ -94,13 +110,36 @@ async def _claim_after(
     heard = (*after.messages, after.response)
     if tuple(conversation.messages[: len(heard)]) != heard:
         return None
-    found = await store.claim_after(after, partial(_suits, conversation))
+    suits = partial(_suits, conversation)
+    found = await store.claim_after(after, suits, take=conversation.take)
     return None if found is None else (found, len(heard) - 1)
 
 
 def _suits(conversation: Conversation, recorded: Trajectory) -> bool:
     """Whether it was with the same model and the same tools."""
     return (recorded.model, recorded.tools) == (conversation.model, tuple(conversation.tools))
+
+
+async def _find(store: Store, conversation: Conversation) -> _Found | None:
+    """Where it goes on: in the log, or in what its client hands back."""
+    claimed = await _claim(store, conversation)
+    if claimed is not None:
+        continuation, answered = claimed
+        steps = continuation.trajectory.steps
+        return _Found(steps, answered, partial(_going_on, continuation))
+    if not conversation.handed_back:
+        return None
+    messages = conversation.messages
+    for key, index in await reading(texts(messages), partial(_answer_keys, conversation)):
+        restored = conversation.handed_back.get(key)
+        if restored:
+            going_on = partial(_restored, restored=len(restored), key=key)
+            return _Found(restored, index, going_on)
+    return None
+
+
+def _restored(steps: Sequence[Step], *, restored: int, key: str) -> Beginning:
+    return Beginning(tuple(steps), recorded=0, restored=restored, restored_key=key)
 
 
 async def _claim(store: Store, conversation: Conversation) -> tuple[Continuation, int] | None:
@@ -115,7 +154,9 @@ async def _claim(store: Store, conversation: Conversation) -> tuple[Continuation
         return None
     last = messages[keys[0][1]]
     call_id = last.tool_calls[-1].id if last.tool_calls else None
-    found = await store.claim(conversation.owner, [key for key, _ in keys], call_id)
+    found = await store.claim(
+        conversation.owner, [key for key, _ in keys], call_id, take=conversation.take
+    )
     if found is None:
         return None
     if not _suits(conversation, found.trajectory):
@@ -130,18 +171,19 @@ def _answer_keys(conversation: Conversation) -> list[tuple[str, int]]:
     return [(key, index) for index, key in reversed(keys) if messages[index].role == "assistant"]
 
 
-def _continue(
-    renderer: Renderer, found: Continuation, messages: Sequence[Message]
-) -> Beginning | None:
+def _extended(
+    renderer: Renderer, before: Sequence[Step], messages: Sequence[Message]
+) -> list[Step] | None:
+    """The steps with what was said since; None if they can't be gone on from."""
     turns = [turn_of(message) for message in messages]
-    steps = list(found.trajectory.steps)
+    steps = list(before)
     last = steps[-1]
     if turns[0].role != "user" or last.token_ids is None or _foreign(steps, renderer):
         return None
     if last.token_ids[-1] != renderer.end_of_turn_id:
         steps.append(renderer.end_turn())
     steps += renderer.extend(turns, steps)
-    return _going_on(found, steps)
+    return steps
 
 
 def _going_on(found: Continuation, steps: Sequence[Step]) -> Beginning:

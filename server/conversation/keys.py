@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from agentlm.messages import Message, ToolSpec
-from agentlm.trajectory import Interaction
+from agentlm.trajectory import Interaction, Step
 
 _MANY_CHARS = 65_536
 
@@ -26,6 +26,10 @@ class Conversation:
     tools: Sequence[ToolSpec]
     after: Interaction | None = None
     """The answer that it goes on from by its id; None: its messages tell."""
+    handed_back: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
+    """The steps of answers that its client keeps instead of the log, by continuation key."""
+    take: bool = True
+    """Go on from what is found; else it is only looked at, and stays free."""
     kept: bool = True
     """Whether the log keeps what is said: what it does not keep goes on from nothing recorded."""
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agentlm.errors import NotFoundError
+from fastapi import Request
+
+from agentlm.errors import NotFoundError, RequestError
+
+
+def check_query(request: Request, *known: str) -> None:
+    """Raises RequestError for what would change the answer and is not read."""
+    for name, value in request.query_params.items():
+        plain = name.removesuffix("[]")[:64]
+        if plain not in known and (plain, value) != ("stream", "false"):
+            raise RequestError(f"{plain} is not supported here", param=plain)
 
 
 def page(data: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:

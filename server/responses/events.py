@@ -125,6 +125,8 @@ class EventWriter:
         if not self._call_told:
             calls = [item for item in items if item["type"] == "function_call"]
             told += map(self._whole_call, calls)
+        if self._choice.sealed is not None and items:
+            told += [self._add("reasoning", items[-1]), self._done(items[-1])]
         told.append(self._event(f"response.{response['status']}", response=response))
         return b"".join([*told, DONE])
 
@@ -136,9 +138,8 @@ class EventWriter:
         return self.beginning() + self._event("response.failed", response=shown) + DONE
 
     def _event(self, kind: str, **fields: Any) -> bytes:
-        event = {"type": kind, "sequence_number": self._number, **fields}
         self._number += 1
-        return f"event: {kind}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+        return written_event(kind, self._number - 1, **fields)
 
     def _of_item(self, kind: str, **fields: Any) -> bytes:
         return self._event(kind, item_id=self._identity, output_index=self._index, **fields)
@@ -164,18 +165,18 @@ class EventWriter:
             else:
                 item = message_item(self._item_id("msg"), None, "in_progress")
             yield self._add(kind, item)
-            yield self._of_part(f"{_PARTS[kind]}.added", part=_part(kind, "", []))
+            yield self._of_part(f"{PARTS[kind]}.added", part=_part(kind, "", []))
         self._parts.append(text)
         self.characters += len(text)
         told: dict[str, Any] = {}
         if kind == "output_text":
             told["logprobs"] = self._choice.take_logprobs()
             self._logprobs += told["logprobs"]
-        yield self._of_part(f"{_TEXTS[kind]}.delta", delta=text, **told)
+        yield self._of_part(f"{TEXTS[kind]}.delta", delta=text, **told)
 
     def _close(self, status: str) -> Iterator[bytes]:
         """Whatever is open is done."""
-        if self._open in _TEXTS:
+        if self._open in TEXTS:
             yield from self._close_text(self._open, status)
         elif self._open == "function_call" and self._call is not None:
             call = self._call.model_copy(update={"arguments": "".join(self._parts)})
@@ -194,8 +195,8 @@ class EventWriter:
         part = _part(kind, text, self._logprobs)
         name = "refusal" if kind == "refusal" else "text"
         said = {name: text} | ({"logprobs": self._logprobs} if kind == "output_text" else {})
-        yield self._of_part(f"{_TEXTS[kind]}.done", **said)
-        yield self._of_part(f"{_PARTS[kind]}.done", part=part)
+        yield self._of_part(f"{TEXTS[kind]}.done", **said)
+        yield self._of_part(f"{PARTS[kind]}.done", part=part)
         if kind == self._thought:
             yield self._done(reasoning_item(self._identity, text, status, kind=kind))
         else:
@@ -269,15 +270,21 @@ class EventWriter:
         return item_id(prefix, self._hex, self._index)
 
 
-_TEXTS = {
+def written_event(kind: str, number: int, **fields: Any) -> bytes:
+    """One event, as it is sent."""
+    event = {"type": kind, "sequence_number": number, **fields}
+    return f"event: {kind}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+
+
+TEXTS = {
     THOUGHT: "response.reasoning_text",
     SUMMARY: "response.reasoning_summary_text",
     "output_text": "response.output_text",
     "refusal": "response.refusal",
 }
 """By the type of a part: how the events of its text begin."""
-_PARTS = dict.fromkeys(_TEXTS, "response.content_part")
-_PARTS[SUMMARY] = "response.reasoning_summary_part"
+PARTS = dict.fromkeys(TEXTS, "response.content_part")
+PARTS[SUMMARY] = "response.reasoning_summary_part"
 """The same of the part's own."""
 
 

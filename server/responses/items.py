@@ -56,6 +56,12 @@ class FunctionOutput(Wire):
     output: str | Items[Part]
 
 
+class Thought(Wire):
+    """A thought: the record holds it, or else what the client was handed."""
+
+    encrypted_content: str | None = None
+
+
 @dataclass
 class Conversation:
     """Messages, as items are added to them."""
@@ -65,6 +71,8 @@ class Conversation:
     """Ids of all calls so far."""
     open: dict[str, str] = field(default_factory=dict)
     """Those whose output is still to come, and where they stand."""
+    sealed: dict[str, str] = field(default_factory=dict)
+    """What was handed out encrypted, by where it stands."""
 
     def add_recorded(self, messages: Sequence[Message], place: str) -> None:
         """Add what was recorded; calls that it leaves open are told of as being at `place`."""
@@ -75,13 +83,13 @@ class Conversation:
             if message.tool_call_id is not None:
                 self.open.pop(message.tool_call_id, None)
 
-    def add(self, items: str | Sequence[Any]) -> None:
-        """Add a request's input. Raises RequestError for what means nothing where it stands."""
+    def add(self, items: str | Sequence[Any], place: str = "input") -> None:
+        """Add items. Raises RequestError for what means nothing where it stands."""
         if isinstance(items, str):
             self.messages.append(Message(role="user", content=items))
             return
         for index, item in enumerate(items):
-            self._add(item, f"input[{index}]")
+            self._add(item, f"{place}[{index}]")
 
     def check_answered(self) -> None:
         """Raises RequestError if a call is left without its output."""
@@ -94,13 +102,17 @@ class Conversation:
             )
 
     def _add(self, item: Any, place: str) -> None:
-        kind = _kind(item, place)
+        kind = item_kind(item, place)
         if kind == "message":
             self._say(_read(InputMessage, item, place), place)
         elif kind == "function_call":
             given = _read(FunctionCall, item, place)
             call = ToolCall(id=given.call_id, name=given.name, arguments=given.arguments)
             self._join(call, f"{place}.call_id")
+        elif kind == "reasoning":
+            thought = _read(Thought, item, place)
+            if thought.encrypted_content is not None:
+                self.sealed[f"{place}.encrypted_content"] = thought.encrypted_content
         elif kind == "function_call_output":
             self._answer(_read(FunctionOutput, item, place), place)
 
@@ -139,7 +151,7 @@ class Conversation:
         self.messages.append(Message(role="tool", content=content, tool_call_id=given.call_id))
 
 
-def _kind(item: Any, place: str) -> str:
+def item_kind(item: Any, place: str) -> str:
     """The type of an item. Raises RequestError for one that is not read here."""
     if not isinstance(item, dict):
         raise RequestError(f"{place}: must be an object, got {type(item).__name__}", param=place)
@@ -230,6 +242,11 @@ def call_item(identity: str, call: ToolCall, status: str = "completed") -> dict[
         "arguments": call.arguments,
         "status": status,
     }
+
+
+def sealed_item(identity: str, sealed: str) -> dict[str, Any]:
+    """What the client is handed to go on without the log. It stands last: all before is in it."""
+    return reasoning_item(identity, None) | {"encrypted_content": sealed}
 
 
 def reasoning_item(

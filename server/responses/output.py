@@ -16,6 +16,7 @@ from agentlm.server.responses.items import (
     call_item,
     message_item,
     reasoning_item,
+    sealed_item,
     text_part,
 )
 from agentlm.server.responses.request import OWN_LABEL, SOURCES, WEB_SEARCHES
@@ -42,7 +43,14 @@ def response_object(
         "completed_at": int(max(ended)) if ended and status == "completed" else None,
         "incomplete_details": {"reason": reason} if reason else None,
         "error": failure(_LOST) if status == "failed" else None,
-        "output": output(asked, trajectory.tools, steps, logprobs, include=include),
+        "output": output(
+            asked,
+            trajectory.tools,
+            steps,
+            logprobs,
+            include=include,
+            runs=status == "in_progress",
+        ),
         "usage": usage(asked.usage) if answered else None,
     }
 
@@ -52,7 +60,12 @@ def answer(choice: Choice, logprobs: Sequence[dict[str, Any]]) -> dict[str, Any]
     ran = {"steps": tuple(choice.transcript.steps), "outcome": choice.transcript.outcome}
     asked, trajectory = choice.interaction(), choice.trajectory.model_copy(update=ran)
     include = choice.request.echo.get("include", ())
-    return response_object(asked, trajectory, logprobs, include=include)
+    response = response_object(asked, trajectory, logprobs, include=include)
+    if choice.sealed is not None and asked.finish_reason is not None:
+        items = response["output"]
+        identity = item_id("rs", suffix(asked.completion_id), len(items))
+        items.append(sealed_item(identity, choice.sealed()))
+    return response
 
 
 def head(asked: Interaction, model: str, status: str) -> dict[str, Any]:
@@ -118,8 +131,12 @@ def output(
     logprobs: Sequence[dict[str, Any]] = (),
     *,
     include: Collection[str] = (),
+    runs: bool = False,
 ) -> list[dict[str, Any]]:
-    """The items of an answer, in the order in which they were said; `specs` are all its tools."""
+    """The items of an answer, in the order in which they were said; `specs` are all its tools.
+
+    `runs`: more is to come.
+    """
     items: list[dict[str, Any]] = []
     hex_id = suffix(asked.completion_id)
     tools = asked.echo.get("tools", ())
@@ -138,7 +155,7 @@ def output(
             text = observed(result.text)
             items.append(call.item(hex_id, len(items), text, failed=result.failed))
         elif call is not None and call.label is not None:
-            items.append(call.unrun_item(hex_id, len(items)))
+            items.append(call.unrun_item(hex_id, len(items), runs=runs))
         elif called and called.name in clients and step.finish_reason == "length":
             identity = item_id("fc", hex_id, len(items))
             items.append(call_item(identity, called, "incomplete"))
@@ -221,9 +238,10 @@ class ServerCall:
             "status": status,
         }
 
-    def unrun_item(self, hex_id: str, index: int) -> dict[str, Any]:
-        """Of a call that was cut before it was whole, or that could not be run."""
-        return self.item(hex_id, index, None) | {"status": "incomplete"}
+    def unrun_item(self, hex_id: str, index: int, *, runs: bool = False) -> dict[str, Any]:
+        """Of a call that was cut before it was whole, or that could not be run, or that runs."""
+        item = self.item(hex_id, index, None)
+        return item if runs else item | {"status": "incomplete"}
 
     def _action(self, text: str | None) -> dict[str, Any]:
         try:

@@ -8,14 +8,18 @@ from agentlm.errors import NotFoundError, RequestError
 from agentlm.messages import Message
 from agentlm.server.chat.request import History
 from agentlm.server.openai.ids import completion_of
+from agentlm.server.responses.conversations import Named, waiting
 from agentlm.server.responses.items import Conversation
 from agentlm.server.responses.request import ResponseRequest
+from agentlm.server.responses.sealed import Seals, handed_back
 from agentlm.store import Store
 from agentlm.trajectory import Interaction
 
 
-async def read_history(body: ResponseRequest, store: Store, owner: str) -> History:
-    """The whole conversation that a request is about.
+async def read_history(
+    body: ResponseRequest, store: Store, seals: Seals, owner: str, named: Named | None = None
+) -> History:
+    """The whole conversation that a request is about; `named` is what it goes on from by name.
 
     Instructions are each request's own: those of the answer before do not carry over. Raises
     NotFoundError for an answer that is not there or another's, RequestError for items out of order.
@@ -27,11 +31,21 @@ async def read_history(body: ResponseRequest, store: Store, owner: str) -> Histo
         after = await _previous(body.previous_response_id, store, owner)
         heard = [*conversation_of(after), after.response]
         said.add_recorded(heard, "previous_response_id")
-    said.add(body.input)
+    elif named is not None:
+        after = await _add_named(said, named, store, owner)
+    said.sealed.clear()  # of a named conversation, which the log keeps
+    said.add(body.input or ())
+    sealed = [seals.unseal(text, owner, place) for place, text in said.sealed.items()]
     said.check_answered()
     if not said.messages:
         raise RequestError("input: says nothing", param="input")
-    return History(tuple(said.messages), after, body.echo() | {"include": body.include})
+    return History(
+        tuple(said.messages),
+        after,
+        body.echo() | {"include": body.include},
+        handed_back=handed_back(sealed),
+        watched=body.background,
+    )
 
 
 def conversation_of(asked: Interaction) -> tuple[Message, ...]:
@@ -51,6 +65,22 @@ async def find_response(
     if len(found) != 1:  # of several choices none is the answer
         raise NotFoundError(f"no response {response_id[:128]!r}", param=param)
     return found[0]
+
+
+async def _add_named(
+    said: Conversation, named: Named, store: Store, owner: str
+) -> Interaction | None:
+    """Add what was said in a conversation; returns the answer that it goes on from."""
+    header, items = named
+    after = None
+    if header.last is not None:
+        found = await asyncio.to_thread(store.by_completion, header.last, owner)
+        after = found[0] if found else None
+    if after is not None and not header.edited:
+        said.add_recorded([*conversation_of(after), after.response], "conversation")
+        items = waiting(items)
+    said.add([item.body for item in items], "conversation")
+    return after
 
 
 async def _previous(response_id: str, store: Store, owner: str) -> Interaction:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
+from openai.types.responses.input_token_count_params import InputTokenCountParams
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 from pydantic import ConfigDict, Field
 
@@ -40,7 +41,8 @@ _LOGPROBS = "message.output_text.logprobs"
 SOURCES = "web_search_call.action.sources"
 RECORDED_INCLUDED = (SOURCES,)
 """What can be included of an answer that is looked up."""
-_INCLUDED = (_LOGPROBS, *RECORDED_INCLUDED)
+ENCRYPTED = "reasoning.encrypted_content"
+_INCLUDED = (_LOGPROBS, ENCRYPTED, *RECORDED_INCLUDED)
 _NOBODYS = (
     *("file_search", "computer", "computer_use_preview", "code_interpreter", "image_generation"),
     *("local_shell", "shell", "apply_patch", "custom", "tool_search", "namespace"),
@@ -203,11 +205,21 @@ class StreamOptions(Wire):
     """Chat's word: the last event has it in any case."""
 
 
+class ConversationName(Wire):
+    """A conversation, by its id."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+
+
 class ResponseRequest(SamplingFields):
     """The body of `POST /v1/responses`."""
 
     model: str
-    input: str | Annotated[list[Any], Field(min_length=1, max_length=16_384)]
+    input: str | Annotated[list[Any], Field(min_length=1, max_length=16_384)] | None = None
+    """May be missing where a conversation has something to answer."""
+    conversation: str | ConversationName | None = None
     instructions: str | None = None
     previous_response_id: str | None = None
     tools: Annotated[Items[FlatTool], Field(max_length=1024)] | None = None
@@ -235,6 +247,12 @@ class ResponseRequest(SamplingFields):
     """vLLM's: what is set of the model's chat template, if that reads it."""
     constrained: bool = True
     """Not OpenAI's: hold tool calls to their form while decoding."""
+
+    @property
+    def conversation_id(self) -> str | None:
+        """The conversation that it goes on from."""
+        named = self.conversation
+        return named.id if isinstance(named, ConversationName) else named
 
     @property
     def logprobs(self) -> bool:
@@ -272,6 +290,12 @@ class ResponseRequest(SamplingFields):
 
     def _check(self) -> None:
         check_included(self.include, _INCLUDED)
+        if self.input is None and self.conversation is None:
+            raise RequestError("input: is required", param="input")
+        if self.conversation is not None and self.previous_response_id is not None:
+            raise RequestError(
+                "give either conversation or previous_response_id", param="previous_response_id"
+            )
         if self.stream_options is not None and not self.stream:
             raise RequestError("stream_options needs stream to be true", param="stream_options")
         if self.top_logprobs and not self.logprobs:
@@ -282,17 +306,19 @@ class ResponseRequest(SamplingFields):
                 "recorded",
                 param="truncation",
             )
-        if self.background:
+        if self.background and not self.store:
             raise RequestError(
-                "background is not supported: an answer ends with its request; stream it instead",
-                param="background",
+                "background needs store to be true: the answer is looked up", param="background"
             )
+        if self.background:
+            check_included(self.include, RECORDED_INCLUDED)
 
     def echo(self) -> dict[str, Any]:
         """What the answer repeats of it."""
         text = self.text.model_dump(exclude_none=True, by_alias=True)
         choice = self.tool_choice
-        return {
+        named = {"conversation": {"id": self.conversation_id}} if self.conversation else {}
+        return named | {
             "instructions": self.instructions,
             "previous_response_id": self.previous_response_id,
             "tools": [tool.echo() for tool in self.tools or ()],
@@ -309,7 +335,7 @@ class ResponseRequest(SamplingFields):
             "truncation": self.truncation,
             "top_logprobs": self.top_logprobs or 0,
             "store": self.store,
-            "background": False,
+            "background": self.background,
             "service_tier": self.service_tier or "default",
             "user": self.user,
             "safety_identifier": self.safety_identifier,
@@ -326,8 +352,8 @@ def check_included(names: Sequence[str], known: Sequence[str], param: str = "inc
 
 
 _NOT_INCLUDED = {
-    "reasoning.encrypted_content": "thoughts stand in the log and in the answer, unencrypted: go "
-    "on by previous_response_id",
+    _LOGPROBS: "of an answer that is looked up they are not kept",
+    "reasoning.encrypted_content": "a response that can be looked up is gone on from by its id",
     "web_search_call.results": "what was found stands in the trajectory",
     **dict.fromkeys(
         (
@@ -338,7 +364,6 @@ _NOT_INCLUDED = {
     ),
 }
 _REFUSED = {
-    "conversation": "go on by previous_response_id",
     "prompt": "there are no stored prompts here",
     "context_management": "a conversation that is cut is not the one that is recorded",
     "moderation": "nothing here moderates",
@@ -354,6 +379,18 @@ def read_response_request(body: Any) -> ResponseRequest:
             raise RequestError(f"{name} is not supported: {why}", param=name)
     openais = ResponseCreateParamsBase.__annotations__
     return read_request(ResponseRequest, body, openais, _WITHOUT_EFFECT)
+
+
+def read_count_request(body: Any, model: str) -> ResponseRequest:
+    """The same of a body whose tokens are to be counted, by default for `model`."""
+    if isinstance(body, dict):
+        for name, value in body.items():
+            if name not in InputTokenCountParams.__annotations__ and value is not None:
+                raise RequestError(
+                    f"{name[:64]} means nothing where input is counted", param=name[:64]
+                )
+        body = {"model": model} | {name: it for name, it in body.items() if it is not None}
+    return read_response_request(body)
 
 
 _SPELT = (

@@ -3,38 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
+from openai.types.responses import InputTokenCountResponse, ResponseItem, ResponseStreamEvent
 from openai.types.responses import Response as OpenAIResponse
-from openai.types.responses import ResponseItem, ResponseStreamEvent
 from pydantic import BaseModel, RootModel
 
-from agentlm.errors import NotFoundError, RequestError
+from agentlm.errors import ConflictError, NotFoundError, RequestError
 from agentlm.server.chat.choice import Choice
 from agentlm.server.chat.inputs import hand_in, inputs_of
 from agentlm.server.chat.once import Once
 from agentlm.server.http.body import read_json
 from agentlm.server.http.event_stream import ClientGone, EventStream, while_connected
 from agentlm.server.http.openapi import answers, answers_list, reads
-from agentlm.server.http.pages import page_of
+from agentlm.server.http.pages import check_query, page_of
+from agentlm.server.openai.answers import DONE
+from agentlm.server.openai.ids import completion_of, response_of
+from agentlm.server.responses.conversations import claimed, kept_items, looked_at
 from agentlm.server.responses.events import EventWriter, response_events
 from agentlm.server.responses.items import items_of
 from agentlm.server.responses.output import answer, response_object, suffix, written
 from agentlm.server.responses.previous import conversation_of, find_response, read_history
+from agentlm.server.responses.replay import Replay, is_running
 from agentlm.server.responses.request import (
+    ENCRYPTED,
     RECORDED_INCLUDED,
     ResponseRequest,
     check_included,
     in_these_words,
+    read_count_request,
     read_response_request,
 )
+from agentlm.server.responses.sealed import Sealed
 from agentlm.server.routes.chat import run_headers
 from agentlm.server.routes.trajectories import release
 from agentlm.server.state import Caller, OwnerScope, SameWeights, ServerState, State
 from agentlm.store import ApiKey
-from agentlm.trajectory import Interaction, Trajectory
+from agentlm.trajectory import Interaction, Outcome, Trajectory
 
 router = APIRouter(prefix="/v1/responses")
 
@@ -65,9 +74,13 @@ async def create_response(
     """Answer a conversation, running the server's tools on the way."""
     raw = await read_json(request, state.settings.max_request_bytes)
     body = read_response_request(raw)
+    if body.background and caller.log != "full":
+        raise RequestError("background needs a key whose log is full", param="background")
     once = Once.of(state.store, caller.name, idempotency_key, raw)
     if once is not None and (known := await once.known()) is not None:
         headers = {"idempotent-replayed": "true", "x-trajectory-id": await once.trajectories(known)}
+        if body.background and body.stream:
+            return _follow(state, once.answer_id(known), owner, Replay())
         kind = "text/event-stream" if body.stream else _JSON
         return Response(known.body, known.status, headers, media_type=kind)
     try:
@@ -77,6 +90,8 @@ async def create_response(
         if once is not None:
             await once.abandon()
         raise
+    if body.background:
+        return await _in_background(body, state, choice, owner, once)
     if body.stream:
         return _stream(state, choice, once)
     return await _whole(request, state, choice, once)
@@ -86,13 +101,44 @@ async def _prepare(
     body: ResponseRequest, state: ServerState, caller: ApiKey, owner: str | None
 ) -> Choice:
     asked = body.as_chat()
-    history = await read_history(body, state.store, caller.name)
-    inputs = inputs_of(asked.tools, state.files, owner)
-    [choice] = await state.chat.prepare(asked, caller, history)
-    if inputs:
-        workspace = state.chat.toolbox.files(choice.trajectory.id)
-        await asyncio.to_thread(hand_in, inputs, workspace)
+    async with claimed(body, state.store, caller) as named:
+        history = await read_history(body, state.store, state.seals, caller.name, named)
+        inputs = inputs_of(asked.tools, state.files, owner)
+        [choice] = await state.chat.prepare(asked, caller, history)
+        if named is not None:
+            choice.conversation_id = body.conversation_id
+            given = kept_items(body.input or (), "input", named[1])
+            choice.items = lambda: (*given, *answer(choice, ())["output"])
+        if ENCRYPTED in body.include:
+            choice.sealed = cache(lambda: state.seals.seal(_sealed(choice), caller.name))
+        if inputs:
+            workspace = state.chat.toolbox.files(choice.trajectory.id)
+            await asyncio.to_thread(hand_in, inputs, workspace)
     return choice
+
+
+def _sealed(choice: Choice) -> Sealed:
+    """What the client of an answer is handed."""
+    beginning = choice.beginning
+    steps = choice.transcript.steps[beginning.restored :]
+    return Sealed(key=choice.key(), after=beginning.restored_key, steps=tuple(steps))
+
+
+@router.post(
+    "/input_tokens",
+    openapi_extra=reads(ResponseRequest),
+    responses=answers(InputTokenCountResponse),
+)
+async def count_input_tokens(request: Request, state: State, caller: Caller) -> dict[str, Any]:
+    """How many tokens a request would be answered after: what is recorded of it included."""
+    raw = await read_json(request, state.settings.max_request_bytes)
+    body = read_count_request(raw, state.models.default.name)
+    with in_these_words():
+        asked = body.as_chat()
+        named = await looked_at(body, state.store, caller.name)
+        history = await read_history(body, state.store, state.seals, caller.name, named)
+        count = await state.chat.count(asked, caller, history)
+    return {"object": "response.input_tokens", "input_tokens": count}
 
 
 def _stream(state: ServerState, choice: Choice, once: Once | None) -> Response:
@@ -129,21 +175,110 @@ async def _whole(
     return Response(text, headers=run_headers([choice]), media_type=_JSON)
 
 
-@router.get("/{response_id}", responses=answers(OpenAIResponse))
+async def _in_background(
+    body: ResponseRequest,
+    state: ServerState,
+    choice: Choice,
+    owner: str | None,
+    once: Once | None,
+) -> Response:
+    text = written(answer(choice, ()))
+    if once is not None:
+        once.keep_at_once(choice, lambda: text)
+    try:
+        await state.background.start(choice)
+    except BaseException:
+        if once is not None:
+            await once.abandon()
+        if choice.conversation_id is not None:
+            await asyncio.shield(state.store.conversations.give_up(choice.conversation_id))
+        raise
+    if body.stream:
+        identity = response_of(choice.request.completion_id)
+        return _follow(state, identity, owner, Replay(), body.include, run_headers([choice]))
+    return Response(text, headers=run_headers([choice]), media_type=_JSON)
+
+
+def _follow(
+    state: ServerState,
+    response_id: str,
+    owner: str | None,
+    replay: Replay,
+    include: Sequence[str] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Tell a response from the log, to its end; who leaves does not end it."""
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        completion_id = completion_of(response_id)
+        running = True
+        while running:
+            news = asyncio.ensure_future(state.background.changed(completion_id))
+            try:
+                asked, trajectory = await _find(response_id, state, owner)
+                response = response_object(asked, trajectory, include=include)
+                for event in replay.tell(response):
+                    yield event
+                running = is_running(response)
+                if running:
+                    await news
+            finally:
+                news.cancel()
+        yield DONE
+
+    return EventStream(
+        events(),
+        headers=headers or {},
+        keep_alive_s=state.settings.keep_alive_s,
+        failure=replay.broken,
+    )
+
+
+@router.get(
+    "/{response_id}",
+    responses=answers(OpenAIResponse, RootModel[ResponseStreamEvent]),
+)
 async def get_response(
-    response_id: str, request: Request, state: State, owner: OwnerScope
-) -> dict[str, Any]:
-    """One response, as it ended."""
-    _check_query(request, "include")
+    response_id: str,
+    request: Request,
+    state: State,
+    owner: OwnerScope,
+    stream: bool = False,
+    starting_after: Annotated[int | None, Query(ge=0)] = None,
+) -> Response:
+    """One response as far as it has come, or its events, to the end."""
+    check_query(request, "include", "stream", "starting_after")
+    if starting_after is not None and not stream:
+        raise RequestError("starting_after needs stream to be true", param="starting_after")
     include = _included(request)
     asked, trajectory = await _find(response_id, state, owner)
-    return response_object(asked, trajectory, include=include)
+    if stream:
+        return _follow(state, response_id, owner, Replay(starting_after), include)
+    text = written(response_object(asked, trajectory, include=include))
+    return Response(text, media_type=_JSON)
+
+
+@router.post("/{response_id}/cancel", responses=answers(OpenAIResponse))
+async def cancel_response(response_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
+    """End a response that runs in the background; one that has ended is answered as it is."""
+    asked, _ = await _find(response_id, state, owner)
+    if not asked.echo.get("background"):
+        raise RequestError(
+            f"{response_id!r} was not asked for in the background: leave its request to end it",
+            param="response_id",
+        )
+    await state.background.cancel(asked.completion_id)
+    response = response_object(*await _find(response_id, state, owner))
+    if is_running(response):
+        raise ConflictError(f"{response_id!r} runs on another server", param="response_id")
+    return response
 
 
 @router.delete("/{response_id}", responses=answers(ResponseDeleted))
 async def delete_response(response_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
     """Delete a response, and with it what no later one of its conversation needs."""
     asked, trajectory = await _find(response_id, state, owner)
+    await state.background.cancel(asked.completion_id)
     if not await state.store.completions.delete(asked.completion_id, owner, listed=False):
         raise _missing(response_id)
     if await asyncio.to_thread(state.store.get, trajectory.id, None) is None:
@@ -162,7 +297,7 @@ async def list_input_items(
     order: Literal["asc", "desc"] = "desc",
 ) -> dict[str, Any]:
     """What was said to the model: the whole conversation before the answer."""
-    _check_query(request, "after", "limit", "order")
+    check_query(request, "after", "limit", "order")
     asked, _ = await _find(response_id, state, owner)
     items = list(items_of(conversation_of(asked), suffix(asked.completion_id) + "_in"))
     if order == "desc":
@@ -177,15 +312,9 @@ async def _find(
     trajectory = await asyncio.to_thread(state.store.get, asked.trajectory_id, owner)
     if trajectory is None or not asked.messages:
         raise _missing(response_id)
+    if trajectory.outcome is Outcome.UNKNOWN and state.background.runs(asked.completion_id):
+        trajectory = trajectory.model_copy(update={"outcome": Outcome.RUNNING})
     return asked, trajectory
-
-
-def _check_query(request: Request, *known: str) -> None:
-    """Raises RequestError for what would change the answer and is not read."""
-    for name, value in request.query_params.items():
-        plain = name.removesuffix("[]")[:64]
-        if plain not in known and (plain, value) != ("stream", "false"):
-            raise RequestError(f"{plain} is not supported here", param=plain)
 
 
 def _included(request: Request) -> list[str]:

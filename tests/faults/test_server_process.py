@@ -92,6 +92,67 @@ async def test_told_to_stop_it_ends_a_streamed_response_as_failed(tmp_path: Path
     assert "the server is stopping" in failed["response"]["error"]["message"]
 
 
+async def test_killed_it_leaves_a_response_in_the_background_failed_with_what_was_done(
+    tmp_path: Path,
+) -> None:
+    body = {"model": "tiny:agent", "input": "Hi", "background": True}
+    with started(tmp_path, delay_s=0.2) as (server, url):
+        async with httpx.AsyncClient(base_url=url, timeout=30, verify=False) as http:
+            path = "/v1/responses/" + (await http.post("/v1/responses", json=body)).json()["id"]
+            stream = asyncio.create_task(http.get(f"{path}?stream=true"))
+            for _ in range(300):
+                if (await http.get(path)).json()["output"]:
+                    break
+                await asyncio.sleep(0.1)
+            server.kill()
+            with pytest.raises(httpx.TransportError):
+                await stream
+    with started(tmp_path) as (server, url):
+        async with httpx.AsyncClient(base_url=url, timeout=60, verify=False) as http:
+            told = (await http.get(f"{path}?stream=true")).text
+            answer = (await http.get(path)).json()
+            again = await http.post("/v1/responses", json={**body, "background": False})
+
+    assert (answer["status"], answer["error"]["code"]) == ("failed", "server_error")
+    assert answer["output"][0]["type"] == "reasoning"
+    *_, last, end = [line for line in told.splitlines() if line.startswith("data: ")]
+    assert end == "data: [DONE]"
+    assert json.loads(last.removeprefix("data: ")) | {"sequence_number": 0} == {
+        "type": "response.failed",
+        "sequence_number": 0,
+        "response": answer,
+    }
+    assert again.json()["status"] == "completed"
+
+
+async def test_killed_it_leaves_a_conversation_that_is_soon_free(tmp_path: Path) -> None:
+    body: dict[str, Any] = {"model": "tiny:agent", "input": "Hi"}
+    with started(tmp_path, delay_s=0.2) as (server, url):
+        async with httpx.AsyncClient(base_url=url, timeout=30, verify=False) as http:
+            named = (await http.post("/v1/conversations", json={})).json()["id"]
+            body["conversation"] = named
+            streamed = asyncio.create_task(
+                http.post("/v1/responses", json={**body, "stream": True})
+            )
+            await running(http, 1)
+            assert (await http.post("/v1/responses", json=body)).status_code == 409
+            server.kill()
+            with pytest.raises(httpx.TransportError):
+                await streamed
+    with started(tmp_path) as (server, url):
+        async with httpx.AsyncClient(base_url=url, timeout=60, verify=False) as http:
+            for _ in range(60):
+                answer = await http.post("/v1/responses", json=body)
+                if answer.status_code != 409:
+                    break
+                await asyncio.sleep(1)
+            items = (await http.get(f"/v1/conversations/{named}/items?order=asc")).json()["data"]
+
+    assert answer.json()["status"] == "completed"
+    said = [item["content"][0]["text"].strip() for item in items if item["type"] == "message"]
+    assert said == ["Hi", "Done."]
+
+
 async def test_two_thousand_idle_connections_leave_it_answering(tmp_path: Path) -> None:
     allow_many_connections()
     if hard(resource.RLIMIT_NOFILE) < 2100:

@@ -43,9 +43,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def test_no_request_makes_it_fail(server: Running) -> None:
     body = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "store": True}
     answer = httpx.post(f"{server.url}/v1/chat/completions", json=body)
+    begun = {"items": [{"role": "user", "content": "Hi"}]}
+    named = httpx.post(f"{server.url}/v1/conversations", json=begun).json()["id"]
+    items = httpx.get(f"{server.url}/v1/conversations/{named}/items").json()
     there = {
         "trajectory_id": answer.headers["x-trajectory-id"],
         "completion_id": answer.json()["id"],
+        "response_id": answer.json()["id"].replace("chatcmpl-", "resp_"),
+        "conversation_id": named,
+        "item_id": items["first_id"],
     }
     document = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     for result in document.get_all_operations():
@@ -115,5 +121,6 @@ async def test_every_route_says_what_it_reads(serve: Serve) -> None:
         if method in ("post", "put", "patch") and "requestBody" not in operation
     ]
     assert set(bodiless) == {
-        f"/v1/fine_tuning/jobs/{{job_id}}/{verb}" for verb in ("cancel", "pause", "resume")
+        "/v1/responses/{response_id}/cancel",
+        *(f"/v1/fine_tuning/jobs/{{job_id}}/{verb}" for verb in ("cancel", "pause", "resume")),
     }

@@ -59,6 +59,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             world.ids["response"] = world.ids["completion"].replace("chatcmpl-", "resp_")
             called = ask(ann, tools=[LOOKUP]).json()["choices"][0]["message"]["tool_calls"][0]
             world.ids["call"] = called["id"]
+            begun = {"items": [{"role": "user", "content": "Hi"}]}
+            world.ids["conversation"] = ann.post(CONVERSATIONS, json=begun).json()["id"]
+            listed = ann.get(f"{CONVERSATIONS}/{world.ids['conversation']}/items").json()
+            world.ids["item"] = listed["data"][0]["id"]
             world.ids["own"] = ask(bob).headers["x-trajectory-id"]
             world.ids["file"] = ann.post("/v1/files", files=FILE).json()["id"]
             waiting = pool.submit(ask, ann, tools=[{"type": "bash"}])
@@ -90,6 +94,8 @@ def awaited_approval(http: httpx.Client) -> str:
     raise AssertionError("no call waits")
 
 
+CONVERSATIONS = "/v1/conversations"
+CONVERSATION = CONVERSATIONS + "/{conversation}"
 JOB = "/v1/fine_tuning/jobs/{trajectory}"
 TRAJECTORY = "/v1/trajectories/{trajectory}"
 BY_ID: list[tuple[str, str, Any]] = [
@@ -110,7 +116,27 @@ BY_ID: list[tuple[str, str, Any]] = [
     ("GET", "/v1/trajectories/{response}", None),
     ("GET", "/v1/responses/{response}", None),
     ("GET", "/v1/responses/{response}/input_items", None),
+    ("GET", "/v1/responses/{response}?stream=true", None),
+    ("POST", "/v1/responses/{response}/cancel", {}),
     ("DELETE", "/v1/responses/{response}", None),
+    ("GET", CONVERSATION, None),
+    ("POST", CONVERSATION, {"metadata": {}}),
+    ("GET", CONVERSATION + "/items", None),
+    ("POST", CONVERSATION + "/items", {"items": [{"role": "user", "content": "Hi"}]}),
+    ("GET", CONVERSATION + "/items/{item}", None),
+    ("DELETE", CONVERSATION + "/items/{item}", None),
+    ("DELETE", CONVERSATION, None),
+    ("POST", "/v1/responses", {"model": "tiny", "input": "a", "conversation": "{conversation}"}),
+    (
+        "POST",
+        "/v1/responses",
+        {"model": "tiny", "input": "a", "previous_response_id": "{response}"},
+    ),
+    (
+        "POST",
+        "/v1/responses/input_tokens",
+        {"model": "tiny", "input": "a", "conversation": "{conversation}"},
+    ),
     ("GET", "/v1/files/{file}", None),
     ("GET", "/v1/files/{file}/content", None),
     ("DELETE", "/v1/files/{file}", None),

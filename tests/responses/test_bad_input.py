@@ -73,8 +73,6 @@ async def post(running: Running, body: Any) -> httpx.Response:
         ({"include": ["web_search_call.results"]}, "include"),
         ({"include": "web_search_call.action.sources"}, "include"),
         ({"truncation": "auto"}, "truncation"),
-        ({"background": True}, "background"),
-        ({"conversation": "conv_1"}, "conversation"),
         ({"prompt": {"id": "a"}}, "prompt"),
         ({"max_tool_calls": 0}, "max_tool_calls"),
         ({"stream_options": {}}, "stream_options"),

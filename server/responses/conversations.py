@@ -1,0 +1,102 @@
+"""A named conversation on this wire: what goes on from it, and its items as they are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import takewhile
+from typing import Any
+
+from openai.types.conversations import ConversationItem
+from pydantic import TypeAdapter, ValidationError
+
+from agentlm.errors import RequestError
+from agentlm.server.responses.items import Conversation, item_kind, items_of
+from agentlm.server.responses.request import ResponseRequest
+from agentlm.store import ApiKey, Item, NamedConversation, Store
+
+Named = tuple[NamedConversation, Sequence[Item]]
+_ITEM: TypeAdapter[Any] = TypeAdapter(ConversationItem)
+
+
+@asynccontextmanager
+async def claimed(
+    body: ResponseRequest, store: Store, caller: ApiKey
+) -> AsyncIterator[Named | None]:
+    """The conversation that a request goes on from; given up if what follows here fails.
+
+    Raises NotFoundError, ConflictError while another request goes on from it, and RequestError for
+    a request that is not to be kept.
+    """
+    if body.conversation_id is None:
+        yield None
+        return
+    if not body.store or caller.log != "full":
+        raise RequestError(
+            "a conversation keeps what is said in it: store must be true, and the key's log full",
+            param="store",
+        )
+    named = await store.conversations.claim(body.conversation_id, caller.name)
+    try:
+        yield named
+    except BaseException:
+        await asyncio.shield(store.conversations.give_up(body.conversation_id))
+        raise
+
+
+async def looked_at(body: ResponseRequest, store: Store, owner: str) -> Named | None:
+    """The same without going on from it."""
+    identity = body.conversation_id
+    if identity is None:
+        return None
+    header = await asyncio.to_thread(store.conversations.get, identity, owner)
+    return header, await asyncio.to_thread(store.conversations.items, identity, owner)
+
+
+def waiting(items: Sequence[Item]) -> list[Item]:
+    """Those that were added since the last answer."""
+    return list(takewhile(lambda item: not item.answered, reversed(items)))[::-1]
+
+
+def kept_items(
+    given: str | Sequence[Any], place: str, before: Sequence[Item] = ()
+) -> tuple[dict[str, Any], ...]:
+    """Items that a client adds after others, as they are kept: each with an id of its own.
+
+    Raises RequestError for one that means nothing where it stands.
+    """
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    said = Conversation()
+    said.add([item.body for item in before], "conversation")
+    said.add(items, place)
+    return tuple(_kept(item, f"{place}[{index}]") for index, item in enumerate(items))
+
+
+def _kept(item: dict[str, Any], place: str) -> dict[str, Any]:
+    kept = next(_read(item, place), None) or _as_it_is(item, place)
+    prefix = str(kept["id"]).partition("_")[0][:16]
+    return kept | {"id": f"{prefix}_{uuid.uuid4().hex}"}
+
+
+def _read(item: dict[str, Any], place: str) -> Iterator[dict[str, Any]]:
+    """The item as this server writes such; nothing, of one that only the record knows."""
+    alone = Conversation()
+    if item_kind(item, place) == "function_call_output":
+        alone.calls.add(item["call_id"])
+        alone.open[item["call_id"]] = place
+    alone.add([item], place)
+    return items_of(alone.messages, "new")
+
+
+def _as_it_is(item: dict[str, Any], place: str) -> dict[str, Any]:
+    given = {name: value for name, value in item.items() if value is not None} | {"id": "item_new"}
+    try:
+        kept: dict[str, Any] = _ITEM.validate_python(given).model_dump(
+            mode="json", exclude_unset=True
+        )
+    except ValidationError:
+        kind = str(item.get("type"))
+        raise RequestError(f"{place}: it is no whole item of type {kind!r}", param=place) from None
+    return kept

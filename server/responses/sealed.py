@@ -1,0 +1,102 @@
+"""`reasoning.encrypted_content`: an answer's steps in the client's hands, for nobody to read.
+
+Where the log does not keep an answer (`store: false`), its client can: the ids as they were
+sampled, what tools gave, and which conversation they belong to, encrypted and authenticated by a
+key of this server's, bound to the owner. Handed back with its conversation it goes on from there.
+
+Each answer's seal holds the steps since the one before it that was handed back, so a conversation's
+seals grow as it does.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import ValidationError
+
+from agentlm.errors import OperatorError, RequestError
+from agentlm.files import write_text
+from agentlm.messages import Frozen
+from agentlm.trajectory import Origin, Step
+
+_FILE = "sealing.key"
+_NONCE_BYTES = 12
+_FORM = b"agentlm-seal-1:"
+_NOT_SEALED = {"logprobs", "single_choice", "discarded_ids"}
+
+
+class Sealed(Frozen):
+    """What a seal holds."""
+
+    key: str
+    """Continuation key of the conversation that ends with the answer."""
+    after: str | None = None
+    """The same of the answer before, where its own seal holds what comes before these steps."""
+    steps: tuple[Step, ...]
+
+
+class Seals:
+    """Seals and unseals, by one secret key."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._cipher = AESGCM(secret)
+
+    @classmethod
+    def open(cls, directory: Path) -> Seals:
+        """The key in a server's data directory, made if there is none. Raises OperatorError."""
+        path = directory / _FILE
+        if not path.exists():
+            with suppress(FileExistsError):  # another server's, just now
+                write_text(path, AESGCM.generate_key(256).hex(), replace=False)
+        try:
+            return cls(bytes.fromhex(path.read_text()))
+        except ValueError as error:
+            raise OperatorError(
+                f"{path} is no key (64 hexadecimal digits): delete it to have a new one made; what "
+                "clients hold can't be gone on from then"
+            ) from error
+
+    def seal(self, content: Sealed, owner: str) -> str:
+        """As a client gets it."""
+        steps = {"steps": {"__all__": _NOT_SEALED}}
+        plain = zlib.compress(content.model_dump_json(exclude=steps, exclude_none=True).encode())
+        nonce = os.urandom(_NONCE_BYTES)
+        text = self._cipher.encrypt(nonce, plain, _FORM + owner.encode())
+        return base64.urlsafe_b64encode(nonce + text).decode()
+
+    def unseal(self, text: str, owner: str, param: str) -> Sealed:
+        """Raises RequestError for what was not sealed here for this owner, or was changed."""
+        try:
+            raw = base64.b64decode(text.encode(), altchars=b"-_", validate=True)
+            nonce, sealed = raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
+            plain = self._cipher.decrypt(nonce, sealed, _FORM + owner.encode())
+            return Sealed.model_validate_json(zlib.decompress(plain))
+        except (ValueError, InvalidTag, zlib.error, ValidationError):
+            raise RequestError(
+                f"{param}: it was not written by this server for this API key, or was changed",
+                param=param,
+            ) from None
+
+
+def handed_back(seals: Sequence[Sealed]) -> dict[str, tuple[Step, ...]]:
+    """All steps up to each answer that seals lead to without a gap, by its continuation key."""
+    known = {sealed.key: sealed for sealed in seals}
+    whole: dict[str, tuple[Step, ...]] = {}
+    for sealed in seals:  # in the order in which they were answered
+        before = () if sealed.after is None else whole.get(sealed.after)
+        if before is not None and known[sealed.key] is sealed:
+            whole[sealed.key] = (*before, *map(_of_before, sealed.steps))
+    return whole
+
+
+def _of_before(step: Step) -> Step:
+    """What was sampled for another trajectory is not learned from in this one."""
+    sampled = step.origin is Origin.SAMPLED
+    return step.model_copy(update={"origin": Origin.IMPORTED}) if sampled else step
