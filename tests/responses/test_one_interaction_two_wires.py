@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-import openai
 import pytest
 
 from agentlm.messages import Message
@@ -50,21 +49,25 @@ async def over_chat(running: Running, tools: list[Any], **more: Any) -> None:
             said.append(user(turn))
 
 
-async def over_responses(running: Running, tools: list[Any], *, by_id: bool, **more: Any) -> None:
+async def over_responses(running: Running, tools: list[Any], *, by: str, **more: Any) -> None:
     create = running.client.responses.create
     said: list[Any] = [user("Hi")]
-    previous: str | None = None
+    going_on: dict[str, Any] = {}
+    if by == "conversation":
+        going_on = {"conversation": (await running.client.conversations.create()).id}
     for turn in ("result", "Thanks", None):
         answer = await create(
             model="tiny",
             instructions="Be brief.",
             input=said,
             tools=tools,
-            previous_response_id=previous if by_id else openai.omit,
+            **going_on,
             **more,
         )
-        previous = answer.id
-        said = [] if by_id else [*said, *(item.model_dump() for item in answer.output)]
+        if by == "id":
+            going_on = {"previous_response_id": answer.id}
+        sent_again = (item.model_dump() for item in answer.output)
+        said = [*said, *sent_again] if by == "items" else []
         calls = [item for item in answer.output if item.type == "function_call"]
         if calls:
             result = {"type": "function_call_output", "call_id": calls[0].call_id}
@@ -74,14 +77,14 @@ async def over_responses(running: Running, tools: list[Any], *, by_id: bool, **m
 
 
 @pytest.mark.parametrize("template", ["chatml", "llama2"])
-@pytest.mark.parametrize("by_id", [False, True])
+@pytest.mark.parametrize("by", ["items", "id", "conversation"])
 async def test_the_same_conversation_is_the_same_rows(
-    serve: Serve, template: Any, by_id: bool
+    serve: Serve, template: Any, by: str
 ) -> None:
     replies = [CALL, CLIENT_CALL, FINAL, "Thought: t\nFinal Answer: Bye."]
     async with serve(*replies, *replies, template=template) as running:
         await over_chat(running, [BASH, NESTED], temperature=0.5)
-        await over_responses(running, [BASH, FLAT], by_id=by_id, temperature=0.5)
+        await over_responses(running, [BASH, FLAT], by=by, temperature=0.5)
         chat, responses = running.trajectories()
 
     assert rows(chat) == rows(responses)
