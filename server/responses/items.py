@@ -23,7 +23,10 @@ THOUGHT, SUMMARY = "reasoning_text", "summary_text"
 """The types of the part that a thought is told in."""
 _RECORDED = {"reasoning", "mcp_call", "mcp_list_tools", "web_search_call"}
 _TEXTS = {"input_text", "output_text", "text"}
-_KNOWN = ("message", "function_call", "function_call_output", *sorted(_RECORDED))
+_KNOWN = (
+    *("message", "function_call", "function_call_output", "compaction"),
+    *sorted(_RECORDED),
+)
 
 
 class Part(Wire):
@@ -62,6 +65,12 @@ class Thought(Wire):
     encrypted_content: str | None = None
 
 
+class Compaction(Wire):
+    """A conversation in short."""
+
+    encrypted_content: str
+
+
 @dataclass
 class Conversation:
     """Messages, as items are added to them."""
@@ -72,7 +81,10 @@ class Conversation:
     open: dict[str, str] = field(default_factory=dict)
     """Those whose output is still to come, and where they stand."""
     sealed: dict[str, str] = field(default_factory=dict)
-    """What was handed out encrypted, by where it stands."""
+    """What was handed out encrypted of answers, by where it stands."""
+    compacted: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """Where it stands and what was handed out of compacted conversations, by the index of the
+    message that it becomes."""
 
     def add_recorded(self, messages: Sequence[Message], place: str) -> None:
         """Add what was recorded; calls that it leaves open are told of as being at `place`."""
@@ -113,6 +125,10 @@ class Conversation:
             thought = _read(Thought, item, place)
             if thought.encrypted_content is not None:
                 self.sealed[f"{place}.encrypted_content"] = thought.encrypted_content
+        elif kind == "compaction":
+            text = _read(Compaction, item, place).encrypted_content
+            self.compacted[len(self.messages)] = (f"{place}.encrypted_content", text)
+            self.messages.append(Message(role="system"))
         elif kind == "function_call_output":
             self._answer(_read(FunctionOutput, item, place), place)
 

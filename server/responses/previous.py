@@ -11,9 +11,12 @@ from agentlm.server.openai.ids import completion_of
 from agentlm.server.responses.conversations import Named, waiting
 from agentlm.server.responses.items import Conversation
 from agentlm.server.responses.request import ResponseRequest
-from agentlm.server.responses.sealed import Seals, handed_back
+from agentlm.server.responses.sealed import Sealed, Seals, Summary, handed_back
 from agentlm.store import Store
 from agentlm.trajectory import Interaction
+
+_ASKED = "What the user said before:"
+_IN_SHORT = "What was said before by all, in short:"
 
 
 async def read_history(
@@ -35,7 +38,11 @@ async def read_history(
         after = await _add_named(said, named, store, owner)
     said.sealed.clear()  # of a named conversation, which the log keeps
     said.add(body.input or ())
-    sealed = [seals.unseal(text, owner, place) for place, text in said.sealed.items()]
+    sealed = [seals.unseal(Sealed, text, owner, place) for place, text in said.sealed.items()]
+    for index, (place, text) in said.compacted.items():
+        before = seals.unseal(Summary, text, owner, place)
+        told = "\n\n".join([_ASKED, *before.asked, _IN_SHORT, before.summary])
+        said.messages[index] = Message(role="system", content=told)
     said.check_answered()
     if not said.messages:
         raise RequestError("input: says nothing", param="input")

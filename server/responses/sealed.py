@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -29,7 +30,6 @@ from agentlm.trajectory import Origin, Step
 _FILE = "sealing.key"
 _NONCE_BYTES = 12
 _FORM = b"agentlm-seal-1:"
-_NOT_SEALED = {"logprobs", "single_choice", "discarded_ids"}
 
 
 class Sealed(Frozen):
@@ -40,6 +40,18 @@ class Sealed(Frozen):
     after: str | None = None
     """The same of the answer before, where its own seal holds what comes before these steps."""
     steps: tuple[Step, ...]
+
+
+class Summary(Frozen):
+    """What a compacted conversation said."""
+
+    asked: tuple[str, ...]
+    """By its user, in full."""
+    summary: str
+    """By all, in short."""
+
+
+S = TypeVar("S", bound=Frozen)
 
 
 class Seals:
@@ -63,26 +75,30 @@ class Seals:
                 "clients hold can't be gone on from then"
             ) from error
 
-    def seal(self, content: Sealed, owner: str) -> str:
+    def seal(self, content: Frozen, owner: str) -> str:
         """As a client gets it."""
-        steps = {"steps": {"__all__": _NOT_SEALED}}
-        plain = zlib.compress(content.model_dump_json(exclude=steps, exclude_none=True).encode())
+        plain = zlib.compress(content.model_dump_json(exclude_none=True).encode())
         nonce = os.urandom(_NONCE_BYTES)
         text = self._cipher.encrypt(nonce, plain, _FORM + owner.encode())
         return base64.urlsafe_b64encode(nonce + text).decode()
 
-    def unseal(self, text: str, owner: str, param: str) -> Sealed:
+    def unseal(self, kind: type[S], text: str, owner: str, param: str) -> S:
         """Raises RequestError for what was not sealed here for this owner, or was changed."""
         try:
             raw = base64.b64decode(text.encode(), altchars=b"-_", validate=True)
             nonce, sealed = raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
             plain = self._cipher.decrypt(nonce, sealed, _FORM + owner.encode())
-            return Sealed.model_validate_json(zlib.decompress(plain))
+            return kind.model_validate_json(zlib.decompress(plain))
         except (ValueError, InvalidTag, zlib.error, ValidationError):
             raise RequestError(
                 f"{param}: it was not written by this server for this API key, or was changed",
                 param=param,
             ) from None
+
+
+def without_odds(step: Step) -> Step:
+    """What a step needs to be gone on from."""
+    return step.model_copy(update={"logprobs": None, "single_choice": None, "discarded_ids": ()})
 
 
 def handed_back(seals: Sequence[Sealed]) -> dict[str, tuple[Step, ...]]:

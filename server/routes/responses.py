@@ -9,7 +9,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
-from openai.types.responses import InputTokenCountResponse, ResponseItem, ResponseStreamEvent
+from openai.types.responses import (
+    CompactedResponse,
+    InputTokenCountResponse,
+    ResponseItem,
+    ResponseStreamEvent,
+)
 from openai.types.responses import Response as OpenAIResponse
 from pydantic import BaseModel, RootModel
 
@@ -23,6 +28,7 @@ from agentlm.server.http.openapi import answers, answers_list, reads
 from agentlm.server.http.pages import check_query, page_of
 from agentlm.server.openai.answers import DONE
 from agentlm.server.openai.ids import completion_of, response_of
+from agentlm.server.responses.compact import compacted, read_compact_request, summary_of, with_order
 from agentlm.server.responses.conversations import claimed, kept_items, looked_at
 from agentlm.server.responses.events import EventWriter, response_events
 from agentlm.server.responses.items import items_of
@@ -38,7 +44,7 @@ from agentlm.server.responses.request import (
     read_count_request,
     read_response_request,
 )
-from agentlm.server.responses.sealed import Sealed
+from agentlm.server.responses.sealed import Sealed, without_odds
 from agentlm.server.routes.chat import run_headers
 from agentlm.server.routes.trajectories import release
 from agentlm.server.state import Caller, OwnerScope, SameWeights, ServerState, State
@@ -120,8 +126,30 @@ async def _prepare(
 def _sealed(choice: Choice) -> Sealed:
     """What the client of an answer is handed."""
     beginning = choice.beginning
-    steps = choice.transcript.steps[beginning.restored :]
-    return Sealed(key=choice.key(), after=beginning.restored_key, steps=tuple(steps))
+    steps = tuple(map(without_odds, choice.transcript.steps[beginning.restored :]))
+    return Sealed(key=choice.key(), after=beginning.restored_key, steps=steps)
+
+
+@router.post(
+    "/compact",
+    dependencies=[SameWeights],
+    openapi_extra=reads(ResponseRequest),
+    responses=answers(CompactedResponse),
+)
+async def compact(request: Request, state: State, caller: Caller) -> Response:
+    """Let the model say a conversation in short, for its client to go on from."""
+    body = read_compact_request(await read_json(request, state.settings.max_request_bytes))
+    with in_these_words():
+        asked = body.as_chat()
+        history = await read_history(body, state.store, state.seals, caller.name)
+        [choice] = await state.chat.prepare(asked, caller, with_order(history))
+        try:
+            await while_connected(request.receive, state.chat.run([choice]))
+        except ClientGone:
+            return Response(status_code=499)
+    sealed = state.seals.seal(summary_of(choice, history), caller.name)
+    text = written(compacted(choice, sealed))
+    return Response(text, headers=run_headers([choice]), media_type=_JSON)
 
 
 @router.post(

@@ -78,9 +78,7 @@ async def over_responses(running: Running, tools: list[Any], *, by: str, **more:
 
 @pytest.mark.parametrize("template", ["chatml", "llama2"])
 @pytest.mark.parametrize("by", ["items", "id", "conversation"])
-async def test_the_same_conversation_is_the_same_rows(
-    serve: Serve, template: Any, by: str
-) -> None:
+async def test_the_same_conversation_is_the_same_rows(serve: Serve, template: Any, by: str) -> None:
     replies = [CALL, CLIENT_CALL, FINAL, "Thought: t\nFinal Answer: Bye."]
     async with serve(*replies, *replies, template=template) as running:
         await over_chat(running, [BASH, NESTED], temperature=0.5)
