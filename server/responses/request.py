@@ -218,7 +218,7 @@ class ResponseRequest(SamplingFields):
 
     model: str
     input: str | Annotated[list[Any], Field(min_length=1, max_length=16_384)] | None = None
-    """May be missing where a conversation has something to answer."""
+    """May be missing where what it goes on from has something to answer."""
     conversation: str | ConversationName | None = None
     instructions: str | None = None
     previous_response_id: str | None = None
@@ -290,7 +290,7 @@ class ResponseRequest(SamplingFields):
 
     def _check(self) -> None:
         check_included(self.include, _INCLUDED)
-        if self.input is None and self.conversation is None:
+        if self.input is self.conversation is self.previous_response_id is None:
             raise RequestError("input: is required", param="input")
         if self.conversation is not None and self.previous_response_id is not None:
             raise RequestError(

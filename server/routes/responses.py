@@ -340,6 +340,8 @@ async def _find(
     trajectory = await asyncio.to_thread(state.store.get, asked.trajectory_id, owner)
     if trajectory is None or not asked.messages:
         raise _missing(response_id)
+    # Read again with it: a run may have ended in between.
+    asked = next(one for one in trajectory.interactions if one.completion_id == asked.completion_id)
     if trajectory.outcome is Outcome.UNKNOWN and state.background.runs(asked.completion_id):
         trajectory = trajectory.model_copy(update={"outcome": Outcome.RUNNING})
     return asked, trajectory

@@ -42,7 +42,7 @@ async def events(
         method = "POST" if body else "GET"
         answer = await client.request(method, path, json=body, headers=headers)
     assert answer.status_code == 200, answer.text
-    blocks = [block for block in answer.text.split("\n\n") if block]
+    blocks = [block for block in answer.text.split("\n\n") if block and block[0] != ":"]
     assert blocks.pop() == "data: [DONE]"
     told = [block.partition("\ndata: ")[2] for block in blocks]
     kind: Any = ResponseStreamEvent
