@@ -22,6 +22,7 @@ CALL = 'Thought: I ask.\nAction: lookup\nAction Input: {"key": "a"}'
 FINAL = "Thought: I know.\nFinal Answer: Done."
 HI: Any = {"type": "message", "role": "user", "content": "Hi"}
 RESULT: Any = {"type": "function_call_output", "call_id": "c1", "output": "42"}
+CALLED: Any = {"type": "function_call", "call_id": "c1", "name": "lookup", "arguments": "{}"}
 UNKNOWN = "conv_" + "0" * 32
 
 
@@ -234,3 +235,37 @@ async def test_input_is_counted_as_it_is_answered(serve: Serve) -> None:
         with pytest.raises(openai.BadRequestError) as caught:
             await count(**first, extra_body={"max_output_tokens": 1})
         assert caught.value.param == "max_output_tokens"
+
+
+@pytest.mark.parametrize(
+    ("begun", "gone", "param"),
+    [
+        ([HI, CALLED], None, "conversation[1].call_id"),
+        ([HI, CALLED, RESULT], 1, "conversation[1].call_id"),
+        ([HI, CALLED, RESULT], 2, "conversation[1].call_id"),
+    ],
+)
+async def test_calls_left_open_and_outputs_left_alone_are_named(
+    serve: Serve, begun: list[Any], gone: int | None, param: str
+) -> None:
+    async with serve("One.") as running:
+        conversations = running.client.conversations
+        named = await conversations.create(items=begun)
+        if gone is not None:
+            item = (await items(running, named.id))[gone]
+            await conversations.items.delete(item["id"], conversation_id=named.id)
+        with pytest.raises(openai.BadRequestError) as caught:
+            await running.client.responses.create(
+                model="tiny", input="a", tools=[LOOKUP], conversation=named.id
+            )
+        assert caught.value.param == param
+
+
+async def test_ten_thousand_items_are_kept_and_refused_where_they_do_not_fit(serve: Serve) -> None:
+    async with serve("One.", context=64) as running:
+        named = await running.client.conversations.create(items=[HI] * 10_000)
+        with pytest.raises(openai.BadRequestError) as caught:
+            await running.client.responses.create(model="tiny", conversation=named.id)
+        assert caught.value.code == "context_length_exceeded"
+        page = await running.client.conversations.items.list(named.id, limit=100)
+        assert page.has_more
