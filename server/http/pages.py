@@ -9,12 +9,15 @@ from fastapi import Request
 
 from agentlm.errors import NotFoundError, RequestError
 
+_AS_IT_IS = [("stream", "false"), ("include_obfuscation", "false")]
+"""What asks for what is done anyway."""
+
 
 def check_query(request: Request, *known: str) -> None:
     """Raises RequestError for what would change the answer and is not read."""
     for name, value in request.query_params.items():
         plain = name.removesuffix("[]")[:64]
-        if plain not in known and (plain, value) != ("stream", "false"):
+        if plain not in known and (plain, value) not in _AS_IT_IS:
             raise RequestError(f"{plain} is not supported here", param=plain)
 
 

@@ -121,6 +121,6 @@ async def test_every_route_says_what_it_reads(serve: Serve) -> None:
         if method in ("post", "put", "patch") and "requestBody" not in operation
     ]
     assert set(bodiless) == {
-        "/v1/responses/{response_id}/cancel",
+        *("/v1/responses/{response_id}/cancel", "/v1/aliases/{alias}/rollback"),
         *(f"/v1/fine_tuning/jobs/{{job_id}}/{verb}" for verb in ("cancel", "pause", "resume")),
     }
