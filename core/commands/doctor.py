@@ -33,6 +33,7 @@ from agentlm.tools.functions import own_families
 from agentlm.tools.graph.place import DESCRIPTION
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.shell.bash import Bash, BashArgs
+from agentlm.tools.shell.cgroup import delegated
 from agentlm.tools.toolbox import Toolbox
 
 LEAST_FREE_BYTES = 1 << 30
@@ -107,7 +108,7 @@ def check_log(settings: DoctorSettings) -> str:
 
 
 def check_sandbox(settings: DoctorSettings) -> str:
-    """Whether a command runs in a sandbox."""
+    """Whether a command runs in a sandbox, and who holds its processes to their limits."""
 
     async def run() -> str:
         bash = await Bash.open(settings)
@@ -119,7 +120,12 @@ def check_sandbox(settings: DoctorSettings) -> str:
 
     if "works" not in (said := asyncio.run(run())):
         raise OperatorError(f"a command in the sandbox said {said!r}")
-    return "commands run confined"
+    if settings.bash_sandbox == "unsafe":
+        return "commands run unconfined, as whoever serves (bash_sandbox=unsafe)"
+    holder = (
+        "held by the kernel" if delegated() else "watched ten times a second, no cgroup being ours"
+    )
+    return f"commands run confined, their memory and processes together {holder}"
 
 
 def check_mcp(settings: DoctorSettings) -> str:

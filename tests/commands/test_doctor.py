@@ -6,6 +6,7 @@ import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -14,6 +15,7 @@ from agentlm.models.cards import ModelCard
 from agentlm.models.registry import Registry
 from agentlm.server.vllm import memory
 from agentlm.store import Store
+from agentlm.tools.shell.bash import Bash
 
 
 def examine(directory: Path) -> int:
@@ -27,6 +29,26 @@ def test_a_fresh_machine_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "commands run confined" in said
     assert "none yet" in said
     assert not (tmp_path / "agentlm.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "holder"), [(Path("/sys/fs/cgroup/ours"), "held by the kernel"), (None, "watched")]
+)
+def test_who_holds_commands_to_their_limits_is_told(
+    monkeypatch: pytest.MonkeyPatch, cgroup: Path | None, holder: str
+) -> None:
+    monkeypatch.setattr(
+        Bash, "open", AsyncMock(return_value=AsyncMock(**{"run.return_value": "works"}))
+    )
+    monkeypatch.setattr(doctor, "delegated", lambda: cgroup)
+
+    assert holder in doctor.check_sandbox(doctor.DoctorSettings())
+
+
+def test_commands_that_run_unconfined_are_not_called_confined(tmp_path: Path) -> None:
+    settings = doctor.DoctorSettings(data_dir=tmp_path, bash_sandbox="unsafe")
+
+    assert "unconfined" in doctor.check_sandbox(settings)
 
 
 def test_a_log_elsewhere_is_not_made_by_looking(

@@ -72,6 +72,16 @@ async def test_a_command_can_signal_the_shell_that_evaluates_it(run: Run) -> Non
     assert await run("trap 'echo caught' USR1; kill -USR1 $$; [ $$ = $BASHPID ]") == "caught"
 
 
+async def test_what_belongs_to_a_process_ends_with_its_command(run: Run) -> None:
+    await run("sleep 60 & trap 'echo x' EXIT USR1; set -- a; exec 7</dev/null; ulimit -n 100")
+    assert await run('jobs; trap -p; echo "$!$#"; ls /proc/self/fd | wc -l; ulimit -n') == (
+        "0\n4\n256"
+    )
+    assert await run("pkill -x -c sleep; trap 'echo bye' EXIT; exit 3") == (
+        "1\nbye\n[exit code 3]\n[the shell has ended; your next command gets a new one]"
+    )
+
+
 async def test_a_shell_whose_state_is_too_large_to_be_kept_says_that_it_ends(run: Run) -> None:
     output = await run("x=$(head -c 5000000 /dev/zero | tr '\\0' x); false")
     assert (

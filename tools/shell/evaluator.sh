@@ -5,8 +5,9 @@
 # name a function may have: nothing stands in for an assignment, nor for `exit`, `set` and `unset`
 # while POSIXLY_CORRECT is set; so a function called `builtin` can be taken away, and what is called
 # by it from then on is what it says. Traps and traces are off before anything is saved: what they
-# print would be evaluated. Options, and with them aliases, count from the last of the saved lines
-# on; all are off before, while IFS is still what splits them.
+# print would be evaluated. What bash makes anew is left out, since reading it costs more than all
+# else. Options, and with them aliases, count from the last of the saved lines on; all are off
+# before, while IFS is still what splits them.
 {
   {
     IFS= read -r -d '' AGENTLM_VALUES
@@ -34,10 +35,14 @@
     builtin trap - DEBUG ERR RETURN \
       0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 \
       33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 64
-    builtin set +x
+    builtin set +ex
     unset -n AGENTLM_CODE AGENTLM_OPTIONS AGENTLM_COMMAND AGENTLM_VALUES AGENTLM_RULES
     unset -v AGENTLM_CODE AGENTLM_OPTIONS AGENTLM_COMMAND AGENTLM_VALUES AGENTLM_RULES &&
       unset -v POSIXLY_CORRECT || exit "$1"
+    builtin unset -v BASH BASHPID BASH_ARGC BASH_ARGV BASH_ARGV0 BASH_CMDS BASH_COMMAND \
+      BASH_LINENO BASH_LOADABLES_PATH BASH_SOURCE BASH_SUBSHELL BASH_VERSION COMP_WORDBREAKS \
+      DIRSTACK EPOCHREALTIME EPOCHSECONDS FUNCNAME GROUPS HISTCMD HOSTTYPE LINENO MACHTYPE \
+      OSTYPE PIPESTATUS SRANDOM _
     {
       builtin echo 'shopt -u ${BASHOPTS//:/ }; shopt -uo ${SHELLOPTS//:/ }' &&
         builtin printf 'cd -- %q\n' "$PWD" && builtin declare -p && builtin umask -p &&
