@@ -12,7 +12,7 @@ from typing import Any
 from openai.types.conversations import ConversationItem
 from pydantic import TypeAdapter, ValidationError
 
-from agentlm.errors import RequestError
+from agentlm.errors import ForbiddenError, RequestError
 from agentlm.server.responses.items import Conversation, item_kind, items_of
 from agentlm.server.responses.request import ResponseRequest
 from agentlm.store import ApiKey, Item, NamedConversation, Store
@@ -33,17 +33,27 @@ async def claimed(
     if body.conversation_id is None:
         yield None
         return
-    if not body.store or caller.log != "full":
+    if not body.store:
         raise RequestError(
-            "a conversation keeps what is said in it: store must be true, and the key's log full",
-            param="store",
+            "a conversation keeps what is said in it: store must be true", param="store"
         )
+    check_keeps(caller)
     named = await store.conversations.claim(body.conversation_id, caller.name)
     try:
         yield named
     except BaseException:
         await asyncio.shield(store.conversations.give_up(body.conversation_id))
         raise
+
+
+def check_keeps(caller: ApiKey) -> None:
+    """Raises ForbiddenError for a key of which nothing that is said is kept."""
+    if caller.log != "full":
+        raise ForbiddenError(
+            f"a conversation keeps what is said in it, and of the key {caller.name!r} no text is "
+            "kept: send the items again, with what include 'reasoning.encrypted_content' gives",
+            param="conversation",
+        )
 
 
 async def looked_at(body: ResponseRequest, store: Store, owner: str) -> Named | None:

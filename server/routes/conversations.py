@@ -15,7 +15,7 @@ from agentlm.server.http.body import read_model
 from agentlm.server.http.openapi import answers, answers_list, reads
 from agentlm.server.http.pages import check_query, page, page_of
 from agentlm.server.openai.chat_request import Metadata
-from agentlm.server.responses.conversations import kept_items
+from agentlm.server.responses.conversations import check_keeps, kept_items
 from agentlm.server.state import Caller, OwnerScope, State
 from agentlm.store import NamedConversation
 
@@ -52,6 +52,7 @@ class NewItems(BaseModel):
 @router.post("", openapi_extra=reads(NewConversation), responses=answers(OpenAIConversation))
 async def create_conversation(request: Request, state: State, caller: Caller) -> dict[str, Any]:
     """Begin a conversation that has a name."""
+    check_keeps(caller)
     body = await read_model(NewConversation, request, state.settings.max_request_bytes)
     items = kept_items(body.items or (), "items")
     return _shown(await state.store.conversations.create(caller.name, body.metadata or {}, items))
@@ -111,9 +112,10 @@ async def list_items(
     responses=answers_list(RootModel[ConversationItem]),
 )
 async def add_items(
-    conversation_id: str, request: Request, state: State, owner: OwnerScope
+    conversation_id: str, request: Request, state: State, caller: Caller, owner: OwnerScope
 ) -> dict[str, Any]:
     """Add items at the end of a conversation."""
+    check_keeps(caller)
     check_query(request)
     body = await read_model(NewItems, request, state.settings.max_request_bytes)
     conversations = state.store.conversations

@@ -11,6 +11,7 @@ import pytest
 from openai.types.conversations.conversation_item_list import ConversationItemList
 from pydantic import TypeAdapter
 
+from agentlm.store import ApiKey
 from agentlm.trajectory import Outcome
 from support.serving import Running, Serve
 
@@ -269,3 +270,18 @@ async def test_ten_thousand_items_are_kept_and_refused_where_they_do_not_fit(ser
         assert caught.value.code == "context_length_exceeded"
         page = await running.client.conversations.items.list(named.id, limit=100)
         assert page.has_more
+
+
+async def test_a_key_of_which_no_text_is_kept_has_no_conversations(serve: Serve) -> None:
+    async with serve("One.", api_key="boss") as running:
+        secret = await running.store.keys.create(ApiKey(name="ann", log="metadata"))
+        url = f"{running.url}/v1"
+        async with openai.AsyncOpenAI(base_url=url, api_key=secret, max_retries=0) as ann:
+            for refused in (
+                ann.conversations.create(items=[HI]),
+                ann.conversations.items.create(UNKNOWN, items=[HI]),
+                ann.responses.create(model="tiny", input="a", conversation=UNKNOWN),
+            ):
+                with pytest.raises(openai.PermissionDeniedError) as caught:
+                    await refused
+                assert caught.value.param == "conversation"
