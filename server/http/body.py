@@ -30,7 +30,11 @@ async def read_json(request: Request, max_bytes: int) -> Any:
         if size > max_bytes:
             raise RequestError(f"the body may have at most {max_bytes} bytes")
         parts.append(part)
-    body = b"".join(parts)
+    return parse_json(b"".join(parts))
+
+
+def parse_json(body: bytes) -> Any:
+    """What a body says. Raises RequestError if it is not JSON, or has too many values."""
     _check_values(body)
     try:
         return from_json(body, allow_inf_nan=False)

@@ -62,6 +62,11 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         self._wait()
 
+    def handle_websocket_upgrade(self) -> None:
+        """See uvicorn; how long a socket is silent is its route's business."""
+        self._stop_waiting()
+        super().handle_websocket_upgrade()
+
     def on_body(self, body: bytes) -> None:
         """See uvicorn."""
         super().on_body(body)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
@@ -29,6 +30,8 @@ _OPEN_BELOW = "/assets/"
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _WITH_JSON = {"POST", "PATCH"}
 _FORMS = {"/v1/files"}
+_POLICY = 1008
+"""Why a WebSocket is closed, by its protocol's number."""
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
 
@@ -58,6 +61,9 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
+        if scope["type"] == "websocket":
+            await self._guard_socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -83,11 +89,33 @@ class Guard:
                     raise
                 await error_response(error)(scope, receive, send_named)
 
-    def _refuse(self, scope: Scope, headers: Headers) -> JSONResponse | None:
+    async def _guard_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The same before a WebSocket is opened; what is asked over it, `admit` is asked again.
+
+        No browser asks before it opens one, so without keys a page is known by its origin.
+        """
+        headers = Headers(scope=scope)
+        with self._underway.request():
+            refusal = self._refuse_host(scope, headers)
+            if refusal is None and self._hosts is not None and "origin" in headers:
+                refusal = _refusal(403, "a web page can't open sockets to a server without keys")
+            refusal = refusal or await self._identify(scope, headers)
+            scope["admit"] = partial(self._identify, scope, headers)
+            if refusal is None:
+                await self._app(scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": _POLICY, "reason": "refused"})
+
+    def _refuse_host(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         if complaint := _wrong_host(scope, headers.getlist("host")):
             return _refusal(400, complaint)
         if self._hosts is not None and _host(headers.get("host", "")) not in self._hosts:
             return _refusal(403, "this server only answers to requests for this machine's own name")
+        return None
+
+    def _refuse(self, scope: Scope, headers: Headers) -> JSONResponse | None:
+        if (refusal := self._refuse_host(scope, headers)) is not None:
+            return refusal
         if scope["method"] not in _WITH_JSON:
             return None
         if scope["path"] in _FORMS:

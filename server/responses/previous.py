@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from agentlm.errors import NotFoundError, RequestError
 from agentlm.messages import Message
@@ -15,12 +16,26 @@ from agentlm.server.responses.sealed import Sealed, Seals, Summary, handed_back
 from agentlm.store import Store
 from agentlm.trajectory import Interaction
 
+_NOT_FOUND = "previous_response_not_found"
 _ASKED = "What the user said before:"
 _IN_SHORT = "What was said before by all, in short:"
 
 
+@dataclass(frozen=True)
+class Remembered:
+    """An answer that the log does not keep, as long as its connection lasts."""
+
+    asked: Interaction
+    sealed: Sealed
+
+
 async def read_history(
-    body: ResponseRequest, store: Store, seals: Seals, owner: str, named: Named | None = None
+    body: ResponseRequest,
+    store: Store,
+    seals: Seals,
+    owner: str,
+    named: Named | None = None,
+    remembered: Remembered | None = None,
 ) -> History:
     """The whole conversation that a request is about; `named` is what it goes on from by name.
 
@@ -30,7 +45,11 @@ async def read_history(
     said, after = Conversation(), None
     if body.instructions is not None:
         said.messages.append(Message(role="system", content=body.instructions))
-    if body.previous_response_id is not None:
+    last = _is_named(remembered, body.previous_response_id)
+    if last is not None:
+        heard = [*conversation_of(last.asked), last.asked.response]
+        said.add_recorded(heard, "previous_response_id")
+    elif body.previous_response_id is not None:
         after = await _previous(body.previous_response_id, store, owner)
         heard = [*conversation_of(after), after.response]
         said.add_recorded(heard, "previous_response_id")
@@ -39,6 +58,7 @@ async def read_history(
     said.sealed.clear()  # of a named conversation, which the log keeps
     said.add(body.input or ())
     sealed = [seals.unseal(Sealed, text, owner, place) for place, text in said.sealed.items()]
+    sealed += [last.sealed] if last else []
     for index, (place, text) in said.compacted.items():
         before = seals.unseal(Summary, text, owner, place)
         told = "\n\n".join([_ASKED, *before.asked, _IN_SHORT, before.summary])
@@ -53,6 +73,12 @@ async def read_history(
         handed_back=handed_back(sealed),
         watched=body.background,
     )
+
+
+def _is_named(remembered: Remembered | None, response_id: str | None) -> Remembered | None:
+    if remembered is None or response_id is None:
+        return None
+    return remembered if completion_of(response_id) == remembered.asked.completion_id else None
 
 
 def conversation_of(asked: Interaction) -> tuple[Message, ...]:
@@ -70,7 +96,11 @@ async def find_response(
     if completion_id != response_id:
         found = await asyncio.to_thread(store.by_completion, completion_id, owner)
     if len(found) != 1:  # of several choices none is the answer
-        raise NotFoundError(f"no response {response_id[:128]!r}", param=param)
+        raise NotFoundError(
+            f"no response {response_id[:128]!r}",
+            param=param,
+            code=_NOT_FOUND if param == "previous_response_id" else None,
+        )
     return found[0]
 
 
@@ -97,6 +127,7 @@ async def _previous(response_id: str, store: Store, owner: str) -> Interaction:
         raise RequestError(
             f"{response_id!r} was not kept (store: false): send its items again instead",
             param=param,
+            code=_NOT_FOUND,
         )
     if found.finish_reason is None:
         raise RequestError(

@@ -33,7 +33,12 @@ from agentlm.server.responses.conversations import claimed, kept_items, looked_a
 from agentlm.server.responses.events import EventWriter, response_events
 from agentlm.server.responses.items import items_of
 from agentlm.server.responses.output import answer, response_object, suffix, written
-from agentlm.server.responses.previous import conversation_of, find_response, read_history
+from agentlm.server.responses.previous import (
+    Remembered,
+    conversation_of,
+    find_response,
+    read_history,
+)
 from agentlm.server.responses.replay import Replay, is_running
 from agentlm.server.responses.request import (
     ENCRYPTED,
@@ -91,7 +96,7 @@ async def create_response(
         return Response(known.body, known.status, headers, media_type=kind)
     try:
         with in_these_words():
-            choice = await _prepare(body, state, caller, owner)
+            choice = await prepare(body, state, caller, owner)
     except BaseException:
         if once is not None:
             await once.abandon()
@@ -103,12 +108,17 @@ async def create_response(
     return await _whole(request, state, choice, once)
 
 
-async def _prepare(
-    body: ResponseRequest, state: ServerState, caller: ApiKey, owner: str | None
+async def prepare(
+    body: ResponseRequest,
+    state: ServerState,
+    caller: ApiKey,
+    owner: str | None,
+    remembered: Remembered | None = None,
 ) -> Choice:
+    """Find where a request goes on, and what it runs. Raises RequestError."""
     asked = body.as_chat()
     async with claimed(body, state.store, caller) as named:
-        history = await read_history(body, state.store, state.seals, caller.name, named)
+        history = await read_history(body, state.store, state.seals, caller.name, named, remembered)
         inputs = inputs_of(asked.tools, state.files, owner)
         [choice] = await state.chat.prepare(asked, caller, history)
         if named is not None:

@@ -43,6 +43,7 @@ COMES_WITH = {
 
 NOT_IMPORTED = {
     "httptools": "uvicorn's parser, which server/http/connection.py extends",
+    "websockets": "uvicorn's, for server/routes/response_socket.py",
     "tensorboard": "torch's SummaryWriter",
     "accelerate": "transformers reads large models and GGUF files with it",
     "gguf": "transformers reads GGUF files with it",

@@ -1,0 +1,105 @@
+"""Responses over a WebSocket: on one connection, one after another.
+
+A message is a request, `{"type": "response.create", …}`; its events come back, each as a message.
+The last answer is remembered as long as the connection lasts, even if it is not to be kept: the
+next request goes on from it by its id. A request that fails forgets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from agentlm.errors import AgentLMError, RequestError, UnavailableError
+from agentlm.server.http.body import parse_json
+from agentlm.server.http.errors import error_body
+from agentlm.server.responses.request import ResponseRequest, read_response_request
+
+_WAITING = 16
+"""Messages that are read before their turn."""
+_NOT_HERE = ("stream", "stream_options", "background")
+Answer = Callable[[ResponseRequest], Awaitable[None]]
+
+
+async def listen(socket: WebSocket, max_bytes: int, answer: Answer) -> None:
+    """Read messages and let each be answered, until the client leaves; that ends what runs."""
+    messages: asyncio.Queue[str] = asyncio.Queue(_WAITING)
+    reading = asyncio.create_task(_read(socket, messages))
+    try:
+        while True:
+            waiting = asyncio.create_task(messages.get())
+            await _first_of(waiting, reading)
+            if not waiting.done():
+                waiting.cancel()
+                return
+            turn = asyncio.create_task(_turn(socket, waiting.result(), max_bytes, answer))
+            try:
+                await _first_of(turn, reading)
+            finally:
+                if not turn.done():
+                    turn.cancel()
+                    await asyncio.wait([turn])
+            if reading.done():
+                return
+    finally:
+        reading.cancel()
+
+
+async def _first_of(*tasks: asyncio.Task[Any]) -> None:
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _read(socket: WebSocket, messages: asyncio.Queue[str]) -> None:
+    with suppress(WebSocketDisconnect, KeyError):  # bytes are no message here
+        while True:
+            await messages.put(await socket.receive_text())
+
+
+async def _turn(socket: WebSocket, text: str, max_bytes: int, answer: Answer) -> None:
+    try:
+        await answer(_request_of(text, max_bytes))
+    except WebSocketDisconnect:
+        return
+    except Exception as error:  # noqa: BLE001 (told to the client, by what may be told)
+        await socket.send_text(json.dumps(error_event(error), ensure_ascii=False))
+
+
+def _request_of(text: str, max_bytes: int) -> ResponseRequest:
+    raw = text.encode()
+    if len(raw) > max_bytes:
+        raise RequestError(f"a message may have at most {max_bytes} bytes")
+    message = parse_json(raw)
+    kind = message.get("type") if isinstance(message, dict) else None
+    if kind != "response.create":
+        raise RequestError("a message must be of type 'response.create'", param="type")
+    for name in _NOT_HERE:
+        if message.get(name) is not None:
+            raise RequestError(f"{name} means nothing over a WebSocket", param=name)
+    return read_response_request(
+        {name: value for name, value in message.items() if name != "type"} | {"stream": True}
+    )
+
+
+def error_event(error: Exception) -> dict[str, Any]:
+    """How a request is told to have failed."""
+    told = error_body(error)["error"]
+    status = 500
+    if isinstance(error, RequestError):
+        status = error.status
+    elif isinstance(error, UnavailableError):
+        status = 503
+    code = told["code"] or (told["type"] if isinstance(error, AgentLMError) else "server_error")
+    return {"type": "error", "status": status, "error": told | {"code": code}}
+
+
+def messages_of(events: bytes) -> Iterator[str]:
+    """Events as they are sent over a WebSocket, from how they are over HTTP."""
+    for block in events.decode().split("\n\n"):
+        _, _, data = block.partition("\ndata: ")
+        if data:
+            yield data
