@@ -39,12 +39,29 @@ BYTES: dict[int | str, dict[str, Any]] = {
 Responses = dict[int | str, dict[str, Any]]
 
 
-def answers(kind: type[BaseModel], events: type[BaseModel] | None = None) -> Responses:
-    """For a route's `responses`: it answers with this type, or as events of the other."""
+def answers(
+    kind: type[BaseModel], events: type[BaseModel] | None = None, *, followed: bool = False
+) -> Responses:
+    """For a route's `responses`: it answers with this type, or as events of the other.
+
+    `followed`: or as events that another route describes.
+    """
     content = {"application/json": {"schema": _schema(kind)}}
     if events is not None:
         content["text/event-stream"] = {"schema": _schema(events)}
+    if followed:
+        content["text/event-stream"] = {"schema": _EVENT}
     return {200: {"content": content}}
+
+
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+"""An event as programs that read streams have it."""
 
 
 def answers_list(kind: type[BaseModel]) -> Responses:

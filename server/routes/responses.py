@@ -272,10 +272,7 @@ def _follow(
     )
 
 
-@router.get(
-    "/{response_id}",
-    responses=answers(OpenAIResponse, RootModel[ResponseStreamEvent]),
-)
+@router.get("/{response_id}", responses=answers(OpenAIResponse, followed=True))
 async def get_response(
     response_id: str,
     request: Request,
