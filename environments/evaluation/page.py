@@ -114,6 +114,7 @@ def render_page(
     for run in runs:
         same[run.result.task_id, run.result.attempt].append(run)
     return _template().render(
+        look=files("agentlm").joinpath("look.css").read_text(encoding="utf-8"),
         report=report,
         picture=base64.b64encode(picture.read_bytes()).decode(),
         floors={row.environment: row.floors for row in report.rows},

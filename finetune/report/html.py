@@ -6,19 +6,27 @@ import base64
 import json
 from collections.abc import Sequence
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from agentlm.finetune.report.sample import Span
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse } td, th { padding: .2rem .8rem .2rem 0; text-align: left }
-img { width: 48%; min-width: 20rem; margin: 1rem 0 0 }
+body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.35rem } h2 { font-size: 1.05rem; margin-top: 2rem } h3 { font-size: .95rem }
+table { border-collapse: collapse } td, th { padding: .3rem .8rem .3rem 0; text-align: left }
+td, th { vertical-align: top; border-bottom: 1px solid var(--line); overflow-wrap: anywhere }
+th { font-weight: 500; color: var(--muted); white-space: nowrap }
+img { width: 48%; min-width: min(20rem, 100%); margin: 1rem 1% 0 0; background: #fff }
+img, pre { border-radius: var(--radius) }
 td.n { text-align: right; font-variant-numeric: tabular-nums }
-pre { white-space: pre-wrap; background: #f6f6f4; padding: .8rem; border-radius: 4px }
-mark { background: #cdebc5 } small { color: #666 }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-family: var(--mono); font-size: .875em }
+pre { background: var(--card); border: 1px solid var(--line); padding: .8rem }
+mark { background: var(--good-soft); color: var(--good); border-radius: 3px }
+small { color: var(--muted) }
 """
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def render_html(
@@ -28,8 +36,9 @@ def render_html(
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         "<meta name=viewport content='width=device-width, initial-scale=1'>",
+        f'<meta http-equiv=Content-Security-Policy content="{_POLICY}">',
         f"<title>{escape(report['name'])}</title>",
-        f"<style>{_STYLE}</style><h1>{escape(report['name'])}</h1>",
+        f"<style>{_look()}{_STYLE}</style><h1>{escape(report['name'])}</h1>",
         _table(_headlines(report)),
         *(_image(path) for path in plots),
         "<h2>What was left out</h2>",
@@ -41,6 +50,11 @@ def render_html(
         f"<pre>{escape(json.dumps(report['recipe'], indent=2))}</pre>",
     ]
     return "\n".join(parts)
+
+
+def _look() -> str:
+    """The colours of the page at `/`, light and dark."""
+    return files("agentlm").joinpath("look.css").read_text(encoding="utf-8")
 
 
 def _headlines(report: dict[str, Any]) -> list[tuple[str, str]]:

@@ -217,7 +217,7 @@ def test_what_models_and_tools_say_is_text_on_a_page_that_needs_no_network(
     assert ATTACK in shown.text
     assert "\u202e" not in shown.source
     assert "\\u202egnp.exe" in shown.text
-    assert "prefers-color-scheme: dark" in shown.source
+    assert "light-dark(" in shown.source
     assert "default-src 'none'" in shown.source
 
 

@@ -50,6 +50,8 @@ def test_a_run_that_is_killed_after_its_first_step_has_a_report(prepared: Prepar
         page = (run.directory / "report.html").read_text()
         assert "1 of 4" in page
         assert "trained for<td>40.0 s" in page
+        assert "light-dark(" in page
+        assert "default-src 'none'" in page
         seen = read_training_run(run.directory)
         assert (seen.steps, seen.steps_done, seen.curve.loss) == (4, 1, (2.0,))
         assert seen.sources["agent"]["rows"] == len(seen.samples["agent"]) == 2
