@@ -12,26 +12,20 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import sys
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from agentlm.errors import OperatorError
-from agentlm.finetune.settings import (
-    Filtering,
-    FinetuneSettings,
-    Measuring,
-    Mixing,
-    Reading,
-    Training,
-)
+from agentlm.finetune.settings import FinetuneSettings, Mixing
 from agentlm.settings import Settings
 
-CONCERNS = (Training, Measuring, Filtering, Reading)
 _OF_THE_OPERATOR = {"leak_check", "judge_url", "judge_model", "judge_api_key", "judge_least"}
 _OF_THE_OPERATOR |= {"eval_data", *Mixing.model_fields}
 _OF_THE_JOB = {*Settings.model_fields, "lora", "full", "seed", "zero_stage", "offload"}
+_OF_THE_JOB |= {"min_reward", "outcomes"}
 
 
 def recipe_model() -> type[BaseModel]:
@@ -76,9 +70,11 @@ def complaint(recipe: Any) -> dict[str, str]:
 
 def _groups() -> dict[str, str]:
     """Field → what it is about; fields that a class inherits are not its own."""
+    concerns = FinetuneSettings.__mro__[1:]
     return {
-        name: inspect.cleandoc(concern.__doc__ or "").partition(".")[0]
-        for concern in CONCERNS
+        name: re.split(r"[.:;]\s", inspect.cleandoc(concern.__doc__ or "") + " ")[0]
+        for concern in concerns
+        if concern.__module__ == FinetuneSettings.__module__
         for name in inspect.get_annotations(concern)
     }
 
