@@ -1,8 +1,4 @@
-"""What a person sees of learning over the API: runs, recipes, evaluations, versions, keys.
-
-What trainers and evaluations leave in the data directory is written here as they write it; that
-they do write it so is tested beside them.
-"""
+"""What a person sees of learning over the API: runs, recipes, evaluations, versions, keys."""
 
 from __future__ import annotations
 
@@ -16,69 +12,17 @@ import pytest
 
 from agentlm.finetune.job_recipe import recipe_model
 from agentlm.finetune.settings import FinetuneSettings
-from agentlm.jobs.evaluations import EvaluatedRun
-from agentlm.jobs.job import Job
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import Registry
 from agentlm.store import ApiKey
 from support.finetune_logs import registered
+from support.learning import JOB, begun, evaluated, report, succeed
 from support.serving import Running, Serve
-
-JOB = "ftjob-00aa"
-ROW: dict[str, Any] = {
-    "environment": "db",
-    "model": "next",
-    "decoding": "unconstrained",
-    "played": {"name": "next", "url": "http://x/v1", "weights_version": "w1"},
-    "asked": 4,
-    "judged": 4,
-    "failed": 0,
-    "success": 0.5,
-    "interval": [0.15, 0.85],
-    "reward": 0.5,
-    "error_classes": {"refusal": 0.25},
-    "families": {"counting": [2, 4]},
-    "floors": {"all": {"constant": 0.1, "random": 0.0, "answer": "secret", "tasks": 4}},
-    "turns": 2.0,
-    "completion_tokens": 40.0,
-    "seconds": 1.5,
-}
 
 
 def client(running: Running, secret: str = "root") -> httpx.AsyncClient:
     headers = {"authorization": f"Bearer {secret}"}
     return httpx.AsyncClient(base_url=running.url, headers=headers, timeout=30)
-
-
-def evaluated(data_dir: Path, name: str, report: dict[str, Any] | str) -> None:
-    directory = data_dir / "evaluations" / name
-    directory.mkdir(parents=True)
-    text = report if isinstance(report, str) else json.dumps(report)
-    (directory / "report.json").write_text(text)
-    runs = [("a", None), ("b", "refusal"), ("c", "wrong answer"), ("d", None)]
-    lines = (
-        EvaluatedRun(
-            id=f"{task}-0",
-            environment="db",
-            model="next",
-            decoding="unconstrained",
-            task_id=task,
-            attempt=0,
-            family="counting",
-            instruction="<b>How many?</b>",
-            group=group,
-            outcome="completed",
-            reward=float(group is None),
-            trajectory_id=f"t-{task}",
-        )
-        for task, group in runs
-    )
-    text = "".join(f"{line.model_dump_json()}\n" for line in lines)
-    (directory / "report.runs.jsonl").write_text(text)
-
-
-def report(**fields: Any) -> dict[str, Any]:
-    return {"settings": {}, "rows": [ROW], "differences": [], "unknown": 1, **fields}
 
 
 async def test_evaluations_are_listed_with_what_can_not_be_read(
@@ -118,7 +62,7 @@ async def test_runs_of_an_evaluation_are_filtered_and_paged(serve: Serve, tmp_pa
         assert await tasks("group=refusal") == ["b"]
         assert await tasks("task_id=c&model=next") == ["c"]
         assert await tasks("model=other") == []
-        assert await tasks("limit=2&after=b-0") == ["c", "d"]
+        assert await tasks("limit=2&after=b-next") == ["c", "d"]
 
 
 @pytest.mark.parametrize("name", ["..", "../jobs", "%2e%2e%2fjobs", "nothing", "e%00"])
@@ -132,19 +76,6 @@ async def test_no_name_leads_out_of_the_evaluations(
         answers = [await http.get(f"/v1/evaluations/{name}{end}") for end in ("", "/runs")]
 
     assert {answer.status_code for answer in answers} == {404}
-
-
-def begun(data_dir: Path, **state: Any) -> Path:
-    """A job whose trainer has come some way."""
-    job = Job(data_dir / "jobs" / JOB)
-    job.directory.mkdir(parents=True)
-    request = {"id": JOB, "created_at": 1, "owner": None, "model": "tiny", "training": "log:"}
-    request |= {"fine_tuned_model": "ft:tiny::x:00aa00"}
-    (job.directory / "request.json").write_text(json.dumps(request))
-    job.update(**{"status": "paused", **state})
-    run = data_dir / "runs" / "ft:tiny::x:00aa00"
-    run.mkdir(parents=True)
-    return run
 
 
 async def test_a_run_is_seen_from_before_its_first_step(serve: Serve, tmp_path: Path) -> None:
@@ -232,15 +163,7 @@ def versions(tmp_path: Path, chatml_llama: Path) -> Registry:
     """A base and its successor, which the gate did not pass."""
     registered(tmp_path, chatml_llama)
     registry = Registry(tmp_path)
-    run = tmp_path / "runs/next"
-    run.mkdir(parents=True)
-    verdict = {"candidate": "next", "incumbent": "tiny", "passed": False, "gain": -0.1}
-    (run / "gate.json").write_text(json.dumps({**verdict, "reasons": ["db: -10.0%"]}))
-    training = {"run": str(run), "rows": 8, "last_loss": 0.5}
-    card = registry.get("tiny").model_copy(
-        update={"name": "next", "parent": "tiny", "training": training, "created": 2e9}
-    )
-    registry.add(card)
+    succeed(registry, tmp_path)
     return registry
 
 

@@ -113,6 +113,7 @@ async def running(
     delay_s = options.pop("delay_s", 0.0)
     families = options.pop("families", {})
     renderer = options.pop("renderer", None) or tiny_renderer(template)
+    files = options.pop("files", None)
     settings = ServeSettings(**{"data_dir": directory, "port": 0, "drain_s": 2, **options})
     card = ModelCard(name="tiny", source="local", location=str(directory), weights_version="w0")
     engine = ScriptedEngine(
@@ -124,7 +125,7 @@ async def running(
         weights_version="w0",
         delay_s=delay_s,
     )
-    served = EngineModel("tiny", ModelFiles(card, directory), renderer, engine)
+    served = EngineModel("tiny", files or ModelFiles(card, directory), renderer, engine)
     store = Store.open(settings.log_url())
     bash = Bash()
     toolbox = Toolbox(settings, _no_audit, {"bash": (bash,), **families})
