@@ -20,7 +20,7 @@ SOURCES := core server finetune tools environments clients
 # The folder clients is spelt clients/. here, because `make clients` is something else.
 FOLDERS := $(shell find $(SOURCES:%=%/.) -path server/./ui -prune -o -type d -not -name __pycache__ -print)
 # What the page is built from: its own source, and the API that its types are made of.
-PAGE := $(shell find server/ui -name node_modules -prune -o -name dist -prune -o \
+PAGE := core/look.css $(shell find server/ui -name node_modules -prune -o -name dist -prune -o \
     -type f -not -name 'openapi.json*' -not -name schema.d.ts -print)
 API := $(shell find server/routes server/openai server/http core -maxdepth 1 -name '*.py')
 

@@ -1,0 +1,91 @@
+/** Who answers as which name, since when and why; and the way back. */
+import { useState } from "react";
+import { useKey } from "../../frame/session";
+import { Badge, Button, Dialog } from "../../parts/controls";
+import { moment, when } from "../../parts/format";
+import { message } from "../../parts/states";
+import type { Alias } from "./api";
+import { useMove } from "./move";
+
+export function Aliases({ aliases }: { aliases: Alias[] }) {
+  if (!aliases.length) {
+    return (
+      <section className="card" aria-label="Who answers">
+        <p className="muted">No name is given out yet: requests name a model itself. Promote one, and traffic can ask for “production” whatever that means.</p>
+      </section>
+    );
+  }
+  return (
+    <section className="card column" aria-label="Who answers">
+      {aliases.map((alias) => (
+        <OneAlias key={alias.id} alias={alias} />
+      ))}
+    </section>
+  );
+}
+
+function OneAlias({ alias }: { alias: Alias }) {
+  const key = useKey();
+  const [asking, setAsking] = useState(false);
+  const latest = alias.history.at(-1)!;
+  const canReturn = standing(alias).length > 1;
+  return (
+    <div>
+      <div className="row spread">
+        <p>
+          <Badge tone="accent">{alias.id}</Badge> is <strong className="words">{alias.card}</strong> <span className="muted small">since {when(latest.at ?? 0)}</span>
+        </p>
+        {key.admin && (
+          <Button isDisabled={!canReturn} onPress={() => setAsking(true)}>
+            Roll back…
+          </Button>
+        )}
+      </div>
+      <details>
+        <summary className="muted small">History: {alias.history.length}</summary>
+        <ol className="history" reversed>
+          {[...alias.history].reverse().map((each) => (
+            <li key={each.at}>
+              <time className="muted small">{moment(each.at ?? 0)}</time> {each.rollback ? "back to" : ""} <strong className="words">{each.card}</strong>
+              {each.verdict && <> · gate {each.verdict.passed ? "passed" : "failed"}</>}
+              {each.forced && <> · in spite of the gate: “{each.forced}”</>}
+            </li>
+          ))}
+        </ol>
+      </details>
+      {asking && <RollBack alias={alias} onClose={() => setAsking(false)} />}
+    </div>
+  );
+}
+
+function RollBack({ alias, onClose }: { alias: Alias; onClose: () => void }) {
+  const move = useMove(onClose);
+  return (
+    <Dialog title={`Roll ${alias.id} back`} onClose={onClose}>
+      <p>
+        {alias.id} means {standing(alias).at(-2)} again, from the next request on.
+      </p>
+      {move.error && (
+        <p role="alert" className="complaint words">
+          {message(move.error)}
+        </p>
+      )}
+      <div className="row">
+        <Button kind="primary" isDisabled={move.isPending} onPress={() => move.mutate({ alias: alias.id, model: null, force: null })}>
+          Roll back
+        </Button>
+        <Button onPress={onClose}>Leave it</Button>
+      </div>
+    </Dialog>
+  );
+}
+
+/** The cards that stand one on another: a rollback takes the last one away. */
+function standing(alias: Alias): string[] {
+  const cards: string[] = [];
+  for (const { card, rollback } of alias.history) {
+    if (rollback) cards.pop();
+    else cards.push(card);
+  }
+  return cards;
+}

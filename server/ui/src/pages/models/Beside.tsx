@@ -1,0 +1,152 @@
+/** One version beside its parent: rewards, times, evaluations, the gate's verdict; and moving traffic to it. */
+import { Link } from "react-router";
+import { useKey } from "../../frame/session";
+import { Badge } from "../../parts/controls";
+import { Facts } from "../../parts/Facts";
+import { duration, moment, number, short } from "../../parts/format";
+import { toEvaluation } from "../../parts/links";
+import { Gain, Share, signed, wilson } from "../../parts/Share";
+import type { Alias, Evaluation, Version } from "./api";
+import { Promote } from "./Promote";
+
+interface Pair {
+  version: Version;
+  parent: Version | undefined;
+}
+
+export function Beside({ version, parent, evaluations, aliases }: Pair & { evaluations: Evaluation[]; aliases: Alias[] }) {
+  const key = useKey();
+  return (
+    <div className="column">
+      <section className="card column" aria-label={version.id}>
+        <div className="row spread">
+          <h2 className="words">{version.id}</h2>
+          {key.admin && <Promote version={version} aliases={aliases} />}
+        </div>
+        <Facts
+          facts={[
+            ["Made", moment(version.created)],
+            ["From", version.parent ?? "no other"],
+            ["Weights", <span className="mono small">{version.weights_version ?? "not read yet"}</span>],
+            ["Rows", version.training.rows == null ? undefined : number(version.training.rows)],
+            ["Steps", version.training.steps == null ? undefined : number(version.training.steps)],
+            ["Loss", spelledLoss(version.training)],
+          ]}
+        />
+        <Verdict version={version} />
+      </section>
+      <Records version={version} parent={parent} />
+      {key.admin && <Measured version={version} evaluations={evaluations} />}
+    </div>
+  );
+}
+
+function spelledLoss(training: Version["training"]): string | undefined {
+  const { first_loss: first, last_loss: last } = training;
+  return first == null || last == null ? undefined : `${first.toFixed(3)} → ${last.toFixed(3)}`;
+}
+
+function Verdict({ version: { verdict, verdict_error, parent } }: { version: Version }) {
+  if (verdict_error) return <p className="complaint">{verdict_error}</p>;
+  if (!verdict) return parent ? <p className="muted">The gate has not measured it beside its parent.</p> : null;
+  return (
+    <div className="column">
+      <p>
+        <Badge tone={verdict.passed ? "good" : "bad"}>gate {verdict.passed ? "passed" : "failed"}</Badge> Gain over {verdict.incumbent}: {signed(verdict.gain)}
+      </p>
+      {verdict.reasons.length > 0 && (
+        <ul>
+          {verdict.reasons.map((reason) => (
+            <li key={reason}>{reason}</li>
+          ))}
+        </ul>
+      )}
+    </div>
+  );
+}
+
+function Records({ version, parent }: Pair) {
+  const both = parent ? [version, parent] : [version];
+  return (
+    <section className="card column" aria-label="In use">
+      <h2>In use</h2>
+      <div className="scroll">
+        <table className="plain">
+          <thead>
+            <tr>
+              <th>Model</th>
+              <th>Reward, 95%</th>
+              <th className="number">Rewarded of newest</th>
+              <th className="number">Turn, median</th>
+              <th className="number">9 of 10 under</th>
+              <th className="number">Tokens a second</th>
+            </tr>
+          </thead>
+          <tbody>
+            {both.map(({ id, record }) => (
+              <tr key={id}>
+                <th scope="row" className="words">
+                  <Link to={`/trajectories?model=${encodeURIComponent(id)}`}>{id}</Link>
+                </th>
+                <td>{record.mean_reward === null ? "none rewarded" : <Share value={record.mean_reward} interval={wilson(record.mean_reward, record.rewarded)} />}</td>
+                <td className="number">
+                  {number(record.rewarded)} of {number(record.trajectories)}
+                </td>
+                <td className="number">{record.turn_seconds_median === null ? "–" : duration(record.turn_seconds_median)}</td>
+                <td className="number">{record.turn_seconds_p90 === null ? "–" : duration(record.turn_seconds_p90)}</td>
+                <td className="number">{record.tokens_per_second === null ? "–" : short(record.tokens_per_second)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </section>
+  );
+}
+
+/** Rows and differences of evaluations that are about this version. */
+function Measured({ version, evaluations }: { version: Version; evaluations: Evaluation[] }) {
+  const found = evaluations.flatMap(({ id, report }) => (report ? [{ id, report }] : [])).filter(({ report }) => report.rows.some((row) => row.model === version.id));
+  return (
+    <section className="card column" aria-label="Evaluations">
+      <h2>Evaluations</h2>
+      {found.length === 0 && <p className="muted">It was not measured, or not by this name.</p>}
+      {found.map(({ id, report }) => (
+        <div key={id} className="column">
+          <h3>
+            <Link to={toEvaluation(id)}>{id}</Link>
+          </h3>
+          <div className="scroll">
+            <table className="plain">
+              <thead>
+                <tr>
+                  <th>Set</th>
+                  <th>Decoding</th>
+                  <th>Model</th>
+                  <th>Success, 95%</th>
+                  <th>Difference, 95%</th>
+                </tr>
+              </thead>
+              <tbody>
+                {report.rows.map((row) => {
+                  const gain = report.differences.find((each) => each.environment === row.environment && each.decoding === row.decoding && each.candidate === row.model);
+                  return (
+                    <tr key={`${row.environment} ${row.decoding} ${row.model}`}>
+                      <td>{row.environment}</td>
+                      <td>{row.decoding}</td>
+                      <td className="words">{row.model}</td>
+                      <td>
+                        <Share value={row.success} interval={row.interval} floor={row.floors.all.constant} />
+                      </td>
+                      <td>{gain && <Gain value={gain.difference} interval={gain.interval} />}</td>
+                    </tr>
+                  );
+                })}
+              </tbody>
+            </table>
+          </div>
+        </div>
+      ))}
+    </section>
+  );
+}
