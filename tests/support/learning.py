@@ -38,7 +38,7 @@ def row(model: str = "next", success: float = 0.5, **fields: Any) -> dict[str, A
         "judged": 4,
         "failed": 0,
         "success": success,
-        "interval": [max(0.0, success - 0.35), min(1.0, success + 0.35)],
+        "interval": [max(0.0, success - 0.25), min(1.0, success + 0.25)],
         "reward": success,
         "error_classes": {"refusal": 0.25, "call_error": 0.06},
         "families": {"counting": [round(4 * success), 4]},
