@@ -87,6 +87,9 @@ class Selection(Conditions):
 
     or_corrected: bool = False
     """With `min_reward`: those with a corrected answer too, whatever their reward."""
+    sometimes_solved: bool = False
+    """Only those of tasks with a try that got `min_reward` (1 if none is set) and one that did not,
+    among all tries that meet the other conditions: what every try solves teaches little more."""
     may_train_only: bool = True
     """Leave out what its owner's key does not allow to be trained on."""
     limit: int | None = None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -304,6 +306,48 @@ def test_what_is_exported_can_be_imported(
     copies.close()
     assert [len(steps) for steps in texts] == [4, 2]
     assert rewards == {1.0}
+
+
+def test_tries_at_tasks_that_are_solved_sometimes_are_exported(
+    logs: Logs, store: Store, tmp_path: Path
+) -> None:
+    """Two of db-7 are solved, none of db-8, all of db-9; another rollout and kg solve what it does
+    not, which says nothing of these tries."""
+    tries = {
+        ("db", "db-7"): [1.0, 0.0, 1.0, 1.0],
+        ("db", "db-8"): [0.0, 0.0],
+        ("db", "db-9"): [1.0, 1.0],
+        ("kg", "db-8"): [1.0],
+    }
+    for (environment, task), rewards in tries.items():
+        for reward in rewards:
+            put(store, played(environment, task, reward, "mine"))
+    put(store, played("db", "db-8", 1.0, "other"), played("db", "db-9", 0.0, "other"), chat())
+    file = tmp_path / "rows.jsonl"
+    command = ["export", "--output", str(file), "--tags", "rollout=mine", "--sometimes-solved"]
+
+    def tasks(*flags: str) -> list[tuple[str, float]]:
+        assert logs(*command, *flags)[0] == 0
+        rows = map(json.loads, file.read_text().splitlines())
+        return [(row["task_id"], row["reward"]) for row in rows]
+
+    assert tasks("--min-reward", "1", "--per-task", "2") == [("db-7", 1.0)] * 2
+    assert tasks("--min-reward", "1", "--limit", "1") == [("db-7", 1.0)]
+    assert tasks() == [("db-7", 1.0), ("db-7", 0.0), ("db-7", 1.0), ("db-7", 1.0)]
+
+
+def played(environment: str, task: str, reward: float, rollout: str) -> Entry:
+    run = agent_run()
+    header = run.trajectory.model_copy(
+        update={
+            "id": f"traj_{environment}{task}{rollout}{os.urandom(4).hex()}",
+            "environment": environment,
+            "task_id": task,
+            "reward": reward,
+            "metadata": {"rollout": rollout},
+        }
+    )
+    return replace(run, trajectory=header)
 
 
 def test_the_record_survives_a_round_trip_whole(logs: Logs, store: Store, tmp_path: Path) -> None:

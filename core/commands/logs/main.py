@@ -6,8 +6,10 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
@@ -131,14 +133,28 @@ def log_stats(settings: LogStats) -> int:
 def export_logs(settings: ExportLogs) -> int:
     """Write trajectories as JSON lines."""
     write = FORMATS[settings.format].write
-    selection = settings.selection(may_train_only=settings.may_train_only, limit=settings.limit)
+    selection = settings.selection(
+        may_train_only=settings.may_train_only, sometimes_solved=settings.sometimes_solved
+    )
     count = 0
     with _reading(settings) as store, _writing(settings.output) as file:
-        for count, trajectory in enumerate(store.select(selection), 1):  # noqa: B007
+        chosen = islice(_few_a_task(store.select(selection), settings.per_task), settings.limit)
+        for count, trajectory in enumerate(chosen, 1):  # noqa: B007
             line = to_json(write(trajectory)).decode()
             file.write((printable(line) if file is sys.stdout else line) + "\n")
     print(f"trajectories exported: {count:,}", file=sys.stderr)
     return 0
+
+
+def _few_a_task(rows: Iterable[Trajectory], most: int | None) -> Iterator[Trajectory]:
+    tasks: Counter[tuple[str | None, str]] = Counter()
+    for row in rows:
+        if most is not None and row.task_id is not None:
+            task = row.environment, row.task_id
+            tasks[task] += 1
+            if tasks[task] > most:
+                continue
+        yield row
 
 
 def import_logs(settings: ImportLogs) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import CliPositionalArg, CliToggleFlag, SettingsConfigDict
@@ -18,9 +18,9 @@ FilePath = Annotated[Path, AfterValidator(Path.expanduser)]
 class ConditionSettings(Settings, Conditions):
     """Which trajectories, as flags."""
 
-    def selection(self, *, may_train_only: bool = False, limit: int | None = None) -> Selection:
+    def selection(self, *, may_train_only: bool = False, **more: Any) -> Selection:
         """The same as the store is asked."""
-        return Selection(**self.conditions(), may_train_only=may_train_only, limit=limit)
+        return Selection(**self.conditions(), may_train_only=may_train_only, **more)
 
 
 class ListLogs(ConditionSettings):
@@ -105,6 +105,10 @@ class ExportLogs(ConditionSettings):
     """A file, there whole or not at all; the default is standard output."""
     limit: int | None = Field(default=None, ge=1)
     """At most this many."""
+    per_task: int | None = Field(default=None, ge=1)
+    """Of each task at most this many, the first ones; what is of no task goes in whole."""
+    sometimes_solved: CliToggleFlag[bool] = False
+    """Only of tasks that were tried with success (--min-reward, else 1) and without."""
     may_train_only: bool = True
     """Leave out what its owner's key does not allow to be trained on."""
 

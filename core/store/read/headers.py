@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     RowMapping,
     Select,
     and_,
@@ -31,9 +32,9 @@ _BATCH_ROWS = 100
 """A batch of a selection ends with the first of these: it bounds memory."""
 
 
-def outcome_now() -> ColumnElement[str]:
+def outcome_now(table: FromClause = trajectories) -> ColumnElement[str]:
     """The outcome as it is at this moment: a `running` whose lease has ended is unknown."""
-    t = trajectories.c
+    t = table.c
     expired = and_(t.outcome == Outcome.RUNNING.value, t.lease_until < time.time())
     return case((expired, Outcome.UNKNOWN.value), else_=t.outcome)
 
@@ -44,20 +45,20 @@ def headers() -> Select[Any]:
     return select(*columns, outcome_now().label("outcome"))
 
 
-def owned_by(owner: str | None) -> list[ColumnElement[bool]]:
+def owned_by(owner: str | None, table: FromClause = trajectories) -> list[ColumnElement[bool]]:
     """The condition that a trajectory is an owner's; none for an admin."""
-    return [] if owner is None else [trajectories.c.owner == owner]
+    return [] if owner is None else [table.c.owner == owner]
 
 
-def conditions(selection: Selection) -> list[ColumnElement[bool]]:
+def conditions(selection: Selection, table: FromClause = trajectories) -> list[ColumnElement[bool]]:
     """What a selection asks of a header."""
-    t = trajectories.c
-    found = owned_by(selection.owner)
+    t = table.c
+    found = owned_by(selection.owner, table)
     equal = {t.model: selection.model, t.source: selection.source}
     equal[t.environment] = selection.environment
     found += [column == value for column, value in equal.items() if value is not None]
     if selection.outcomes:
-        found.append(outcome_now().in_([outcome.value for outcome in selection.outcomes]))
+        found.append(outcome_now(table).in_([outcome.value for outcome in selection.outcomes]))
     if selection.min_reward is not None:
         enough = t.reward >= selection.min_reward
         found.append(or_(enough, t.corrected) if selection.or_corrected else enough)
@@ -67,12 +68,29 @@ def conditions(selection: Selection) -> list[ColumnElement[bool]]:
         found.append(t.created < selection.until)
     if selection.may_train_only:
         found.append(t.may_train)
-    return found + [_tagged(name, value) for name, value in selection.tags.items()]
+    if selection.sometimes_solved:
+        found.append(_of_tasks_sometimes_solved(selection, table))
+    return found + [_tagged(name, value, table) for name, value in selection.tags.items()]
 
 
-def _tagged(name: str, value: str) -> ColumnElement[bool]:
-    same = and_(tags.c.trajectory == trajectories.c.key, tags.c.name == name, tags.c.value == value)
+def _tagged(name: str, value: str, table: FromClause) -> ColumnElement[bool]:
+    same = and_(tags.c.trajectory == table.c.key, tags.c.name == name, tags.c.value == value)
     return exists().where(same)
+
+
+def _of_tasks_sometimes_solved(selection: Selection, table: FromClause) -> ColumnElement[bool]:
+    tries = trajectories.alias("tries")
+    enough = 1.0 if selection.min_reward is None else selection.min_reward
+    whatever = {"min_reward": None, "outcomes": (), "sometimes_solved": False}
+    tried = conditions(selection.model_copy(update=whatever), tries)
+    c = tries.c
+    sometimes = (
+        select(c.environment, c.task_id)
+        .where(*tried, c.environment.is_not(None), c.task_id.is_not(None), c.reward.is_not(None))
+        .group_by(c.environment, c.task_id)
+        .having(func.min(c.reward) < enough, func.max(c.reward) >= enough)
+    )
+    return tuple_(table.c.environment, table.c.task_id).in_(sometimes)
 
 
 def header(db: Connection, trajectory_id: str) -> Header:
