@@ -46,7 +46,11 @@ COMMANDS = {
         "agentlm.commands.doctor:main", "tools", "check machine, sandbox, log and models"
     ),
     "mcp": Command("agentlm.tools.mcp_server:main", "tools", "offer the tools to an MCP client"),
-    "data": Command("agentlm.commands.data:main", "train", "look at training data, train nothing"),
+    "data": Command(
+        "agentlm.commands.data:main",
+        "train",
+        "look at training data, make general rows",
+    ),
     "finetune": Command("agentlm.finetune.command:main", "train", "train a successor from the log"),
     "rollout": Command(
         "agentlm.environments.playing.cli:main",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from agentlm.commands.subcommands import Subcommand, dispatch
 from agentlm.finetune.check import CheckData, check
+from agentlm.finetune.rehearse import RehearseData, rehearse
 
-COMMANDS = {"check": Subcommand(CheckData, check)}
+COMMANDS = {
+    "check": Subcommand(CheckData, check),
+    "rehearse": Subcommand(RehearseData, rehearse),
+}
 
 
 def main(argv: list[str]) -> int:

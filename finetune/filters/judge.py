@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import takewhile
 
 from openai import OpenAI, OpenAIError
+from openai.types.chat.chat_completion import Choice
 
 from agentlm.errors import OperatorError
 from agentlm.exchange.files import Malformed
@@ -37,18 +38,45 @@ class Asker:
 
     def ask(self, messages: list[dict[str, str]], max_tokens: int) -> str:
         """Its answer, the likeliest. Raises OperatorError if there is none."""
+        return self._choice(messages, max_tokens).message.content or ""
+
+    def whole_answer(
+        self, messages: list[dict[str, str]], max_tokens: int, *, temperature: float, seed: int
+    ) -> str | None:
+        """Its answer; None if that is empty or cut off. Raises OperatorError if there is none."""
+        choice = self._choice(messages, max_tokens, temperature, seed)
+        text = (choice.message.content or "").strip()
+        return text if text and choice.finish_reason == "stop" else None
+
+    def weights_version(self) -> str | None:
+        """Of the model, if its server tells. Raises OperatorError if nobody answers."""
+        try:
+            listed = self._client.models.list()
+        except OpenAIError as error:
+            raise OperatorError(f"{self._client.base_url}: {error}") from error
+        told = {model.id: (model.model_extra or {}).get("weights_version") for model in listed}
+        return told.get(self._model)
+
+    def _choice(
+        self,
+        messages: list[dict[str, str]],
+        max_tokens: int,
+        temperature: float = 0.0,
+        seed: int | None = None,
+    ) -> Choice:
         try:
             answer = self._client.chat.completions.create(
                 model=self._model,
                 messages=messages,  # type: ignore[arg-type]
                 max_tokens=max_tokens,
-                temperature=0,
+                temperature=temperature,
+                seed=seed,
                 # What our own server is asked here is no work of a user: it stays out of the log.
                 store=False,
             )
         except OpenAIError as error:
             raise OperatorError(f"{self._model} at {self._client.base_url}: {error}") from error
-        return answer.choices[0].message.content or ""
+        return answer.choices[0]
 
 
 class Judge:

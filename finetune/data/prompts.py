@@ -1,0 +1,61 @@
+"""General questions that are written down here (`prompts.yaml`), and tools that none of them needs.
+
+A question is a form with its braces filled in: every form comes once before any comes again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from itertools import product
+from random import Random
+from string import Formatter
+from typing import Any
+
+import yaml
+
+from agentlm.messages import ToolSpec
+
+MOST_TOOLS = 4
+
+
+def questions(seed: int = 0) -> Iterator[str]:
+    """All of them, each once, in an order that the seed decides."""
+    random = Random(f"prompts/{seed}")
+    left = [list(_filled(form)) for form in _written()["forms"]]
+    for filled in left:
+        random.shuffle(filled)
+    while left:
+        random.shuffle(left)
+        for filled in left:
+            yield filled.pop()
+        left = [filled for filled in left if filled]
+
+
+def unfit_tools(random: Random) -> tuple[ToolSpec, ...]:
+    """A few tools, as a client declares them."""
+    chosen = random.sample(_written()["tools"], random.randint(1, MOST_TOOLS))
+    return tuple(_tool(*tool) for tool in chosen)
+
+
+def _filled(form: str) -> Iterator[str]:
+    slots = list(dict.fromkeys(name for _, name, _, _ in Formatter().parse(form) if name))
+    for values in product(*(_written()[slot] for slot in slots)):
+        yield form.format(**dict(zip(slots, values, strict=True)))
+
+
+def _tool(name: str, description: str, arguments: dict[str, str]) -> ToolSpec:
+    schema = {
+        "type": "object",
+        "properties": {argument: {"type": kind} for argument, kind in arguments.items()},
+        "required": list(arguments),
+    }
+    return ToolSpec(name=name, description=description, parameters=schema)
+
+
+@cache
+def _written() -> dict[str, Any]:
+    text = files("agentlm.finetune.data").joinpath("prompts.yaml").read_text(encoding="utf-8")
+    written: dict[str, Any] = yaml.safe_load(text)
+    return written

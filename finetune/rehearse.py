@@ -1,0 +1,180 @@
+"""`agentlm data rehearse`: general rows whose answers are the base model's own.
+
+A model that is trained on its own answers to general questions keeps what it could do before. The
+rows are made once, through a running server, and any number of runs mixes them in (`--general`).
+
+Answers are kept as they come: the same command goes on after a kill. The file is there when it is
+whole, and not before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from pydantic import Field
+
+from agentlm.errors import OperatorError
+from agentlm.exchange.files import Malformed, read_rows
+from agentlm.files import alone, write_text
+from agentlm.finetune.data.negatives import NO_TOOL
+from agentlm.finetune.data.prompts import questions, unfit_tools
+from agentlm.finetune.filters.judge import Asker
+from agentlm.openai_messages import write_tool
+from agentlm.settings import Settings
+
+_TOLD_EVERY = 50
+
+
+class RehearseData(Settings):
+    """Ask a served model general questions, and keep its answers as rows to train on beside others.
+
+    agentlm data rehearse --url http://localhost:8000 --model smollm2-135m --output general.jsonl
+
+    An answer that is cut off by its limit is left out: it would teach to stop anywhere.
+    """
+
+    url: str = "http://127.0.0.1:8000"
+    """An OpenAI-compatible server."""
+    api_key: str | None = None
+    """Key for the server."""
+    model: str
+    """The model to ask: the one that is to be trained."""
+    output: Path
+    """The file of rows."""
+    prompts: str | None = None
+    """A file whose first questions are asked (of any format that --data takes); by default those
+    that come with AgentLM."""
+    limit: int = Field(default=600, ge=1)
+    """Rows to make; fewer if the questions come to an end."""
+    no_tool_share: float = Field(default=0.25, ge=0, le=1)
+    """Part of the rows that are shown with tools that don't fit, and answered without."""
+    temperature: float = Field(default=0.0, ge=0)
+    """0 always takes the likeliest token."""
+    max_tokens: int = Field(default=256, ge=1)
+    """Of one answer."""
+    concurrency: int = Field(default=16, ge=1)
+    """Questions at a time."""
+    seed: int = 0
+    """Decides the questions and their order, and the model's sampling."""
+
+
+def rehearse(settings: RehearseData) -> int:
+    """Make the rows; returns the exit code."""
+    output = settings.output.expanduser().absolute()
+    kept = output.with_name(f".{output.name}.answers")
+    with alone(kept.with_suffix(".lock"), f"{output} is being made already"):
+        answers = _Answers(kept, _plan(settings))
+        rows = list(islice(_rows(settings, answers), settings.limit))
+        if not rows:
+            raise OperatorError(f"{settings.model} gave no whole answer: raise --max-tokens")
+        write_text(output, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
+        kept.unlink(missing_ok=True)
+    print(f"{len(rows):,} rows, {answers.cut:,} answers were cut off and left out: {output}")
+    return 0
+
+
+def _rows(settings: RehearseData, answers: _Answers) -> Iterator[dict[str, Any]]:
+    asker = Asker(settings.url, settings.model, settings.api_key)
+    asked = _questions(settings)
+    with ThreadPoolExecutor(settings.concurrency) as threads:
+        # As many at a time as are answered at a time, so that few are asked in vain at the end.
+        while batch := list(islice(asked, settings.concurrency)):
+            said = threads.map(lambda question: _ask(question, settings, asker, answers), batch)
+            for question, answer in zip(batch, list(said), strict=True):
+                answers.keep(question, answer)
+                if answer is not None:
+                    yield _row(question, answer, settings)
+
+
+def _ask(question: str, settings: RehearseData, asker: Asker, answers: _Answers) -> str | None:
+    if question in answers.known:
+        return answers.known[question]
+    return asker.whole_answer(
+        [{"role": "user", "content": question}],
+        settings.max_tokens,
+        temperature=settings.temperature,
+        seed=settings.seed,
+    )
+
+
+def _questions(settings: RehearseData) -> Iterator[str]:
+    """Each once."""
+    found = questions(settings.seed)
+    if settings.prompts is not None:
+        found = _of_file(settings.prompts)
+    return iter(dict.fromkeys(found))
+
+
+def _of_file(name: str) -> Iterator[str]:
+    for row in read_rows(name):
+        if isinstance(row, Malformed):
+            raise OperatorError(f"{row.place}: {row.reason}")
+        question = next((step.text for step in row.steps if step.role == "user"), "").strip()
+        if question:
+            yield question
+
+
+def _row(question: str, answer: str, settings: RehearseData) -> dict[str, Any]:
+    """An OpenAI row; which are shown with tools hangs on the question alone."""
+    random = Random(f"{settings.seed}/{question}")
+    said: dict[str, Any] = {"role": "assistant", "content": answer}
+    row: dict[str, Any] = {"source": "rehearsed", "model": settings.model}
+    if random.random() < settings.no_tool_share:
+        said["reasoning_content"] = NO_TOOL
+        row["tools"] = [write_tool(tool) for tool in unfit_tools(random)]
+    return row | {"messages": [{"role": "user", "content": question}, said]}
+
+
+def _plan(settings: RehearseData) -> dict[str, object]:
+    """What an answer hangs on, the served weights included."""
+    asker = Asker(settings.url, settings.model, settings.api_key)
+    plan = settings.model_dump(
+        mode="json", include={"url", "model", "temperature", "max_tokens", "seed"}
+    )
+    return plan | {"weights": asker.weights_version()}
+
+
+class _Answers:
+    """What was answered so far, a line each in a file beside the rows."""
+
+    def __init__(self, file: Path, plan: dict[str, object]) -> None:
+        digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+        self.known = dict(_kept(file, digest))
+        lines = [digest, *(json.dumps(pair) for pair in self.known.items())]
+        write_text(file, "".join(f"{line}\n" for line in lines))
+        self._file = file
+        self.cut = 0
+        self._count = 0
+        if self.known:
+            print(f"{len(self.known):,} answers kept from before", file=sys.stderr)
+
+    def keep(self, question: str, answer: str | None) -> None:
+        """Once this returns, killing the process does not lose it."""
+        self._count += 1
+        self.cut += answer is None
+        if question not in self.known:
+            self.known[question] = answer
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([question, answer]) + "\n")
+        if self._count % _TOLD_EVERY == 0:
+            print(f"{self._count:,} questions answered", file=sys.stderr, flush=True)
+
+
+def _kept(file: Path, digest: str) -> Iterator[tuple[str, str | None]]:
+    """Of the same plan; a line that was half written when the process died is none."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    if lines[:1] == [digest]:
+        for line in lines[1:]:
+            try:
+                question, answer = json.loads(line)
+            except ValueError:
+                continue
+            yield question, answer
