@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from agentlm.environments.agentinstruct import DbTexts, KgTexts, OsTexts, TextGrammar
+from agentlm.environments.db.parts import Part
 from agentlm.environments.task import Environment, Scoring, Split, Task
 from agentlm.errors import OperatorError
 
@@ -17,19 +18,29 @@ EnvironmentName = Literal["db", "os", "kg"]
 
 @asynccontextmanager
 async def opened(
-    name: EnvironmentName, *, concurrency: int, data_dir: Path, scoring: Scoring = "agentlm"
+    name: EnvironmentName,
+    *,
+    concurrency: int,
+    data_dir: Path,
+    scoring: Scoring = "agentlm",
+    known: Collection[Part] = (),
 ) -> AsyncIterator[Environment]:
     """One environment for up to `concurrency` tasks at once. What it needs is imported only then.
 
-    The knowledge graph is built once for a user.
+    The knowledge graph is built once for a user. Parts of tasks that are `known` are drawn as in
+    training.
 
-    Raises OperatorError if a package or program that it needs is missing.
+    Raises OperatorError if a package or program that it needs is missing, or a family has no parts.
     """
+    if known and name != "db":
+        raise OperatorError(
+            f"--known {','.join(known)}: only tasks of db have such parts, not {name}"
+        )
     match name:
         case "db":
             from agentlm.environments.db.environment import DbEnvironment
 
-            yield DbEnvironment(scoring)
+            yield DbEnvironment(scoring, known)
         case "os":
             from agentlm.environments.os import environment as os_environment
 

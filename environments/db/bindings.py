@@ -136,7 +136,7 @@ def _new(table: Table, bound: dict[str, Value], drawing: Drawing) -> dict[str, V
     }
     taken = {cell for row in table.rows for cell in row}
     names = [name for name in drawers[str(bound["key"])](len(table.rows) + 2) if name not in taken]
-    places = pool("place", drawing.split)
+    places = pool("place", drawing.parts.of("values"))
     found: dict[str, Value] = {"fresh": drawing.random.choice(places)}
     found |= dict(zip(("new1", "new2"), names, strict=False))
     for slot, column in (("x1", "num"), ("x3", "num"), ("x2", "num2"), ("d1", "date")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from agentlm.agent.tool import Observation
 from agentlm.environments.db import agentbench, agentbench_scoring, chinook
 from agentlm.environments.db.database import Database, Result, StatementError
 from agentlm.environments.db.generate import tasks
+from agentlm.environments.db.parts import Part
 from agentlm.environments.db.scoring import answers_match, parse_answer
 from agentlm.environments.task import Action, Scoring, Split, Task
 from agentlm.messages import ToolSpec
@@ -45,8 +46,9 @@ class DbEnvironment:
     name = "db"
     max_turns = 15
 
-    def __init__(self, scoring: Scoring = "agentlm") -> None:
+    def __init__(self, scoring: Scoring = "agentlm", known: Collection[Part] = ()) -> None:
         self._scoring = scoring
+        self._known = known
 
     def tools(self) -> tuple[ToolSpec, ...]:
         """`sql` alone."""
@@ -58,7 +60,7 @@ class DbEnvironment:
 
     def generate(self, split: Split, seed: int = 0) -> Iterator[Task]:
         """See `generate.tasks`."""
-        return tasks(split, seed)
+        return tasks(split, seed, self._known)
 
     def load(self, path: Path, split: Split) -> list[Task]:
         """AgentBench's `dbbench/*.jsonl`."""

@@ -6,7 +6,7 @@ What has no answer, more than one right answer, or changes nothing is thrown awa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from functools import cache
 from itertools import count
@@ -17,6 +17,7 @@ from agentlm.environments.db import chinook
 from agentlm.environments.db.bindings import bind, draw_tables
 from agentlm.environments.db.database import Database, StatementError
 from agentlm.environments.db.mistakes import slip
+from agentlm.environments.db.parts import Part, Parts
 from agentlm.environments.db.schema import Drawing, Table, UsedNames
 from agentlm.environments.db.scoring import answers_match
 from agentlm.environments.db.statement import Statement
@@ -47,30 +48,34 @@ class _Unsuitable(Exception):
     """This draw makes no good task."""
 
 
-def tasks(split: Split, seed: int = 0) -> Iterator[Task]:
-    """An endless stream of distinct tasks; every skill comes once before any comes again."""
-    by_skill = templates(split)
+def tasks(split: Split, seed: int = 0, known: Collection[Part] = ()) -> Iterator[Task]:
+    """An endless stream of distinct tasks; every skill comes once before any comes again.
+
+    The parts in `known` are drawn as in training.
+    """
+    parts = Parts(split, known)
+    by_skill = templates(parts.of("phrasing"))
     names = sorted(by_skill)
     Random(f"db/{split}/{seed}").shuffle(names)
     seen: set[str] = set()
     used = UsedNames()
     for index in count():
         phrasings = by_skill[names[index % len(names)]]
-        task = _draw(phrasings, split, task_random("db", split, seed, index), seen, used)
+        task = _draw(phrasings, parts, task_random("db", split, seed, index), seen, used)
         if task is not None:
             seen.add(task.id)
             yield task
 
 
 def _draw(
-    phrasings: list[Template], split: Split, rng: Random, seen: set[str], used: UsedNames
+    phrasings: list[Template], parts: Parts, rng: Random, seen: set[str], used: UsedNames
 ) -> Task | None:
     """A task not seen before; None if the skill has no more (Chinook is finite)."""
     for _ in range(_ATTEMPTS):
         template = rng.choice(phrasings)
         try:
             make = _chinook_task if template.skill.tables else _table_task
-            task, tables = make(template, Drawing(split, rng, used))
+            task, tables = make(template, Drawing(parts, rng, used))
         except _Unsuitable:
             continue
         if task.id not in seen:
@@ -84,7 +89,7 @@ def _table_task(template: Template, drawing: Drawing) -> tuple[Task, tuple[Table
     slots = bind(tables, template.slots, drawing)
     if template.slots - set(slots) - {"answer", "r1", "r2", "r3"}:
         raise _Unsuitable
-    statement = Statement(drawing.split, drawing.random)
+    statement = Statement(drawing.parts.of("schema"), drawing.random)
     instruction = statement.text(template.phrasing, slots, tables, template.skill.hidden)
     parameters: dict[str, Any] = {
         "tables": [
@@ -97,12 +102,12 @@ def _table_task(template: Template, drawing: Drawing) -> tuple[Task, tuple[Table
         ]
     }
     image = _image(tables)
-    task = _play_expert(template, drawing.split, slots, image, instruction, parameters)
+    task = _play_expert(template, drawing.parts.split, slots, image, instruction, parameters)
     return _with_mistake(task, image, drawing.random), tables
 
 
 def _chinook_task(template: Template, drawing: Drawing) -> tuple[Task, tuple[Table, ...]]:
-    split, rng = drawing.split, drawing.random
+    split, rng = drawing.parts.split, drawing.random
     slots: dict[str, Value] = {
         name: rng.choice(pool(kind, split)) for name, kind in template.skill.fresh.items()
     }

@@ -17,6 +17,7 @@ from random import Random
 from typing import Any
 
 from agentlm.environments.data_files import read_yaml
+from agentlm.environments.db.parts import Part, Parts
 from agentlm.environments.db.templates import Identifier, Value
 from agentlm.environments.names import plural, pool, words
 from agentlm.environments.task import Split
@@ -88,8 +89,8 @@ class UsedNames:
 class Drawing:
     """Chance for one task's tables, and the names that are taken."""
 
-    def __init__(self, split: Split, random: Random, used: UsedNames) -> None:
-        self.split = split
+    def __init__(self, parts: Parts, random: Random, used: UsedNames) -> None:
+        self.parts = parts
         self.random = random
         self._used = used
         self._taken: set[str] = set()
@@ -116,34 +117,35 @@ class Drawing:
         return Table(name, row, plural(row), tuple(columns), rows)
 
     def _row_word(self) -> str:
-        thing = self.random.choice(words("thing", self.split))
+        split = self.parts.of("table")
+        thing = self.random.choice(words("thing", split))
         if self.random.random() < 0.25:
-            return f"{self.random.choice(words('adjective', self.split))} {thing}"
+            return f"{self.random.choice(words('adjective', split))} {thing}"
         return thing
 
     def _table_name(self, row: str) -> Identifier:
         def made() -> str:
-            subject = plural(row) if self.random.random() < 0.6 else self._words(2)
+            subject = plural(row) if self.random.random() < 0.6 else self._words(2, "table")
             if " " not in subject and self.random.random() < 0.7:
-                subject = f"{self._words(1)} {subject}"
+                subject = f"{self._words(1, 'table')} {subject}"
             return self._styled(self.random.choice(_lists()["tables"]), subject)
 
         return self._unused(made, lambda key: key not in self._used.tables)
 
     def _column(self, kind: str) -> Column:
         def made() -> str:
-            subject = self._words(self.random.choice((1, 1, 2)))
+            subject = self._words(self.random.choice((1, 1, 2)), "columns")
             return self._styled(self.random.choice(_lists()["columns"][kind]), subject)
 
         name = self._unused(made, lambda key: self._used.columns[key] < _SAME_COLUMN)
         return Column(name, kind, self.random.choice(_lists()["types"][kind]), self._values(kind))
 
-    def _words(self, count: int) -> str:
+    def _words(self, count: int, part: Part) -> str:
         nouns = ("thing", "noun")
         kinds = [self.random.choice(nouns) for _ in range(count)]
         if count > 1 and self.random.random() < 0.5:
             kinds[0] = "adjective"
-        return " ".join(self.random.choice(words(kind, self.split)) for kind in kinds)
+        return " ".join(self.random.choice(words(kind, self.parts.of(part))) for kind in kinds)
 
     def _styled(self, pattern: str, subject: str) -> str:
         year = str(self.random.randint(_FIRST_YEAR, _LAST_YEAR))
@@ -159,7 +161,7 @@ class Drawing:
                 return Identifier(name)
 
     def _values(self, kind: str) -> Callable[[int], list[Value]]:
-        random, split, lists = self.random, self.split, _lists()
+        random, split, lists = self.random, self.parts.of("values"), _lists()
         if kind == "name":
             names = pool(random.choice(lists["names"]), split)
             return lambda count: list(random.sample(names, count))

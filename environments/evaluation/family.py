@@ -43,6 +43,7 @@ class Family:
                 concurrency=self.settings.concurrency,
                 data_dir=self.settings.data_dir,
                 scoring=self.settings.scoring,
+                known=self.settings.known,
             )
             self._environment = await self._stack.enter_async_context(world)
         return self._environment

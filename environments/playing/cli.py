@@ -91,6 +91,7 @@ async def _run(settings: RolloutSettings) -> int:
         concurrency=settings.concurrency,
         data_dir=settings.data_dir,
         scoring=settings.scoring,
+        known=settings.known,
     ) as environment:
         return await _play(settings, environment)
 

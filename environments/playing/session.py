@@ -15,6 +15,7 @@ from pydantic_settings import CliToggleFlag
 from agentlm.console import Console
 from agentlm.environments.agentinstruct import TextGrammar
 from agentlm.environments.catalogue import text_grammar
+from agentlm.environments.db.parts import Part
 from agentlm.environments.playing.demonstration import demonstration
 from agentlm.environments.playing.display import Display
 from agentlm.environments.playing.model_player import Decoding, ModelPlayer
@@ -38,6 +39,9 @@ class PlaySettings(Settings):
     """Key for the server."""
     tasks: Path | None = None
     """A task file of AgentBench, instead of generated tasks."""
+    known: tuple[Part, ...] = ()
+    """Parts of generated tasks of db that are drawn as in training, to see which of them a score
+    hangs on: table, columns, values, phrasing, schema."""
     tries: int = Field(1, ge=1)
     """Tries per task."""
     concurrency: int = Field(8, ge=1)
@@ -89,6 +93,8 @@ def run_session(
     """Run a command that can be interrupted and goes on later; returns its exit code."""
     if settings.one_shot and settings.grammar == "agentinstruct":
         raise OperatorError("--one-shot is not offered with --grammar agentinstruct")
+    if settings.known and settings.tasks:
+        raise OperatorError("--known is for generated tasks: a file's are as they are")
     settings.prepare_data_dir()
     try:
         return asyncio.run(session(settings))

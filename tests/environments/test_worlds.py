@@ -14,16 +14,19 @@ import pytest
 from agentlm.environments.db import generate as db
 from agentlm.environments.db import templates as db_templates
 from agentlm.environments.db.environment import DbEnvironment
+from agentlm.environments.db.parts import Part
 from agentlm.environments.frozen import digest, frozen
 from agentlm.environments.kg import generate as kg
 from agentlm.environments.names import plural, pool, words
 from agentlm.environments.os import generate as shell
 from agentlm.environments.phrases import Phrasebook, phrasebook, with_articles
+from agentlm.environments.playing.cli import main as roll_out
 from agentlm.environments.playing.log_recording import steps_of
 from agentlm.environments.playing.play import play
 from agentlm.environments.playing.players import GoldPlayer
 from agentlm.environments.splits import SPLITS
 from agentlm.environments.task import Split, Task
+from agentlm.errors import OperatorError
 from agentlm.finetune.data.rows import well_formed
 
 Kinds = dict[str, tuple[str, ...]]
@@ -239,3 +242,36 @@ def test_task_sets_are_what_was_written_down(family: str, split: Split) -> None:
         "a task set has changed; numbers on it can't be compared with older ones. If that is "
         "meant: python -m agentlm.environments.frozen"
     )
+
+
+@pytest.mark.parametrize("known", [(), ("table",), ("columns",), ("values",)])
+def test_a_part_that_is_known_is_made_of_words_of_training(known: tuple[Part, ...]) -> None:
+    """Words of dev stand in every part but that one."""
+    stream = islice(db.tasks("dev", known=known), 40)
+    tables = [table for task in stream for table in task.parameters["tables"]]
+    texts: dict[Part, list[str]] = {
+        "table": [table["table"] for table in tables],
+        "columns": [name for table in tables for name, _ in table["columns"]],
+        "values": [cell for table in tables for cell in table["rows"][0] if isinstance(cell, str)],
+    }
+    new = [w for kind in ("thing", "noun", "adjective") for w in words(kind, "dev") if len(w) > 4]
+    for part, found in texts.items():
+        share = sum(any(word in text.lower() for word in new) for text in found) / len(found)
+        assert share < 0.1 if part in known else share > 0.3, (part, share)
+
+
+def test_ways_of_asking_and_of_stating_a_schema_can_be_those_of_training() -> None:
+    asked = [*islice(db.tasks("dev", known=("phrasing", "schema")), 20)]
+    assert {task.template.split("/")[1] for task in asked} == {"train"}
+    assert {task.split for task in asked} == {"dev"}
+    schema_known = [*islice(db.tasks("dev", known=("schema",)), 20)]
+    assert {task.template.split("/")[1] for task in schema_known} == {"dev"}
+    assert [t.id for t in schema_known] != [t.id for t in islice(db.tasks("dev"), 20)]
+
+
+def test_parts_are_of_one_family_and_of_generated_tasks(tmp_path: Path) -> None:
+    place = ["--player", "gold", "-n", "1", "--data-dir", str(tmp_path), "--known", "table"]
+    with pytest.raises(OperatorError, match="--known table: only tasks of db have such parts"):
+        roll_out(["--env", "os", *place])
+    with pytest.raises(OperatorError, match="--known is for generated tasks"):
+        roll_out(["--env", "db", *place, "--tasks", str(tmp_path)])
