@@ -17,7 +17,14 @@ from agentlm.environments.evaluation.general_ability.kept_abilities import abili
 from agentlm.environments.evaluation.general_ability.probe import Ability, check_measures
 from agentlm.environments.evaluation.kept import directory_of, kept_file, name_of
 from agentlm.environments.evaluation.page import Run
-from agentlm.environments.evaluation.report import Difference, Report, difference_of, row_of
+from agentlm.environments.evaluation.report import (
+    AbilityDifference,
+    Difference,
+    Report,
+    ability_difference,
+    difference_of,
+    row_of,
+)
 from agentlm.environments.evaluation.settings import EvalSettings
 from agentlm.environments.evaluation.show import save, set_aside, tables
 from agentlm.environments.evaluation.transcripts import TranscriptRecorder, transcripts
@@ -53,6 +60,7 @@ class _Measured:
     results: list[Result]
     asked: int
     model: PlayedModel
+    file: Path
     transcripts: Path
 
 
@@ -114,7 +122,7 @@ async def _measure(settings: EvalSettings, played: Family, cell: _Cell) -> _Meas
                     seat = Seat(environment, settings.seated(player, environment), log, progress)
                     await play_tasks(settings, seat, tasks, known, len(tasks))
             measured = progress.of(tasks, settings.tries)
-    return _Measured(measured, len(tasks) * settings.tries, player.model, transcripts)
+    return _Measured(measured, len(tasks) * settings.tries, player.model, path, transcripts)
 
 
 def _runs(measured: dict[_Cell, _Measured]) -> Iterator[Run]:
@@ -141,6 +149,7 @@ def _report(
                 model=cell.model.label,
                 decoding=cell.decoding,
                 played=found.model,
+                results_file=found.file.name,
                 asked=found.asked,
                 floors=floors[cell.environment],
             )
@@ -148,6 +157,7 @@ def _report(
         ),
         differences=tuple(_differences(settings, measured)),
         abilities=tuple(measures),
+        ability_differences=tuple(_ability_differences(settings, measures)),
     )
 
 
@@ -164,6 +174,18 @@ def _differences(settings: EvalSettings, measured: dict[_Cell, _Measured]) -> It
             decoding=decoding,
             seed=settings.seed,
         )
+
+
+def _ability_differences(
+    settings: EvalSettings, measures: Sequence[Ability]
+) -> Iterator[AbilityDifference]:
+    """Each measure has the base's value before the candidate's."""
+    if settings.base is None:
+        return
+    for base, candidate in zip(measures[::2], measures[1::2], strict=True):
+        found = ability_difference(base, candidate, settings.seed)
+        if found is not None:
+            yield found
 
 
 def _decodings(settings: EvalSettings) -> list[str]:

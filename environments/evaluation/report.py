@@ -6,6 +6,7 @@ than were asked for, says that it is incomplete.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
@@ -36,6 +37,8 @@ class Row(Frozen):
     decoding: str
     played: PlayedModel
     """Which weights on which server."""
+    results: str = ""
+    """The file of its tries, beside the report."""
     asked: int
     """Tries that were asked for."""
     judged: int
@@ -86,6 +89,19 @@ class Difference(Frozen):
     """Paired bootstrap over the clusters, 95%."""
 
 
+class AbilityDifference(Frozen):
+    """Candidate beside base in one measure of general ability, on the same cases."""
+
+    measure: str
+    base: str
+    candidate: str
+    value: float
+    """Candidate minus base; of perplexities candidate / base, so that below 1 is better."""
+    interval: Interval
+    """Paired bootstrap over the cases, 95%."""
+    cases: int
+
+
 class Report(Frozen):
     """All of one evaluation."""
 
@@ -93,6 +109,7 @@ class Report(Frozen):
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
     abilities: tuple[Ability, ...] = ()
+    ability_differences: tuple[AbilityDifference, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -147,6 +164,7 @@ def row_of(
     model: str,
     decoding: str,
     played: PlayedModel,
+    results_file: str,
     asked: int,
     floors: Floors,
 ) -> Row:
@@ -160,6 +178,7 @@ def row_of(
         model=model,
         decoding=decoding,
         played=played,
+        results=results_file,
         asked=asked,
         judged=len(judged),
         failed=len(every) - len(judged),
@@ -206,6 +225,28 @@ def difference_of(
         clusters=len(set(clusters)),
         difference=_mean(differences),
         interval=paired_bootstrap(differences, seed, clusters),
+    )
+
+
+def ability_difference(base: Ability, candidate: Ability, seed: int) -> AbilityDifference | None:
+    """Compare one measure of two models; None if the two can't be paired case by case."""
+    pairs = list(zip(base.scores, candidate.scores, strict=False))
+    same = (base.measure, base.cases) == (candidate.measure, candidate.cases)
+    if not pairs or not same or base.tokens != candidate.tokens:
+        return None
+    lost = [after - before for before, after in pairs]
+    sizes = base.tokens or [1] * len(lost)
+    value = sum(lost) / sum(sizes)
+    low, high = paired_bootstrap(lost, seed, sizes=sizes)
+    if base.tokens:
+        value, low, high = math.exp(value), math.exp(low), math.exp(high)
+    return AbilityDifference(
+        measure=base.measure,
+        base=base.model,
+        candidate=candidate.model,
+        value=value,
+        interval=(low, high),
+        cases=len(pairs),
     )
 
 

@@ -14,7 +14,12 @@ from rich.table import Table
 from agentlm.environments.evaluation.general_ability.probe import Ability
 from agentlm.environments.evaluation.page import Run, render_page
 from agentlm.environments.evaluation.plot import draw
-from agentlm.environments.evaluation.report import Difference, Report, Row
+from agentlm.environments.evaluation.report import (
+    AbilityDifference,
+    Difference,
+    Report,
+    Row,
+)
 from agentlm.environments.evaluation.statistics import Interval
 from agentlm.environments.task import Task
 from agentlm.files import write_text
@@ -36,7 +41,10 @@ def tables(report: Report) -> list[Table]:
     abilities = Table("general ability", "model", "value", "95%", "cases")
     for ability in report.abilities:
         abilities.add_row(*_measured(ability))
-    return [table for table in (success, conduct, differences, abilities) if table.row_count]
+    kept = Table("general ability", "candidate beside base", "95%", "cases")
+    for lost in report.ability_differences:
+        kept.add_row(*_kept(lost))
+    return [table for table in (success, conduct, differences, abilities, kept) if table.row_count]
 
 
 def save(
@@ -141,6 +149,16 @@ def _measured(ability: Ability) -> list[str]:
     shown = f"{ability.value:.1%}" if ability.interval else f"{ability.value:.2f}"
     interval = _spelled(ability.interval) if ability.interval else ""
     return [ability.measure, ability.model, shown, interval, str(ability.cases)]
+
+
+def _kept(lost: AbilityDifference) -> list[str]:
+    """Of perplexities the ratio, of shares the difference."""
+    if lost.measure == "perplexity":
+        low, high = lost.interval
+        shown, interval = f"× {lost.value:.3f}", f"{low:.3f} … {high:.3f}"
+    else:
+        shown, interval = f"{lost.value:+.1%}", _spelled(lost.interval)
+    return [lost.measure, shown, interval, str(lost.cases)]
 
 
 def _spelled(interval: Interval) -> str:

@@ -26,17 +26,20 @@ def wilson(rate: float, count: int) -> Interval:
 
 
 def paired_bootstrap(
-    differences: Sequence[float], seed: int, clusters: Sequence[str] | None = None
+    differences: Sequence[float],
+    seed: int,
+    clusters: Sequence[str] | None = None,
+    sizes: Sequence[float] | None = None,
 ) -> Interval:
     """95% interval of the mean of paired differences, by resampling clusters of pairs.
 
     Tasks over one schema or scene are solved or missed together, so it is clusters that are drawn;
-    without any, every pair is one of its own.
+    without any, every pair is one of its own. With `sizes`, a difference is a sum over so many.
     """
     if not differences:
         return -1.0, 1.0
     of_cluster = np.unique(clusters or np.arange(len(differences)), return_inverse=True)[1]
-    sums, counts = np.bincount(of_cluster, differences), np.bincount(of_cluster)
+    sums, counts = np.bincount(of_cluster, differences), np.bincount(of_cluster, sizes)
     chance = np.random.default_rng(seed)
     means = np.empty(_RESAMPLES)
     for begin in range(0, _RESAMPLES, _AT_ONCE):

@@ -129,6 +129,7 @@ def test_failed_tries_count_in_no_rate_and_unpaired_tasks_in_no_difference() -> 
         model="m",
         decoding="default",
         played=played,
+        results_file="tries.jsonl",
         asked=3,
         floors=summed_up([]),
     )

@@ -45,6 +45,10 @@ class Ability(Frozen):
     interval: Interval | None = None
     """Wilson's 95%, for shares."""
     cases: int = 0
+    scores: tuple[float, ...] = ()
+    """Of each case: right (1) or not (0); of perplexity, minus the log-likelihood of its ending."""
+    tokens: tuple[int, ...] = ()
+    """Of perplexity: of each case's ending."""
     skipped: str | None = None
     """Why it could not be measured."""
 
@@ -105,7 +109,14 @@ class Probe:
             self._swag(), lambda case: self._logprobs(case.context, case.endings[case.right])
         )
         value = math.exp(-fmean(logprob for logprobs in said for logprob in logprobs))
-        return Ability(measure="perplexity", model=self._model, value=value, cases=len(said))
+        return Ability(
+            measure="perplexity",
+            model=self._model,
+            value=value,
+            cases=len(said),
+            scores=tuple(-sum(logprobs) for logprobs in said),
+            tokens=tuple(map(len, said)),
+        )
 
     async def _instructions(self) -> Ability:
         right = await self._each(instructions(self._limit, self._seed), self._follows)
@@ -129,6 +140,7 @@ class Probe:
             value=share,
             interval=wilson(share, len(right)),
             cases=len(right),
+            scores=tuple(map(float, right)),
         )
 
     async def _each(self, cases: Sequence[C], judge: Callable[[C], Awaitable[R]]) -> list[R]:
