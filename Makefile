@@ -13,6 +13,7 @@ KIND ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 LOCK := deploy/lock/$(KIND).txt
 MODEL ?= smollm2-135m
 PORT ?= 8000
+PROFILE ?= full
 ARGS ?=
 
 SOURCES := core server finetune tools environments clients
@@ -24,7 +25,7 @@ PAGE := core/look.css $(shell find server/ui -name node_modules -prune -o -name 
     -type f -not -name 'openapi.json*' -not -name schema.d.ts -print)
 API := $(shell find server/routes server/openai server/http core -maxdepth 1 -name '*.py')
 
-.PHONY: help install model graph page serve check test test-slow ui-test bench-dataset bench-env bench-serve bench-store bench-swap bench-tools bench-train clients lock clean
+.PHONY: help install model graph page serve check test test-slow ui-test reproduce bench-dataset bench-env bench-serve bench-store bench-swap bench-tools bench-train clients lock clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +52,9 @@ test-slow: install $(VENV)/.debian-test  ## the slow tests
 
 ui-test: install $(VENV)/.debian-test  ## the page end to end, in Chromium against a real server
 	$(VENV)/bin/pytest -m ui tests/page $(ARGS)
+
+reproduce: install  ## do the experiment again: PROFILE=full (20 h) or quick (90 min); goes on after a kill
+	@$(VENV)/bin/agentlm reproduce --profile $(PROFILE) $(ARGS)
 
 bench-dataset: install  ## what selecting from the log and building a data set cost
 	$(VENV)/bin/python tests/bench/bench_dataset.py $(ARGS)

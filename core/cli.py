@@ -62,6 +62,11 @@ COMMANDS = {
         "environments",
         "measure a model on tasks, beside the one it came from",
     ),
+    "reproduce": Command(
+        "agentlm.commands.reproduction.main:main",
+        "environments",
+        "do the published experiment again",
+    ),
 }
 
 HELP = """\

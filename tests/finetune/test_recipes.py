@@ -12,7 +12,8 @@ from agentlm.settings import parse
 
 
 def test_all_sizes_have_a_recipe() -> None:
-    assert list(shipped_recipes()) == ["agentlm-13b", "agentlm-70b", "agentlm-7b", "smollm2-135m"]
+    sizes = ["agentlm-135m", "agentlm-13b", "agentlm-70b", "agentlm-7b", "smollm2-135m"]
+    assert list(shipped_recipes()) == sizes
 
 
 @pytest.mark.parametrize("name", shipped_recipes())

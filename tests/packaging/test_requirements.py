@@ -21,6 +21,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 ENGINE = ("gpu", "cpu")
 PARTS: dict[str, tuple[str, ...]] = {
     "core": (),
+    "core/commands/reproduction": ("environments",),
     "core/exchange/files.py": ("train",),
     "core/models/convert.py": ("server", "cpu", "train"),
     "server": ("server",),

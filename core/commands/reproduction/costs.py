@@ -1,0 +1,55 @@
+"""How long a plan takes: by the rates that it names, and by how fast this machine turned out to be.
+
+The rates were measured on two cores without a GPU. Once a step of a command is done, later steps of
+that command are expected to be off by as much as it was.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from agentlm.commands.reproduction.experiment import Mark
+from agentlm.commands.reproduction.plan import Plan, PlanStep
+
+START = "start"
+"""The unit that is one start of a server."""
+_LEAST_S = 20.0
+"""A step that took less says nothing of how fast the machine is."""
+
+
+def expected_s(plan: Plan, step: PlanStep, *, starts: bool = False) -> float:
+    """Seconds by the plan's rates; `starts`: a server has to start first."""
+    work = sum(count * plan.rates[unit] for unit, count in step.units.items())
+    return work + (plan.rates.get(START, 0.0) if starts else 0.0)
+
+
+def plan_s(
+    plan: Plan, steps: Iterable[PlanStep] | None = None, pace: Mapping[str, float] | None = None
+) -> float:
+    """Seconds of these steps (all of them), in this order."""
+    total, serving = 0.0, None
+    for step in plan.steps if steps is None else steps:
+        starts = step.served is not None and step.served != serving
+        serving = step.served
+        total += expected_s(plan, step, starts=starts) * (pace or {}).get(step.command, 1.0)
+    return total
+
+
+def paces(plan: Plan, marks: dict[str, Mark]) -> dict[str, float]:
+    """Command → how many times as long as expected its steps have taken."""
+    took: dict[str, float] = defaultdict(float)
+    expected: dict[str, float] = defaultdict(float)
+    for step in plan.steps:
+        mark = marks.get(step.name)
+        if mark is not None and mark.ended is not None and mark.seconds >= _LEAST_S:
+            took[step.command] += mark.seconds
+            expected[step.command] += expected_s(plan, step)
+    return {command: took[command] / it for command, it in expected.items() if it}
+
+
+def in_words(seconds: float) -> str:
+    """`40 s`, `28 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,102 @@
+"""The page of an experiment: tables and pictures of what is measured, and of nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, StrictUndefined
+
+from agentlm.commands.reproduction.costs import in_words
+from agentlm.commands.reproduction.machine import shown
+from agentlm.commands.reproduction.plan import Plan
+from agentlm.commands.reproduction.results import Results
+from agentlm.environments.evaluation.report import AbilityDifference
+from agentlm.files import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def write_page(plan: Plan, profile: str, results: Results, page: Path) -> list[Path]:
+    """Write the page, and its pictures beside it; returns the files."""
+    pictures: dict[str, tuple[bool, Callable[[Axes], None]]] = {
+        "success": (bool(results.evaluations), lambda axes: _success(axes, results)),
+        "loss": (bool(results.trainings), lambda axes: _losses(axes, results)),
+    }
+    page.parent.mkdir(parents=True, exist_ok=True)
+    drawn = {
+        name: _draw(page.with_name(f"{page.stem}-{name}.png"), plot)
+        for name, (wanted, plot) in pictures.items()
+        if wanted
+    }
+    names = {name: path.name for name, path in drawn.items()}
+    text = _template().render(plan=plan, profile=profile, results=results, pictures=names)
+    write_text(page, text)
+    return [page, *drawn.values()]
+
+
+def _template() -> Any:
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters |= {
+        "percent": lambda rate: f"{100 * rate:.1f}%",
+        "interval": lambda interval: f"{100 * interval[0]:.1f} … {100 * interval[1]:.1f}",
+        "signed": lambda rate: f"{100 * rate:+.1f}",
+        "time": in_words,
+        "thousands": lambda count: f"{count:,.0f}",
+        "command": lambda step: shown(step.words),
+        "kept": _kept,
+    }
+    source = files("agentlm.commands.reproduction").joinpath("page.md.jinja")
+    return environment.from_string(source.read_text(encoding="utf-8"))
+
+
+def _kept(found: AbilityDifference) -> str:
+    low, high = found.interval
+    if found.measure == "perplexity":
+        return f"× {found.value:.3f} ({low:.3f} … {high:.3f})"
+    return f"{100 * found.value:+.1f} ({100 * low:.1f} … {100 * high:.1f})"
+
+
+def _draw(path: Path, plot: Callable[[Axes], None]) -> Path:
+    from matplotlib.figure import Figure  # slow to import, and needed at the end alone
+
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    plot(axes)
+    partial = path.with_name(f".{path.name}")
+    figure.savefig(partial, dpi=110, format="png")
+    return partial.replace(path)
+
+
+def _success(axes: Axes, results: Results) -> None:
+    """A bar for each row that is a headline: decoded as it likes."""
+    bars = [
+        (f"{evaluation.name}\n{row.environment}", row.success, row.interval)
+        for evaluation in results.evaluations
+        for row in evaluation.report.rows
+        if row.decoding == evaluation.report.rows[0].decoding
+    ]
+    rates = [rate for _, rate, _ in bars]
+    # A rate of 0 or 1 can lie beside its own interval by the last bit.
+    below = [max(0.0, rate - low) for _, rate, (low, _) in bars]
+    above = [max(0.0, high - rate) for _, rate, (_, high) in bars]
+    axes.bar(range(len(bars)), rates, yerr=[below, above], capsize=2)
+    axes.set_xticks(range(len(bars)), [label for label, _, _ in bars], rotation=60, ha="right")
+    axes.tick_params(axis="x", labelsize=7)
+    axes.set(ylim=(0, 1), ylabel="tasks solved, 95%")
+
+
+def _losses(axes: Axes, results: Results) -> None:
+    """Held out if it was measured, for the other says nothing of what is new; else trained on."""
+    for training in results.trainings:
+        points: Sequence[tuple[int, float]] = training.held_out or [*enumerate(training.losses, 1)]
+        kind = "held out" if training.held_out else "trained on"
+        axes.plot(*zip(*points, strict=True), label=f"{training.name}, {kind}", marker=".")
+    axes.set(xlabel="step", ylabel="loss of a token, nats", ylim=(0, None))
+    axes.legend(fontsize="small")

@@ -1,0 +1,175 @@
+"""What an experiment has measured so far, read from what its commands wrote.
+
+Only steps that are done are read: a number is of the plan's own run, or it is not there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from agentlm.commands.reproduction.experiment import Beginning, Experiment, Mark, read_beginning
+from agentlm.commands.reproduction.plan import Comparison, Plan, PlanStep
+from agentlm.environments.evaluation.beside import differences, read_report
+from agentlm.environments.evaluation.report import (
+    AbilityDifference,
+    Difference,
+    Report,
+    ability_difference,
+)
+from agentlm.errors import OperatorError
+from agentlm.messages import Frozen
+from agentlm.models.registry import Registry
+
+
+class Training(Frozen):
+    """One model that was trained."""
+
+    name: str
+    base: str
+    rows: dict[str, int]
+    """Drawn from each source of the mixture, a row that came twice counted twice."""
+    computed_tokens: int
+    trained_tokens: int
+    steps: int
+    first_loss: float
+    last_loss: float
+    """Means over the first and the last tenth of the steps."""
+    losses: tuple[float, ...]
+    held_out: tuple[tuple[int, float], ...]
+    """PlanStep and loss of a token of rows that were not trained on."""
+    seconds: float
+
+
+class Evaluation(Frozen):
+    """One evaluation."""
+
+    name: str
+    report: Report
+
+
+class Compared(Frozen):
+    """Two evaluations of the plan beside each other."""
+
+    question: Comparison
+    tasks: tuple[Difference, ...]
+    abilities: tuple[AbilityDifference, ...]
+
+
+class Done(Frozen):
+    """A step that is done."""
+
+    step: PlanStep
+    seconds: float
+
+
+class Results(Frozen):
+    """All that there is of one experiment."""
+
+    origin: Beginning
+    done: tuple[Done, ...]
+    undone: tuple[PlanStep, ...]
+    trainings: tuple[Training, ...]
+    evaluations: tuple[Evaluation, ...]
+    compared: tuple[Compared, ...]
+
+    @property
+    def seconds(self) -> float:
+        """That all steps took."""
+        return sum(it.seconds for it in self.done)
+
+
+def read_results(plan: Plan, experiment: Experiment) -> Results:
+    """Of the steps that are done. Raises OperatorError if one of them measured another model."""
+    marks = experiment.marks()
+    done = [step for step in plan.steps if _ended(marks, step)]
+    origin = read_beginning(experiment.directory)
+    return Results(
+        origin=origin,
+        done=tuple(Done(step=step, seconds=marks[step.name].seconds) for step in done),
+        undone=tuple(step for step in plan.steps if step not in done),
+        trainings=tuple(_trainings(experiment.directory, done)),
+        evaluations=(evaluations := tuple(_evaluations(experiment.directory, done, origin))),
+        compared=tuple(_compared(plan, experiment.directory, evaluations)),
+    )
+
+
+def _ended(marks: dict[str, Mark], step: PlanStep) -> bool:
+    mark = marks.get(step.name)
+    return mark is not None and mark.ended is not None and mark.digest == step.digest
+
+
+def _trainings(directory: Path, done: list[PlanStep]) -> Iterator[Training]:
+    for step in done:
+        if step.command == "finetune":
+            yield _training(directory / "runs" / (step.flag("--name") or ""))
+
+
+def _training(run: Path) -> Training:
+    report: dict[str, Any] = _json(run / "report.json")
+    losses = tuple(report["loss"])
+    tenth = max(1, len(losses) // 10)
+    return Training(
+        name=report["name"],
+        base=str(report["recipe"]["base"]),
+        rows={name: source["rows"] for name, source in report["sources"].items()},
+        computed_tokens=round(report["drawn"]["computed_tokens"]),
+        trained_tokens=round(report["drawn"]["trained_tokens"]),
+        steps=report["steps_done"],
+        first_loss=sum(losses[:tenth]) / tenth,
+        last_loss=sum(losses[-tenth:]) / tenth,
+        losses=losses,
+        held_out=tuple(map(tuple, report["held_out_loss"])),
+        seconds=report["drawn"]["seconds"],
+    )
+
+
+def _evaluations(directory: Path, done: list[PlanStep], origin: Beginning) -> Iterator[Evaluation]:
+    weights = {card.name: card.weights_version for card in Registry(directory).list()}
+    weights |= {origin.base: origin.weights} if origin.base else {}
+    for step in done:
+        if step.command != "eval":
+            continue
+        name = step.flag("--name") or ""
+        report = read_report(directory / "evaluations" / name)
+        for row in report.rows:
+            known, played = weights.get(row.played.name), row.played.weights_version
+            if None not in (known, played) and known != played:
+                raise OperatorError(
+                    f"the evaluation {name} is of {row.played.name} with the weights {played}, and "
+                    f"that model has {known} here: it is not this experiment's"
+                )
+        yield Evaluation(name=name, report=report)
+
+
+def _compared(
+    plan: Plan, directory: Path, evaluations: tuple[Evaluation, ...]
+) -> Iterator[Compared]:
+    reports = {it.name: it.report for it in evaluations}
+    for question in plan.comparisons:
+        if question.candidate in reports and question.base in reports:
+            kept = directory / "evaluations"
+            found = differences(kept / question.candidate, kept / question.base)
+            yield Compared(
+                question=question,
+                tasks=tuple(found),
+                abilities=tuple(_abilities(reports[question.base], reports[question.candidate])),
+            )
+
+
+def _abilities(base: Report, candidate: Report) -> Iterator[AbilityDifference]:
+    before = {it.measure: it for it in base.abilities}
+    for after in candidate.abilities:
+        if after.measure in before:
+            found = ability_difference(before[after.measure], after, seed=0)
+            if found is not None:
+                yield found
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OperatorError(f"{file} can't be read: {error}") from error
