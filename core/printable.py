@@ -31,6 +31,8 @@ def printable(text: str) -> str:
 
     In a text that is JSON already it changes nothing of what that says.
     """
+    if text.isascii() and text.replace("\n", " ").replace("\t", " ").isprintable():
+        return text  # as nearly all are: looking with the pattern takes eight times as long
     return UNPRINTABLE.sub(_spelt, text.replace("\r\n", "\n"))
 
 

@@ -130,9 +130,10 @@ class RunTools:
 
     def _bounded(self, output: Output) -> Output:
         """The JSON is left out where it is more, or tells more, than the text may."""
-        written = json.dumps(output.structured, ensure_ascii=False)
-        whole = output.structured is not None and self._shown(written) == printable(written)
-        structured = output.structured if whole else None
+        structured = output.structured
+        if structured is not None:
+            written = json.dumps(structured, ensure_ascii=False)
+            structured = structured if self._shown(written) == printable(written) else None
         return Output(self._shown(output.text), output.blocks, structured)
 
     def _shown(self, text: str) -> str:

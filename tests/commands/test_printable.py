@@ -42,6 +42,11 @@ def test_every_kind_is_known() -> None:
     assert all(UNPRINTABLE.search(text) for text in HOSTILE.values())
 
 
+def test_the_short_way_is_that_of_the_pattern() -> None:
+    for character in map(chr, range(0x180)):
+        assert (printable(character) == character) is (UNPRINTABLE.search(character) is None)
+
+
 @given(st.text(st.characters(codec=None)))
 def test_what_is_shown_has_nothing_unseen_and_in_json_means_the_same(text: str) -> None:
     shown = printable(text)
