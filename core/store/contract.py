@@ -75,6 +75,25 @@ class Header(Trajectory):
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A page of what was searched for."""
+
+    headers: list[Header]
+    """Newest first; fewer than were asked for where little of what was looked at matches."""
+    end: str | None
+    """What the next page begins after; None if nothing is left to look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A trajectory, what it forked from, and what forked from any of them."""
+
+    members: list[Header]
+    """Without its tools and metadata; a parent before its forks."""
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """A step as it came into the log."""
 

@@ -93,6 +93,8 @@ class Selection(Conditions):
     may_train_only: bool = True
     """Leave out what its owner's key does not allow to be trained on."""
     limit: int | None = None
+    text: str | None = None
+    """What somebody said in it, for `Store.search` alone."""
 
 
 EVERYTHING = Selection(may_train_only=False)

@@ -20,6 +20,8 @@ from agentlm.store.completions import Completions
 from agentlm.store.contract import (
     Continuation,
     Entry,
+    Family,
+    Found,
     Header,
     ModelRecord,
     OwnerUse,
@@ -30,7 +32,7 @@ from agentlm.store.conversations import Conversations
 from agentlm.store.database import Database, available, open_database
 from agentlm.store.idempotency import Requests, forget_old
 from agentlm.store.keys import Keys
-from agentlm.store.read import headers, queries, usage
+from agentlm.store.read import family, headers, queries, search, usage
 from agentlm.store.selection import EVERYTHING, Selection
 from agentlm.store.write import changes
 from agentlm.store.write.append import append, call_key
@@ -188,6 +190,16 @@ class Store:
         )
         return await self._change(trajectory_id, work)
 
+    async def tag(
+        self, trajectory_id: str, owner: str | None, tags: Mapping[str, str | None]
+    ) -> Header:
+        """Set entries of a trajectory's metadata that are text; None takes one away.
+
+        Raises RequestError for an entry that is no text, ConflictError for a row without content.
+        """
+        work = partial(changes.tag, trajectory_id=trajectory_id, owner=owner, tags=tags)
+        return await self._change(trajectory_id, work)
+
     async def delete(self, trajectory_id: str, owner: str | None) -> bool:
         """Delete a trajectory and all that hangs on it; forks of it stay. False if none."""
         work = partial(changes.remove, trajectory_id=trajectory_id, owner=owner)
@@ -236,6 +248,23 @@ class Store:
         """
         with self._reading() as db:
             return headers.page(db, owner, selection, after, limit)
+
+    def search(
+        self, owner: str | None, selection: Selection, *, limit: int = 20, after: str | None = None
+    ) -> Found:
+        """The same where `selection.text` was said; a page looks at a bounded number."""
+        with self._reading() as db:
+            return search.search(db, owner, selection, after, limit)
+
+    def previews(self, found: Sequence[Header]) -> dict[str, str]:
+        """The start of what was first asked in each, by its id; none where nobody asked."""
+        with self._reading() as db:
+            return search.previews(db, found)
+
+    def family(self, trajectory_id: str, owner: str | None) -> Family | None:
+        """What a trajectory forked from and what forked from it; None if there is no such one."""
+        with self._reading() as db:
+            return family.family(db, trajectory_id, owner)
 
     def written(self, after: int, limit: int = 1000) -> list[Written]:
         """Steps of all owners written after a place, oldest first, copied ones left out.

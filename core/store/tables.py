@@ -80,6 +80,12 @@ class TrajectoryRow(Row, table=True):
         Index("trajectory_by_owner", "owner", "created", "id"),
         Index("trajectory_by_model", "model", "created", "id"),
         Index("trajectory_by_owner_and_model", "owner", "model", "created", "id"),
+        Index(
+            "trajectory_by_parent",
+            "parent_id",
+            sqlite_where=text("parent_id IS NOT NULL"),
+            postgresql_where=text("parent_id IS NOT NULL"),
+        ),
     )
 
     key: int | None = _key()

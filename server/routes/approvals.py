@@ -8,14 +8,14 @@ from fastapi import APIRouter, Request
 
 from agentlm.server.callers import require_decider
 from agentlm.server.http.body import read_model
-from agentlm.server.http.openapi import reads
+from agentlm.server.http.openapi import answers_list, reads
 from agentlm.server.state import Caller, State
-from agentlm.tools.approvals import Decision
+from agentlm.tools.approvals import ApprovalItem, Decision
 
 router = APIRouter(prefix="/v1/approvals")
 
 
-@router.get("")
+@router.get("", responses=answers_list(ApprovalItem))
 async def list_approvals(state: State, caller: Caller) -> dict[str, Any]:
     """The calls that wait now, the oldest first; their runs are paused.
 

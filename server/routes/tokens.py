@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import RequestError
 from agentlm.prompt.preamble import describe
+from agentlm.prompt.render import Renderer
 from agentlm.server.conversation.beginning import check_can_answer, render, texts
 from agentlm.server.conversation.long_text import reading
 from agentlm.server.http.body import MAX_ITEMS, read_model
-from agentlm.server.http.openapi import reads
+from agentlm.server.http.openapi import answers, reads
 from agentlm.server.openai.chat_request import (
     Items,
     Messages,
@@ -49,6 +51,17 @@ class DetokenizeRequest(BaseModel):
 
     model: str | None = None
     tokens: Items[int] = Field(max_length=MAX_ITEMS)
+    return_token_strs: bool = False
+    """Ours: what each of them spells too."""
+
+
+class DetokenizeAnswer(BaseModel):
+    """The text of ids."""
+
+    prompt: str
+    token_strs: list[str] | None = None
+    tokenizer_digest: str | None = None
+    """Of what spelt them, as steps of trajectories name it: with `token_strs`."""
 
 
 @router.post("/tokenize", openapi_extra=reads(TokenizeRequest))
@@ -74,17 +87,26 @@ async def tokenize(request: Request, state: State, _caller: Caller) -> dict[str,
     answer: dict[str, Any] = {"tokens": ids, "count": len(ids)}
     answer["max_model_len"] = served.max_model_len
     if body.return_token_strs:
-        spelt = (served.renderer.token_bytes(token) for token in ids)
-        answer["token_strs"] = [token.decode(errors="replace") for token in spelt]
+        answer["token_strs"] = _spelt(served.renderer, ids)
     return answer
 
 
-@router.post("/detokenize", openapi_extra=reads(DetokenizeRequest))
-async def detokenize(request: Request, state: State, _caller: Caller) -> dict[str, str]:
+@router.post(
+    "/detokenize", openapi_extra=reads(DetokenizeRequest), responses=answers(DetokenizeAnswer)
+)
+async def detokenize(request: Request, state: State, _caller: Caller) -> dict[str, Any]:
     """The text of ids, control tokens spelt out."""
     body = await read_model(DetokenizeRequest, request, state.settings.max_request_bytes)
     served = state.models.find_own(body.model)
     size = served.renderer.vocabulary_size
     if any(not 0 <= token < size for token in body.tokens):
         raise RequestError(f"token ids must be from 0 to {size - 1}", param="tokens")
-    return {"prompt": served.renderer.decode_verbatim(body.tokens)}
+    answer: dict[str, Any] = {"prompt": served.renderer.decode_verbatim(body.tokens)}
+    if body.return_token_strs:
+        answer["token_strs"] = _spelt(served.renderer, body.tokens)
+        answer["tokenizer_digest"] = served.renderer.digest
+    return answer
+
+
+def _spelt(renderer: Renderer, tokens: Sequence[int]) -> list[str]:
+    return [renderer.token_bytes(token).decode(errors="replace") for token in tokens]

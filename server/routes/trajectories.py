@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,7 +15,7 @@ from agentlm.server.http.openapi import answers, answers_list, asks, reads
 from agentlm.server.openai.chat_request import Items
 from agentlm.server.openai.ids import completion_of
 from agentlm.server.state import Caller, OwnerScope, ServerState, State
-from agentlm.store import Conditions, Header, Selection
+from agentlm.store import Conditions, Header, Selection, Store
 from agentlm.store.selection import parse_conditions
 from agentlm.trajectory import Feedback, Outcome, Trajectory
 
@@ -39,6 +39,48 @@ class FeedbackRequest(BaseModel):
     """What should have been said there; without a step, as the answer."""
 
 
+class TagRequest(BaseModel):
+    """What is set of a trajectory's metadata; null takes an entry away."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    metadata: Annotated[
+        dict[
+            Annotated[str, Field(min_length=1, max_length=64)],
+            Annotated[str, Field(max_length=512)] | None,
+        ],
+        Field(min_length=1, max_length=16, fail_fast=True),
+    ]
+
+
+class ListedHeader(Header):
+    """A trajectory as the API lists it."""
+
+    preview: str = ""
+    """The start of what was first asked."""
+
+
+class Member(BaseModel):
+    """A trajectory as its family lists it."""
+
+    id: str
+    parent_id: str | None
+    parent_step: int | None
+    created: float
+    model: str
+    outcome: Outcome
+    reward: float | None
+
+
+class FamilyAnswer(BaseModel):
+    """A tree of forks, and the models that were trained on the trajectory that was asked for."""
+
+    object: Literal["list"] = "list"
+    data: list[Member]
+    has_more: bool
+    models: list[str]
+
+
 class ScoreRequest(BaseModel):
     """An environment's verdict."""
 
@@ -49,32 +91,75 @@ class ScoreRequest(BaseModel):
     error_classes: Items[str] = []
 
 
-@router.get("", openapi_extra=asks(Conditions), responses=answers_list(Header))
+@router.get("", openapi_extra=asks(Conditions), responses=answers_list(ListedHeader))
 async def list_trajectories(
     request: Request,
     state: State,
     owner: OwnerScope,
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
     after: str | None = None,
+    text: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
 ) -> dict[str, Any]:
-    """Headers, newest first; `after` is the id that the last page ended with.
+    """Headers, newest first; `after` is the id that the last page ended with, its `last_id`.
 
-    Conditions of the log's query language say which: `model`, `since=7d`, `tags.NAME`, ….
+    Conditions of the log's query language say which: `model`, `since=7d`, `tags.NAME`, …; and
+    `text`, what somebody said in it. A page of a search looks at so many trajectories and no more:
+    it may hold few or none though `has_more`.
     """
-    paging = ("limit", "after")
-    query = [pair for pair in request.query_params.multi_items() if pair[0] not in paging]
-    selection = Selection(**parse_conditions(query).conditions(), may_train_only=False)
-    rows, has_more = await asyncio.to_thread(
-        state.store.page, owner, selection, limit=limit, after=after
-    )
-    data = [row.model_dump(exclude={"steps", "interactions", "feedback"}) for row in rows]
-    return {"object": "list", "data": data, "has_more": has_more}
+    own = ("limit", "after", "text")
+    query = [pair for pair in request.query_params.multi_items() if pair[0] not in own]
+    asked = parse_conditions(query).conditions()
+    selection = Selection(**asked, may_train_only=False, text=text)
+    return await asyncio.to_thread(_listed, state.store, owner, selection, limit, after)
+
+
+def _listed(
+    store: Store, owner: str | None, selection: Selection, limit: int, after: str | None
+) -> dict[str, Any]:
+    if selection.text is None:
+        rows, has_more = store.page(owner, selection, limit=limit, after=after)
+        end = rows[-1].id if has_more else None
+    else:
+        found = store.search(owner, selection, limit=limit, after=after)
+        rows, end = found.headers, found.end
+    previews = store.previews(rows)
+    data = [
+        {
+            **row.model_dump(exclude={"steps", "interactions", "feedback"}),
+            "preview": previews.get(row.id, ""),
+        }
+        for row in rows
+    ]
+    last = end or (rows[-1].id if rows else None)
+    return {"object": "list", "data": data, "last_id": last, "has_more": end is not None}
 
 
 @router.get("/{trajectory_id}", responses=answers(Trajectory))
 async def get_trajectory(trajectory_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
     """One whole trajectory, by its own id or by that of a completion in it."""
     return (await find_trajectory(trajectory_id, state, owner)).model_dump(mode="json")
+
+
+@router.post("/{trajectory_id}", openapi_extra=reads(TagRequest))
+async def tag_trajectory(
+    trajectory_id: str, request: Request, state: State, owner: OwnerScope
+) -> dict[str, Any]:
+    """Set entries of a trajectory's metadata, by which it is found afterwards (`tags.NAME`)."""
+    body = await read_model(TagRequest, request, _MAX_BYTES)
+    header = await state.store.tag(trajectory_id, owner, body.metadata)
+    return {"id": trajectory_id, "object": "trajectory", "metadata": header.metadata}
+
+
+@router.get("/{trajectory_id}/family", responses=answers(FamilyAnswer))
+async def get_family(trajectory_id: str, state: State, owner: OwnerScope) -> FamilyAnswer:
+    """What it forked from, what forked from any of these, and the models that learnt from it."""
+    store = state.store
+    found = await asyncio.to_thread(store.family, trajectory_id, owner)
+    if found is None:
+        raise missing(trajectory_id)
+    members = [Member.model_validate(each.model_dump()) for each in found.members]
+    models = await asyncio.to_thread(store.trained_on, trajectory_id)
+    return FamilyAnswer(data=members, has_more=not found.complete, models=models)
 
 
 @router.delete("/{trajectory_id}")

@@ -102,6 +102,8 @@ BY_ID: list[tuple[str, str, Any]] = [
     ("GET", TRAJECTORY, None),
     ("GET", "/v1/trajectories/{completion}", None),
     ("DELETE", TRAJECTORY, None),
+    ("POST", TRAJECTORY, {"metadata": {"a": "b"}}),
+    ("GET", TRAJECTORY + "/family", None),
     ("POST", TRAJECTORY + "/feedback", {"value": 1}),
     ("POST", "/v1/trajectories/{completion}/feedback", {"value": 1}),
     ("POST", "/v1/trajectories/{own}/feedback", {"value": 1, "completion_id": "{completion}"}),
@@ -141,6 +143,7 @@ BY_ID: list[tuple[str, str, Any]] = [
     ("GET", "/v1/files/{file}/content", None),
     ("DELETE", "/v1/files/{file}", None),
     ("GET", "/v1/trajectories?after={trajectory}", None),
+    ("GET", "/v1/trajectories?text=Hi&after={trajectory}", None),
     ("GET", CHAT + "?after={completion}", None),
     ("GET", "/v1/files?after={file}", None),
 ]

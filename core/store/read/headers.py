@@ -103,13 +103,19 @@ def page(
     db: Connection, owner: str | None, selection: Selection, after: str | None, limit: int
 ) -> tuple[list[Header], bool]:
     """Headers, newest first, and whether there are more."""
+    rows = db.execute(newest(db, owner, selection, after, limit + 1)).mappings().all()
+    return [parse_header(row) for row in rows[:limit]], len(rows) > limit
+
+
+def newest(
+    db: Connection, owner: str | None, selection: Selection, after: str | None, limit: int
+) -> Select[Any]:
+    """The header rows of a selection that come after an id, newest first."""
     t = trajectories.c
     query = headers().where(*owned_by(owner), *conditions(selection))
     if after is not None:
         query = query.where(tuple_(t.created, t.id) < _position(db, after, owner))
-    newest = query.order_by(t.created.desc(), t.id.desc()).limit(limit + 1)
-    rows = db.execute(newest).mappings().all()
-    return [parse_header(row) for row in rows[:limit]], len(rows) > limit
+    return query.order_by(t.created.desc(), t.id.desc()).limit(limit)
 
 
 def _position(db: Connection, trajectory_id: str, owner: str | None) -> Any:

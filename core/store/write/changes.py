@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic_core import from_json
 from sqlalchemy import Connection, and_, delete, exists, insert, literal, select, update
 
 from agentlm.errors import ConflictError, NotFoundError, RequestError
@@ -14,7 +15,7 @@ from agentlm.feedback import reward_of
 from agentlm.store.conversations import note_deletion
 from agentlm.store.idempotency import forget
 from agentlm.store.tables import feedbacks, interactions, steps, trainings, trajectories
-from agentlm.store.write.stored import Stored, find, merge_metadata
+from agentlm.store.write.stored import Stored, find, merge_metadata, set_metadata
 from agentlm.trajectory import Feedback, Outcome
 
 
@@ -101,6 +102,21 @@ def score(
     if error_classes:
         _set(db, stored, error_classes=",".join(sorted(set(error_classes))))
     merge_metadata(db, stored, metadata)
+
+
+def tag(
+    db: Connection, trajectory_id: str, owner: str | None, tags: Mapping[str, str | None]
+) -> None:
+    """Set metadata that is text, or with None take it away."""
+    stored = _owned(db, trajectory_id, owner)
+    if not stored.content:
+        raise ConflictError(f"{trajectory_id} is kept without content, so it has no tags")
+    metadata = from_json(stored.metadata)
+    for name in tags:
+        if not isinstance(metadata.get(name, ""), str):
+            raise RequestError(f"metadata.{name} is no tag: it is not text", param="metadata")
+    kept = {name: value for name, value in metadata.items() if name not in tags}
+    set_metadata(db, stored, kept | {name: text for name, text in tags.items() if text is not None})
 
 
 def remove(db: Connection, trajectory_id: str, owner: str | None) -> bool:

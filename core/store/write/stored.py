@@ -33,13 +33,17 @@ def find(db: Connection, trajectory_id: str) -> Stored | None:
 
 def merge_metadata(db: Connection, stored: Stored, added: Mapping[str, Any]) -> None:
     """Set entries of a trajectory's metadata; entries that are not named stay."""
-    merged = from_json(stored.metadata) | added
-    changed = metadata_json(merged)
+    set_metadata(db, stored, from_json(stored.metadata) | added)
+
+
+def set_metadata(db: Connection, stored: Stored, metadata: Mapping[str, Any]) -> None:
+    """Replace a trajectory's metadata."""
+    changed = metadata_json(metadata)
     if changed == stored.metadata:
         return
     db.execute(update(trajectories).where(_t.key == stored.key).values(metadata=changed))
     db.execute(delete(tags).where(tags.c.trajectory == stored.key))
-    insert_tags(db, stored.key, merged)
+    insert_tags(db, stored.key, metadata)
 
 
 def insert_tags(db: Connection, key: int, metadata: Mapping[str, Any]) -> None:
