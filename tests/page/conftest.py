@@ -8,7 +8,8 @@ from playwright.sync_api import Browser
 from support.browser import chromium
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """For a module without coroutines: a browser's own event loop runs on this thread meanwhile."""
     with chromium() as browser:
         yield browser

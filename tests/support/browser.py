@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+T = TypeVar("T")
+
+PATIENCE_MS = 30_000
+"""A machine may be busy: what comes is waited for, what does not come costs this once."""
+expect.set_options(timeout=PATIENCE_MS)
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "server/ui/node_modules/axe-core/axe.min.js"
@@ -42,7 +50,7 @@ def visit(browser: Browser, url: str, key: str | None = None, **options: Any) ->
     context = browser.new_context(**options)
     try:
         tab = context.new_page()
-        tab.set_default_timeout(10_000)
+        tab.set_default_timeout(PATIENCE_MS)
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.on("console", lambda said: complaints.append(said.text) if _broken(said) else None)
         tab.goto(url)
@@ -59,6 +67,12 @@ def visit(browser: Browser, url: str, key: str | None = None, **options: Any) ->
 def _broken(said: Any) -> bool:
     # Chromium logs each answer that is a refusal; what the page makes of those is tested as such.
     return said.type == "error" and "Failed to load resource" not in said.text
+
+
+def elsewhere(work: Coroutine[Any, Any, T]) -> T:
+    """Wait for a coroutine on another thread: on this one runs the browser's own event loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def violations(tab: Page) -> list[str]:

@@ -38,7 +38,10 @@ const identify: Middleware = {
   },
 };
 
-export const api = createClient<paths>({ fetch: (request) => reach(() => fetch(request)) });
+export const api = createClient<paths>({
+  fetch: (request) => reach(() => fetch(request)),
+  querySerializer: (query) => new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)])).toString(),
+});
 api.use(identify);
 
 /** The answer's data. Throws ApiError or CutError. */
