@@ -1,19 +1,36 @@
-"""The environments there are, by name."""
+"""The environments there are, by name: ours, and yours in the forms of `adapters/loading.py`."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
+from pydantic import AfterValidator
+
+from agentlm.environments.adapters import loading
 from agentlm.environments.agentinstruct import DbTexts, KgTexts, OsTexts, TextGrammar
 from agentlm.environments.db.parts import Part
 from agentlm.environments.task import Environment, Scoring, Split, Task
 from agentlm.errors import OperatorError
 
-EnvironmentName = Literal["db", "os", "kg"]
+FAMILIES = ("db", "os", "kg")
+"""Ours."""
+AGENTBENCH = ("db", "os", "kg")
+"""Those that AgentBench's own code has rules for."""
+
+
+def _checked_name(name: str) -> str:
+    if name in FAMILIES or loading.is_known(name):
+        return name
+    names = ", ".join([*FAMILIES, *loading.points()])
+    raise ValueError(f"unknown environment {name!r}; known: {names}, or {loading.FORMS}")
+
+
+EnvironmentName = Annotated[str, AfterValidator(_checked_name)]
+"""As in `--env`."""
 
 
 @asynccontextmanager
@@ -30,12 +47,15 @@ async def opened(
     The knowledge graph is built once for a user. Parts of tasks that are `known` are drawn as in
     training.
 
-    Raises OperatorError if a package or program that it needs is missing, or a family has no parts.
+    Raises OperatorError if a package or program that it needs is missing, or if the family has no
+    such parts, or no rules of AgentBench's.
     """
     if known and name != "db":
         raise OperatorError(
             f"--known {','.join(known)}: only tasks of db have such parts, not {name}"
         )
+    if scoring != "agentlm" and name not in AGENTBENCH:
+        raise OperatorError(f"--scoring {scoring} is offered for {', '.join(AGENTBENCH)}")
     match name:
         case "db":
             from agentlm.environments.db.environment import DbEnvironment
@@ -51,6 +71,8 @@ async def opened(
 
             async with kg_environment.opened(data_dir, scoring) as graph:
                 yield graph
+        case _:
+            yield loading.environment_of(name)
 
 
 def text_grammar(environment: Environment) -> TextGrammar:
@@ -60,8 +82,13 @@ def text_grammar(environment: Environment) -> TextGrammar:
             return DbTexts()
         case "os":
             return OsTexts()
-    return KgTexts(
-        {tool.name: tuple(tool.parameters["properties"]) for tool in environment.tools()}
+        case "kg":
+            return KgTexts(
+                {tool.name: tuple(tool.parameters["properties"]) for tool in environment.tools()}
+            )
+    raise OperatorError(
+        f"--grammar agentinstruct is offered for {', '.join(FAMILIES)}: AgentInstruct has no texts "
+        f"for {environment.name}"
     )
 
 
@@ -70,11 +97,22 @@ def tasks_of(
 ) -> Iterable[Task]:
     """Up to `limit` tasks: AgentBench's from a file, else generated ones.
 
-    Raises OperatorError for a file that holds none: nothing played is not all solved.
+    Raises OperatorError where there are none: nothing played is not all solved.
     """
-    if file is None:
-        return islice(environment.generate(split, seed), limit)
-    tasks = environment.load(file, split)
+    if file is not None:
+        return _loaded(environment, split, file)[:limit]
+    tasks = environment.generate(split, seed)
+    first = next(tasks, None)
+    if first is None:
+        raise OperatorError(f"{environment.name} has no task of the split {split}")
+    return islice(chain([first], tasks), limit)
+
+
+def _loaded(environment: Environment, split: Split, file: Path) -> list[Task]:
+    load = getattr(environment, "load", None)
+    if load is None:
+        raise OperatorError(f"--tasks: {environment.name} reads no task files: it has no `load`")
+    tasks: list[Task] = load(file, split)
     if not tasks:
         raise OperatorError(f"the task file {file} holds no task that can be played")
-    return tasks[:limit]
+    return tasks

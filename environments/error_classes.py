@@ -49,6 +49,8 @@ class Exchange:
     """Why the turn could not be read as an action."""
     invented: tuple[str, ...] = ()
     """Names in the call that stand nowhere in what the player was told."""
+    earned: float | None = None
+    """Reward once this turn was played, where the world tells it on the way."""
 
     @property
     def text(self) -> str:

@@ -2,8 +2,8 @@
 
 A task is data: it can be written down, compared and played again, and its id follows from its
 content. An environment is behaviour: it opens a task as a world of its own (a database, a
-sandbox), runs calls in it, and scores what came of them. Every task carries the moves of an
-expert, so that an environment can prove itself: the expert must score 1, an empty answer 0.
+sandbox), runs calls in it, and scores what came of them. Every task of ours carries the moves of
+an expert, so that an environment can prove itself: the expert must score 1, an empty answer 0.
 
 Splits are disjoint by construction: a template belongs to one split, and so does every value that
 fills it (`splits.py`). Kinds of task that are held out come in `test-kinds` alone.
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from agentlm.agent.tool import Observation
 from agentlm.messages import Frozen, ToolSpec
@@ -60,8 +60,8 @@ class Task(Frozen):
     """What is asked, without the environment's own preamble."""
     parameters: dict[str, Any]
     """Everything that opening and scoring it needs; JSON."""
-    gold: tuple[Move, ...]
-    """An expert's moves; they score 1."""
+    gold: tuple[Move, ...] = ()
+    """An expert's moves, which score 1; none if the world's author gave none."""
 
     @cached_property
     def id(self) -> str:
@@ -86,6 +86,21 @@ class OpenTask(Protocol):
         ...
 
 
+@runtime_checkable
+class EarningTask(Protocol):
+    """An `OpenTask` that knows while it is played how well it goes."""
+
+    @property
+    def earned(self) -> float:
+        """Reward so far, in [0, 1]: what a try without an answer gets."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether the world has come to its end: the try then ends without an answer."""
+        ...
+
+
 class Environment(Protocol):
     """A family of tasks with one set of tools."""
 
@@ -96,7 +111,7 @@ class Environment(Protocol):
 
     @property
     def max_turns(self) -> int:
-        """Turns that a player has, the final answer included."""
+        """Calls that a player has; the final answer is not one of them."""
         ...
 
     def tools(self) -> tuple[ToolSpec, ...]:

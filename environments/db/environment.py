@@ -44,7 +44,7 @@ class DbEnvironment:
     """Questions over tables drawn for each task and over the Chinook sample database."""
 
     name = "db"
-    max_turns = 15
+    max_turns = 14
 
     def __init__(self, scoring: Scoring = "agentlm", known: Collection[Part] = ()) -> None:
         self._scoring = scoring

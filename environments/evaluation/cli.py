@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 
 from agentlm.console import Console
+from agentlm.environments.adapters.loading import version_of
 from agentlm.environments.catalogue import EnvironmentName
 from agentlm.environments.evaluation.contenders import Contender, contenders
 from agentlm.environments.evaluation.family import Family, family
@@ -201,6 +202,7 @@ def _plan(settings: EvalSettings, cell: _Cell, model: PlayedModel) -> dict[str, 
     return {
         **setting_plan(settings, without=others),
         "env": cell.environment,
+        "world": version_of(cell.environment),
         "decoding": cell.decoding,
         "model": model.model_dump(),
     }

@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agentlm import environments
+from agentlm.environments.adapters.loading import version_of
 from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of
 from agentlm.environments.evaluation.kept import kept_file
 from agentlm.environments.evaluation.settings import EvalSettings
@@ -82,6 +83,7 @@ class Family:
             "env": self.name,
             "limit": self.settings.limit,
             "sources": _sources(),
+            "world": version_of(self.name),
             "graph": self._graph().read_text() if self.name == "kg" else None,
         }
 

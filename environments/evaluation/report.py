@@ -9,13 +9,19 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count, takewhile
 from statistics import fmean
 from typing import NamedTuple
 
 from agentlm.environments.error_classes import ERROR_CLASSES
 from agentlm.environments.evaluation.floors import Floors
 from agentlm.environments.evaluation.general_ability.probe import Ability
-from agentlm.environments.evaluation.statistics import Interval, paired_bootstrap, wilson
+from agentlm.environments.evaluation.statistics import (
+    Interval,
+    paired_bootstrap,
+    pass_at,
+    wilson,
+)
 from agentlm.environments.playing.model_player import PlayedModel
 from agentlm.environments.playing.progress import Result
 from agentlm.messages import Frozen
@@ -51,6 +57,11 @@ class Row(Frozen):
     """Wilson's 95% interval; the trials are the tasks, as tries at one task are not independent."""
     reward: float
     """Mean reward: for graded rewards (F1) more than the success."""
+    pass_at: dict[int, float] = {}
+    """k → chance that one of k tries solves a task; for 1, 2, 4 … and as many as were made, over
+    the tasks with so many tries."""
+    best: float = 0.0
+    """Mean over the tasks of the best reward among all their tries."""
     error_classes: dict[str, float]
     """Share of the tries that show each class."""
     outcomes: dict[str, int]
@@ -185,6 +196,8 @@ def row_of(
         success=success,
         interval=wilson(success, tasks),
         reward=_mean(result.reward or 0.0 for result in judged),
+        pass_at=_passes(judged),
+        best=_mean(map(max, _rewards(judged).values())),
         error_classes={
             name: _mean(name in result.error_classes for result in judged) for name in ERROR_CLASSES
         },
@@ -263,6 +276,24 @@ def _by_task(results: Iterable[Result]) -> Mapping[str, float]:
         if result.outcome is not Outcome.ERROR:
             grouped[result.task_id].append(result.success)
     return {task: fmean(solved) for task, solved in grouped.items()}
+
+
+def _rewards(judged: Iterable[Result]) -> dict[str, list[float]]:
+    grouped: dict[str, list[float]] = defaultdict(list)
+    for result in judged:
+        grouped[result.task_id].append(result.reward or 0.0)
+    return grouped
+
+
+def _passes(judged: Iterable[Result]) -> dict[int, float]:
+    tasks = list(_rewards(judged).values())
+    most = max(map(len, tasks), default=0)
+    sizes = {*takewhile(lambda k: k < most, (2**n for n in count())), *([most] if most else [])}
+    return {k: _mean(_pass(k, task) for task in tasks if len(task) >= k) for k in sorted(sizes)}
+
+
+def _pass(k: int, rewards: Sequence[float]) -> float:
+    return pass_at(k, len(rewards), sum(reward >= 1 for reward in rewards))
 
 
 def _mean(values: Iterable[float]) -> float:

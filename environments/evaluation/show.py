@@ -31,9 +31,11 @@ def tables(report: Report) -> list[Table]:
     success = _narrow(
         *("set", "model", "decoding", "success", "95%", "constant", "chance", "reward", "tries")
     )
+    several = _narrow("set", "model", "decoding", "one of k tries solves it", "best reward")
     conduct = _narrow("set", "model", "decoding", *_CLASSES, *_COSTS)
     for row in report.rows:
         success.add_row(*_succeeded(row))
+        several.add_row(*_passed(row))
         conduct.add_row(*_went(row))
     differences = Table("set", "decoding", "candidate − base", "95%", "tasks", "clusters")
     for difference in report.differences:
@@ -44,7 +46,8 @@ def tables(report: Report) -> list[Table]:
     kept = Table("general ability", "candidate beside base", "95%", "cases")
     for lost in report.ability_differences:
         kept.add_row(*_kept(lost))
-    return [table for table in (success, conduct, differences, abilities, kept) if table.row_count]
+    every = (success, several, conduct, differences, abilities, kept)
+    return [table for table in every if table.row_count]
 
 
 def save(
@@ -117,6 +120,12 @@ def _succeeded(row: Row) -> list[str]:
         f"{row.reward:.3f}",
         tried,
     ]
+
+
+def _passed(row: Row) -> list[str]:
+    chances = ", ".join(f"pass@{k} {chance:.1%}" for k, chance in row.pass_at.items())
+    best = f"{row.best:.3f} (of {max(row.pass_at)})" if row.pass_at else ""
+    return [row.environment, row.model, row.decoding, chances, best]
 
 
 def _went(row: Row) -> list[str]:

@@ -25,6 +25,13 @@ def wilson(rate: float, count: int) -> Interval:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def pass_at(k: int, tries: int, solved: int) -> float:
+    """Chance that at least one of `k` of these tries is solved: the unbiased estimate."""
+    if tries < k:
+        raise ValueError(f"pass@{k} of {tries} tries")
+    return 1 - math.comb(tries - solved, k) / math.comb(tries, k)
+
+
 def paired_bootstrap(
     differences: Sequence[float],
     seed: int,

@@ -38,7 +38,7 @@ class KgEnvironment:
     """Questions of several hops over one graph. Made by `opened`."""
 
     name = "kg"
-    max_turns = 15
+    max_turns = 14
 
     def __init__(
         self,

@@ -46,7 +46,7 @@ class OsEnvironment:
     """Questions about files and changes to them. Made by `opened`, which owns the shells."""
 
     name = "os"
-    max_turns = 10
+    max_turns = 9
 
     def __init__(self, bash: Bash, scoring: Scoring = "agentlm") -> None:
         self._bash = bash

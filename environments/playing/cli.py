@@ -12,6 +12,7 @@ from typing import Literal, Self
 from pydantic import Field
 from pydantic_settings import CliToggleFlag, SettingsConfigDict
 
+from agentlm.environments.adapters.loading import version_of
 from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of
 from agentlm.environments.playing.log_recording import EitherRecorder, StoreRecorder
 from agentlm.environments.playing.model_player import PlayedModel, connected
@@ -38,7 +39,8 @@ class RolloutSettings(PlaySettings):
     model_config = SettingsConfigDict(cli_shortcuts={"limit": "n", "method": "for"})
 
     env: EnvironmentName
-    """The family of tasks."""
+    """The family of tasks: db, os, kg; or yours: FILE.py:Class, an entry point's name,
+    gymnasium:ID, verifiers:NAME."""
     player: Literal["model", "gold", "empty", "random"] = "model"
     """Who plays: a model, the expert that each task comes with, nobody, or chance."""
     url: str = "http://127.0.0.1:8000"
@@ -165,7 +167,8 @@ def _plan(settings: RolloutSettings, model: PlayedModel | None) -> dict[str, obj
     What a method asks for stands there as temperature and constraint.
     """
     which = {"model": model and model.model_dump()}
-    return {**setting_plan(settings, without=("url", "model", "method")), **which}
+    world = {"world": version_of(settings.env)}
+    return {**setting_plan(settings, without=("url", "model", "method")), **world, **which}
 
 
 def _name(settings: RolloutSettings) -> str:

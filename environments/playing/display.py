@@ -24,6 +24,7 @@ class Display:
     def __init__(self, console: Console, total: int) -> None:
         self.done = 0
         self.solved = 0
+        self.reward = 0.0
         self.errors = 0
         self.last_error: str | None = None
         self._total = total
@@ -56,6 +57,7 @@ class Display:
     def _count(self, result: Result) -> None:
         self.done += 1
         self.solved += result.success
+        self.reward += result.reward or 0.0
         self.errors += result.outcome is Outcome.ERROR
         self.last_error = result.error or self.last_error
 
@@ -83,5 +85,7 @@ class Display:
         """Success among the tries that have a result."""
         judged = self.done - self.errors
         share = f" ({self.solved / judged:.1%})" if judged else ""
+        if self.reward > self.solved:
+            share += f", mean reward {self.reward / judged:.3f}"
         failed = f"; {self.errors} failed, run again to repeat them" if self.errors else ""
         return f"{self.solved} of {judged} solved{share}{failed}"

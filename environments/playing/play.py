@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from agentlm.agent.tool import Observation
 from agentlm.environments.error_classes import (
@@ -21,15 +25,20 @@ from agentlm.environments.playing.players import (
     Reply,
     whole_characters,
 )
-from agentlm.environments.task import Action, Environment, OpenTask, Task
+from agentlm.environments.task import Action, EarningTask, Environment, OpenTask, Task
 from agentlm.errors import OperatorError
 from agentlm.messages import Message, ToolCall, ToolSpec
 from agentlm.trajectory import Outcome
 
+T = TypeVar("T")
+
+STEP_TIMEOUT_S = 300.0
+"""A world that takes longer to open, to run a call, to score or to close is broken."""
 _SAME_CALLS = 5
 """So many equal calls running end a try: a model that got there does not leave by itself."""
 _MAX_CHARS = 20_000
-"""Characters of one turn that are kept, or run; a server may ignore the bound on tokens."""
+"""Characters of one turn that are kept, or run, and of one observation; a server may ignore the
+bound on tokens, and a world may flood."""
 
 
 @dataclass
@@ -60,8 +69,14 @@ class Play:
         """What went wrong on the way."""
         return classify(self.exchanges)
 
-    def note(self, reply: Reply, observation: Observation | None, invalid: str | None) -> None:
-        """Keep one turn and what was observed."""
+    def note(
+        self,
+        reply: Reply,
+        observation: Observation | None,
+        invalid: str | None,
+        earned: float | None = None,
+    ) -> None:
+        """Keep one turn, what was observed, and the reward so far."""
         self.prompt_tokens += reply.prompt_tokens
         self.completion_tokens += reply.completion_tokens
         self.trajectory_id = reply.trajectory_id
@@ -71,7 +86,9 @@ class Play:
         if reply.call is not None and invalid is None:
             failed = observation is not None and observation.failed
             invented = invented_names(reply.call, self.told, failed=failed)
-        self.exchanges.append(Exchange(thought, reply.call, answer, observation, invalid, invented))
+        self.exchanges.append(
+            Exchange(thought, reply.call, answer, observation, invalid, invented, earned)
+        )
         if observation is not None:
             self.told += f"\n{observation.text}"
 
@@ -83,27 +100,91 @@ async def play(
     attempt: int = 0,
     *,
     shown: Sequence[Message] = (),
+    step_timeout_s: float = STEP_TIMEOUT_S,
 ) -> Play:
     """Play to the end. `shown` is an example of a solved task that precedes this one.
 
-    A run without a final answer scores 0. If the world or the player's server breaks, the outcome
-    is `error` without a reward. Raises OperatorError if no try could ever work.
+    A run without a final answer scores what was earned on the way, which is 0 in worlds that tell
+    nothing of it. If the world or the player's server breaks, the outcome is `error` without a
+    reward. Raises OperatorError if no try could ever work.
     """
+    begun = time.monotonic()
     opening = Message(role="user", content=environment.prompt(task))
     messages = (*shown, opening)
     run = Play(task, attempt, messages, _told_by(messages, environment.tools()))
-    begun = time.monotonic()
     try:
-        async with environment.open(task) as world:
+        async with _opened(environment, task, step_timeout_s) as world:
             await _until_end(environment, world, player, run)
-            if run.outcome is Outcome.COMPLETED:
-                run.reward = await world.score(run.exchanges[-1].answer or "")
+            run.reward = await _reward(world, run)
     except OperatorError:
         raise
     except Exception as error:  # noqa: BLE001  the boundary: whatever broke, it was not the player
         run.outcome, run.reward, run.broken = Outcome.ERROR, None, error
     run.seconds = time.monotonic() - begun
     return run
+
+
+class _BoundedWorld:
+    """A world that answers within its time, by its own contract; or it is broken."""
+
+    def __init__(self, world: OpenTask, seconds: float) -> None:
+        self._world = world
+        self._seconds = seconds
+
+    @property
+    def over(self) -> bool:
+        """Whether it has come to its end by itself."""
+        return isinstance(self._world, EarningTask) and self._world.over
+
+    @property
+    def earned(self) -> float | None:
+        """The reward so far, if it tells."""
+        return _checked(self._world.earned) if isinstance(self._world, EarningTask) else None
+
+    async def act(self, action: Action) -> Observation:
+        """Run one call; a flood of words is cut."""
+        seen = await _in_time(self._world.act(action), self._seconds, f"to run {action.name}")
+        if len(seen.text) <= _MAX_CHARS:
+            return seen
+        return replace(seen, text=f"{seen.text[:_MAX_CHARS]}… (cut)")
+
+    async def score(self, answer: str) -> float:
+        """Judge an answer."""
+        return _checked(await _in_time(self._world.score(answer), self._seconds, "to score"))
+
+
+@asynccontextmanager
+async def _opened(
+    environment: Environment, task: Task, seconds: float
+) -> AsyncIterator[_BoundedWorld]:
+    opening = environment.open(task)
+    world = await _in_time(opening.__aenter__(), seconds, "to open")
+    try:
+        yield _BoundedWorld(world, seconds)
+    finally:
+        await _in_time(opening.__aexit__(None, None, None), seconds, "to close")
+
+
+async def _in_time(work: Awaitable[T], seconds: float, purpose: str) -> T:
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await work
+    except TimeoutError:
+        if limit.expired():
+            raise TimeoutError(f"the world took more than {seconds:g} s {purpose}") from None
+        raise
+
+
+async def _reward(world: _BoundedWorld, run: Play) -> float:
+    if run.outcome is Outcome.COMPLETED and not world.over:
+        return await world.score(run.exchanges[-1].answer or "")
+    return world.earned or 0.0
+
+
+def _checked(reward: float) -> float:
+    if not math.isfinite(reward) or not 0 <= reward <= 1:
+        raise ValueError(f"the world gave the reward {reward}; allowed: 0 to 1")
+    return float(reward)
 
 
 def _told_by(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
@@ -113,29 +194,41 @@ def _told_by(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
     return "\n".join(texts)
 
 
-async def _until_end(environment: Environment, world: OpenTask, player: Player, run: Play) -> None:
+async def _until_end(
+    environment: Environment, world: _BoundedWorld, player: Player, run: Play
+) -> None:
     tools = environment.tools()
     messages = list(run.opening)
-    for _ in range(environment.max_turns):
+    for calls_left in reversed(range(environment.max_turns + 1)):
         try:
             reply = await player.reply(run.task, run.attempt, messages, tools)
         except ContextFullError:
             return
         reply = _bounded(reply)
-        if reply.call is None or reply.cut:
-            run.note(reply, None, reply.invalid)
+        if reply.call is None or reply.cut or not calls_left:
+            run.note(reply, None, reply.invalid, world.earned)
             run.outcome = _outcome(reply)
             return
-        invalid = complaint(reply.call, tools)
-        if invalid is None:
-            action = Action(name=reply.call.name, arguments=reply.call.parsed())
-            observation = await world.act(action)
-        else:
-            observation = Observation(f"error: {invalid}", failed=True)
-        run.note(reply, observation, invalid)
+        observation = await _called(reply.call, tools, world, reply, run)
+        if world.over:
+            run.outcome = Outcome.COMPLETED
+            return
         if repeated_calls(run.exchanges) >= _SAME_CALLS:
             return
         messages += _told(reply, reply.call, observation)
+
+
+async def _called(
+    call: ToolCall, tools: Sequence[ToolSpec], world: _BoundedWorld, reply: Reply, run: Play
+) -> Observation:
+    """Run a call, or say why it can't be run; either is kept."""
+    invalid = complaint(call, tools)
+    if invalid is None:
+        observation = await world.act(Action(name=call.name, arguments=call.parsed()))
+    else:
+        observation = Observation(f"error: {invalid}", failed=True)
+    run.note(reply, observation, invalid, world.earned)
+    return observation
 
 
 def _bounded(reply: Reply) -> Reply:
@@ -165,7 +258,7 @@ def _whole(reply: Reply) -> Reply:
 
 
 def _outcome(reply: Reply) -> Outcome:
-    if reply.cut:
+    if reply.cut or reply.call is not None:
         return Outcome.LIMIT
     return Outcome.COMPLETED if reply.answer is not None else Outcome.INVALID
 

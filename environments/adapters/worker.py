@@ -1,0 +1,73 @@
+"""A thread for one world: what blocks in it blocks nobody else.
+
+Threads can't be killed. So these are daemons: one that hangs is left behind, and the program ends
+without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Worker:
+    """Runs one thing after another, always in the same thread: some libraries insist on that."""
+
+    def __init__(self) -> None:
+        self._asked = self._done = 0
+        self._jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        Thread(target=self._work, daemon=True, name="world").start()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether something is still running, for which nobody may be waiting any more."""
+        return self._asked != self._done
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns, or raises; whatever would end a program is an ordinary error."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+
+        def job() -> None:
+            settle: Callable[[], None]
+            try:
+                result = work()
+            except BaseException as error:  # noqa: BLE001  sys.exit() of a world ends no rollout
+                settle = _unless_done(done, done.set_exception, _ordinary(error))
+            else:
+                settle = _unless_done(done, done.set_result, result)
+            self._done += 1
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(settle)
+
+        self._asked += 1
+        self._jobs.put(job)
+        return await done
+
+    def close(self, last: Callable[[], object] = lambda: None) -> None:
+        """End the thread once it has nothing left to do but `last`, which nobody waits for."""
+        self._jobs.put(last)
+        self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            with suppress(Exception):  # jobs settle their own errors; of the last nobody hears
+                job()
+
+
+def _unless_done(
+    future: asyncio.Future[Any], settle: Callable[[Any], None], value: Any
+) -> Callable[[], None]:
+    return lambda: None if future.done() else settle(value)
+
+
+def _ordinary(error: BaseException) -> Exception:
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")

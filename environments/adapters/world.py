@@ -1,0 +1,294 @@
+'''A world of your own: one class, of which each try gets an object.
+
+    class HigherOrLower(World):
+        """I think of a number. Ask with guess, then answer with the number."""
+
+        @staticmethod
+        def tasks() -> Iterator[Problem]:
+            for number in range(1, 101):
+                yield Problem("My number is between 1 and 100.", {"number": number})
+
+        def guess(self, number: int) -> str:
+            """Ask whether my number is higher or lower than yours."""
+            mine = self.parameters["number"]
+            return "yes" if mine == number else "higher" if mine > number else "lower"
+
+        def score(self, answer: str) -> float:
+            return float(answer.strip() == str(self.parameters["number"]))
+
+The docstring opens the prompt. Public methods with a docstring are what the player can call, as
+with own tools; they may be async, and what they raise ends the try as broken, but for `ToolError`,
+which the player reads. What is not async runs in a thread of that try.
+'''
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from pydantic import ValidationError
+
+from agentlm.agent.tool import Observation, ToolError
+from agentlm.environments.adapters.worker import Worker
+from agentlm.environments.splits import split_of
+from agentlm.environments.task import Action, Move, Split, Task
+from agentlm.environments.taskfile import malformed, read_text
+from agentlm.errors import OperatorError
+from agentlm.messages import Frozen, ToolCall, ToolSpec
+from agentlm.tools.functions import FunctionTool
+from agentlm.tools.schema import arguments_of, spec_of
+
+_SAME_IN_A_ROW = 10_000
+"""So many tasks that were there already: the stream has no others."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an author says of one task; all but the first is optional."""
+
+    instruction: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """What the world needs to open and score it; JSON. The player does not see it."""
+    family: str = "all"
+    """Kind of problem, for reports."""
+    template: str = ""
+    """What it was made from, for reports; the family if nothing is said."""
+    gold: tuple[Move, ...] = ()
+    """An expert's moves: without them `--player gold` and `--one-shot` can't be had."""
+
+
+class World:
+    """One try at one task. See the module's docstring for what a subclass has."""
+
+    name: ClassVar[str] = ""
+    """In the log and in reports; the class's name if nothing is said."""
+    max_turns: ClassVar[int] = 10
+    """Calls that a player has; the final answer is not one of them."""
+
+    earned: float = 0.0
+    """Reward so far, in [0, 1]: partial credit, also for a try that runs out of calls."""
+    over: bool = False
+    """Set when the world has come to its end: the try ends without an answer."""
+
+    def __init__(self, parameters: dict[str, Any]) -> None:
+        self.parameters = parameters
+
+    @classmethod
+    def tasks(cls, split: Split, seed: int) -> Iterable[Problem]:
+        """The tasks of a split.
+
+        An override that takes no `split` gives all there are; each belongs to one by its digest.
+        """
+        raise NotImplementedError
+
+    def start(self) -> object:
+        """Make the world ready; may be async. Nothing is done by default."""
+
+    def score(self, answer: str) -> Any:
+        """How well it went, in [0, 1]; by default what was earned. May be async."""
+        return self.earned
+
+    def close(self) -> object:
+        """Remove what `start` made; may be async."""
+
+    @classmethod
+    def specs(cls) -> tuple[ToolSpec, ...]:
+        """What the player can call; by default the public methods."""
+        specs = (spec_of(tool) for tool in tools_of(cls).values())
+        return tuple(spec.model_copy(update={"owner": "client"}) for spec in specs)
+
+    def act(self, action: Action) -> Any:
+        """Run one call; by default the method of that name. May be async."""
+        arguments = arguments_of(_call(action), tools_of(type(self))[action.name].Args)
+        given = {name: getattr(arguments, name) for name in type(arguments).model_fields}
+        return getattr(self, action.name)(**given)
+
+
+def tools_of(world: type[World]) -> dict[str, FunctionTool]:
+    """The public methods of a class beside those of `World`. Raises OperatorError for a bad one."""
+    return _tools_of(cast(Any, world))
+
+
+@cache
+def _tools_of(world: Any) -> dict[str, FunctionTool]:
+    methods = {
+        name: method
+        for base in reversed(world.__mro__)
+        if issubclass(base, World) and base is not World
+        for name, method in vars(base).items()
+        if inspect.isfunction(method) and not name.startswith("_") and not hasattr(World, name)
+    }
+    return {
+        # Bound to the class: its own first parameter is nothing to ask a player for.
+        name: FunctionTool(method.__get__(world))
+        for name, method in methods.items()
+        if method.__doc__
+    }
+
+
+class WorldEnvironment:
+    """The contract of `Environment`, for a class of worlds."""
+
+    def __init__(self, world: type[World], name: str | None = None) -> None:
+        if not (world.__doc__ or "").strip() or world.__doc__ == World.__doc__:
+            raise OperatorError(f"{world.__name__} has no docstring, which opens the prompt")
+        self.name = name or world.name or world.__name__
+        self.max_turns = world.max_turns
+        self._world = world
+        self._specs = world.specs()
+
+    def tools(self) -> tuple[ToolSpec, ...]:
+        """The world's calls."""
+        return self._specs
+
+    def prompt(self, task: Task) -> str:
+        """What the world is, then the task."""
+        return f"{inspect.cleandoc(self._world.__doc__ or '')}\n\n{task.instruction}"
+
+    def generate(self, split: Split, seed: int = 0) -> Iterator[Task]:
+        """The distinct tasks of a split, as many as there are."""
+        dealt = "split" in inspect.signature(self._world.tasks).parameters
+        seen: set[str] = set()
+        same = 0
+        for task in self._tasks(split, seed):
+            same = same + 1 if task.id in seen else 0
+            if same > _SAME_IN_A_ROW:
+                return
+            seen.add(task.id)
+            if not same and (dealt or split_of(task.id) == split):
+                yield task
+
+    def load(self, path: Path, split: Split) -> list[Task]:
+        """JSON lines with the fields of `Problem`."""
+        return list(self._lines(path, split))
+
+    @asynccontextmanager
+    async def open(self, task: Task) -> AsyncIterator[OpenWorld]:
+        """An object of the class, started."""
+        opened = OpenWorld(self._world, Worker())
+        try:
+            await opened.start(task.parameters)
+            yield opened
+        finally:
+            await opened.close()
+
+    def _tasks(self, split: Split, seed: int) -> Iterator[Task]:
+        listed = self._world.tasks
+        wanted = inspect.signature(listed).parameters
+        asked: dict[str, Any] = {"split": split, "seed": seed}
+        try:
+            for problem in listed(**{key: value for key, value in asked.items() if key in wanted}):
+                yield self._task(problem, split)
+        except OperatorError:
+            raise
+        except Exception as error:
+            raise OperatorError(
+                f"{self.name}: tasks() broke: {type(error).__name__}: {error}"
+            ) from error
+
+    def _task(self, problem: object, split: Split) -> Task:
+        if not isinstance(problem, Problem):
+            raise OperatorError(
+                f"{self.name}: tasks() gave a {type(problem).__name__}; a Problem is allowed"
+            )
+        try:
+            json.dumps(problem.parameters, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise OperatorError(f"{self.name}: parameters must be JSON: {error}") from error
+        return Task(
+            environment=self.name,
+            template=problem.template or problem.family,
+            family=problem.family,
+            split=split,
+            instruction=problem.instruction,
+            parameters=problem.parameters,
+            gold=problem.gold,
+        )
+
+    def _lines(self, path: Path, split: Split) -> Iterator[Task]:
+        for number, line in enumerate(read_text(path).splitlines(), 1):
+            if line.strip():
+                try:
+                    fields = _Line.model_validate_json(line)
+                except ValidationError as error:
+                    raise malformed(path, number, error) from error
+                yield self._task(Problem(**dict(fields)), split)
+
+
+class _Line(Frozen):
+    """One task of a file."""
+
+    instruction: str
+    parameters: dict[str, Any] = {}
+    family: str = "all"
+    template: str = ""
+    gold: tuple[Move, ...] = ()
+
+
+class OpenWorld:
+    """One try in a world, and the thread that it lives in."""
+
+    def __init__(self, world: type[World], worker: Worker) -> None:
+        self._kind = world
+        self._worker = worker
+        self._opened: World | None = None
+
+    @property
+    def earned(self) -> float:
+        """See `World.earned`."""
+        return self._world.earned
+
+    @property
+    def over(self) -> bool:
+        """See `World.over`."""
+        return bool(self._world.over)
+
+    async def start(self, parameters: dict[str, Any]) -> None:
+        """Make the object and let it get ready."""
+        self._opened = await self._worker.run(lambda: self._kind(parameters))
+        await self._run(self._world.start)
+
+    async def act(self, action: Action) -> Observation:
+        """Run one call; what is no text becomes JSON."""
+        try:
+            told = await self._run(self._world.act, action)
+        except ToolError as error:
+            return Observation(f"error: {error}", failed=True)
+        if isinstance(told, Observation):
+            return told
+        return Observation(told if isinstance(told, str) else json.dumps(told, default=str))
+
+    async def score(self, answer: str) -> float:
+        """As the world says."""
+        return float(await self._run(self._world.score, answer))
+
+    async def close(self) -> None:
+        """Let the object clean up, if it was ever made; where it hangs, whenever it does."""
+        opened = self._opened
+        if self._worker.stuck:
+            self._worker.close(opened.close if opened else lambda: None)
+            return
+        try:
+            if opened is not None:
+                await self._run(opened.close)
+        finally:
+            self._worker.close()
+
+    @property
+    def _world(self) -> World:
+        assert self._opened is not None
+        return self._opened
+
+    async def _run(self, function: Callable[..., Any], *given: Any) -> Any:
+        result = await self._worker.run(lambda: function(*given))
+        return await result if inspect.isawaitable(result) else result
+
+
+def _call(action: Action) -> ToolCall:
+    return ToolCall(id="", name=action.name, arguments=json.dumps(action.arguments))
