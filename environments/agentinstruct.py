@@ -159,6 +159,34 @@ class KgTexts:
         return TextTurn(thought, invalid="neither an Action nor a Final Answer")
 
 
+class HouseholdTexts:
+    """`THOUGHT:` and `ACTION: go to shelf 1`; there is no final answer."""
+
+    _ACTION = re.compile(r"ACTION:\s*(.+?)\s*(?:$|\n)", re.I)
+
+    def opening(self, instruction: str) -> tuple[Message, ...]:
+        """Explanation, acknowledgement, task."""
+        known = Message(role="assistant", content=_ACKNOWLEDGED)
+        return (_user(_HOUSEHOLD), known, _user(instruction))
+
+    def turn(self, thought: str, action: Action | None, answer: str | None) -> str:
+        """See `TextGrammar.turn`; an answer is no action of this family's."""
+        said = action.arguments["command"] if action else answer
+        return f"THOUGHT: {thought}\nACTION: {said}"
+
+    def observation(self, text: str) -> str:
+        """After the word that the data set puts before it."""
+        return f"Observation: {text}"
+
+    def read(self, text: str) -> TextTurn:
+        """See `TextGrammar.read`; the first action counts."""
+        thought = re.split(r"ACTION:", text, maxsplit=1, flags=re.I)[0]
+        thought = re.sub(r"^\s*THOUGHT:", "", thought, flags=re.I).strip()
+        if found := self._ACTION.search(text):
+            return TextTurn(thought, Action(name="act", arguments={"command": found[1]}))
+        return TextTurn(thought, invalid="no ACTION:")
+
+
 def arguments_text(action: Action) -> str:
     """An action's arguments as a call has them."""
     return json.dumps(action.arguments, ensure_ascii=False)
@@ -218,3 +246,25 @@ count(#n): how many entities it holds
 When a variable holds the answer:
 Thought: what the answer rests on
 Final Answer: #n"""
+
+_HOUSEHOLD = """\
+You will act in a household to do an errand. You are told what is around you and what to do; in \
+every turn you get the latest observation. Say first what you think, then one action:
+THOUGHT: why this is the next thing to do
+ACTION: the action
+The actions, with names as you have seen them, numbers included:
+go to (place)
+open (place)
+close (place)
+take (thing) from (place)
+put (thing) in/on (place)
+clean (thing) with (place)
+heat (thing) with (place)
+cool (thing) with (place)
+slice (thing) with (thing)
+use (thing)
+examine (thing or place)
+look
+inventory
+You carry one thing at a time. If you observe "Nothing happens.", the action is not possible \
+there: do another."""

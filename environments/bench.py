@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from openai import AsyncOpenAI
 
-from agentlm.environments.catalogue import EnvironmentName, opened
+from agentlm.environments.catalogue import FAMILIES, EnvironmentName, opened
 from agentlm.environments.db.environment import DbEnvironment
 from agentlm.environments.playing.model_player import Decoding, connected
 from agentlm.environments.playing.play import play
@@ -163,10 +163,10 @@ def _completion(request: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _main(data_dir: Path, names: Sequence[EnvironmentName], count: int) -> None:
-    print(f"{'family':<8}{'steps/s':>10}{'at 64':>10}{'peak MB':>10}")
+    print(f"{'family':<10}{'steps/s':>10}{'at 64':>10}{'peak MB':>10}")
     for name in names:
         cost = await measure(name, data_dir, count)
-        print(f"{name:<8}{cost.steps_alone:>10.0f}{cost.steps_many:>10.0f}{cost.peak_mb:>10.0f}")
+        print(f"{name:<10}{cost.steps_alone:>10.0f}{cost.steps_many:>10.0f}{cost.peak_mb:>10.0f}")
     rolled, bare = await overhead(2 * count)
     print(f"a turn of a rollout {rolled:.2f} ms, the bare chat call {bare:.2f} ms")
 
@@ -174,7 +174,7 @@ async def _main(data_dir: Path, names: Sequence[EnvironmentName], count: int) ->
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Measure the environments without a model.")
     parser.add_argument("--data-dir", type=Path, default=Settings().data_dir)
-    parser.add_argument("--env", nargs="+", default=["db", "os", "kg"])
+    parser.add_argument("--env", nargs="+", default=list(FAMILIES))
     parser.add_argument("--tasks", type=int, default=_TASKS, help="of each family")
     given = parser.parse_args()
     asyncio.run(_main(given.data_dir, given.env, given.tasks))

@@ -11,12 +11,18 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from agentlm.environments.adapters import loading
-from agentlm.environments.agentinstruct import DbTexts, KgTexts, OsTexts, TextGrammar
+from agentlm.environments.agentinstruct import (
+    DbTexts,
+    HouseholdTexts,
+    KgTexts,
+    OsTexts,
+    TextGrammar,
+)
 from agentlm.environments.db.parts import Part
 from agentlm.environments.task import Environment, Scoring, Split, Task
 from agentlm.errors import OperatorError
 
-FAMILIES = ("db", "os", "kg")
+FAMILIES = ("db", "os", "kg", "household")
 """Ours."""
 AGENTBENCH = ("db", "os", "kg")
 """Those that AgentBench's own code has rules for."""
@@ -71,6 +77,10 @@ async def opened(
 
             async with kg_environment.opened(data_dir, scoring) as graph:
                 yield graph
+        case "household":
+            from agentlm.environments.household.environment import HouseholdEnvironment
+
+            yield HouseholdEnvironment()
         case _:
             yield loading.environment_of(name)
 
@@ -82,6 +92,8 @@ def text_grammar(environment: Environment) -> TextGrammar:
             return DbTexts()
         case "os":
             return OsTexts()
+        case "household":
+            return HouseholdTexts()
         case "kg":
             return KgTexts(
                 {tool.name: tuple(tool.parameters["properties"]) for tool in environment.tools()}

@@ -20,6 +20,7 @@ import yaml
 from agentlm.environments.catalogue import opened
 from agentlm.environments.data_files import read_yaml
 from agentlm.environments.db.generate import tasks as db_tasks
+from agentlm.environments.household.generate import tasks as household_tasks
 from agentlm.environments.os.generate import tasks as os_tasks
 from agentlm.environments.splits import SPLITS
 from agentlm.environments.task import Split, Task
@@ -51,7 +52,12 @@ def digests(generate: Callable[[Split], Iterator[Task]]) -> Digests:
 
 async def _main(data_dir: Path) -> None:
     async with opened("kg", concurrency=1, data_dir=data_dir) as graph:
-        families = {"db": db_tasks, "os": os_tasks, "kg": graph.generate}
+        families = {
+            "db": db_tasks,
+            "os": os_tasks,
+            "kg": graph.generate,
+            "household": household_tasks,
+        }
         found = {family: digests(generate) for family, generate in families.items()}
     print(yaml.safe_dump(found, sort_keys=False), end="")
     for family, sets in found.items():

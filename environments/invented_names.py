@@ -9,6 +9,7 @@ Which words of a call are names depends on the tool:
   (`information_schema`). Of a statement that can't be parsed: what stands in backquotes;
 * `bash`: paths and file names; not those that the command makes (after `>`, by `mkdir`, `touch` …),
   nor the system's own (`/etc`, `/usr`, `/dev` …), patterns and programs (of `grep`, `sed`, `awk`);
+* `act`: the things and places of a household, which have a number (`mug 2`);
 * any other: each text that is an argument, as of the knowledge graph's functions; not variables
   (`#0`). A relation that is known forwards is known backwards (`^`). The graph's relations and
   attributes are the same few for every question, and may be learnt: one that the graph took is
@@ -26,6 +27,7 @@ from itertools import groupby
 from agentlm.messages import ToolCall
 
 _BACKQUOTED = re.compile(r"`([^`]+)`")
+_THING = re.compile(r"[a-z]+ \d+")
 _PATH = re.compile(r"[\w.~/+@%-]*/[\w.~/+@%-]*|[\w+@%-][\w.+@%-]*\.[A-Za-z]\w{0,4}")
 _SYSTEM = re.compile(r"/(?:bin|boot|dev|etc|lib\w*|proc|run|sbin|sys|usr)(?:/|$)")
 _VOCABULARY = ("relation", "attribute")
@@ -66,6 +68,8 @@ def invented_names(call: ToolCall, told: str, *, failed: bool) -> tuple[str, ...
             names = _sql_names(str(arguments.get("query", "")))
         case "bash":
             names = _shell_names(str(arguments.get("command", "")))
+        case "act":
+            names = _THING.findall(str(arguments.get("command", "")).lower())
         case _:
             names = [
                 text.lstrip("^")

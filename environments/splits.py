@@ -14,12 +14,13 @@ from typing import get_args
 from agentlm.environments.task import Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)
-_TENTHS: tuple[Split, ...] = ("train",) * 6 + ("dev", "dev2", "test", "test-kinds")
+TENTHS: tuple[Split, ...] = ("train",) * 6 + ("dev", "dev2", "test", "test-kinds")
+"""The split of each tenth of what is dealt."""
 
 
 def split_of(value: str) -> Split:
     """The one split that `value` may appear in: 6 of 10 train, 1 of 10 each of the others."""
-    return _TENTHS[hashlib.sha256(value.encode()).digest()[0] * 10 // 256]
+    return TENTHS[hashlib.sha256(value.encode()).digest()[0] * 10 // 256]
 
 
 def in_split(values: Iterable[str], split: Split) -> list[str]:

@@ -39,7 +39,7 @@ class RolloutSettings(PlaySettings):
     model_config = SettingsConfigDict(cli_shortcuts={"limit": "n", "method": "for"})
 
     env: EnvironmentName
-    """The family of tasks: db, os, kg; or yours: FILE.py:Class, an entry point's name,
+    """The family of tasks: db, os, kg, household; or yours: FILE.py:Class, an entry point's name,
     gymnasium:ID, verifiers:NAME."""
     player: Literal["model", "gold", "empty", "random"] = "model"
     """Who plays: a model, the expert that each task comes with, nobody, or chance."""

@@ -277,7 +277,7 @@ def test_a_bad_line_of_a_task_file_is_named(tmp_path: Path, line: str, says: str
 
 @pytest.mark.parametrize("name", ["dbb", "x.py", "x.py:", "gymnasium:", "gym:X", "", "nowhere"])
 def test_an_unknown_environment_is_told_what_there_is(name: str) -> None:
-    with pytest.raises(OperatorError, match=r"--env: .*known: db, os, kg.*FILE\.py:Class"):
+    with pytest.raises(OperatorError, match=r"--env: .*known: db, os, kg, .*FILE\.py:Class"):
         parse(RolloutSettings, ["--env", name], "agentlm rollout")
 
 
