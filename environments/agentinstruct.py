@@ -187,6 +187,37 @@ class HouseholdTexts:
         return TextTurn(thought, invalid="no ACTION:")
 
 
+class WebshopTexts:
+    """`Thought:` and `Action:` with `search[words]` or `click[element]`; buying is the end."""
+
+    _ACTION = re.compile(r"(search|click)\[(.+?)\]\s*(?:$|\n)", re.I)
+    _ARGUMENTS = {"search": "keywords", "click": "element"}
+
+    def opening(self, instruction: str) -> tuple[Message, ...]:
+        """Explanation, acknowledgement, task."""
+        known = Message(role="assistant", content=_ACKNOWLEDGED)
+        return (_user(_WEBSHOP), known, _user(instruction))
+
+    def turn(self, thought: str, action: Action | None, answer: str | None) -> str:
+        """See `TextGrammar.turn`; an answer is no action of this family's."""
+        said = f"{action.name}[{next(iter(action.arguments.values()))}]" if action else answer
+        return f"Thought:\n{thought}\n\nAction:\n{said}"
+
+    def observation(self, text: str) -> str:
+        """After the word that the data set puts before it."""
+        return f"Observation:\n{text}"
+
+    def read(self, text: str) -> TextTurn:
+        """See `TextGrammar.read`; the first action after `Action:` counts."""
+        thought, found, said = text.partition("Action:")
+        thought = thought.strip().removeprefix("Thought:").strip()
+        if found and (action := self._ACTION.search(said)):
+            name = action[1].lower()
+            arguments = {self._ARGUMENTS[name]: action[2]}
+            return TextTurn(thought, Action(name=name, arguments=arguments))
+        return TextTurn(thought, invalid="no Action: search[…] or click[…]")
+
+
 def arguments_text(action: Action) -> str:
     """An action's arguments as a call has them."""
     return json.dumps(action.arguments, ensure_ascii=False)
@@ -268,3 +299,16 @@ look
 inventory
 You carry one thing at a time. If you observe "Nothing happens.", the action is not possible \
 there: do another."""
+
+_WEBSHOP = """\
+You will buy something in a webshop. In every turn you see a page and what can be done on it; \
+there is a search bar only where that says so, and only what is listed can be clicked. Say first \
+what you think, then one action:
+Thought:
+why this is the next thing to do
+
+Action:
+click[an element of the list]
+or, with words of your own:
+Action:
+search[words]"""

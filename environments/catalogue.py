@@ -17,12 +17,13 @@ from agentlm.environments.agentinstruct import (
     KgTexts,
     OsTexts,
     TextGrammar,
+    WebshopTexts,
 )
 from agentlm.environments.db.parts import Part
 from agentlm.environments.task import Environment, Scoring, Split, Task
 from agentlm.errors import OperatorError
 
-FAMILIES = ("db", "os", "kg", "household")
+FAMILIES = ("db", "os", "kg", "household", "webshop")
 """Ours."""
 AGENTBENCH = ("db", "os", "kg")
 """Those that AgentBench's own code has rules for."""
@@ -81,6 +82,10 @@ async def opened(
             from agentlm.environments.household.environment import HouseholdEnvironment
 
             yield HouseholdEnvironment()
+        case "webshop":
+            from agentlm.environments.webshop.environment import WebshopEnvironment
+
+            yield WebshopEnvironment()
         case _:
             yield loading.environment_of(name)
 
@@ -94,6 +99,8 @@ def text_grammar(environment: Environment) -> TextGrammar:
             return OsTexts()
         case "household":
             return HouseholdTexts()
+        case "webshop":
+            return WebshopTexts()
         case "kg":
             return KgTexts(
                 {tool.name: tuple(tool.parameters["properties"]) for tool in environment.tools()}

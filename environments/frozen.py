@@ -24,6 +24,7 @@ from agentlm.environments.household.generate import tasks as household_tasks
 from agentlm.environments.os.generate import tasks as os_tasks
 from agentlm.environments.splits import SPLITS
 from agentlm.environments.task import Split, Task
+from agentlm.environments.webshop.generate import tasks as webshop_tasks
 from agentlm.settings import Settings
 
 SIZES = (60, 300)
@@ -57,6 +58,7 @@ async def _main(data_dir: Path) -> None:
             "os": os_tasks,
             "kg": graph.generate,
             "household": household_tasks,
+            "webshop": webshop_tasks,
         }
         found = {family: digests(generate) for family, generate in families.items()}
     print(yaml.safe_dump(found, sort_keys=False), end="")

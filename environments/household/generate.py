@@ -8,9 +8,8 @@ wording is ALFWorld's own, in every split.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import cache
-from hashlib import sha256
 from itertools import count
 from random import Random
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from agentlm.environments.household.expert import LostError, moves_of
 from agentlm.environments.household.goals import Goal, GoalKind
 from agentlm.environments.household.simulator import Household
 from agentlm.environments.household.tables import DEVICES, KNIVES, Plan, tables
-from agentlm.environments.splits import TENTHS, task_random
+from agentlm.environments.splits import deal, task_random
 from agentlm.environments.task import Split, Task
 
 _ATTEMPTS = 200
@@ -97,12 +96,6 @@ def plan_splits() -> dict[str, Split]:
     for name, plan in tables().plans.items():
         rooms[plan.room].append(name)
     return {name: split for names in rooms.values() for name, split in deal(names).items()}
-
-
-def deal(values: Collection[str]) -> dict[str, Split]:
-    """A split for each of a fixed set: shares as in `splits.py`, though the set be small."""
-    ordered = sorted(values, key=lambda value: sha256(value.encode()).digest())
-    return {value: TENTHS[10 * place // len(ordered)] for place, value in enumerate(ordered)}
 
 
 def _key(goal: Goal) -> str:

@@ -1,0 +1,1 @@
+"""The webshop environment: WebShop's actions, pages and reward, over a catalogue of our own."""
