@@ -2,7 +2,7 @@
 
 The 50 types and their options are tau2's retail domain's (`products.yaml`); none is WebShop's. A
 type's first options are what a buyer chooses (at most two), the others are what a product *is*, its
-attributes. Makers are invented, and belong to one split as every name does; so do types.
+attributes. Makers are invented, after words of one split; types belong to one too.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from itertools import islice
 from random import Random
 
 from agentlm.environments.data_files import read_yaml
-from agentlm.environments.names import pool
+from agentlm.environments.names import words
 from agentlm.environments.splits import deal
 from agentlm.environments.task import Split
 from agentlm.messages import Frozen
 
 _IDENTITY = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_TRADES = ("Brothers", "Goods", "House", "Labs", "Trading", "Union", "Works")
 _VAGUE = {"yes", "no", "none"}
 """Values that say nothing without the name of their option."""
 
@@ -74,11 +75,16 @@ def product(name: str, split: Split, random: Random) -> Product:
     return Product(
         id="B0" + "".join(random.choices(_IDENTITY, k=8)),
         type=name,
-        title=f"{random.choice(pool('company', split))} {name}, {', '.join(attributes)}",
+        title=f"{_maker(split, random)} {name}, {', '.join(attributes)}",
         attributes=attributes,
         options={o: tuple(phrase(o, value) for value in kind.options[o]) for o in kind.chosen},
         price=round(random.uniform(0.8 * low, 1.2 * high), 2),
     )
+
+
+def _maker(split: Split, random: Random) -> str:
+    nouns = (*words("thing", split), *words("noun", split))
+    return f"{random.choice(nouns).capitalize()} {random.choice(_TRADES)}"
 
 
 def phrase(option: str, value: str) -> str:
