@@ -415,6 +415,7 @@ def any_row() -> dict[str, Any]:
         "played": model,
         "asked": 7,
         "floors": floors,
+        "results_file": "r.jsonl",
     }
 
 
