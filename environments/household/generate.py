@@ -42,11 +42,18 @@ _WORDS: dict[GoalKind, tuple[str, str]] = {
     "two": ("put two {thing} in {place}", "find two {thing} and put them in {place}"),
 }
 _OF_A_SLICE: dict[GoalKind, tuple[str, str]] = {
-    kind: (
-        f"put a {state} slice of {{thing}} in {{place}}",
-        f"{kind} some sliced {{thing}} and put it in {{place}}",
-    )
-    for kind, state in (("clean", "clean"), ("heat", "hot"), ("cool", "cool"))
+    "clean": (
+        "put a clean slice of {thing} in {place}",
+        "clean some sliced {thing} and put it in {place}",
+    ),
+    "heat": (
+        "put a hot slice of {thing} in {place}",
+        "heat some sliced {thing} and put it in {place}",
+    ),
+    "cool": (
+        "put a cool slice of {thing} in {place}",
+        "cool some sliced {thing} and put it in {place}",
+    ),
 }
 
 
