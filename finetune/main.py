@@ -24,7 +24,8 @@ from agentlm.finetune.report.live import live_report
 from agentlm.finetune.report.report import write_report
 from agentlm.finetune.report.sample import marked
 from agentlm.finetune.report.start import start_record
-from agentlm.finetune.run import Run
+from agentlm.finetune.report.wandb import check_installed, wandb_run
+from agentlm.finetune.run import Run, room_needed
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.finetune.training.progress import Progress, Together, TrainingProgress
 from agentlm.models.aliases import Verdict
@@ -42,6 +43,7 @@ def run(settings: FinetuneSettings) -> int:
     if settings.dry_run:
         dry_run(settings)
         return 0
+    check_installed()
     if settings.publish:
         check_server(settings.publish, settings.api_key)
     card = finetune(settings, show)
@@ -64,7 +66,7 @@ def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
 
     Raises OperatorError if another process trains a run of this name.
     """
-    with ExitStack() as held:
+    with room_needed(settings.data_dir), ExitStack() as held:
         return _finetune(settings, watch, held)
 
 
@@ -96,13 +98,17 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
         if these.first:
             run.log(said)
             tell(said)
+    shown = these.first and not settings.dry_run
     held_out = None
     if (rows := prepared.held_out()) is not None:
         held_out = HeldOut(rows, settings, run, these, plan.steps, network, base.directory, probe)
-    with watch(prepared, plan) as progress, live_report(prepared, plan) as report:
-        train.train(
-            engine, sources, plan, settings, run, these, Together(progress, report), held_out
-        )
+    with (
+        watch(prepared, plan) as progress,
+        live_report(prepared, plan) as report,
+        wandb_run(run, shown=shown) as elsewhere,
+    ):
+        watching = Together(progress, report, *elsewhere)
+        train.train(engine, sources, plan, settings, run, these, watching, held_out)
 
     if held_out is None or held_out.last_is_best:
         expected = save.outputs(engine.module, probe)

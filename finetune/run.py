@@ -19,10 +19,12 @@ samples.json         some rows as they are trained on, cut where that begins and
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,35 @@ def damaged(path: Path, reason: str) -> OperatorError:
         f"{path} is damaged or not whole: {reason}. Restore it, or delete the run's directory to "
         "begin again"
     )
+
+
+_NO_ROOM = (os.strerror(errno.ENOSPC), "PytorchStreamWriter failed writing")
+
+
+@contextmanager
+def room_needed(directory: Path) -> Iterator[None]:
+    """Say in one sentence that the disk is full, whichever library found it out.
+
+    What was written whole stays: a run goes on from its last checkpoint.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _no_room(error):
+            raise
+        raise OperatorError(
+            f"the disk of {directory} is full; make room, and the same command goes on from what "
+            "is there"
+        ) from error
+
+
+def _no_room(error: BaseException) -> bool:
+    """Whether it, or what it came of, is for want of room; safetensors and torch only say so."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or any(words in str(error) for words in _NO_ROOM):
+        return True
+    before = error.__cause__ or error.__context__
+    return before is not None and _no_room(before)
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,16 @@ is given on the command line wins over it. `Selecting`, `Reading`, `Filtering`, 
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from agentlm.errors import OperatorError
 from agentlm.exchange.files import MOST_MALFORMED
 from agentlm.exchange.keys import Columns
+from agentlm.finetune.deepspeed_file import read_deepspeed
 from agentlm.finetune.gate import GateRule
 from agentlm.settings import Settings
 from agentlm.store import Conditions, Selection
@@ -158,6 +160,11 @@ class Training(Rewarding, Measuring):
     """Rank of the adapter's matrices."""
     lora_alpha: int = Field(default=32, ge=1)
     """The adapter's output is multiplied by alpha / rank."""
+    lora_targets: tuple[str, ...] = ()
+    """Matrices that the adapter changes, by the ends of their names (q_proj,v_proj); by default all
+    but the output head."""
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the adapter's inputs that each step leaves out."""
     lr: float | None = Field(default=None, gt=0)
     """Peak learning rate; by default 2e-4 for LoRA and 5e-5 for all weights."""
     epochs: float = Field(default=3.0, gt=0)
@@ -186,6 +193,8 @@ class Training(Rewarding, Measuring):
     """DeepSpeed ZeRO: what is split among processes; by default 0 for one process, 2 for more."""
     offload: Literal["none", "optimizer", "all"] = "none"
     """What ZeRO keeps in the CPU's memory: the optimizer's state, or the parameters too."""
+    deepspeed: Path | None = None
+    """DeepSpeed's own configuration file (JSON), merged into what these settings make."""
     save_every: int = Field(default=25, ge=1)
     """Steps between checkpoints; a killed run goes on from the last."""
     seed: int = 0
@@ -196,6 +205,17 @@ class Training(Rewarding, Measuring):
         if self.lora and self.full:
             raise ValueError("--lora and --full exclude each other")
         return self
+
+    @cached_property
+    def deepspeed_config(self) -> dict[str, Any]:
+        """What the file sets. Raises OperatorError for what is not its to set."""
+        return {} if self.deepspeed is None else read_deepspeed(self.deepspeed)
+
+    @property
+    def chosen_stage(self) -> int | None:
+        """The ZeRO stage that was asked for, by a flag or by the file."""
+        stage = self.deepspeed_config.get("zero_optimization", {}).get("stage")
+        return self.zero_stage if stage is None else int(stage)
 
     @property
     def peak_lr(self) -> float:
@@ -256,6 +276,7 @@ class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule
                 "the model that they are measured beside"
             )
         self._check_method()
+        self._check_trainer()
         self.read_columns()
 
     def _check_method(self) -> None:
@@ -268,17 +289,36 @@ class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule
                     f"{flag} is of --method {' and '.join(methods)}, not of {self.method}"
                 )
 
+    def _check_trainer(self) -> None:
+        """Raise OperatorError for settings of an adapter without one, or said twice."""
+        for name in ("lora_rank", "lora_alpha", "lora_targets", "lora_dropout"):
+            if self.full and getattr(self, name) != type(self).model_fields[name].get_default():
+                raise OperatorError(f"--{name.replace('_', '-')} is of --lora, not of --full")
+        zero = self.deepspeed_config.get("zero_optimization", {})
+        if self.zero_stage is not None and zero.get("stage", self.zero_stage) != self.zero_stage:
+            raise OperatorError(
+                f"--zero-stage {self.zero_stage}, and --deepspeed says {zero['stage']}"
+            )
+        if self.offload != "none" and any(name.startswith("offload") for name in zero):
+            raise OperatorError("--offload, and --deepspeed says what is offloaded: give one")
+
     def recipe(self) -> dict[str, object]:
         """Everything that decides the weights, as it goes into the run's directory."""
         keys = {"api_key", "judge_api_key"}
         others = keys | {"data_dir", "store_url", "publish", "name", "gate", "dry_run"}
         whole = self.model_dump(mode="json", exclude=others | set(GateRule.model_fields))
+        if self.deepspeed is not None:
+            whole["deepspeed"] = self.deepspeed_config
         plain = type(self).model_construct().model_dump(mode="json", include=set(LATER))
         return {name: value for name, value in whole.items() if plain.get(name, _NONE) != value}
 
 
 _NONE = object()
-LATER = frozenset({"method", "beta", "ratio_cap", "max_staleness", "min_effective"})
+LATER = frozenset(
+    """
+    method beta ratio_cap max_staleness min_effective lora_targets lora_dropout deepspeed
+    """.split()
+)
 """Settings that a recipe has only where they differ from their defaults: so a run that was begun
 before there were such goes on."""
 _OF_METHODS: dict[str, tuple[Method, ...]] = {
@@ -288,6 +328,8 @@ _OF_METHODS: dict[str, tuple[Method, ...]] = {
     "min_effective": ("grpo",),
     "min_reward": ("sft", "dpo", "kto"),
     "max_per_task": ("sft", "dpo", "kto"),
+    # The ratios would be of a model that is not whole.
+    "lora_dropout": ("sft", "dpo", "kto"),
     "judge_url": ("sft", "dpo", "kto"),
     "general": ("sft",),
     "eval_share": ("sft",),

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentlm.agent.upstream import checked_url
+from agentlm.commands.export import ExportModel, MergeModel, export_model, merge_model
 from agentlm.commands.promote import Promote, RollBack, promote, roll_back
 from agentlm.commands.subcommands import Subcommand, dispatch
 from agentlm.console import Console
@@ -152,6 +153,8 @@ COMMANDS = {
     "pull": Subcommand(PullModel, pull_model),
     "add": Subcommand(AddModel, add_model),
     "remove": Subcommand(RemoveModel, remove_model),
+    "merge": Subcommand(MergeModel, merge_model),
+    "export": Subcommand(ExportModel, export_model),
     "promote": Subcommand(Promote, promote),
     "rollback": Subcommand(RollBack, roll_back),
 }

@@ -22,6 +22,27 @@ def download(model: str, revision: str | None) -> Path:
     return directory
 
 
+def upload(directory: Path, model: str) -> str:
+    """Put a folder on the hub, private at first; returns its address.
+
+    Raises OperatorError with one sentence for whatever keeps it from being done.
+    """
+    import httpx2
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        api = HfApi()
+        address = str(api.create_repo(model, private=True, exist_ok=True))
+        api.upload_folder(folder_path=str(directory), repo_id=model)
+    except (OSError, ValueError, HfHubHTTPError, httpx2.HTTPError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise OperatorError(
+            f"{model} can't be put on the hub ({reason}); the folder {directory} is whole"
+        ) from error
+    return address
+
+
 def _snapshot(model: str, revision: str | None, patterns: list[str]) -> Path:
     import httpx2
     from huggingface_hub import snapshot_download

@@ -110,15 +110,7 @@ class Registry:
         Registering the same card again changes nothing. Raises RequestError for a name that can't
         be one, ConflictError if another card has it, OperatorError if its files are not there.
         """
-        if not NAME.fullmatch(card.name):
-            raise RequestError(
-                f"{card.name!r} can't be a model's name: letters, digits, '.', '_' and '-'",
-                param="model",
-            )
-        if card.name in BUILT_IN:
-            raise ConflictError(f"{card.name} is built in", param="model")
-        if card.name in self.aliases.list():
-            raise ConflictError(f"{card.name} is an alias", param="model")
+        self._check_name(card.name)
         if card.source == "local" or card.adapter:
             card = self.resolve(card).card
         try:
@@ -131,6 +123,23 @@ class Registry:
                 ) from error
             return kept
         return card
+
+    def check_free(self, name: str) -> None:
+        """Raise RequestError or ConflictError if no model can be registered under a name."""
+        self._check_name(name)
+        if self._path(name).exists():
+            raise ConflictError(f"another model is already called {name}", param="model")
+
+    def _check_name(self, name: str) -> None:
+        if not NAME.fullmatch(name):
+            raise RequestError(
+                f"{name!r} can't be a model's name: letters, digits, '.', '_' and '-'",
+                param="model",
+            )
+        if name in BUILT_IN:
+            raise ConflictError(f"{name} is built in", param="model")
+        if name in self.aliases.list():
+            raise ConflictError(f"{name} is an alias", param="model")
 
     def remove(self, name: str) -> None:
         """Forget a registered card; its files stay.

@@ -14,7 +14,11 @@ from agentlm.finetune.report.report import write_report
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-SCALARS = ("loss", "held_out_loss", "lr", "grad_norm", "tokens", "seconds")
+SCALARS = (
+    *("loss", "held_out_loss", "lr", "grad_norm", "tokens", "seconds"),
+    *("ratio", "capped", "effective_sample_size"),
+    *("accuracy", "margin", "margin_good", "margin_bad"),
+)
 LEAST_PAUSE_S = 60.0
 MOST_SHARE = 0.02
 """Of the time that a run takes, what its reports may."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from agentlm.errors import OperatorError
 from agentlm.finetune.settings import Training
 from agentlm.finetune.training.attention import PACK_ATTENTION, register
 from agentlm.finetune.training.gated import keep_less
@@ -47,18 +50,48 @@ def load_for_training(directory: Path, adapter: Path | None, training: Training)
         model = model.merge_and_unload() if adapter else model
         model.requires_grad_(True)
     elif adapter is None:
+        check_targets(model, training.lora_targets)
         config = LoraConfig(
             r=training.lora_rank,
             lora_alpha=training.lora_alpha,
-            target_modules="all-linear",
+            lora_dropout=training.lora_dropout,
+            target_modules=list(training.lora_targets) or "all-linear",
             task_type="CAUSAL_LM",
         )
         model = get_peft_model(model, config)
+    else:
+        check_continued(model.peft_config["default"], training)
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    elif training.zero_stage != 3:  # there a matrix is gathered when its module is entered
+    elif training.chosen_stage != 3:  # there a matrix is gathered when its module is entered
         keep_less(model)
     return model.train()
+
+
+def check_targets(model: Any, targets: Sequence[str]) -> None:
+    """Raise OperatorError for a target that no matrix is: PEFT passes over it beside others."""
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    for target in targets:
+        if not any(f".{name}".endswith(f".{target}") for name in linear):
+            known = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
+            raise OperatorError(f"--lora-targets: there is no matrix {target}; known: {known}")
+
+
+def check_continued(config: Any, training: Training) -> None:
+    """Raise OperatorError for a setting that an adapter which goes on has otherwise."""
+    targets = tuple(sorted(config.target_modules))
+    for name, found, asked in (
+        ("lora_rank", config.r, training.lora_rank),
+        ("lora_alpha", config.lora_alpha, training.lora_alpha),
+        ("lora_targets", targets, tuple(sorted(training.lora_targets))),
+        ("lora_dropout", config.lora_dropout, training.lora_dropout),
+    ):
+        usual = type(training).model_fields[name].get_default()
+        if asked not in (usual, found):
+            raise OperatorError(
+                f"--{name.replace('_', '-')} {asked}: the adapter that goes on has {found}; leave "
+                "it out, or merge the adapter first (agentlm models merge)"
+            )
 
 
 def pack_loss(model: Any, objective: Objective) -> PackLoss:

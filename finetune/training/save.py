@@ -82,9 +82,12 @@ def _peft_names(model: Any, weights: dict[str, torch.Tensor]) -> dict[str, torch
 
 @torch.no_grad()
 def outputs(module: PackLoss, pack: Pack) -> torch.Tensor:
-    """Logits of the first trained tokens of a pack."""
+    """Logits of the first trained tokens of a pack, without dropout."""
+    training = module.training
+    module.eval()
     hidden = module.hidden(pack)[:PROBE_TOKENS]
     logits: torch.Tensor = module.model.get_output_embeddings()(hidden)
+    module.train(training)
     return logits.float().cpu()
 
 

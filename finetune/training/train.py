@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from agentlm.errors import OperatorError
 from agentlm.files import sync, write_text
 from agentlm.finetune.data.mixture import Plan, Source
@@ -45,6 +47,8 @@ def train(
         if held_out and held_out.exhausted:
             break
         started = time.perf_counter()
+        # What dropout leaves out in a step is the same when a killed run does it again.
+        torch.manual_seed(hash((training.seed, step, processes.rank)) & _SEEDS)
         rows = plan.batch(step, sources)
         packs = list(pack(rows, training.pack_tokens, share=training.share_prefixes))
         lr = zero.learning_rate(step, plan.steps, training)
@@ -76,6 +80,7 @@ def train(
                 held_out.prune()
 
 
+_SEEDS = 2**63 - 1
 TOO_OLD = "the rows have become too old for the model (--min-effective); play new ones"
 
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from agentlm.errors import OperatorError
+from agentlm.finetune.deepspeed_file import merged
 from agentlm.finetune.settings import Training
 from agentlm.finetune.training.loss.pack_loss import PackLoss
 from agentlm.finetune.training.model import training_dtype
@@ -18,7 +20,7 @@ from agentlm.finetune.training.processes import Processes
 
 def config(training: Training, processes: Processes) -> dict[str, Any]:
     """DeepSpeed's JSON."""
-    stage = training.zero_stage
+    stage = training.chosen_stage
     if stage is None:
         stage = 0 if processes.count == 1 else 2
     zero: dict[str, Any] = {"stage": stage}
@@ -26,7 +28,11 @@ def config(training: Training, processes: Processes) -> dict[str, Any]:
         zero["offload_optimizer"] = {"device": "cpu"}
     if training.offload == "all":
         zero["offload_param"] = {"device": "cpu"}
-    return {
+    theirs = training.deepspeed_config
+    offloaded = training.offload != "none" or "offload_optimizer" in theirs.get(
+        "zero_optimization", {}
+    )
+    ours = {
         # A pack at a time; the number of packs differs from step to step, so steps are called
         # explicitly and the loss comes weighted.
         "train_micro_batch_size_per_gpu": 1,
@@ -42,23 +48,29 @@ def config(training: Training, processes: Processes) -> dict[str, Any]:
                 "lr": training.peak_lr,
                 "betas": [0.9, 0.95],
                 "torch_adam": True,
-                "fused": training.offload == "none",
+                "fused": not offloaded,
             },
         },
         "steps_per_print": 2**62,
     }
+    return merged(ours, theirs)
 
 
 def open_engine(model: PackLoss, training: Training, processes: Processes) -> Any:
     """DeepSpeed's engine around the model."""
     import deepspeed
 
-    engine, *_ = deepspeed.initialize(
-        model=model,
-        model_parameters=_parameter_groups(model, training.weight_decay),
-        config=config(training, processes),
-        dist_init_required=False,
-    )
+    try:
+        engine, *_ = deepspeed.initialize(
+            model=model,
+            model_parameters=_parameter_groups(model, training.weight_decay),
+            config=config(training, processes),
+            dist_init_required=False,
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise OperatorError(f"--deepspeed {training.deepspeed}: {place}: {first['msg']}") from error
     return engine
 
 

@@ -1,0 +1,107 @@
+"""DeepSpeed's own configuration file (`--deepspeed FILE`): merged into ours, and checked before.
+
+What decides the weights stays with the flags that a recipe keeps; a file that says such a thing is
+refused with the flag's name. `"auto"`, as transformers' users write it, leaves a value to us.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+from agentlm.errors import OperatorError
+
+_OURS = {
+    "train_batch_size": "--batch-size",
+    "train_micro_batch_size_per_gpu": "--pack-tokens",
+    "gradient_accumulation_steps": "--batch-size and --pack-tokens",
+    "gradient_clipping": "--clip",
+    "scheduler": "--warmup and --lr",
+    "steps_per_print": "metrics.jsonl",
+}
+"""Sections that are set by something else."""
+_KNOWN = (
+    "activation_checkpointing",
+    "aio",
+    "amp",
+    "bf16",
+    "comms_logger",
+    "communication_data_type",
+    "compile",
+    "data_types",
+    "dump_state",
+    "flops_profiler",
+    "fp16",
+    "gradient_predivide_factor",
+    "memory_breakdown",
+    "optimizer",
+    "prescale_gradients",
+    "sparse_gradients",
+    "wall_clock_breakdown",
+    "zero_allow_untested_optimizer",
+    "zero_force_ds_cpu_optimizer",
+    "zero_optimization",
+)
+
+
+def read_deepspeed(path: Path) -> dict[str, Any]:
+    """What a file sets. Raises OperatorError for what can't be read or is not its to set."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise OperatorError(f"--deepspeed {path} can't be read: {error}") from error
+    if not isinstance(content, dict):
+        raise OperatorError(f"--deepspeed {path}: a JSON object is needed")
+    found = _without_auto(content)
+    for name, value in found.items():
+        _check(path, name, value)
+    optimizer = found.pop("optimizer", None)
+    if optimizer is not None:
+        _check_optimizer(path, optimizer)
+    return found
+
+
+def merged(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """Ours, with theirs in its sections."""
+    both = ours | theirs
+    for name in ours.keys() & theirs.keys():
+        if isinstance(ours[name], dict) and isinstance(theirs[name], dict):
+            both[name] = merged(ours[name], theirs[name])
+    return both
+
+
+def _without_auto(section: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_auto(value) if isinstance(value, dict) else value
+        for name, value in section.items()
+        if value != "auto"
+    }
+
+
+def _check(path: Path, name: str, value: Any) -> None:
+    if name in _OURS:
+        raise OperatorError(f"--deepspeed {path}: {name} is set by {_OURS[name]}")
+    if name not in _KNOWN:
+        nearest = difflib.get_close_matches(name, [*_KNOWN, *_OURS], n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else f"; known: {', '.join(_KNOWN)}"
+        raise OperatorError(f"--deepspeed {path}: unknown {name}{hint}")
+    if name in ("fp16", "bf16", "amp") and isinstance(value, dict) and "enabled" in value:
+        raise OperatorError(
+            f"--deepspeed {path}: {name}.enabled is decided by the hardware: bfloat16 where it "
+            "computes in it, float32 elsewhere"
+        )
+
+
+def _check_optimizer(path: Path, optimizer: Any) -> None:
+    found = optimizer if isinstance(optimizer, dict) else {}
+    if str(found.get("type")).lower() not in ("adam", "adamw"):
+        raise OperatorError(
+            f"--deepspeed {path}: optimizer.type is AdamW, got {found.get('type')!r}"
+        )
+    if set_there := sorted(found.get("params") or {}):
+        raise OperatorError(
+            f"--deepspeed {path}: optimizer.params.{set_there[0]} is set by --lr and "
+            '--weight-decay; write "auto" or leave it out'
+        )
