@@ -90,14 +90,11 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
     loss = model.pack_loss(network, objective_of(settings, sources, plan))
     engine = zero.open_engine(loss, settings, these)
     probe = train.probe_pack(sources, plan)
-    if settings.method in ("dpo", "kto"):
-        reference.complete(engine, sources[0].rows, settings, these)
-        sources = prepared.sources()
-    elif settings.method == "grpo":
-        said = reference.check_record(engine, sources[0].rows, plan, settings, these)
-        if these.first:
-            run.log(said)
-            tell(said)
+    said = reference.establish(engine, sources[0].rows, plan, settings, these)
+    if said and these.first:
+        run.log(said)
+        tell(said)
+    sources = prepared.sources()
     shown = these.first and not settings.dry_run
     held_out = None
     if (rows := prepared.held_out()) is not None:
@@ -110,6 +107,8 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
         watching = Together(progress, report, *elsewhere)
         train.train(engine, sources, plan, settings, run, these, watching, held_out)
 
+    if these.first and train.too_old(run.metrics()[-1], settings):
+        tell(f"ended after step {len(run.metrics())}: {train.TOO_OLD}")
     if held_out is None or held_out.last_is_best:
         expected = save.outputs(engine.module, probe)
         save.save_model(engine, network, base.directory, run.model, these)

@@ -41,7 +41,7 @@ class RowMaker:
 
     def row(self, trajectory: Trajectory, trained: Sequence[bool]) -> Row | Refused:
         """The recorded ids if they are of this model's tokenizer and template, else its text's."""
-        if all(step.tokenizer_digest == self.renderer.digest for step in trajectory.steps):
+        if _digests(trajectory) <= {self.renderer.digest}:
             return self._made(trajectory, trained)
         if self.method == "grpo":
             return Refused(
@@ -79,8 +79,11 @@ class RowMaker:
 
     def differs(self, trajectory: Trajectory) -> bool:
         """Whether it was recorded under another tokenizer or template than this model's."""
-        known = (None, self.renderer.digest)
-        return any(step.tokenizer_digest not in known for step in trajectory.steps)
+        return not _digests(trajectory) <= {None, self.renderer.digest}
+
+
+def _digests(trajectory: Trajectory) -> set[str | None]:
+    return {step.tokenizer_digest for step in trajectory.steps}
 
 
 def make_row(

@@ -18,7 +18,7 @@ from agentlm.errors import OperatorError
 from agentlm.files import sync
 from agentlm.finetune.data.dataset import REFERENCE, Rows, TokenRow
 from agentlm.finetune.data.mixture import Plan
-from agentlm.finetune.settings import Training
+from agentlm.finetune.settings import FinetuneSettings, Training
 from agentlm.finetune.training.packing import pack
 from agentlm.finetune.training.processes import Processes
 from agentlm.finetune.training.zero import share_out
@@ -28,6 +28,20 @@ ROWS_AT_ONCE = 64
 TOLERANCE = {torch.float32: 0.01, torch.bfloat16: 0.05}
 """Between the log-probability of a token as it was recorded and as it is computed here, on average:
 engines of one precision agree to 1e-4 in float32, and to some hundredths in bfloat16."""
+
+
+def establish(
+    engine: Any, rows: Rows, plan: Plan, settings: FinetuneSettings, processes: Processes
+) -> str | None:
+    """What a method compares with; what is to be said of it. See `complete` and `check_record`."""
+    match settings.method:
+        case "sft":
+            return None
+        case "grpo":
+            return check_record(engine, rows, plan, settings, processes)
+        case _:
+            complete(engine, rows, settings, processes)
+            return None
 
 
 def complete(engine: Any, rows: Rows, training: Training, processes: Processes) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import pytest
 from openai import AsyncOpenAI
 
 from agentlm.environments.db.environment import DbEnvironment
+from agentlm.environments.playing.cli import RolloutSettings
 from agentlm.environments.playing.log_recording import steps_of
 from agentlm.environments.playing.model_player import Decoding, connected
 from agentlm.environments.playing.play import play
 from agentlm.environments.playing.players import GoldPlayer
 from agentlm.environments.playing.recording import ServerRecorder
+from agentlm.finetune.data.rewarded.groups import not_as_sampled, not_recorded
 from agentlm.trajectory import Origin, Outcome
 from support.serving import running
 
@@ -42,6 +46,37 @@ async def test_a_run_is_one_trajectory_with_an_interaction_per_turn_and_a_score(
     sampled = [step.text for step in trajectory.steps if step.origin is Origin.SAMPLED]
     assert sampled == said
     assert trajectory.metadata["template"] == task.template
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"method": "grpo"}, None),
+        ({"temperature": 1.0}, "decoding was constrained"),
+        ({"unconstrained": True}, "temperature was 0.7"),
+    ],
+)
+async def test_tries_for_grpo_have_ratios_and_others_have_none(
+    tmp_path: Path, settings: dict[str, Any], reason: str | None
+) -> None:
+    drawn = RolloutSettings(env="db", model="tiny", **settings).drawn()
+    decoding = drawn.decoding_with(False if drawn.unconstrained else None)
+    task = next(ENVIRONMENT.generate("train"))
+    expert = await play(ENVIRONMENT, task, GoldPlayer())
+    said = [step.text for step in steps_of(expert) if step.role == "assistant"]
+    async with (
+        running(tmp_path, said, "chatml", {}) as server,
+        connected(server.url, "tiny", decoding) as player,
+    ):
+        run = await play(ENVIRONMENT, task, player)
+        await ServerRecorder(player).keep(run)
+        [trajectory] = server.trajectories()
+
+    found = not_as_sampled(trajectory)
+    assert (found and found.split(";")[0]) == reason
+    assert not_recorded(trajectory) is None
+    versions = {s.weights_version for s in trajectory.steps if s.origin is Origin.SAMPLED}
+    assert versions == {player.model.weights_version}
 
 
 async def test_the_server_tells_which_weights_answer_in_its_list_and_with_each_answer(

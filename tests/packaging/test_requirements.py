@@ -24,6 +24,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "core/commands/reproduction": ("environments",),
     "core/exchange/files.py": ("train",),
     "core/models/convert.py": ("server", "cpu", "train"),
+    "core/models/merge.py": ("server", "cpu", "train"),
     "server": ("server",),
     "server/vllm": ENGINE,
     "finetune": ("train",),
