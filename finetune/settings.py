@@ -331,6 +331,8 @@ _OF_METHODS: dict[str, tuple[Method, ...]] = {
     # The ratios would be of a model that is not whole.
     "lora_dropout": ("sft", "dpo", "kto"),
     "judge_url": ("sft", "dpo", "kto"),
+    # A tiny model said none of the tries.
+    "dry_run": ("sft", "dpo", "kto"),
     "general": ("sft",),
     "eval_share": ("sft",),
     "eval_data": ("sft",),

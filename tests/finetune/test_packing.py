@@ -138,6 +138,23 @@ def gradients_and_kept(loss: PackLoss, laid: Pack) -> tuple[dict[str, torch.Tens
     return gradients(loss, value), kept
 
 
+def test_eight_tries_at_a_task_compute_hardly_more_than_their_distinct_tokens() -> None:
+    """At most a tenth more: what is too short to be split off, and where a pack is full."""
+    random = np.random.default_rng(3)
+
+    def ids(n: int) -> list[int]:
+        return random.integers(5, 200, n).tolist()
+
+    rows = []
+    for _ in range(4):
+        prompt, turns = ids(300), [ids(40) for _ in range(2)]
+        rows += [token_row(prompt + turns[n % 2] + ids(60 + 10 * n), 300) for n in range(8)]
+    computed = sum(len(laid.ids) for laid in pack(rows, 4096))
+    distinct = len({row.ids[: at + 1].tobytes() for row in rows for at in range(len(row.ids))})
+
+    assert 0.9 * computed <= distinct <= computed
+
+
 rows_strategy = st.lists(
     st.builds(
         lambda head, tail, cut: token_row([*([7] * 18 * head), *tail], cut),

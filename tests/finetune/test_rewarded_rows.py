@@ -387,6 +387,21 @@ def test_a_success_stands_beside_the_models_own_failure_at_the_same_task(
     assert all(row.loss[parted] for row in rows)
 
 
+def test_a_success_after_a_malformed_turn_has_its_pair_and_does_not_teach_the_turn(
+    data_dir: Path, by: Renderer
+) -> None:
+    good = tried(data_dir, by, MALFORMED, ANSWER, reward=1.0)
+    wrong = next(i for i, step in enumerate(good.steps) if step.text == MALFORMED)
+    steps = list(good.steps)
+    steps[wrong] = steps[wrong].model_copy(update={"error": "no call"})
+    good = good.model_copy(update={"steps": tuple(steps)})
+    write_log(data_dir, [good, tried(data_dir, by, CALL, WRONG, reward=0.0)])
+
+    found = credits(run(data_dir, "dpo"))
+
+    assert [len(found[0]), set(found[1])] == [len(good.steps[-1].token_ids or ()), {-1.0}]
+
+
 def test_a_task_gives_no_more_pairs_than_may_be_of_it(data_dir: Path, by: Renderer) -> None:
     numbers = range(3)
     good = [tried(data_dir, by, f"Thought: {n}\nFinal Answer: 12 {n}", reward=1.0) for n in numbers]
@@ -522,6 +537,7 @@ def test_thumbs_of_one_kind_alone_are_refused(data_dir: Path, by: Renderer) -> N
         ({"method": "grpo", "general": ("log",)}, "--general is of --method sft, not of grpo"),
         ({"method": "dpo", "eval_share": 0.1}, "--eval-share is of --method sft, not of dpo"),
         ({"method": "sft", "beta": 1.0}, "--beta is of --method dpo and kto, not of sft"),
+        ({"method": "grpo", "dry_run": True}, "--dry-run is of --method sft and dpo and kto"),
         ({"method": "dpo", "ratio_cap": 3.0}, "--ratio-cap is of --method grpo, not of dpo"),
     ],
 )

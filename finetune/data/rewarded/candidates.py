@@ -51,11 +51,6 @@ class Verdicts(NamedTuple):
     left_out: dict[int, Refused]
 
 
-def prompt_of(kept: Kept) -> tuple[int, ...]:
-    """The ids that were there before anything was said."""
-    return tuple(kept.row.ids[: kept.row.loss.index(1)])
-
-
 def said_steps(kept: Kept) -> Iterator[Said]:
     """The steps that are trained on. Of tries that begin alike, only copies have the same time."""
     key = end = 0

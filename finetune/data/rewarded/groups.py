@@ -18,7 +18,6 @@ from agentlm.finetune.data.rewarded.candidates import (
     Candidate,
     Chosen,
     Verdicts,
-    prompt_of,
     said_steps,
 )
 from agentlm.finetune.filters.rules import Filter, Refused
@@ -111,7 +110,7 @@ def candidate(kept: Kept, ages: Mapping[str, int]) -> Candidate:
     same = (
         trajectory.environment,
         trajectory.task_id,
-        prompt_of(kept),
+        tuple(kept.row.ids[: kept.row.loss.index(1)]),
         tuple(tool.model_dump_json() for tool in trajectory.tools),
         repr(sampling),
         first.weights_version,

@@ -14,7 +14,7 @@ import numpy as np
 from agentlm.exchange.preferences import PAIR
 from agentlm.finetune.data.dataset import Rows
 from agentlm.finetune.data.pipeline import Kept
-from agentlm.finetune.data.rewarded.candidates import Candidate, Chosen, Verdicts, prompt_of
+from agentlm.finetune.data.rewarded.candidates import Candidate, Chosen, Verdicts
 from agentlm.finetune.data.rows import own_steps, well_formed
 from agentlm.finetune.filters.rules import Refused
 from agentlm.trajectory import Trajectory
@@ -42,11 +42,20 @@ def candidate(kept: Kept) -> Candidate:
         trajectory.environment,
         trajectory.task_id,
         trajectory.model,
-        prompt_of(kept),
+        tuple(tool.model_dump_json() for tool in trajectory.tools),
+        *_asked(trajectory),
     )
     if (pair := trajectory.metadata.get(PAIR)) is not None:
         same = (PAIR, pair)
     return Candidate(hash(same), trajectory.reward or 0.0)
+
+
+def _asked(trajectory: Trajectory) -> Iterator[tuple[str, str]]:
+    """What was there before anything was said, as text: some rows are rendered anew."""
+    for step, own in zip(trajectory.steps, own_steps(trajectory), strict=True):
+        if own:
+            return
+        yield step.role, step.text
 
 
 def judge(
