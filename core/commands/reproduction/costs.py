@@ -15,7 +15,7 @@ from agentlm.commands.reproduction.plan import Plan, PlanStep
 START = "start"
 """The unit that is one start of a server."""
 _LEAST_S = 20.0
-"""A step that took less says nothing of how fast the machine is."""
+"""A step that should take less says nothing of the pace: most of it is the start of its program."""
 
 
 def expected_s(plan: Plan, step: PlanStep, *, starts: bool = False) -> float:
@@ -42,10 +42,11 @@ def paces(plan: Plan, marks: dict[str, Mark]) -> dict[str, float]:
     expected: dict[str, float] = defaultdict(float)
     for step in plan.steps:
         mark = marks.get(step.name)
-        if mark is not None and mark.ended is not None and mark.seconds >= _LEAST_S:
+        work = expected_s(plan, step)
+        if mark is not None and mark.ended is not None and work >= _LEAST_S:
             took[step.command] += mark.seconds
-            expected[step.command] += expected_s(plan, step)
-    return {command: took[command] / it for command, it in expected.items() if it}
+            expected[step.command] += work
+    return {command: took[command] / it for command, it in expected.items()}
 
 
 def in_words(seconds: float) -> str:
