@@ -17,14 +17,16 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 class Connection(HttpToolsProtocol):
-    """One connection, closed if a request's head has not come in time, or no more of its body.
+    """One connection, closed if a request's head has not come in time, no more of its body, or if
+    nothing of its answer is taken.
 
     How long an answer takes is nobody's business here.
     """
 
     wait_s: float
-    """For the whole head since the connection is free, and for each piece of a body."""
+    """For the whole head since the connection is free, and each piece of a body or an answer."""
     _timer: TimerHandle | None = None
+    _reader_timer: TimerHandle | None = None
     _head_bytes: int | None = None
     """Of the head that is being read; None: none is."""
 
@@ -36,6 +38,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See uvicorn."""
         self._stop_waiting()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -82,6 +85,31 @@ class Connection(HttpToolsProtocol):
         """See uvicorn."""
         super().on_response_complete()
         self._wait()
+
+    def pause_writing(self) -> None:
+        """See uvicorn: the client is behind with reading."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """See uvicorn."""
+        self._stop_watching()
+        super().resume_writing()
+
+    def _watch_reader(self) -> None:
+        untaken = self.transport.get_write_buffer_size()
+        self._reader_timer = self.loop.call_later(self.wait_s, self._give_reader_up, untaken)
+
+    def _stop_watching(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
+
+    def _give_reader_up(self, untaken: int) -> None:
+        if self.transport.get_write_buffer_size() < untaken:
+            self._watch_reader()
+        else:  # closed in order, it would wait until all is taken
+            self.transport.abort()
 
     def _answers(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

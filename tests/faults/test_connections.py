@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
+from agentlm.server.http.connection import Connection
 from support.serving import Running, Serve
 
 BODY = b'{"model":"tiny","messages":[{"role":"user","content":"Hi"}]%s}'
@@ -107,6 +112,66 @@ async def test_an_answer_may_take_its_time(serve: Serve) -> None:
 
             assert b" 200 OK" in text
             assert b'"finish_reason": "stop"' in text
+
+
+@asynccontextmanager
+async def answering(
+    wait_s: float, *pieces: bytes, kept_bytes: int = 4096
+) -> AsyncIterator[tuple[socket.socket, asyncio.Event]]:
+    """A client that has asked and reads by hand, and whether its answer has come to an end."""
+    ended = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        ended.set()
+
+    kind = type("Kind", (Connection,), {"wait_s": wait_s})
+    config = uvicorn.Config(app, http=kind, lifespan="off", log_config=None)
+    config.load()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: kind(config, ServerState(), {}), "127.0.0.1", 0)
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, kept_bytes)
+    client.setblocking(False)
+    async with server:
+        await loop.sock_connect(client, server.sockets[0].getsockname())
+        await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        with client:
+            yield client, ended
+
+
+LARGE = b"x" * (8 << 20)
+"""More than kernels keep of what is not read."""
+
+
+@pytest.mark.parametrize("pieces", [[LARGE], [LARGE[: 1 << 16]] * 128], ids=["whole", "in pieces"])
+async def test_who_reads_nothing_of_an_answer_is_let_go(pieces: list[bytes]) -> None:
+    async with answering(0.3, *pieces) as (client, ended):
+        await asyncio.wait_for(ended.wait(), timeout=20)
+
+        await asyncio.sleep(0.1)
+        assert await everything(client) < len(LARGE)
+
+
+async def everything(client: socket.socket, pause_s: float = 0) -> int:
+    """Read to the end, with pauses."""
+    received = 0
+    while data := await asyncio.get_running_loop().sock_recv(client, 1 << 20):
+        received += len(data)
+        await asyncio.sleep(pause_s)
+    return received
+
+
+async def test_who_reads_slowly_is_waited_for() -> None:
+    async with answering(0.5, LARGE, kept_bytes=1 << 18) as (client, ended):
+        reading = asyncio.create_task(everything(client, pause_s=0.02))
+        await asyncio.wait_for(ended.wait(), timeout=20)
+        client.shutdown(socket.SHUT_WR)
+
+        assert await reading > len(LARGE)
 
 
 async def test_a_head_without_an_end_is_refused(serve: Serve) -> None:
