@@ -79,7 +79,7 @@ def asked(url: str, key: str, **fields: Any) -> httpx.Response:
 SEEN = {
     "training": ["ftjob-00aa", "paused", "log:environment=db"],
     f"training/{JOB}": [MADE, "60 of 90", "105 of 120 rows kept", "3 no answer"],
-    "training/new": ["lora rank", "Rank of the adapter's matrices.", "Model to train"],
+    "training/new": ["Model to train", "lora rank", "Rank of the adapter's matrices."],
     "models": ["Lineage", "next", "gate failed"],
     "models/next": [ATTACK, "In use", "25%"],
     "evaluations": ["gate-next", "+25.0%", "is no report of agentlm eval"],

@@ -55,7 +55,7 @@ export function Curve({ label, over, x, lines, spell, times = false }: Shown) {
       <div ref={place} className="plot" aria-hidden="true" />
       <details>
         <summary className="small muted">The same as a table</summary>
-        <div className="scroll">
+        <div className="scroll" tabIndex={0}>
           <Rows over={over} x={x} lines={lines} spell={spell} times={times} />
         </div>
       </details>

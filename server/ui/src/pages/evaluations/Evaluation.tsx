@@ -53,7 +53,7 @@ function Success({ report }: { report: Report }) {
     <section className="card column" aria-label="Success">
       <h2>Success</h2>
       <p className="muted small">Solved tries, with Wilson’s 95% interval over tasks. The upright mark is what the best answer that never changes would score.</p>
-      <div className="scroll">
+      <div className="scroll" tabIndex={0}>
         <table className="plain">
           <thead>
             <tr>
@@ -99,7 +99,7 @@ function Differences({ report }: { report: Report }) {
     <section className="card column" aria-label="Candidate minus base">
       <h2>Candidate minus base</h2>
       <p className="muted small">On the tasks that both have a result for; a paired bootstrap over the schemas and scenes that tasks share.</p>
-      <div className="scroll">
+      <div className="scroll" tabIndex={0}>
         <table className="plain">
           <thead>
             <tr>
@@ -137,7 +137,7 @@ function Conduct({ report }: { report: Report }) {
     <section className="card column" aria-label="How the tries went">
       <h2>How the tries went</h2>
       <p className="muted small">Shares of the tries that show each class of error, and means per try.</p>
-      <div className="scroll">
+      <div className="scroll" tabIndex={0}>
         <table className="plain">
           <thead>
             <tr>
@@ -185,7 +185,7 @@ function Kinds({ report }: { report: Report }) {
   return (
     <details className="card">
       <summary>By kind of problem: {kinds.length}</summary>
-      <div className="scroll">
+      <div className="scroll" tabIndex={0}>
         <table className="plain">
           <thead>
             <tr>
@@ -225,7 +225,7 @@ function Abilities({ report }: { report: Report }) {
   return (
     <section className="card column" aria-label="General ability">
       <h2>General ability</h2>
-      <div className="scroll">
+      <div className="scroll" tabIndex={0}>
         <table className="plain">
           <thead>
             <tr>

@@ -39,7 +39,7 @@ function Found({ evaluations }: { evaluations: EvaluationObject[] }) {
 
 function Summary({ report }: { report: NonNullable<EvaluationObject["report"]> }) {
   return (
-    <div className="scroll">
+    <div className="scroll" tabIndex={0}>
       <table className="plain">
         <thead>
           <tr>

@@ -19,7 +19,7 @@ export function Keys() {
 function Table({ keys }: { keys: KeyUse[] }) {
   if (!keys.length) return <p className="muted">No key was made, and nothing is in the log.</p>;
   return (
-    <div className="scroll">
+    <div className="scroll" tabIndex={0}>
       <table className="plain">
         <thead>
           <tr>

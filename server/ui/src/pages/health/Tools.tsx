@@ -20,7 +20,7 @@ export function Tools({ samples: { values } }: { samples: Moment }) {
       {tools.length === 0 ? (
         <p className="muted">No tool was called since the server was started.</p>
       ) : (
-        <div className="scroll">
+        <div className="scroll" tabIndex={0}>
           <table className="plain">
             <thead>
               <tr>
@@ -59,7 +59,7 @@ export function Tools({ samples: { values } }: { samples: Moment }) {
 function Failures({ calls }: { calls: Call[] }) {
   if (!calls.length) return <p className="muted">Of the last 200 calls none failed.</p>;
   return (
-    <div className="scroll">
+    <div className="scroll" tabIndex={0}>
       <table className="plain">
         <thead>
           <tr>

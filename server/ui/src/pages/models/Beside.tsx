@@ -70,7 +70,7 @@ function Records({ version, parent }: Pair) {
   return (
     <section className="card column" aria-label="In use">
       <h2>In use</h2>
-      <div className="scroll">
+      <div className="scroll" tabIndex={0}>
         <table className="plain">
           <thead>
             <tr>
@@ -116,7 +116,7 @@ function Measured({ version, evaluations }: { version: Version; evaluations: Eva
           <h3>
             <Link to={toEvaluation(id)}>{id}</Link>
           </h3>
-          <div className="scroll">
+          <div className="scroll" tabIndex={0}>
             <table className="plain">
               <thead>
                 <tr>

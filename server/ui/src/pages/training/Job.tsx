@@ -151,7 +151,7 @@ function Recipe({ recipe }: { recipe: Run["recipe"] }) {
   return (
     <details className="card">
       <summary>Recipe: {names.length} settings</summary>
-      <div className="scroll">
+      <div className="scroll" tabIndex={0}>
         <table className="plain">
           <tbody>
             {names.map((name) => (
@@ -173,7 +173,7 @@ function Events({ id, live }: { id: string; live: boolean }) {
   return (
     <details className="card">
       <summary>What happened</summary>
-      <ol className="events" reversed>
+      <ol className="events" reversed tabIndex={0}>
         {query.data.data.map((event) => (
           <li key={event.id} className={event.level === "info" ? "" : "complaint"}>
             <time className="muted small">{moment(event.created_at)}</time> {event.message}

@@ -30,7 +30,7 @@ function List({ jobs }: { jobs: JobObject[] }) {
     );
   }
   return (
-    <div className="card scroll">
+    <div className="card scroll" tabIndex={0}>
       <table className="plain">
         <caption className="hidden">Jobs, newest first</caption>
         <thead>

@@ -55,7 +55,9 @@ function One({ name, setting, value, isWrong, set }: OneSetting) {
   const about = `${id}-about`;
   return (
     <div className="field">
-      <label htmlFor={id}>{words(name)}</label>
+      <label htmlFor={id} id={`${id}-name`}>
+        {words(name)}
+      </label>
       <Control id={id} about={about} setting={setting} value={value} isWrong={isWrong} set={set} />
       <span id={about} className="muted small">
         {setting.description} {setting.default != null && `Default: ${spelled(setting.default)}.`}
@@ -94,7 +96,7 @@ function Several({ id, about, words, value, set }: { id: string; about: string; 
     set(chosen.length ? chosen : undefined);
   };
   return (
-    <div id={id} role="group" aria-describedby={about} className="choices">
+    <div id={id} role="group" aria-labelledby={`${id}-name`} aria-describedby={about} className="choices">
       {words.map((word) => (
         <label key={word} className="small">
           <input type="checkbox" checked={value.includes(word)} onChange={(event) => toggle(word, event.target.checked)} /> {word.replaceAll("_", " ")}
