@@ -43,7 +43,8 @@ class ServeSettings(ToolSettings):
     keep_alive_s: float = Field(default=15.0, gt=0)
     """Seconds of silence after which a stream gets a comment, so that no proxy closes it."""
     request_wait_s: float = Field(default=60.0, gt=0)
-    """Seconds in which a request's head has to come, and each piece of its body after the last."""
+    """Seconds in which a request's head has to come, each piece of its body after the last, and
+    something of the answer has to be taken."""
     max_request_mb: int = Field(default=16, ge=1)
     """Size of one request, in MiB."""
     max_file_mb: int = Field(default=512, ge=1)
