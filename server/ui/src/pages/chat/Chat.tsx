@@ -41,7 +41,7 @@ function Conversation({ models }: { models: string[] }) {
   return (
     <div className="chat">
       <h1 className="hidden">Chat</h1>
-      <div className="settings">
+      <div className="asking">
         <label className="row">
           <span className="label">Model</span>
           <select value={asking.model} onChange={(event) => set("model", event.target.value)}>

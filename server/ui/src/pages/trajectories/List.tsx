@@ -29,6 +29,7 @@ export function List({ conditions, open, onOpen, selected, onSelect }: Props) {
     getScrollElement: () => scroller.current,
     estimateSize: () => ROW_PX,
     overscan: 16,
+    scrollPaddingEnd: ROW_PX, // the head of the list lies over it
     onChange: ({ range }) => {
       if (range && (range.startIndex !== seen.first || range.endIndex !== seen.last)) {
         setSeen({ first: range.startIndex, last: range.endIndex });
@@ -100,7 +101,10 @@ export function List({ conditions, open, onOpen, selected, onSelect }: Props) {
               active={index === active}
               opened={header.id === open}
               selected={selected.has(header.id)}
-              onToggle={() => toggle(header.id)}
+              onToggle={() => {
+                setActive(index);
+                toggle(header.id);
+              }}
               onOpen={() => {
                 setActive(index);
                 onOpen(header.id);

@@ -17,7 +17,7 @@ export function Timeline({ trajectory }: { trajectory: Trajectory }) {
   });
   const begun = trajectory.steps[0]?.started ?? trajectory.created;
   return (
-    <div ref={scroller} className="steps" tabIndex={0} role="region" aria-label="Steps">
+    <div ref={scroller} className="story" tabIndex={0} role="region" aria-label="Steps">
       <ol style={{ height: virtual.getTotalSize() }}>
         {virtual.getVirtualItems().map(({ index, start }) => (
           <li

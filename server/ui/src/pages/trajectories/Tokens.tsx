@@ -29,7 +29,7 @@ export function Tokens({ trajectory }: { trajectory: Trajectory }) {
       <Legend />
       {spelt.error && <p className="small complaint">Ids only: {message(spelt.error)}</p>}
       {spelt.data && !known && <p className="small complaint">Ids only: the model has another tokenizer or template now than when this was recorded.</p>}
-      <div ref={scroller} className="steps tokens" tabIndex={0} role="region" aria-label="Tokens">
+      <div ref={scroller} className="story" tabIndex={0} role="region" aria-label="Tokens">
         <ol style={{ height: virtual.getTotalSize() }}>
           {virtual.getVirtualItems().map(({ index, start }) => (
             <li key={index} ref={virtual.measureElement} data-index={index} style={{ transform: `translateY(${start}px)` }}>
