@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
-import httpcore
 import httpx
 
 from agentlm.agent.tool import ToolError
+from agentlm.tools.confinement.network import (
+    NETWORK_ERRORS,
+    AddressRefused,
+    PublicTransport,
+    Reach,
+    is_listed,
+)
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
 from agentlm.tools.web.body import ACCEPTED, BodyRefused, read_body
-from agentlm.tools.web.network import AddressRefused, PublicTransport, Reach
 from agentlm.tools.web.robots import Robots
 
 AGENT = "AgentLM"
@@ -58,7 +62,7 @@ class Fetcher:
             raise ToolError(f"{error}: only public addresses can be reached") from error
         except BodyRefused as error:
             raise ToolError(f"the page can't be read: {error}") from error
-        except (httpx.HTTPError, httpx.InvalidURL, *_NETWORK_ERRORS) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, *NETWORK_ERRORS) as error:
             reason = str(error) or type(error).__name__
             raise ToolError(f"the page can't be fetched: {reason}") from error
 
@@ -121,16 +125,3 @@ class Fetcher:
         port = url.port or (443 if url.scheme == "https" else 80)
         if port not in self._settings.web_ports:
             raise ToolError(f"port {port} is not one that pages are fetched from")
-
-
-_NETWORK_ERRORS = (
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.TimeoutException,
-    httpcore.UnsupportedProtocol,
-)
-
-
-def is_listed(host: str, names: Sequence[str]) -> bool:
-    """Whether a host is one of the names or below one of them."""
-    return any(host == name.lower() or host.endswith(f".{name.lower()}") for name in names)

@@ -31,6 +31,20 @@ _NOT_PUBLIC = [
 ]
 
 
+NETWORK_ERRORS = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+)
+"""What goes wrong on the way, beside what httpx itself raises."""
+
+
+def is_listed(host: str, names: Iterable[str]) -> bool:
+    """Whether a host is one of the names or below one of them."""
+    return any(host == name.lower() or host.endswith(f".{name.lower()}") for name in names)
+
+
 class AddressRefused(Exception):
     """The name leads to an address that is not public."""
 
