@@ -1,7 +1,7 @@
 """Play one client's cells, inside the environment that it is installed in.
 
-`python -m client_matrix.cells NAME` prints one line of JSON for each cell: its name, and the first
-line of why it failed, or null.
+`python -m client_matrix.cells FILE WIRE…` plays them over each wire in turn, and prints one line of
+JSON for each: which it is, and the first line of why it failed, or null.
 """
 
 from __future__ import annotations
@@ -14,15 +14,19 @@ import sys
 import traceback
 from typing import Any
 
+from client_matrix import questions
+
 CELLS = ("text", "stream", "tool_call", "structured", "server_tool", "error", "cancel")
-CELL_S = 40
+CELL_S = 120
 
 
 def main() -> None:
     client = importlib.import_module(f"client_matrix.clients.{sys.argv[1]}")
-    for cell in CELLS:
-        if play := getattr(client, cell, None):
-            print(json.dumps({"cell": cell, "failure": failure_of(play)}), flush=True)
+    for questions.WIRE in sys.argv[2:]:
+        for cell in CELLS:
+            if play := getattr(client, cell, None):
+                played = {"cell": cell, "wire": questions.WIRE, "failure": failure_of(play)}
+                print(json.dumps(played), flush=True)
 
 
 def failure_of(play: Any) -> str | None:

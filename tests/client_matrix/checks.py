@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any
@@ -56,7 +57,7 @@ async def error_awaited(asked: Awaitable[object]) -> BaseException | None:
 async def check_cancels(asked: Coroutine[Any, Any, object], client: str) -> None:
     """Cancelled while it counts, its request ends on the server too."""
     task = asyncio.create_task(asked)
-    await asyncio.sleep(1)
+    await asyncio.to_thread(wait_until_it_runs)
     if task.done():
         raise AssertionError(f"over before it was cancelled: {task}")
     task.cancel()
@@ -64,13 +65,27 @@ async def check_cancels(asked: Coroutine[Any, Any, object], client: str) -> None
     await asyncio.to_thread(check_cancelled, client)
 
 
+def wait_until_it_runs() -> None:
+    """The server is answering. Clients are played one after another: it is this one's request."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with urlopen(URL.removesuffix("/v1") + "/metrics", timeout=10) as response:
+            if re.search(rb"^agentlm_running [1-9]", response.read(), re.M):
+                return
+        time.sleep(0.1)
+    raise AssertionError("the request did not reach the server")
+
+
 def check_cancelled(client: str) -> None:
     """The server notices within seconds that nobody reads the count any more, and stops."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
+    others: set[str] = set()
     while time.monotonic() < deadline:
-        for header in _get("trajectories?outcomes=cancelled&limit=100")["data"]:
-            if counting(client) in json.dumps(_get(f"trajectories/{header['id']}")):
+        listed = {each["id"] for each in _get("trajectories?outcomes=cancelled&limit=100")["data"]}
+        for identity in listed - others:
+            if counting(client) in json.dumps(_get(f"trajectories/{identity}")):
                 return
+        others |= listed
         time.sleep(0.1)
     raise AssertionError("the server did not record that the request was cancelled")
 

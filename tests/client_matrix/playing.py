@@ -1,4 +1,4 @@
-"""Play a client's file in its environment, and tell cell by cell what came of it."""
+"""Play a client's file in its environment, and tell what came of each cell over each wire."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ QUIET = {
 }
 """What the libraries read to keep to themselves: nothing but the server is asked."""
 
-Outcome = dict[str, str | None]
-"""Why each cell failed; None: it passed. Cells that the client's file lacks are not there."""
+Outcome = dict[tuple[str, str], str | None]
+"""Why each cell failed over each wire; None: it passed. Cells that the client's file lacks are not
+there."""
 
 
 def play(client: Client, url: str) -> Outcome:
@@ -62,7 +63,7 @@ def play(client: Client, url: str) -> Outcome:
             output, errors, how = ended.stdout, ended.stderr, f"ended with {ended.returncode}"
         except subprocess.TimeoutExpired as error:
             output, errors, how = error.stdout or b"", error.stderr or b"", "took too long"
-    return outcome_of(output.decode(), errors.decode(errors="replace"), how)
+    return outcome_of(client, output.decode(), errors.decode(errors="replace"), how)
 
 
 def _words(url: str) -> dict[str, Any]:
@@ -73,20 +74,29 @@ def _words(url: str) -> dict[str, Any]:
 
 def _command(client: Client) -> list[str | Path]:
     if client.environment != "node":
-        return [python_of(client), "-W", "ignore", "-m", "client_matrix.cells", client.file]
+        return [
+            python_of(client),
+            "-W",
+            "ignore",
+            "-m",
+            "client_matrix.cells",
+            client.file,
+            *client.wires,
+        ]
     # Node looks for packages beside the file that imports them.
     place = PLACE / "node"
     for name in ("cells.mjs", "questions.mjs", f"clients/{client.file}.mjs"):
         shutil.copy(Path(__file__).parent / name, place)
-    return [node(), place / "cells.mjs", client.file, *CELLS]
+    return [node(), place / "cells.mjs", client.file, ",".join(client.wires), ",".join(CELLS)]
 
 
-def outcome_of(output: str, errors: str, how: str) -> Outcome:
+def outcome_of(client: Client, output: str, errors: str, how: str) -> Outcome:
     lines = [json.loads(line) for line in output.splitlines() if line.startswith('{"cell": ')]
-    outcome: Outcome = {line["cell"]: line["failure"] for line in lines}
+    outcome: Outcome = {(line["wire"], line["cell"]): line["failure"] for line in lines}
     if any(outcome.values()) or how != "ended with 0":
         print(errors, file=sys.stderr)
     if how != "ended with 0":
         last = (errors.strip().splitlines() or [""])[-1][:200]
-        outcome |= {cell: f"{how}: {last}" for cell in CELLS if cell not in outcome}
+        cells = {(wire, cell) for wire in client.wires for cell in CELLS}
+        outcome |= dict.fromkeys(cells - outcome.keys(), f"{how}: {last}")
     return outcome

@@ -1,4 +1,6 @@
 // What every client asks: the words of questions.py, handed over by whoever plays them.
+import assert from "node:assert/strict";
+
 export const q = JSON.parse(process.env.CLIENT_MATRIX_QUESTIONS);
 
 export function weather({ city, days }) {
@@ -6,16 +8,38 @@ export function weather({ city, days }) {
 }
 
 export function counting(client) {
-  return q.COUNT.replace("{}", client);
+  return q.COUNT.replace("{}", `${client}, ${q.WIRE}`);
+}
+
+export function checkPieces(texts) {
+  assert.equal(texts.join(""), q.GREETING);
+  assert.ok(texts.filter(Boolean).length > 2, "it came in one piece");
+}
+
+/** Aborts as soon as the server answers: clients are played one after another. */
+export function abortedWhileItRuns() {
+  const aborting = new AbortController();
+  waitUntilItRuns().then(() => aborting.abort());
+  return aborting.signal;
+}
+
+async function waitUntilItRuns() {
+  const metrics = q.URL.replace(/\/v1$/, "/metrics");
+  for (const deadline = Date.now() + 30000; Date.now() < deadline; ) {
+    if (/^agentlm_running [1-9]/m.test(await (await fetch(metrics)).text())) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
 }
 
 export async function checkCancelled(client) {
-  const deadline = Date.now() + 5000;
+  const deadline = Date.now() + 20000;
+  const others = new Set();
   while (Date.now() < deadline) {
     const { data } = await get("trajectories?outcomes=cancelled&limit=100");
-    for (const header of data) {
-      const whole = JSON.stringify(await get(`trajectories/${header.id}`));
+    for (const { id } of data.filter(({ id }) => !others.has(id))) {
+      const whole = JSON.stringify(await get(`trajectories/${id}`));
       if (whole.includes(counting(client))) return;
+      others.add(id);
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

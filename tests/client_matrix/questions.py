@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+WIRE = "chat"
+"""Which of the server's APIs is asked: `chat` or `responses`. Set by whoever plays the cells."""
 URL = os.environ.get("CLIENT_MATRIX_URL", "")
 """Of the server, with `/v1`."""
 MODEL = "tiny"
@@ -35,6 +37,8 @@ TOOL: dict[str, Any] = {
         },
     },
 }
+FUNCTION: dict[str, Any] = {"type": "function", **TOOL["function"]}
+"""The same as the Responses API spells it."""
 
 
 def weather(city: str, days: int) -> str:
@@ -81,5 +85,5 @@ def asking(text: str) -> list[Any]:
 
 
 def counting(client: str) -> str:
-    """A question whose answer takes long, no other client's."""
-    return COUNT.format(client)
+    """A question whose answer takes long, no other client's and no other wire's."""
+    return COUNT.format(f"{client}, {WIRE}")

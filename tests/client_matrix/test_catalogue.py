@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,10 +12,11 @@ from client_matrix.__main__ import mark_of
 from client_matrix.catalogue import CLIENTS, Client
 from client_matrix.cells import CELLS
 from client_matrix.environments import ROOT, lock_of, version_of
+from client_matrix.suites import share
 
 FILES = Path(__file__).parent / "clients"
 PAGE = (ROOT / "docs/clients.md").read_text()
-every_client = pytest.mark.parametrize("client", CLIENTS, ids=[client.name for client in CLIENTS])
+every_client = pytest.mark.parametrize("client", CLIENTS, ids=[client.file for client in CLIENTS])
 
 
 def test_every_file_is_a_client() -> None:
@@ -27,7 +29,7 @@ def test_its_requirements_are_pinned(client: Client) -> None:
     pins = dict(re.findall(r"^(\S+)==(\S+)$", lock_of(client.environment).read_text(), re.M))
     wanted = {re.split(r"[\[<>=]", requirement)[0] for requirement in client.requirements}
     assert wanted <= pins.keys()
-    assert f"| {client.name} {version_of(client)} |" in PAGE
+    assert all(f"| {client.name} {version_of(client)} | {wire} |" in PAGE for wire in client.wires)
 
 
 @every_client
@@ -36,15 +38,33 @@ def test_the_page_has_a_dash_only_where_there_is_no_way(
 ) -> None:
     [file] = FILES.glob(f"{client.file}.*")
     filled = re.findall(r"^(?:export )?(?:async )?(?:def|function) (\w+)", file.read_text(), re.M)
-    row = re.search(rf"^\| {client.name} .*$", PAGE, re.M)
-    assert row
-    marks = row[0].strip("| ").split(" | ")[1:]
-    assert marks == ["pass" if cell in filled else "–" for cell in CELLS]
+    for wire in client.wires:
+        row = re.search(rf"^\| {client.name} \S+ \| {wire} .*$", PAGE, re.M)
+        assert row
+        marks = row[0].strip("| ").split(" | ")[2:]
+        assert marks == ["pass" if cell in filled else "–" for cell in CELLS]
     assert client.no_way == tuple(cell for cell in CELLS if cell not in filled)
 
 
 def test_what_nobody_has_tried_is_not_said_to_be_impossible() -> None:
     client = Client("one", "one", "node", (), no_way=("stream",))
-    outcome = {"text": None, "error": "it hung"}
-    marks = [mark_of(client, outcome, cell) for cell in ("text", "error", "stream", "cancel")]
+    outcome = {("chat", "text"): None, ("chat", "error"): "it hung", ("responses", "cancel"): None}
+    cells = ("text", "error", "stream", "cancel")
+    marks = [mark_of(client, outcome, "chat", cell) for cell in cells]
     assert marks == ["pass", "FAIL", "–", "not tried"]
+
+
+def test_the_share_of_what_is_documented() -> None:
+    body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Body"}}}}
+    ask = {"requestBody": body, "parameters": [{"name": "after", "in": "query"}]}
+    look = {"get": {}}
+    base = {"allOf": [{"properties": {"model": {}}}], "properties": {"input": {}}}
+
+    def spec(paths: dict[str, Any], **more: Any) -> dict[str, Any]:
+        schema = {**base, "properties": {**base["properties"], **more}}
+        return {"paths": paths, "components": {"schemas": {"Body": schema}}}
+
+    theirs = {"/ask": {"post": ask}, "/it/{id}": look, "/other": look}
+    ours = {"/v1/ask": {"post": {"requestBody": body}}, "/v1/it/{name}": look, "/metrics": look}
+    said = share(spec(ours, mine={}), spec(theirs, prompt={}))
+    assert said == "2 of 3 operations; of their properties 2 of 4"

@@ -22,18 +22,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield server
 
 
-@pytest.mark.parametrize("client", FEW, ids=[client.name for client in FEW])
+@pytest.mark.parametrize("client", FEW, ids=[client.file for client in FEW])
 def test_a_client_can_do_all_that_it_does_elsewhere(server: Running, client: Client) -> None:
     if not environments.is_installed([client]):
         pytest.skip('not installed: make clients ARGS="--few --install"')
     outcome = play(client, server.url)
     assert outcome, "it has no cell"
     assert {cell: why for cell, why in outcome.items() if why} == {}
+    assert {wire for wire, _ in outcome} == {*client.wires}
 
 
 def test_a_client_that_ends_early_has_failed_in_what_it_had_not_come_to() -> None:
-    output = '{"cell": "text", "failure": null}\nits own words\n'
-    outcome = outcome_of(output, "ImportError: no such module", "ended with 1")
-    assert outcome.pop("text") is None
+    client = Client("one", "one", "node", (), wires=("responses", "chat"))
+    output = '{"cell": "text", "wire": "responses", "failure": null}\nits own words\n'
+    outcome = outcome_of(client, output, "ImportError: no such module", "ended with 1")
+    assert outcome.pop(("responses", "text")) is None
     assert set(outcome.values()) == {"ended with 1: ImportError: no such module"}
-    assert len(outcome) == len(CELLS) - 1
+    assert len(outcome) == 2 * len(CELLS) - 1

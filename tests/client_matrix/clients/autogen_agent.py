@@ -13,7 +13,14 @@ from autogen_core.models import UserMessage
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 
 from client_matrix import questions as q
-from client_matrix.checks import check_cancelled, equal, error_awaited, in_pieces, refused
+from client_matrix.checks import (
+    check_cancelled,
+    equal,
+    error_awaited,
+    in_pieces,
+    refused,
+    wait_until_it_runs,
+)
 
 ABILITIES: Any = {
     "vision": False,
@@ -72,7 +79,7 @@ async def cancel() -> None:
     token = CancellationToken()
     asked = chat().create(asking(q.counting(__name__)), cancellation_token=token)
     task = asyncio.create_task(asked)
-    await asyncio.sleep(1)
+    await asyncio.to_thread(wait_until_it_runs)
     token.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await asyncio.to_thread(check_cancelled, __name__)

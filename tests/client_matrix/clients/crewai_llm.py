@@ -17,6 +17,7 @@ def llm(model: str = q.MODEL, *, stream: bool = False) -> LLM:
         provider="openai",
         base_url=q.URL,
         api_key=q.KEY,
+        api=q.WIRE if q.WIRE == "responses" else "completions",
         stream=stream,
         max_retries=0,
     )

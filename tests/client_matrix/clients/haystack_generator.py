@@ -1,4 +1,4 @@
-"""Haystack's `OpenAIChatGenerator`, and its agent."""
+"""Haystack's generator for either API, and its agent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import openai
 from haystack.components.agents import Agent
-from haystack.components.generators.chat import OpenAIChatGenerator
+from haystack.components.generators.chat import OpenAIChatGenerator, OpenAIResponsesChatGenerator
 from haystack.dataclasses import ChatMessage
 from haystack.tools import create_tool_from_function
 from haystack.utils import Secret
@@ -16,11 +16,10 @@ from client_matrix import questions as q
 from client_matrix.checks import check_cancels, equal, error_of, in_pieces, refused
 
 
-def chat(model: str = q.MODEL, **options: Any) -> OpenAIChatGenerator:
+def chat(model: str = q.MODEL, **options: Any) -> Any:
     key = Secret.from_token(q.KEY)
-    return OpenAIChatGenerator(
-        api_key=key, model=model, api_base_url=q.URL, max_retries=0, **options
-    )
+    kind = OpenAIChatGenerator if q.WIRE == "chat" else OpenAIResponsesChatGenerator
+    return kind(api_key=key, model=model, api_base_url=q.URL, max_retries=0, **options)
 
 
 def asking(text: str) -> list[ChatMessage]:
@@ -49,7 +48,8 @@ def tool_call() -> None:
 
 
 def structured() -> None:
-    generator = chat(generation_kwargs={"response_format": q.Place})
+    form = "response_format" if q.WIRE == "chat" else "text_format"
+    generator = chat(generation_kwargs={form: q.Place})
     [answer] = generator.run(asking(q.PLACE))["replies"]
     equal(json.loads(answer.text), q.PLACE_READ)
 

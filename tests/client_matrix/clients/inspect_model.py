@@ -34,6 +34,8 @@ def chat(model: str = q.MODEL, **options: object) -> Model:
         api_key=q.KEY,
         config=GenerateConfig(max_retries=0, **options),
         memoize=False,
+        # It has answers kept: those that are not, it wants with their thoughts encrypted.
+        **({"responses_api": True, "responses_store": True} if q.WIRE == "responses" else {}),
     )
 
 

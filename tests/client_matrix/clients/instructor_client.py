@@ -11,12 +11,19 @@ from openai import AsyncOpenAI, OpenAI
 from client_matrix import questions as q
 from client_matrix.checks import check_cancels, equal, error_of, refused
 
-MODES = (instructor.Mode.TOOLS, instructor.Mode.TOOLS_STRICT, instructor.Mode.JSON_SCHEMA)
+MODES = {
+    "chat": (instructor.Mode.TOOLS, instructor.Mode.TOOLS_STRICT, instructor.Mode.JSON_SCHEMA),
+    "responses": (instructor.Mode.RESPONSES_TOOLS,),
+}
 
 
-def chat(mode: instructor.Mode = instructor.Mode.TOOLS) -> Any:
+def chat(mode: instructor.Mode | None = None) -> Any:
     client = OpenAI(base_url=q.URL, api_key=q.KEY, max_retries=0)
-    return instructor.from_openai(client, mode=mode).chat.completions
+    return instructor.from_openai(client, mode=mode or MODES[q.WIRE][0]).chat.completions
+
+
+def said(answer: Any) -> str:
+    return answer.choices[0].message.content if q.WIRE == "chat" else answer.output_text
 
 
 def asking(text: str, model: str = q.MODEL, form: Any = None) -> dict[str, Any]:
@@ -24,8 +31,7 @@ def asking(text: str, model: str = q.MODEL, form: Any = None) -> dict[str, Any]:
 
 
 def text() -> None:
-    answer = chat().create(**asking(q.HELLO))
-    equal(answer.choices[0].message.content, q.GREETING)
+    equal(said(chat().create(**asking(q.HELLO))), q.GREETING)
 
 
 def stream() -> None:
@@ -40,13 +46,12 @@ def tool_call() -> None:
 
 
 def structured() -> None:
-    for mode in MODES:
+    for mode in MODES[q.WIRE]:
         equal(chat(mode).create(**asking(q.PLACE, form=q.Place)).model_dump(), q.PLACE_READ)
 
 
 def server_tool() -> None:
-    answer = chat().create(**asking(q.COMMAND, q.AGENT))
-    equal(answer.choices[0].message.content, q.COMMAND_ANSWER)
+    equal(said(chat().create(**asking(q.COMMAND, q.AGENT))), q.COMMAND_ANSWER)
 
 
 def error() -> None:
@@ -55,6 +60,7 @@ def error() -> None:
 
 
 async def cancel() -> None:
-    client = instructor.from_openai(AsyncOpenAI(base_url=q.URL, api_key=q.KEY, max_retries=0))
+    waiting = AsyncOpenAI(base_url=q.URL, api_key=q.KEY, max_retries=0)
+    client = instructor.from_openai(waiting, mode=MODES[q.WIRE][0])
     asked = client.chat.completions.create(**asking(q.counting(__name__)))
     await check_cancels(asked, __name__)

@@ -12,15 +12,16 @@ from client_matrix.checks import check_cancels, equal, error_of, in_pieces, refu
 
 
 def chat(model: str = q.MODEL) -> ChatOpenAI:
-    # A tool that is no function would make it ask by the Responses API.
+    # Unless it is told, it asks by chat until a tool is no function.
+    responses = q.WIRE == "responses"
     return ChatOpenAI(
-        model=model, base_url=q.URL, api_key=q.KEY, max_retries=0, use_responses_api=False
+        model=model, base_url=q.URL, api_key=q.KEY, max_retries=0, use_responses_api=responses
     )
 
 
 def text() -> None:
     answer = chat().invoke(q.HELLO)
-    equal(answer.content, q.GREETING)
+    equal(answer.text, q.GREETING)
     assert answer.usage_metadata
 
 
@@ -32,7 +33,7 @@ def tool_call() -> None:
     agent = create_agent(chat(), [tool(q.weather)])
     [_, asked, _, answer] = agent.invoke({"messages": [("user", q.FORECAST)]})["messages"]
     equal(asked.tool_calls[0]["args"], q.ARGUMENTS)
-    equal(answer.content, q.FORECAST_ANSWER)
+    equal(answer.text, q.FORECAST_ANSWER)
 
 
 def structured() -> None:
@@ -42,8 +43,8 @@ def structured() -> None:
 
 
 def server_tool() -> None:
-    equal(chat().invoke(q.COMMAND, tools=[q.BASH]).content, q.COMMAND_ANSWER)
-    equal(chat(q.AGENT).invoke(q.COMMAND).content, q.COMMAND_ANSWER)
+    equal(chat().invoke(q.COMMAND, tools=[q.BASH]).text, q.COMMAND_ANSWER)
+    equal(chat(q.AGENT).invoke(q.COMMAND).text, q.COMMAND_ANSWER)
 
 
 def error() -> None:

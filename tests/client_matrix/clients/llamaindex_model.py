@@ -1,26 +1,22 @@
-"""LlamaIndex's `OpenAILike`, alone and under its function agent."""
+"""LlamaIndex's `OpenAILike` and `OpenAILikeResponses`, alone and under its function agent."""
 
 from __future__ import annotations
 
 import openai
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.tools import FunctionTool
-from llama_index.llms.openai_like import OpenAILike
+from llama_index.llms.openai_like import OpenAILike, OpenAILikeResponses
 
 from client_matrix import questions as q
 from client_matrix.checks import check_cancels, equal, error_of, in_pieces, refused
 
 
-def chat(model: str = q.MODEL) -> OpenAILike:
-    return OpenAILike(
-        model=model,
-        api_base=q.URL,
-        api_key=q.KEY,
-        is_chat_model=True,
-        is_function_calling_model=True,
-        max_retries=0,
-        context_window=8192,
-    )
+def chat(model: str = q.MODEL) -> OpenAILike | OpenAILikeResponses:
+    options = {"is_function_calling_model": True, "max_retries": 0, "context_window": 8192}
+    server = {"api_base": q.URL, "api_key": q.KEY}
+    if q.WIRE == "responses":
+        return OpenAILikeResponses(model=model, **server, **options)
+    return OpenAILike(model=model, is_chat_model=True, **server, **options)
 
 
 def text() -> None:

@@ -19,6 +19,7 @@ def register() -> None:
             "model_id": f"our-{name}",
             "model_name": name,
             "api_base": q.URL,
+            "responses": q.WIRE == "responses",
             "supports_schema": True,
             "supports_tools": True,
         }

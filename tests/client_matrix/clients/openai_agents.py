@@ -1,9 +1,16 @@
-"""OpenAI's agents SDK on its chat completions model."""
+"""OpenAI's agents SDK on either of its models."""
 
 from __future__ import annotations
 
 import openai
-from agents import Agent, OpenAIChatCompletionsModel, Runner, function_tool, set_tracing_disabled
+from agents import (
+    Agent,
+    OpenAIChatCompletionsModel,
+    OpenAIResponsesModel,
+    Runner,
+    function_tool,
+    set_tracing_disabled,
+)
 from openai.types.responses import ResponseTextDeltaEvent
 
 from client_matrix import questions as q
@@ -14,8 +21,9 @@ set_tracing_disabled(True)
 
 def agent(model: str = q.MODEL, tools: tuple = (), output: type | None = None) -> Agent:
     client = openai.AsyncOpenAI(base_url=q.URL, api_key=q.KEY, max_retries=0)
-    chat = OpenAIChatCompletionsModel(model, client)
-    return Agent("assistant", model=chat, tools=list(tools), output_type=output)
+    kinds = {"chat": OpenAIChatCompletionsModel, "responses": OpenAIResponsesModel}
+    asked = kinds[q.WIRE](model, client)
+    return Agent("assistant", model=asked, tools=list(tools), output_type=output)
 
 
 async def text() -> None:

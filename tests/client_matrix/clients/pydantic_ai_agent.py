@@ -1,4 +1,4 @@
-"""Pydantic AI's agent on `OpenAIChatModel`."""
+"""Pydantic AI's agent on `OpenAIResponsesModel` and `OpenAIChatModel`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import asyncio
 
 from pydantic_ai import Agent, NativeOutput
 from pydantic_ai.exceptions import ModelHTTPError
-from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from client_matrix import questions as q
 from client_matrix.checks import check_cancelled, equal, error_of, in_pieces, refused
 
 
-def chat(model: str = q.MODEL) -> OpenAIChatModel:
-    return OpenAIChatModel(model, provider=OpenAIProvider(base_url=q.URL, api_key=q.KEY))
+def chat(model: str = q.MODEL) -> OpenAIChatModel | OpenAIResponsesModel:
+    kind = OpenAIChatModel if q.WIRE == "chat" else OpenAIResponsesModel
+    return kind(model, provider=OpenAIProvider(base_url=q.URL, api_key=q.KEY))
 
 
 def text() -> None:
