@@ -4,12 +4,13 @@ The same weights, flags, libraries and load on both sides, in turns, so that a m
 use too slows both. Our log is on (so each token's log-probability is computed), theirs computes
 none. Prints Markdown:
 
-* plain chat, 1, 16 and 64 at once, streamed and not: requests a second, and latency;
+* plain questions over chat completions and over the Responses API, 1, 16 and 64 at once, streamed
+  and not: requests a second, and latency;
 * agent runs of six calls, 16 at once, beside LangGraph's ReAct agent on vLLM's server, with the
   same tool, by a tiny model that was taught the job in both forms (`reader_llama.py`);
 * how much of what could come from the prefix cache did, in our runs.
 
-Without `--model`, the plain chat is the tiny model's too: then the layer around the model is
+Without `--model`, the plain questions are the tiny model's too: then the layer around the model is
 measured. `--like-ours` gives vLLM's server the process layout that AgentLM chooses.
 """
 
@@ -59,12 +60,41 @@ RUNS_AT_ONCE = 16
 console = Console(stderr=True)
 
 
+@dataclass(frozen=True)
+class Wire:
+    """How a question is asked over one of the APIs, and where its answer counts its tokens."""
+
+    path: str
+    counted: str
+    asking: Callable[[str, int], dict[str, Any]]
+    """The fields that say it and bound the answer."""
+    streaming: dict[str, Any]
+    """Those that a stream needs to tell its usage."""
+
+
+WIRES = {
+    "chat": Wire(
+        "chat/completions",
+        "completion_tokens",
+        lambda text, most: {"messages": [{"role": "user", "content": text}], "max_tokens": most},
+        {"stream_options": {"include_usage": True}},
+    ),
+    "responses": Wire(
+        "responses",
+        "output_tokens",
+        lambda text, most: {"input": text, "max_output_tokens": most},
+        {},
+    ),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", type=Path, help="directory of a model for the plain chat")
+    parser.add_argument("--model", type=Path, help="directory of a model for the plain questions")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each side [default: 3]")
+    parser.add_argument("--wires", nargs="+", choices=WIRES, default=[*WIRES])
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--waves", type=int, default=8, help="requests of each client in a turn")
     parser.add_argument("--fewest", type=int, default=16, help="requests of a turn, at least")
@@ -205,25 +235,25 @@ async def _together(ask: Ask, at_once: int, count: int, round_: int, measured: M
 
 
 async def _chats(urls: dict[str, str], arguments: argparse.Namespace) -> None:
-    print(
-        "| plain chat | at once | requests/s | of vLLM's | p50 s | of vLLM's | p99 s | of vLLM's |"
-    )
+    print("| plain | at once | requests/s | of vLLM's | p50 s | of vLLM's | p99 s | of vLLM's |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)  # the servers wait 5 s
     async with aiohttp.ClientSession(connector=connector) as session:
-        for stream, at_once in product((False, True), arguments.at_once):
-            chat = partial(_chat, session, arguments.tokens, stream)
-            asks = {name: partial(chat, url) for name, url in urls.items()}
+        ways = product(arguments.wires, (False, True), arguments.at_once)
+        for wire, stream, at_once in ways:
+            ask = partial(_question, session, WIRES[wire], arguments.tokens, stream)
+            asks = {name: partial(ask, url) for name, url in urls.items()}
             fewest = arguments.fewest
             count = max(fewest, arguments.waves * at_once)
             found = await _in_turns(asks, at_once, count, arguments.rounds, fewest)
             kind = "streamed" if stream else "whole"
-            print(f"| {kind} | {at_once} | {_compared(found)} |", flush=True)
+            print(f"| {wire}, {kind} | {at_once} | {_compared(found)} |", flush=True)
             _check_equal_work(found)
 
 
-async def _chat(
+async def _question(
     session: aiohttp.ClientSession,
+    wire: Wire,
     tokens: int,
     stream: bool,
     url: str,
@@ -232,23 +262,18 @@ async def _chat(
 ) -> None:
     """One question of about 250 tokens, one answer of at most `tokens`."""
     text = f"{number}. " + " ".join(WORDS[number % 50 : number % 50 + 150])
-    body = {
-        "model": "m",
-        "messages": [{"role": "user", "content": text}],
-        "max_tokens": tokens,
-        "temperature": 0,
-        "stream": stream,
-    }
+    body = {"model": "m", "temperature": 0, "stream": stream, **wire.asking(text, tokens)}
     if stream:
-        body["stream_options"] = {"include_usage": True}
-    async with session.post(f"{url}/chat/completions", json=body) as response:
+        body |= wire.streaming
+    async with session.post(f"{url}/{wire.path}", json=body) as response:
         assert response.status == 200, await response.text()
         last = await (_last_chunk(response) if stream else response.json())
-    measured.tokens += last["usage"]["completion_tokens"]
+    # The last event of the Responses API holds the whole response.
+    measured.tokens += last.get("response", last)["usage"][wire.counted]
 
 
 async def _last_chunk(response: aiohttp.ClientResponse) -> Any:
-    """Of a stream, the chunk that tells the usage; it comes last."""
+    """Of a stream, the one that tells the usage; it comes last."""
     last = b""
     async for line in response.content:
         if line.startswith(b"data: {"):
