@@ -1,7 +1,8 @@
 """LangChain's messages to the wire's, and the server's answers to LangChain's messages.
 
 Thoughts and tool activity of a run come as `additional_kwargs["reasoning_content"]`, which
-`content_blocks` shows as a `reasoning` block, and structured as `response_metadata["agent_steps"]`.
+`content_blocks` shows as a `reasoning` block; structured they are
+`response_metadata["agent_steps"]`, and on a stream `["approvals"]`, which are blocks too.
 `response_metadata["trajectory_id"]` names the trajectory that recorded the answer.
 """
 
@@ -26,6 +27,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.chat.chat_completion import Choice
 from openai.types.chat.chat_completion_chunk import Choice as ChunkChoice
 from pydantic import BaseModel
+
+from agentlm.clients.langchain_blocks import PROVIDER
 
 _UNSENT = ("thinking", "redacted_thinking", "reasoning", "tool_use", "tool_call")
 """Blocks of other providers and of LangChain that say nothing to this server, or that a message
@@ -59,8 +62,9 @@ def _kind(block: str | dict[str, Any]) -> str:
 
 
 def _write_answer(message: AIMessage) -> dict[str, Any]:
-    written = convert_to_openai_messages(message)
-    written["content"] = str(message.text)
+    text = str(message.text)
+    written = convert_to_openai_messages(message.model_copy(update={"content": text}))
+    written["content"] = text
     if message.invalid_tool_calls:
         invalid = [_write_invalid(call) for call in message.invalid_tool_calls]
         written["tool_calls"] = [*written.get("tool_calls", ()), *invalid]
@@ -97,7 +101,7 @@ def _origin(
     return {
         "id": answer.id,
         "model_name": answer.model,
-        "model_provider": "agentlm",
+        "model_provider": PROVIDER,
         "trajectory_id": headers.get("x-trajectory-id"),
         "request_id": headers.get("x-request-id"),
     }
@@ -145,7 +149,7 @@ def _read_chunk(chunk: ChatCompletionChunk) -> ChatGenerationChunk:
         content=choice.delta.content or choice.delta.refusal or "",
         tool_call_chunks=_call_chunks(choice),
         additional_kwargs=_thoughts(choice.delta),
-        response_metadata=_agent_steps(choice.delta),
+        response_metadata=_agent_steps(choice.delta) | _approvals(choice.delta),
         usage_metadata=usage,
     )
     return ChatGenerationChunk(message=message, generation_info=info or None)
@@ -170,6 +174,11 @@ def _thoughts(said: BaseModel) -> dict[str, Any]:
 
 def _agent_steps(said: BaseModel) -> dict[str, Any]:
     return _beyond_openai(said, "agent_steps")
+
+
+def _approvals(said: BaseModel) -> dict[str, Any]:
+    asked = _beyond_openai(said, "approval")
+    return {"approvals": [asked["approval"]]} if asked else {}
 
 
 def _beyond_openai(said: BaseModel, field: str) -> dict[str, Any]:

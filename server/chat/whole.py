@@ -47,6 +47,7 @@ def _agent_steps(choice: Choice) -> list[dict[str, Any]]:
     results = {step.tool_call_id: step for step in steps if step.tool_call_id}
     return [
         {
+            "id": step.call.id,
             "call": step.call.name,
             "arguments": step.call.arguments,
             "observation": observed(results[step.call.id].text),

@@ -48,6 +48,7 @@ def observation_text(text: str) -> str:
 def agent_step(event: CallEnded) -> dict[str, Any]:
     """One finished call of a server's tool, on a stream."""
     return {
+        "id": event.call.id,
         "call": event.call.name,
         "arguments": event.call.arguments,
         "observation": event.observation.text,

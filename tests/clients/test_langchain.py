@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,11 +31,35 @@ async def test_a_run_of_the_servers_tools_is_told_whole(serve: Serve, ask: Way) 
         assert answer.text == "Done."
         thoughts = "I look.\nAction: bash\nAction Input: "
         assert answer.additional_kwargs["reasoning_content"].startswith(thoughts)
-        assert [block["type"] for block in answer.content_blocks] == ["reasoning", "text"]
+        thought, made, result, said = answer.content_blocks
+        assert (thought["type"], said["type"]) == ("reasoning", "text")
+        assert made["type"] == "server_tool_call"
+        assert (made["name"], made["args"]) == ("bash", {"command": "ls"})
+        assert result["type"] == "server_tool_result"
+        assert (result["tool_call_id"], result["status"]) == (made["id"], "success")
+        assert result["output"] == "ran ls"
         [step] = answer.response_metadata["agent_steps"]
         assert (step["call"], step["observation"]) == ("bash", "ran ls")
         assert answer.usage_metadata is not None
         assert answer.usage_metadata["output_token_details"]["reasoning"] > 0
+
+
+async def test_a_call_that_waits_for_a_person_is_a_block_of_the_stream(
+    serve: Serve, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("tools: {bash: ask}")
+    async with serve(CALL, FINAL, tool_policy=policy) as running:
+        blocks: list[Any] = []
+        async for chunk in chat(running).bind_tools([BASH]).astream("Hi"):
+            new = [dict(block) for block in chunk.content_blocks]
+            for asked in (block["value"] for block in new if block["type"] == "non_standard"):
+                assert (asked["type"], asked["call"]) == ("approval_request", "bash")
+                path = f"/approvals/{asked['id']}"
+                await running.client.post(path, cast_to=object, body={"approve": True})
+            blocks += new
+        kinds = [block["type"] for block in blocks if block["type"] not in ("reasoning", "text")]
+        assert kinds == ["non_standard", "server_tool_call", "server_tool_result"]
 
 
 @in_every_way
