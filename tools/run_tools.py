@@ -45,7 +45,10 @@ class RunTools:
         bounds: Bounds,
         approvals: Approvals,
         on_pending: OnPending | None = None,
+        brought: Sequence[Tool] = (),
     ) -> None:
+        """`brought`: those of `tools` that are this run's alone, and end with it."""
+        self._brought = tuple(brought)
         self._tools = {tool.name: tool for tool, _ in tools}
         self._asked = {tool.name for tool, permission in tools if permission == "ask"}
         self._specs = tuple(spec_of(tool) for tool, _ in tools)
@@ -95,6 +98,11 @@ class RunTools:
             blocks=output.blocks,
             structured=output.structured,
         )
+
+    async def close(self) -> None:
+        """End what only this run uses. Idempotent; a later call opens it again."""
+        for tool in self._brought:
+            await tool.close()
 
     async def _refusal(self, call: ToolCall, context: ToolContext) -> str | None:
         """Why the call is not to be run; None if it is."""

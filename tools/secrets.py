@@ -21,8 +21,13 @@ class Secrets:
     def __init__(self, values: Mapping[str, str]) -> None:
         named = {value: name for name, value in values.items() if len(value) >= _SHORTEST}
         longest_first = sorted(named, key=len, reverse=True)
+        self._values = dict(values)
         self._names = named
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+    def beside(self, values: Mapping[str, str]) -> Secrets:
+        """The same and `values`."""
+        return Secrets({**self._values, **values}) if values else self
 
     def scrub(self, text: str) -> str:
         """The text with each secret's name in its place."""

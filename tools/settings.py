@@ -34,6 +34,10 @@ class ToolSettings(Settings):
     mcp_config: Path | None = None
     """JSON file with `mcpServers`, whose tools are offered as `server__tool`."""
 
+    mcp_hosts: tuple[str, ...] = ()
+    """Hosts (and what is below them) whose MCP servers requests may bring; `*` means any that the
+    web tools could reach. By default none."""
+
     bash_sandbox: Literal["bubblewrap", "unsafe"] = "bubblewrap"
     """`unsafe` runs commands without a sandbox, as the server's own user: never for strangers."""
     bash_uid: int = Field(default=65533, gt=0)

@@ -8,7 +8,9 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from agentlm.agent.tool import Tool
 from agentlm.errors import OperatorError, RequestError
@@ -26,6 +28,10 @@ from agentlm.tools.shell.files import WorkspaceFiles
 from agentlm.tools.shell.pool import checked
 from agentlm.tools.sql.tools import open_sql
 from agentlm.tools.web.tools import open_web
+
+if TYPE_CHECKING:
+    from agentlm.tools.mcp.brought import BroughtServer
+    from agentlm.tools.mcp.tools import McpTool
 
 _log = logging.getLogger(__name__)
 
@@ -127,26 +133,49 @@ class Toolbox:
         owner: str = "",
         names: Container[str] | None = None,
         on_pending: OnPending | None = None,
+        brought: Sequence[Tool] = (),
+        secrets: Mapping[str, str] | None = None,
     ) -> RunTools:
         """The tools of the families named, in the order of the toolbox. RequestError if unknown.
 
         `owner`: whose key it is, for the policy; `names`: of those, only these tools;
-        `on_pending`: told of calls that wait for approval.
+        `on_pending`: told of calls that wait for approval; `brought`: tools of the request's own,
+        and `secrets` what it sends them.
         """
         if unknown := [name for name in types if name not in self._families]:
             known = ", ".join(self._families) or "none"
             raise RequestError(
                 f"this server has no tools of type {unknown[0]!r}; it has: {known}", param="tools"
             )
-        chosen = [
-            (tool, permission)
+        ours = [
+            tool
             for name, tools in self._families.items()
             for tool in tools
-            if name in types
-            and (names is None or tool.name in names)
-            and (permission := self._permissions.permission(tool.name, owner)) != "deny"
+            if name in types and (names is None or tool.name in names)
         ]
-        return RunTools(chosen, self._bounds, self.approvals, on_pending)
+        chosen = [
+            (tool, permission)
+            for tool in (*ours, *brought)
+            if (permission := self._permissions.permission(tool.name, owner)) != "deny"
+        ]
+        bounds = replace(self._bounds, secrets=self._bounds.secrets.beside(secrets or {}))
+        return RunTools(chosen, bounds, self.approvals, on_pending, brought)
+
+    async def bring(self, servers: Sequence[BroughtServer]) -> tuple[McpTool, ...]:
+        """The tools of MCP servers that a request brings. Raises RequestError."""
+        from agentlm.tools.mcp.brought import bring
+
+        theirs = {tool.name.partition("__")[0] for tool in self._families.get("mcp", ())}
+        for server in servers:
+            if server.label in theirs:
+                place = f"{server.place}.server_label"
+                raise RequestError(
+                    f"{place}: {server.label!r} is a server of the operator's: name yours "
+                    "otherwise",
+                    param=place,
+                )
+        found = await asyncio.gather(*(bring(server, self._settings) for server in servers))
+        return tuple(tool for tools in found for tool in tools)
 
     def files(self, trajectory_id: str) -> WorkspaceFiles:
         """Files that bash sees in /workspace; they may be put there before its first command."""

@@ -95,15 +95,19 @@ class Choice:
             commit=self._commit,
         )
         with self.metrics.running.track_inprogress():
-            async with self._renewing(), aclosing(events):
-                async for event in events:
-                    if isinstance(event, CallEnded):
-                        self.metrics.call(event)
-                        if self.request.watched:
-                            await self._commit(self.transcript)
-                    elif isinstance(event, Fragment):
-                        self._note(event)
-                    yield event
+            try:
+                async with self._renewing(), aclosing(events):
+                    async for event in events:
+                        if isinstance(event, CallEnded):
+                            self.metrics.call(event)
+                            if self.request.watched:
+                                await self._commit(self.transcript)
+                        elif isinstance(event, Fragment):
+                            self._note(event)
+                        yield event
+            finally:
+                if self.request.own is not None:
+                    await self.request.own.close()
             await self.record()
 
     async def announce(self) -> None:

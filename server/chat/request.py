@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from agentlm.agent.ask import Ask, ToolChoice
 from agentlm.agent.loop import Limits
-from agentlm.agent.tool import Tools
+from agentlm.agent.tool import Tool
 from agentlm.errors import RequestError
 from agentlm.messages import Message, ToolSpec
 from agentlm.server.callers import allowed_families
@@ -83,6 +83,18 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Brought:
+    """Tools that a request brought with it, of MCP servers."""
+
+    tools: Sequence[Tool] = ()
+    """Those that run without being asked about."""
+    asked: Sequence[Tool] = ()
+    """Those whose calls the client has to approve: they come back to it as calls of its own do."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What their servers are sent, by what it is called."""
+
+
+@dataclass(frozen=True)
 class History:
     """What was said, of a request whose body does not say all of it in messages."""
 
@@ -96,6 +108,7 @@ class History:
     """See `Conversation.handed_back`."""
     watched: bool = False
     """See `Request.watched`."""
+    brought: Brought = Brought()
 
 
 @dataclass(frozen=True)
@@ -119,10 +132,18 @@ class RequestReader:
         offered = allowed_families(caller, self.toolbox.families())
         families = offered if agent else server_families(body.tools)
         _check_families(body, offered)
-        own = self.toolbox.for_request(families, owner=caller.name) if families else None
+        brought = history.brought if history else Brought()
+        own = self._own(families, caller, brought) if families or brought.tools else None
+        asked = [
+            spec.model_copy(update={"owner": "client"})
+            for spec in self.toolbox.for_request(
+                (), owner=caller.name, brought=brought.asked
+            ).specs()
+        ]
         client = client_tools(body.tools)
-        _check_names(body, own)
-        tools = (*(own.specs() if own else ()), *client)
+        ours = (*(own.specs() if own else ()), *asked)
+        _check_names(body, {spec.name for spec in ours})
+        tools = (*ours, *client)
         if body.n > 1 and own:
             raise RequestError(
                 "n must be 1 when the server runs tools: their side effects would double", param="n"
@@ -155,6 +176,11 @@ class RequestReader:
             echo=history.echo if history else {},
             handed_back=history.handed_back if history else {},
             watched=history.watched if history else False,
+        )
+
+    def _own(self, families: Sequence[str], caller: ApiKey, brought: Brought) -> RunTools:
+        return self.toolbox.for_request(
+            families, owner=caller.name, brought=brought.tools, secrets=brought.secrets
         )
 
     def _ask(self, body: ChatRequest, tools: Sequence[ToolSpec]) -> Ask:
@@ -195,8 +221,7 @@ def _check_families(body: ChatRequest, known: Sequence[str]) -> None:
             )
 
 
-def _check_names(body: ChatRequest, own: Tools | None) -> None:
-    taken = {spec.name for spec in own.specs()} if own else set()
+def _check_names(body: ChatRequest, taken: Set[str]) -> None:
     for index, tool in enumerate(body.tools or ()):
         if tool.function is not None and tool.function.name in taken:
             raise RequestError(

@@ -26,16 +26,19 @@ from agentlm.server.responses.items import (
     reasoning_item,
     text_part,
 )
+from agentlm.server.responses.mcp import label_of
 from agentlm.server.responses.output import (
     ServerCall,
     answer,
     failure,
     head,
     item_id,
+    opening,
     suffix,
     thought_kind,
 )
 from agentlm.server.responses.request import SOURCES, in_these_words
+from agentlm.server.responses.shell import SHELL, is_local
 
 
 async def response_events(choice: Choice, writer: EventWriter) -> AsyncGenerator[bytes, None]:
@@ -66,7 +69,12 @@ class EventWriter:
         self._thought = thought_kind(echo)
         # Where nothing holds a call to its form, it is told when it is known to be well-formed.
         self._tells_calls = choice.request.ask.constrained
-        self._clients = {spec.name for spec in choice.request.tools} - self._own
+        names = {spec.name for spec in choice.request.tools} - self._own
+        # Of a call that its client has to approve, or that is the shell's, nothing is told before
+        # it is whole.
+        whole = {SHELL} if any(map(is_local, self._tools)) else set()
+        whole |= {name for name in names if label_of(name, self._tools)}
+        self._clients = names - whole
         self._hex = suffix(choice.request.completion_id)
         self._number = 0
         self.characters = 0
@@ -79,8 +87,6 @@ class EventWriter:
         self._parts: list[str] = []
         self._logprobs: list[dict[str, Any]] = []
         self._call: ToolCall | None = None
-        self._call_told = False
-        """Whether the one that the client has to run was told as it was generated."""
         self._server: ServerCall | None = None
         self._escaper = ControlEscaper()
 
@@ -90,9 +96,9 @@ class EventWriter:
             return b""
         asked = self._choice.interaction()
         shown = head(asked, self._choice.request.served.name, "in_progress")
-        return self._event("response.created", response=shown) + self._event(
-            "response.in_progress", response=shown
-        )
+        begun = [self._event(f"response.{word}", response=shown) for word in _BEGUN]
+        opened = opening(asked, self._choice.request.tools)
+        return b"".join([*begun, *map(self._opened, opened)])
 
     def tell(self, event: Event) -> Iterator[bytes]:
         """What the client is told of an event now."""
@@ -120,13 +126,9 @@ class EventWriter:
         self._logprobs += self._choice.take_logprobs()
         response = answer(self._choice, self._logprobs)
         items = response["output"]
-        statuses = {item["id"]: item["status"] for item in items}
+        statuses = {item["id"]: item.get("status", "completed") for item in items}
         told = [begun, *self._close(statuses.get(self._identity, "completed"))]
-        if not self._call_told:
-            calls = [item for item in items if item["type"] == "function_call"]
-            told += map(self._whole_call, calls)
-        if self._choice.sealed is not None and items:
-            told += [self._add("reasoning", items[-1]), self._done(items[-1])]
+        told += [self._whole(item) for item in items[self._index :]]
         told.append(self._event(f"response.{response['status']}", response=response))
         return b"".join([*told, DONE])
 
@@ -210,7 +212,6 @@ class EventWriter:
         if call.name in self._clients:
             self._server = None
             if self._tells_calls:
-                self._call_told = True
                 item = call_item(self._item_id("fc"), call, "in_progress")
                 yield self._add("function_call", item)
             return
@@ -221,7 +222,8 @@ class EventWriter:
     def _begin_server_call(self, server: ServerCall) -> Iterator[bytes]:
         item = server.item(self._hex, self._index, None)
         yield self._add(item["type"], item)
-        yield self._of_item(f"response.{item['type']}.in_progress")
+        if not server.shell:
+            yield self._of_item(f"response.{item['type']}.in_progress")
 
     def _argue(self, text: str) -> Iterator[bytes]:
         if self._open == "function_call":
@@ -236,26 +238,44 @@ class EventWriter:
         if self._server is None or self._call is None or self._call.arguments:
             return
         self._call = call
-        self._server = ServerCall(call, self._server.label, sources=self._sources)
+        begun = self._server
+        self._server = ServerCall(call, begun.label, sources=begun.sources, shell=begun.shell)
         if self._open == "mcp_call":
             yield self._of_item("response.mcp_call_arguments.done", arguments=call.arguments)
         else:
             yield from self._begin_server_call(self._server)
-            yield self._of_item("response.web_search_call.searching")
+            if not self._server.shell:
+                yield self._of_item("response.web_search_call.searching")
 
     def _finish(self, text: str, *, failed: bool) -> Iterator[bytes]:
         if self._server is None or self._open is None:
             return
-        item = self._server.item(self._hex, self._index, text, failed=failed)
-        if item["type"] == "mcp_call":
-            yield self._of_item(f"response.mcp_call.{item['status']}")
-        else:
-            yield self._of_item("response.web_search_call.completed")
+        server, self._server = self._server, None
+        item = server.item(self._hex, self._index, text, failed=failed)
+        if not server.shell:
+            # A search that failed has ended too: there is no other event for it.
+            word = item["status"] if server.label else "completed"
+            yield self._of_item(f"response.{item['type']}.{word}")
         yield self._done(item)
-        self._server = None
+        for more in server.output_items(self._hex, self._index, text, failed=failed):
+            yield self._whole(more)
 
-    def _whole_call(self, item: dict[str, Any]) -> bytes:
-        """A call that the client has to run and that was not told as it was generated."""
+    def _opened(self, item: dict[str, Any]) -> bytes:
+        """An item that was whole before the model said anything."""
+        kind = item["type"]
+        begun: dict[str, Any] = {"status": "in_progress", "output": None, "error": None}
+        first = item | ({"tools": []} if kind == "mcp_list_tools" else begun)
+        status = item.get("status", "completed")
+        told = [self._add(kind, first), self._of_item(f"response.{kind}.in_progress")]
+        if kind == "mcp_call":
+            done = self._of_item("response.mcp_call_arguments.done", arguments=item["arguments"])
+            told.append(done)
+        return b"".join([*told, self._of_item(f"response.{kind}.{status}"), self._done(item)])
+
+    def _whole(self, item: dict[str, Any]) -> bytes:
+        """An item that was not told as it was generated."""
+        if item["type"] != "function_call":
+            return self._add(item["type"], item) + self._done(item)
         name, arguments = "response.function_call_arguments", item["arguments"]
         return b"".join(
             [
@@ -276,6 +296,7 @@ def written_event(kind: str, number: int, **fields: Any) -> bytes:
     return f"event: {kind}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
 
 
+_BEGUN = ("created", "in_progress")
 TEXTS = {
     THOUGHT: "response.reasoning_text",
     SUMMARY: "response.reasoning_summary_text",

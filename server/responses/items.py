@@ -2,7 +2,8 @@
 
 An item says one thing; a message of the assistant's can be several items: what it said and each of
 its calls. Thoughts and calls of the server's tools are no part of what a client has to send again:
-the record holds them, so they are taken and left out.
+the record holds them, so they are taken and left out. The exception is a call that the client
+approved: it stands between the question and what the model said to its result.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from agentlm.errors import RequestError
+from agentlm.errors import ForbiddenError, RequestError
 from agentlm.messages import Message, ToolCall
 from agentlm.server.openai.chat_request import Items, Wire, as_request_error
+from agentlm.server.responses.shell import ShellCall, ShellOutput
 
 K = TypeVar("K", bound=Wire)
 
@@ -23,8 +25,14 @@ THOUGHT, SUMMARY = "reasoning_text", "summary_text"
 """The types of the part that a thought is told in."""
 _RECORDED = {"reasoning", "mcp_call", "mcp_list_tools", "web_search_call"}
 _TEXTS = {"input_text", "output_text", "text"}
+REFERENCE = "item_reference"
+"""The type of an item that names another one of the log's; it is replaced before items are read."""
+_APPROVALS = ("mcp_approval_request", "mcp_approval_response")
+_SHELL = ("shell_call", "shell_call_output")
 _KNOWN = (
     *("message", "function_call", "function_call_output", "compaction"),
+    *_SHELL,
+    *_APPROVALS,
     *sorted(_RECORDED),
 )
 
@@ -71,6 +79,31 @@ class Compaction(Wire):
     encrypted_content: str
 
 
+class ApprovalRequest(Wire):
+    """A call that its client was asked to approve."""
+
+    id: str = Field(pattern=r"^mcpr_.")
+    server_label: str
+    name: str
+    arguments: str = "{}"
+
+
+class ApprovalResponse(Wire):
+    """What the client decided."""
+
+    approval_request_id: str
+    approve: bool
+    reason: str | None = None
+
+
+class MadeCall(Wire):
+    """A call that was made here after it was approved."""
+
+    approval_request_id: str = ""
+    output: str | None = None
+    error: Any = None
+
+
 @dataclass
 class Conversation:
     """Messages, as items are added to them."""
@@ -85,6 +118,8 @@ class Conversation:
     compacted: dict[int, tuple[str, str]] = field(default_factory=dict)
     """Where it stands and what was handed out of compacted conversations, by the index of the
     message that it becomes."""
+    approved: dict[str, int] = field(default_factory=dict)
+    """Calls that are to be made now, and which message is to hold what they give."""
 
     def add_recorded(self, messages: Sequence[Message], place: str) -> None:
         """Add what was recorded; calls that it leaves open are told of as being at `place`."""
@@ -132,6 +167,52 @@ class Conversation:
         elif kind == "function_call_output":
             self._answer(_read(FunctionOutput, item, place), place)
 
+        elif kind == "shell_call":
+            self._join(_read(ShellCall, item, place).read(), f"{place}.call_id")
+        elif kind == "shell_call_output":
+            gave = _read(ShellOutput, item, place)
+            self._answer(FunctionOutput(call_id=gave.call_id, output=gave.read()), place)
+        elif kind == "mcp_approval_request":
+            asked = _read(ApprovalRequest, item, place)
+            name = f"{asked.server_label}__{asked.name}"
+            call_id = asked.id.removeprefix(_ASKED)
+            self._join(ToolCall(id=call_id, name=name, arguments=asked.arguments), f"{place}.id")
+        elif kind == "mcp_approval_response":
+            self._decide(_read(ApprovalResponse, item, place), place)
+        elif kind == "mcp_call":
+            self._give(_read(MadeCall, item, place))
+
+    def made(self, call_id: str, text: str) -> None:
+        """Add what a call gave that was approved."""
+        index = self.approved.pop(call_id)
+        self.messages[index] = self.messages[index].model_copy(update={"content": text})
+
+    def _decide(self, given: ApprovalResponse, place: str) -> None:
+        param = f"{place}.approval_request_id"
+        if given.approval_request_id.startswith("appr_"):
+            raise ForbiddenError(
+                "what the operator's policy asks is decided over /v1/approvals, by keys that may",
+                param=param,
+            )
+        call_id = given.approval_request_id.removeprefix(_ASKED)
+        if call_id not in self.open or not given.approval_request_id.startswith(_ASKED):
+            raise RequestError(
+                f"no call before it waits for an approval of {given.approval_request_id[:64]!r}",
+                param=param,
+            )
+        del self.open[call_id]
+        if given.approve:
+            self.approved[call_id] = len(self.messages)
+        denial = f"The call was not allowed: {given.reason or 'it was denied'}"
+        text = "" if given.approve else denial
+        self.messages.append(Message(role="tool", content=text, tool_call_id=call_id))
+
+    def _give(self, call: MadeCall) -> None:
+        """What an earlier answer made of an approval: it is not made again."""
+        call_id = call.approval_request_id.removeprefix(_ASKED)
+        if call_id in self.approved:
+            self.made(call_id, _text_of(call))
+
     def _say(self, given: InputMessage, place: str) -> None:
         role = "system" if given.role == "developer" else given.role
         content = _text(given.content, f"{place}.content")
@@ -167,17 +248,35 @@ class Conversation:
         self.messages.append(Message(role="tool", content=content, tool_call_id=given.call_id))
 
 
+_ASKED = "mcpr_"
+"""Before the id of a call, in that of the question whether it may be made."""
+
+
+def approval_item(call: ToolCall, label: str) -> dict[str, Any]:
+    """The question whether a call of a brought server's tool may be made."""
+    return {
+        "id": f"{_ASKED}{call.id}",
+        "type": "mcp_approval_request",
+        "server_label": label,
+        "name": call.name.removeprefix(f"{label}__"),
+        "arguments": call.arguments,
+    }
+
+
+def _text_of(call: MadeCall) -> str:
+    """What the model was told, as `ServerCall` spells it."""
+    if call.output is not None or not isinstance(call.error, dict):
+        return call.output or ""
+    parts = call.error.get("content")
+    texts = [part.get("text") for part in parts if isinstance(part, dict)] if parts else []
+    return "".join(text for text in texts if isinstance(text, str))
+
+
 def item_kind(item: Any, place: str) -> str:
     """The type of an item. Raises RequestError for one that is not read here."""
     if not isinstance(item, dict):
         raise RequestError(f"{place}: must be an object, got {type(item).__name__}", param=place)
-    kind = item.get("type") or ("message" if "role" in item else "item_reference")
-    if kind == "item_reference":
-        raise RequestError(
-            f"{place}.type: item_reference is not supported: send the item itself, or "
-            "previous_response_id",
-            param=f"{place}.type",
-        )
+    kind = item.get("type") or ("message" if "role" in item else REFERENCE)
     if kind not in _KNOWN:
         raise RequestError(
             f"{place}.type: items of type {str(kind)[:64]!r} are not supported; supported: "

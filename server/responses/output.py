@@ -13,13 +13,22 @@ from agentlm.server.openai.ids import response_of
 from agentlm.server.responses.items import (
     SUMMARY,
     THOUGHT,
+    approval_item,
     call_item,
     message_item,
     reasoning_item,
     sealed_item,
     text_part,
 )
+from agentlm.server.responses.mcp import label_of, listings
 from agentlm.server.responses.request import OWN_LABEL, SOURCES, WEB_SEARCHES
+from agentlm.server.responses.shell import (
+    SHELL,
+    in_container,
+    is_local,
+    output_item,
+    shell_item,
+)
 from agentlm.tools.web.search import urls_of
 from agentlm.trajectory import Interaction, Outcome, Step, Trajectory, Usage
 
@@ -93,8 +102,8 @@ _UNSAID: dict[str, Any] = {
     "tools": [],
 }
 """Of an answer that was asked for over chat."""
-_PRIVATE = {"include"}
-"""Kept beside what is repeated: what else an answer was to tell."""
+_PRIVATE = {"include", "approved"}
+"""Kept beside what is repeated: what else an answer was to tell, and which calls it began with."""
 _LOST = "the answer did not come to its end; the server's log says why"
 
 
@@ -137,11 +146,14 @@ def output(
 
     `runs`: more is to come.
     """
-    items: list[dict[str, Any]] = []
+    items = opening(asked, specs)
+    opened = len(items)
     hex_id = suffix(asked.completion_id)
     tools = asked.echo.get("tools", ())
     clients = {tool["name"] for tool in tools if tool["type"] == "function"}
+    clients |= {SHELL for tool in tools if is_local(tool)}
     own = {spec.name for spec in specs} - clients
+    returned = {call.id for call in asked.response.tool_calls}
     acts = list(_acts(steps))
     for step, result in acts:
         if step.thought:
@@ -149,25 +161,60 @@ def output(
             items.append(reasoning_item(identity, step.thought, kind=thought_kind(asked.echo)))
         called = step.call
         call = None
-        if called and called.name in own:
+        if called and called.name in own and called.id not in returned:
             call = ServerCall.of(called, tools, sources=SOURCES in include)
         if call is not None and result is not None:
             text = observed(result.text)
             items.append(call.item(hex_id, len(items), text, failed=result.failed))
+            items += call.output_items(hex_id, len(items), text, failed=result.failed)
         elif call is not None and call.label is not None:
             items.append(call.unrun_item(hex_id, len(items), runs=runs))
         elif called and called.name in clients and step.finish_reason == "length":
-            identity = item_id("fc", hex_id, len(items))
-            items.append(call_item(identity, called, "incomplete"))
+            items.append(returned_item(hex_id, len(items), called, tools, "incomplete"))
     said = asked.response
     if said.content or said.refusal:
         part = text_part(said, logprobs)
         items.append(message_item(item_id("msg", hex_id, len(items)), part))
     for called in said.tool_calls:
-        items.append(call_item(item_id("fc", hex_id, len(items)), called))
+        items.append(returned_item(hex_id, len(items), called, tools))
     in_call = acts and acts[-1][0].call is not None and acts[-1][0].call.name in own | clients
-    if items and asked.finish_reason in _INCOMPLETE and not in_call:
+    if len(items) > opened and asked.finish_reason in _INCOMPLETE and not in_call:
         items[-1]["status"] = "incomplete"
+    return items
+
+
+def returned_item(
+    hex_id: str,
+    index: int,
+    call: ToolCall,
+    tools: Sequence[Mapping[str, Any]],
+    status: str = "completed",
+) -> dict[str, Any]:
+    """A call that is the client's to run, or to approve."""
+    if label := label_of(call.name, tools):
+        return approval_item(call, label)
+    if call.name == SHELL and any(map(is_local, tools)):
+        return shell_item(item_id("sh", hex_id, index), call, status)
+    return call_item(item_id("fc", hex_id, index), call, status)
+
+
+def opening(asked: Interaction, specs: Sequence[ToolSpec]) -> list[dict[str, Any]]:
+    """What comes before anything the model says: what servers that the request brought offer, and
+    what the calls gave that it approved.
+    """
+    hex_id = suffix(asked.completion_id)
+    tools = asked.echo.get("tools", ())
+    items = [
+        {"id": item_id("mcpl", hex_id, index), **listing}
+        for index, listing in enumerate(listings(tools, specs))
+    ]
+    calls = {call.id: call for message in asked.messages for call in message.tool_calls}
+    texts = {message.tool_call_id: message.content for message in asked.messages}
+    for call_id, failed in asked.echo.get("approved", {}).items():
+        call = calls[call_id]
+        made = ServerCall(call, label_of(call.name, tools) or OWN_LABEL)
+        item = made.item(hex_id, len(items), texts[call_id], failed=failed)
+        items.append(item | {"approval_request_id": approval_item(call, "")["id"]})
     return items
 
 
@@ -192,10 +239,13 @@ def item_id(prefix: str, hex_id: str, index: int) -> str:
 class ServerCall:
     """A call of a tool of the server's, as the item that clients know it by."""
 
-    def __init__(self, call: ToolCall, label: str | None, *, sources: bool = False) -> None:
+    def __init__(
+        self, call: ToolCall, label: str | None, *, sources: bool = False, shell: bool = False
+    ) -> None:
         self.call = call
         self.label = label
-        """Of the MCP server that has the tool; None: it is the web's."""
+        """Of the MCP server that has the tool; None: it is the web's, or the shell."""
+        self.shell = shell
         self.sources = sources
         """Tell which pages a search found."""
 
@@ -204,9 +254,11 @@ class ServerCall:
         cls, call: ToolCall, tools: Sequence[dict[str, Any]], *, sources: bool = False
     ) -> ServerCall | None:
         """None if the request did not declare its tools: clients know no item for it then."""
-        kinds = {tool["type"] for tool in tools} - {"function"}
+        kinds = {tool["type"] for tool in tools if not is_local(tool)} - {"function"}
         if not kinds:
             return None
+        if call.name == "bash" and in_container(tools):
+            return cls(call, None, shell=True)
         if call.name in _WEB and kinds & {*WEB_SEARCHES}:
             return cls(call, None, sources=sources)
         label, parts, _ = call.name.partition("__")
@@ -219,6 +271,9 @@ class ServerCall:
     ) -> dict[str, Any]:
         """`text` is what it gave; None: it runs still."""
         status = "in_progress" if text is None else "failed" if failed else "completed"
+        if self.shell:
+            status = "in_progress" if text is None else "completed"
+            return shell_item(item_id("sh", hex_id, index), self.call, status, local=False)
         if self.label is None:
             return {
                 "id": item_id("ws", hex_id, index),
@@ -237,6 +292,14 @@ class ServerCall:
             "error": failure if failed else None,
             "status": status,
         }
+
+    def output_items(
+        self, hex_id: str, index: int, text: str, *, failed: bool
+    ) -> list[dict[str, Any]]:
+        """What follows the item: the shell tells what it gave in one of its own."""
+        if not self.shell:
+            return []
+        return [output_item(item_id("sho", hex_id, index), self.call, text, failed=failed)]
 
     def unrun_item(self, hex_id: str, index: int, *, runs: bool = False) -> dict[str, Any]:
         """Of a call that was cut before it was whole, or that could not be run, or that runs."""

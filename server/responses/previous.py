@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from agentlm.agent.tool import ToolContext
 from agentlm.errors import NotFoundError, RequestError
 from agentlm.messages import Message
 from agentlm.server.chat.request import History
 from agentlm.server.openai.ids import completion_of
 from agentlm.server.responses.conversations import Named, waiting
-from agentlm.server.responses.items import Conversation
+from agentlm.server.responses.items import REFERENCE, Conversation
+from agentlm.server.responses.mcp import bring, make_approved
+from agentlm.server.responses.output import response_object
 from agentlm.server.responses.request import ResponseRequest
 from agentlm.server.responses.sealed import Sealed, Seals, Summary, handed_back
 from agentlm.store import Store
+from agentlm.tools.toolbox import Toolbox
 from agentlm.trajectory import Interaction
 
 _NOT_FOUND = "previous_response_not_found"
@@ -33,11 +40,16 @@ async def read_history(
     body: ResponseRequest,
     store: Store,
     seals: Seals,
+    toolbox: Toolbox,
     owner: str,
     named: Named | None = None,
     remembered: Remembered | None = None,
+    *,
+    asked_only: bool = False,
 ) -> History:
-    """The whole conversation that a request is about; `named` is what it goes on from by name.
+    """The whole conversation that a request is about, after the calls were made that it approves.
+
+    `named` is what it goes on from by name; `asked_only`: nothing may be made for it.
 
     Instructions are each request's own: those of the answer before do not carry over. Raises
     NotFoundError for an answer that is not there or another's, RequestError for items out of order.
@@ -56,7 +68,7 @@ async def read_history(
     elif named is not None:
         after = await _add_named(said, named, store, owner)
     said.sealed.clear()  # of a named conversation, which the log keeps
-    said.add(body.input or ())
+    said.add(await _resolved(body.input or (), store, owner))
     sealed = [seals.unseal(Sealed, text, owner, place) for place, text in said.sealed.items()]
     sealed += [last.sealed] if last else []
     for index, (place, text) in said.compacted.items():
@@ -66,12 +78,20 @@ async def read_history(
     said.check_answered()
     if not said.messages:
         raise RequestError("input: says nothing", param="input")
+    if said.approved and asked_only:
+        raise RequestError(
+            "input: what an approved call gives is not known before it is made", param="input"
+        )
+    brought = await bring(body.servers(), toolbox)
+    context = ToolContext(after.trajectory_id if after else "", owner)
+    approved = await make_approved(said, brought, toolbox, context)
     return History(
         tuple(said.messages),
         after,
-        body.echo() | {"include": body.include},
+        body.echo() | {"include": body.include, "approved": approved},
         handed_back=handed_back(sealed),
         watched=body.background,
+        brought=brought,
     )
 
 
@@ -79,6 +99,40 @@ def _is_named(remembered: Remembered | None, response_id: str | None) -> Remembe
     if remembered is None or response_id is None:
         return None
     return remembered if completion_of(response_id) == remembered.asked.completion_id else None
+
+
+async def _resolved(given: str | Sequence[Any], store: Store, owner: str) -> str | Sequence[Any]:
+    """The input with the items themselves where it names them by their ids."""
+    if isinstance(given, str):
+        return given
+    items: list[Any] = []
+    known: dict[str, list[dict[str, Any]]] = {}
+    for index, item in enumerate(given):
+        named = isinstance(item, dict) and not item.keys() & {"role", "content"}
+        if named and item.get("type", REFERENCE) in (REFERENCE, None):
+            item = await _find_item(item.get("id"), known, store, owner, f"input[{index}].id")
+        items.append(item)
+    return items
+
+
+async def _find_item(
+    identity: Any, known: dict[str, list[dict[str, Any]]], store: Store, owner: str, param: str
+) -> dict[str, Any]:
+    """One that an answer gave; `known` are those of the answers that were looked at."""
+    shape = _ITEM_ID.fullmatch(identity) if isinstance(identity, str) else None
+    if shape is not None and shape[1] not in known:
+        asked = await find_response(f"resp_{shape[1]}", store, owner, param)
+        trajectory = await asyncio.to_thread(store.get, asked.trajectory_id, owner)
+        given = response_object(asked, trajectory)["output"] if trajectory else []
+        known[shape[1]] = given
+    found = [item for item in known[shape[1]] if item["id"] == identity] if shape else []
+    if not found:
+        raise NotFoundError(f"no item {str(identity)[:128]!r}", param=param)
+    return found[0]
+
+
+_ITEM_ID = re.compile(r"[a-z]+_([0-9a-f]{32})_\d+")
+"""Of an item of an answer, with what its answer is known by."""
 
 
 def conversation_of(asked: Interaction) -> tuple[Message, ...]:

@@ -33,6 +33,8 @@ from agentlm.server.openai.chat_request import (
     WireTool,
     read_request,
 )
+from agentlm.server.responses.mcp import McpServerTool, read_tool
+from agentlm.server.responses.shell import SHELL, ShellTool
 
 OWN_LABEL = "agentlm"
 """The MCP server as whose tools the server's own appear."""
@@ -45,7 +47,7 @@ ENCRYPTED = "reasoning.encrypted_content"
 _INCLUDED = (_LOGPROBS, ENCRYPTED, *RECORDED_INCLUDED)
 _NOBODYS = (
     *("file_search", "computer", "computer_use_preview", "code_interpreter", "image_generation"),
-    *("local_shell", "shell", "apply_patch", "custom", "tool_search", "namespace"),
+    *("local_shell", "apply_patch", "custom", "tool_search", "namespace"),
     "programmatic_tool_calling",
 )
 """Types of tools that OpenAI knows and nobody here can run."""
@@ -63,11 +65,26 @@ class FlatTool(Wire):
     strict: bool | None = None
     file_ids: Annotated[Items[str], Field(max_length=1024)] | None = None
 
+    def shell(self, place: str) -> ShellTool:
+        """The shell. Raises RequestError for an environment that there is not."""
+        return read_tool(ShellTool, {"type": self.type, **(self.model_extra or {})}, place)
+
+    @property
+    def is_brought(self) -> bool:
+        """Whether it is an MCP server of the request's own."""
+        return self.type == "mcp" and "server_url" in (self.model_extra or {})
+
+    def server(self, place: str) -> McpServerTool:
+        """That server. Raises RequestError."""
+        return read_tool(McpServerTool, {"type": self.type, **(self.model_extra or {})}, place)
+
     def as_chat(self, place: str) -> WireTool:
         """As chat says it. Raises RequestError for what nobody here can run."""
         if self.type == "function":
             function = self._function(place)
             return WireTool(type="function", function=function, file_ids=self.file_ids)
+        if self.type == SHELL:
+            return self.shell(place).as_chat()
         if self.type in _NOBODYS:
             raise RequestError(
                 f"{place}.type: nobody here can run tools of type {self.type!r}",
@@ -99,6 +116,10 @@ class FlatTool(Wire):
         """
         if self.type in ("web", *WEB_SEARCHES):
             return {"type": "web_search" if self.type == "web" else self.type}
+        if self.is_brought:
+            return self.server("tools").echo()
+        if self.type == SHELL:
+            return self.shell("tools").model_dump(exclude_none=True)
         if self.type != "function":
             family = {} if self.type == "mcp" else {"server_description": self.type}
             return {"type": "mcp", "server_label": OWN_LABEL, **family}
@@ -109,8 +130,7 @@ _AS_IT_IS = [(kind, "search_context_size", "medium") for kind in WEB_SEARCHES]
 """Settings that ask for what is done anyway; of other sizes there is none."""
 _NO_SETTING = "this server's tools take no such setting"
 _SETTING = {
-    "mcp": "a request can't bring an MCP server, or choose among them: {'type': 'mcp'} alone means "
-    "those that the operator connected",
+    "mcp": "without server_url, {'type': 'mcp'} means all servers that the operator connected",
     **dict.fromkeys(WEB_SEARCHES, "which pages may be read is the operator's setting"),
 }
 
@@ -262,7 +282,11 @@ class ResponseRequest(SamplingFields):
     def as_chat(self) -> ChatRequest:
         """The same in chat's words, but for what was said. Raises RequestError."""
         self._check()
-        tools = [tool.as_chat(f"tools[{index}]") for index, tool in enumerate(self.tools or ())]
+        tools = [
+            tool.as_chat(f"tools[{index}]")
+            for index, tool in enumerate(self.tools or ())
+            if not tool.is_brought
+        ]
         choice = self.tool_choice
         sampling = {name: getattr(self, name) for name in SamplingFields.model_fields}
         return ChatRequest.model_construct(
@@ -287,6 +311,14 @@ class ResponseRequest(SamplingFields):
             chat_template_kwargs=self.chat_template_kwargs,
             constrained=self.constrained,
         )
+
+    def servers(self) -> dict[str, McpServerTool]:
+        """The MCP servers that it brings, by their places. Raises RequestError."""
+        return {
+            f"tools[{index}]": tool.server(f"tools[{index}]")
+            for index, tool in enumerate(self.tools or ())
+            if tool.is_brought
+        }
 
     def _check(self) -> None:
         check_included(self.include, _INCLUDED)

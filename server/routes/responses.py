@@ -118,7 +118,9 @@ async def prepare(
     """Find where a request goes on, and what it runs. Raises RequestError."""
     asked = body.as_chat()
     async with claimed(body, state.store, caller) as named:
-        history = await read_history(body, state.store, state.seals, caller.name, named, remembered)
+        history = await read_history(
+            body, state.store, state.seals, state.chat.toolbox, caller.name, named, remembered
+        )
         inputs = inputs_of(asked.tools, state.files, owner)
         [choice] = await state.chat.prepare(asked, caller, history)
         if named is not None:
@@ -151,7 +153,9 @@ async def compact(request: Request, state: State, caller: Caller) -> Response:
     body = read_compact_request(await read_json(request, state.settings.max_request_bytes))
     with in_these_words():
         asked = body.as_chat()
-        history = await read_history(body, state.store, state.seals, caller.name)
+        history = await read_history(
+            body, state.store, state.seals, state.chat.toolbox, caller.name, asked_only=True
+        )
         [choice] = await state.chat.prepare(asked, caller, with_order(history))
         try:
             await while_connected(request.receive, state.chat.run([choice]))
@@ -174,7 +178,9 @@ async def count_input_tokens(request: Request, state: State, caller: Caller) -> 
     with in_these_words():
         asked = body.as_chat()
         named = await looked_at(body, state.store, caller.name)
-        history = await read_history(body, state.store, state.seals, caller.name, named)
+        history = await read_history(
+            body, state.store, state.seals, state.chat.toolbox, caller.name, named, asked_only=True
+        )
         count = await state.chat.count(asked, caller, history)
     return {"object": "response.input_tokens", "input_tokens": count}
 

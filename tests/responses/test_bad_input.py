@@ -45,7 +45,6 @@ async def post(running: Running, body: Any) -> httpx.Response:
         ({"input": [{"role": "user", "content": [{"text": "a"}]}]}, "input[0].content[0].type"),
         ({"input": [{"type": "teleport"}]}, "input[0].type"),
         ({"input": [{"type": ["message"]}]}, "input[0].type"),
-        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
         ({"input": [{"type": "custom_tool_call", "call_id": "a"}]}, "input[0].type"),
         ({"input": [HI, {"role": "assistant", "content": "Hi"}]}, "input"),
         ({"input": [{"type": "reasoning", "id": "rs_1", "summary": []}]}, "input"),
@@ -84,7 +83,7 @@ async def post(running: Running, body: Any) -> httpx.Response:
         ({"tools": [{"type": "teleport"}]}, "tools[0].type"),
         *(
             ({"tools": [{"type": kind}]}, "tools[0].type")
-            for kind in ("file_search", "code_interpreter", "shell", "custom", "web_search")
+            for kind in ("file_search", "code_interpreter", "custom", "web_search")
         ),
         (
             {"tools": [{"type": "web_search", "search_context_size": "high"}]},
@@ -97,7 +96,11 @@ async def post(running: Running, body: Any) -> httpx.Response:
         ({"tools": [{"type": "bash"}, {**LOOKUP, "name": "bash"}]}, "tools[1].name"),
         ({"tools": [{**LOOKUP, "parameters": {"type": "string"}}]}, "tools[0].parameters"),
         ({"tools": [{**LOOKUP, "parameters": UNHELD, "strict": True}]}, "tools[0].parameters"),
-        ({"tools": [{"type": "mcp", "server_url": "http://a"}]}, "tools[0].server_url"),
+        ({"tools": [{"type": "mcp", "server_url": "http://a"}]}, "tools[0].server_label"),
+        (
+            {"tools": [{"type": "mcp", "server_label": "a", "server_url": "http://a"}]},
+            "tools[0].server_url",
+        ),
         ({"tools": [{"type": "bash", "environment": {}}]}, "tools[0].environment"),
         ({"tools": [{**LOOKUP, "file_ids": ["file-1"]}]}, "tools[0].file_ids"),
         ({"text": held_to(UNHELD)}, "text.format"),

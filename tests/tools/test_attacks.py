@@ -31,9 +31,9 @@ from agentlm.messages import ToolCall
 from agentlm.printable import UNPRINTABLE
 from agentlm.prompt.observation import observe
 from agentlm.prompt.render import Turn
+from agentlm.tools.confinement.network import AddressRefused, PublicNetwork
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import Toolbox
-from agentlm.tools.confinement.network import AddressRefused, PublicNetwork
 from support.tiny import tiny_renderer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

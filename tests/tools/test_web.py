@@ -16,6 +16,7 @@ from werkzeug import Request, Response
 
 from agentlm.agent.tool import ToolContext, ToolError
 from agentlm.errors import OperatorError
+from agentlm.tools.confinement.network import Reach
 from agentlm.tools.confinement.worker import Worker, WorkerStopped
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.web.body import read_body
@@ -23,7 +24,6 @@ from agentlm.tools.web.build_index import main as build_index
 from agentlm.tools.web.charset import decoded, forced
 from agentlm.tools.web.index import Index
 from agentlm.tools.web.index import build_index as write_index
-from agentlm.tools.confinement.network import Reach
 from agentlm.tools.web.page import split_pages
 from agentlm.tools.web.robots import allowed, parse_robots
 from agentlm.tools.web.tools import FetchArgs, SearchArgs, WebFetch, WebSearch, open_web

@@ -16,6 +16,7 @@ from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
 from agentlm.agent.tool import ToolError
+from agentlm.tools.confinement.network import Reach
 from agentlm.tools.mcp.answers import Answers
 from agentlm.tools.mcp.config import McpServer
 from agentlm.tools.mcp.http import TooLong, http_streams
@@ -53,8 +54,12 @@ class ConnectionFailed(Exception):
 class Connection:
     """One server. The SDK's client lives in a task of its own, which calls borrow."""
 
-    def __init__(self, name: str, server: McpServer, timeout_s: float) -> None:
+    def __init__(
+        self, name: str, server: McpServer, timeout_s: float, reach: Reach | None = None
+    ) -> None:
+        """`reach` bounds where a server may be whose address the operator did not write."""
         self.name = name
+        self._reach = reach
         self._server = server
         self._timeout_s = timeout_s
         self._client: Client | None = None
@@ -113,6 +118,11 @@ class Connection:
             keeper.cancel()
             await asyncio.wait({keeper}, timeout=_CLOSE_TIMEOUT_S)
 
+    async def rest(self) -> None:
+        """Close a connection that is well; the next call opens it again without a pause."""
+        await self.close()
+        self._retry_at, self._pause_s = 0.0, _FIRST_PAUSE_S
+
     async def _connected(self) -> Client:
         async with self._connecting:
             if self._client and self._keeper and not self._keeper.done():
@@ -144,7 +154,9 @@ class Connection:
     async def _keep(self, process: McpProcess | None, ready: asyncio.Future[Client]) -> None:
         """Hold the client open until cancelled: it has to end in the task that it began in."""
         streams: AbstractAsyncContextManager[Any] = (
-            process.streams() if process else http_streams(self._server, self._timeout_s)
+            process.streams()
+            if process
+            else http_streams(self._server, self._timeout_s, self._reach)
         )
         async with Client(self._watched(streams), cache=None) as client:
             ready.set_result(client)

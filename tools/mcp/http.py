@@ -9,7 +9,9 @@ from typing import Any
 import httpx2
 from mcp.client.streamable_http import streamable_http_client
 
+from agentlm.tools.confinement.network import Reach
 from agentlm.tools.mcp.config import McpServer
+from agentlm.tools.mcp.public import PublicMcp
 
 _BODY_BYTES = 16 * 1024 * 1024
 _EVENT_STREAM = "text/event-stream"
@@ -20,11 +22,16 @@ class TooLong(Exception):
 
 
 @asynccontextmanager
-async def http_streams(server: McpServer, timeout_s: float) -> AsyncIterator[Any]:
-    """What the SDK's client talks through. Single events are bounded by the SDK itself."""
+async def http_streams(
+    server: McpServer, timeout_s: float, reach: Reach | None = None
+) -> AsyncIterator[Any]:
+    """What the SDK's client talks through. Single events are bounded by the SDK itself.
+
+    `reach`: to which addresses only; None: wherever the server's address leads.
+    """
     assert server.url is not None
     timeout = httpx2.Timeout(timeout_s, read=None)
-    transport = _Bounded(httpx2.AsyncHTTPTransport())
+    transport = _Bounded(PublicMcp(reach) if reach else httpx2.AsyncHTTPTransport())
     async with (
         httpx2.AsyncClient(
             headers=server.headers, timeout=timeout, transport=transport, trust_env=False

@@ -33,12 +33,13 @@ class McpTool:
         self.__doc__ = (tool.description or tool.title or tool.name)[:_DESCRIPTION_CHARS]
         self.Args = _arguments(self.name, kept_schema(tool.input_schema))
         self.hints = _hints(tool)
-        self._tool = tool.name
+        self.listed_name = tool.name
+        """What its server calls it."""
         self._connection = connection
 
     async def run(self, args: BaseModel, context: ToolContext) -> Output:
         """Call it on the server. What the server calls an error is one for the model."""
-        result = await self._connection.call(self._tool, args.model_dump())
+        result = await self._connection.call(self.listed_name, args.model_dump())
         text = _text(result)
         if result.is_error:
             raise ToolError(text or "the tool failed without a word")
@@ -82,7 +83,7 @@ async def open_servers(config: Path, settings: ToolSettings) -> list[Offer]:
         Connection(name, server, settings.tool_timeout_s) for name, server in servers.items()
     ]
     try:
-        return list(await asyncio.gather(*map(_offer, connections)))
+        return list(await asyncio.gather(*map(offer_of, connections)))
     except BaseException as error:
         await asyncio.gather(*(connection.close() for connection in connections))
         if isinstance(error, ConnectionFailed):
@@ -90,7 +91,8 @@ async def open_servers(config: Path, settings: ToolSettings) -> list[Offer]:
         raise
 
 
-async def _offer(connection: Connection) -> Offer:
+async def offer_of(connection: Connection) -> Offer:
+    """What the server at the other end offers. Raises ConnectionFailed."""
     listed = await connection.tools()
     tools: dict[str, McpTool] = {}
     refused = {}

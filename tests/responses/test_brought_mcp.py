@@ -1,0 +1,269 @@
+"""MCP servers that a request brings: where they may be, who approves calls, and what is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from mcp.server.mcpserver import Context, MCPServer
+from openai.types.responses import Response
+from pydantic import TypeAdapter
+
+from agentlm.prompt.observation import observe
+from support.serving import Running, Serve
+
+SECRET = "sesame-0123456789"
+FINAL = "Thought: I know.\nFinal Answer: Done."
+ASKED = {"role": "user", "content": "Double 4"}
+
+
+def call(name: str, **arguments: Any) -> str:
+    return f"Thought: I call.\nAction: calc__{name}\nAction Input: {json.dumps(arguments)}"
+
+
+DOUBLE = call("double", x=4)
+
+
+class Calculator:
+    def __init__(self) -> None:
+        self.doubled: list[int] = []
+        self.port = 0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What an operator says who lets requests bring it."""
+        return {
+            "mcp_hosts": ("127.0.0.1",),
+            "web_private": ("127.0.0.1/32",),
+            "web_ports": (self.port,),
+        }
+
+    def tool(self, **changed: Any) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self.port}/mcp"
+        return {"type": "mcp", "server_label": "calc", "server_url": url, **changed}
+
+    def server(self) -> MCPServer:
+        server = MCPServer("calculator")
+
+        @server.tool()
+        def double(x: int) -> str:
+            """Double a number."""
+            self.doubled.append(x)
+            return str(2 * x)
+
+        @server.tool()
+        def whoami(context: Context) -> str:
+            """Tell who asks."""
+            request = context.request_context.request
+            return str(request and request.headers.get("authorization"))
+
+        return server
+
+
+@pytest.fixture
+async def calculator() -> AsyncIterator[Calculator]:
+    made = Calculator()
+    app = made.server().streamable_http_app()
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    serving = asyncio.create_task(server.serve())
+    async with asyncio.timeout(10):
+        while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
+            await asyncio.sleep(0.01)
+    made.port = server.servers[0].sockets[0].getsockname()[1]
+    yield made
+    server.should_exit = True
+    await serving
+
+
+async def post(running: Running, **fields: Any) -> httpx.Response:
+    async with httpx.AsyncClient(timeout=30) as client:
+        body = {"model": "tiny", "input": [ASKED], **fields}
+        return await client.post(f"{running.url}/v1/responses", json=body)
+
+
+async def answered(running: Running, **fields: Any) -> dict[str, Any]:
+    got = await post(running, **fields)
+    assert got.status_code == 200, got.text
+    TypeAdapter(Response).validate_json(got.content, strict=True)
+    answer: dict[str, Any] = got.json()
+    return answer
+
+
+def kept_in(directory: Path) -> list[bytes]:
+    return [path.read_bytes() for path in directory.rglob("*") if path.is_file()]
+
+
+def of_type(answer: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [item for item in answer["output"] if item["type"] == kind]
+
+
+async def test_its_tools_are_listed_and_called(serve: Serve, calculator: Calculator) -> None:
+    async with serve(DOUBLE, FINAL, **calculator.options) as running:
+        tool = calculator.tool(require_approval="never", allowed_tools=["double"])
+        answer = await answered(running, tools=[tool])
+
+        kinds = [item["type"] for item in answer["output"]]
+        assert kinds == ["mcp_list_tools", "reasoning", "mcp_call", "reasoning", "message"]
+        [listed] = answer["output"][0]["tools"]
+        assert (listed["name"], listed["description"]) == ("double", "Double a number.")
+        [made] = of_type(answer, "mcp_call")
+        assert (made["server_label"], made["name"], made["output"]) == ("calc", "double", "8")
+        assert answer["tools"] == [tool]
+        async with httpx.AsyncClient() as client:
+            again = await client.get(f"{running.url}/v1/responses/{answer['id']}")
+        assert again.json()["output"] == answer["output"]
+
+
+async def test_a_stream_tells_the_same(serve: Serve, calculator: Calculator) -> None:
+    never = calculator.tool(require_approval="never")
+    async with serve(DOUBLE, FINAL, DOUBLE, **calculator.options) as running:
+        for tool in (never, calculator.tool()):
+            got = await post(running, tools=[tool], stream=True, max_output_tokens=200)
+            lines = [line for line in got.text.splitlines() if line.startswith("data: {")]
+            events = [json.loads(line.removeprefix("data: ")) for line in lines]
+            done = [e["item"] for e in events if e["type"] == "response.output_item.done"]
+            added = [e["output_index"] for e in events if e["type"] == "response.output_item.added"]
+            assert done == events[-1]["response"]["output"]
+            assert added == list(range(len(done)))
+
+
+@pytest.mark.parametrize("by", ["id", "items"])
+async def test_a_call_is_made_once_when_it_is_approved(
+    serve: Serve, calculator: Calculator, by: str
+) -> None:
+    async with serve(DOUBLE, FINAL, FINAL, **calculator.options) as running:
+        tools = [calculator.tool()]
+        asked = await answered(running, tools=tools)
+        [question] = of_type(asked, "mcp_approval_request")
+        assert (question["name"], json.loads(question["arguments"])) == ("double", {"x": 4})
+        assert calculator.doubled == []
+
+        decision = {
+            "type": "mcp_approval_response",
+            "approval_request_id": question["id"],
+            "approve": True,
+        }
+        said: list[Any] = [ASKED, *asked["output"], decision]
+        if by == "id":
+            answer = await answered(
+                running, tools=tools, input=[decision], previous_response_id=asked["id"]
+            )
+        else:
+            answer = await answered(running, tools=tools, input=said)
+        [made] = of_type(answer, "mcp_call")
+        assert (made["output"], made["approval_request_id"]) == ("8", question["id"])
+        assert observe("8") in running.served.renderer.decode_verbatim(
+            running.engine.requests[-1].prompt_ids
+        )
+
+        thanks = {"role": "user", "content": "Thanks"}
+        if by == "id":
+            await answered(running, tools=tools, input=[thanks], previous_response_id=answer["id"])
+        else:
+            await answered(running, tools=tools, input=[*said, *answer["output"], thanks])
+        assert calculator.doubled == [4]
+        assert len({trajectory.id for trajectory in running.trajectories()}) == 1
+
+
+async def test_a_denied_call_is_not_made_and_the_model_is_told(
+    serve: Serve, calculator: Calculator
+) -> None:
+    async with serve(DOUBLE, FINAL, **calculator.options) as running:
+        tools = [calculator.tool(require_approval={"never": {"tool_names": ["whoami"]}})]
+        asked = await answered(running, tools=tools)
+        [question] = of_type(asked, "mcp_approval_request")
+        decision = {
+            "type": "mcp_approval_response",
+            "approval_request_id": question["id"],
+            "approve": False,
+            "reason": "not today",
+        }
+        answer = await answered(
+            running, tools=tools, input=[decision], previous_response_id=asked["id"]
+        )
+        assert of_type(answer, "mcp_call") == []
+        assert calculator.doubled == []
+        prompt = running.served.renderer.decode_verbatim(running.engine.requests[-1].prompt_ids)
+        assert "not today" in prompt
+
+
+async def test_what_its_server_is_sent_is_kept_nowhere(
+    serve: Serve, calculator: Calculator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with serve(call("whoami"), FINAL, **calculator.options) as running:
+        tool = calculator.tool(require_approval="never", authorization=SECRET)
+        tool["server_url"] += f"?key={SECRET}"
+        answer = await answered(running, tools=[tool])
+        [made] = of_type(answer, "mcp_call")
+        assert made["output"] == "Bearer [calc Authorization removed]"
+        assert SECRET not in json.dumps(answer)
+    written = kept_in(tmp_path)
+    assert written
+    assert not any(SECRET.encode() in content for content in written)
+    ours = [record.getMessage() for record in caplog.records if "agentlm" in record.name]
+    assert not any(SECRET in message for message in ours)
+
+
+PORT: dict[str, Any] = {"web_ports": (80, 443, 9)}
+ANYWHERE: dict[str, Any] = {"mcp_hosts": ("*",), **PORT}
+
+
+@pytest.mark.parametrize(
+    ("options", "change", "param", "words"),
+    [
+        (PORT, {}, "server_url", "mcp_hosts"),
+        ({"mcp_hosts": ("example.org",), **PORT}, {}, "server_url", "allowed: example.org"),
+        (ANYWHERE, {}, "server_url", "not a public address"),
+        (ANYWHERE, {"server_url": "http://localhost/mcp"}, "server_url", "not a public"),
+        (ANYWHERE, {"server_url": "http://169.254.169.254/"}, "server_url", "not a public"),
+        (ANYWHERE, {"server_url": "http://[::ffff:127.0.0.1]/"}, "server_url", "not a public"),
+        (ANYWHERE, {"server_url": "http://2130706433/"}, "server_url", "not a public"),
+        ({**ANYWHERE, "web_ports": (443,)}, {}, "server_url", "port 9"),
+        (ANYWHERE, {"server_url": "file:///etc/passwd"}, "server_url", "http or https"),
+        (ANYWHERE, {"server_url": "http://me:pw@example.org/"}, "server_url", "password"),
+        (ANYWHERE, {"server_label": "a__b"}, "server_label", "letters"),
+        (ANYWHERE, {"headers": {"X-Key": "a\r\nHost: b"}}, "headers", "printable"),
+        (ANYWHERE, {"headers": {"Host": "inside"}}, "headers", "can't be set"),
+        (ANYWHERE, {"connector_id": "connector_gmail"}, "connector_id", "not known"),
+        (ANYWHERE, {"require_approval": "maybe"}, "require_approval", ""),
+    ],
+)
+async def test_what_can_not_be_brought_is_refused_by_name(
+    serve: Serve, options: dict[str, Any], change: dict[str, Any], param: str, words: str
+) -> None:
+    tool = {"type": "mcp", "server_label": "calc", "server_url": "http://127.0.0.1:9/mcp"}
+    async with serve(**options) as running:
+        got = await post(running, tools=[{**tool, **change}])
+        error = got.json()["error"]
+        assert (got.status_code, error["param"].split(".")[:2]) == (400, ["tools[0]", param])
+        assert words in error["message"]
+        assert running.engine.requests == []
+
+
+async def test_approvals_that_answer_nothing(serve: Serve, calculator: Calculator) -> None:
+    async with serve(DOUBLE, **calculator.options) as running:
+        tools = [calculator.tool()]
+        asked = await answered(running, tools=tools)
+        [question] = of_type(asked, "mcp_approval_request")
+
+        async def status(identity: str, tools: list[Any]) -> int:
+            decision = {
+                "type": "mcp_approval_response",
+                "approval_request_id": identity,
+                "approve": True,
+            }
+            more = {"input": [decision], "previous_response_id": asked["id"]}
+            return (await post(running, tools=tools, **more)).status_code
+
+        assert await status("mcpr_call_other", tools) == 400
+        assert await status(question["id"], []) == 400
+        assert await status(question["id"].replace("mcpr_call_", "appr_"), tools) == 403
+        assert calculator.doubled == []

@@ -1,0 +1,123 @@
+"""MCP servers that a request brings: their tools, for that request only.
+
+The operator says from which hosts (`mcp_hosts`); addresses are held to the web tool's rules. What
+a server is to be sent by way of headers is a secret of that run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import httpx
+
+from agentlm.errors import RequestError
+from agentlm.tools.confinement.network import Reach, is_listed
+from agentlm.tools.mcp.config import McpServer
+from agentlm.tools.settings import ToolSettings
+
+if TYPE_CHECKING:
+    from agentlm.tools.mcp.tools import McpTool
+
+LABEL = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_URL_CHARS = 2048
+
+
+@dataclass(frozen=True)
+class BroughtServer:
+    """A server as a request names it."""
+
+    label: str
+    url: str
+    place: str
+    """Where in the request it stands."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    allowed: frozenset[str] | None = None
+    """Names of its tools that may be used; None: all."""
+    read_only: bool | None = None
+    """True: only those that say that they change nothing."""
+
+
+async def bring(server: BroughtServer, settings: ToolSettings) -> tuple[McpTool, ...]:
+    """What it offers and may be used. Raises RequestError if it may not be asked, or can't be.
+
+    The connection is closed again: a call opens it, and who runs the calls closes it.
+    """
+    # Loaded with the first server: the SDK is large.
+    from agentlm.tools.mcp.connection import Connection, ConnectionFailed
+    from agentlm.tools.mcp.tools import offer_of
+
+    check_address(server, settings)
+    connection = Connection(
+        server.label,
+        McpServer(url=server.url, headers=dict(server.headers)),
+        settings.tool_timeout_s,
+        Reach(settings.web_private),
+    )
+    try:
+        async with asyncio.timeout(settings.tool_timeout_s):
+            offer = await offer_of(connection)
+    except (ConnectionFailed, TimeoutError) as error:
+        place = f"{server.place}.server_url"
+        reason = str(error) or f"it took more than {settings.tool_timeout_s:g} s"
+        raise RequestError(
+            f"{place}: the MCP server can't be asked for its tools: {reason}",
+            param=place,
+            code="mcp_list_tools_failed",
+        ) from error
+    finally:
+        await connection.rest()
+    names = {tool.listed_name for tool in offer.tools}
+    if missing := sorted((server.allowed or frozenset()) - names):
+        place = f"{server.place}.allowed_tools"
+        known = ", ".join(sorted(names)) or "none"
+        raise RequestError(
+            f"{place}: {server.label} has no tool {missing[0][:64]!r}; it has: {known}", param=place
+        )
+    return tuple(tool for tool in offer.tools if _may_be_used(tool, server))
+
+
+def _may_be_used(tool: McpTool, server: BroughtServer) -> bool:
+    named = server.allowed is None or tool.listed_name in server.allowed
+    return named and (not server.read_only or tool.hints.read_only is True)
+
+
+def check_address(server: BroughtServer, settings: ToolSettings) -> None:
+    """Raises RequestError unless the operator lets requests bring servers from there.
+
+    Where the name leads is checked on connecting.
+    """
+    place = f"{server.place}.server_url"
+
+    def refused(reason: str) -> RequestError:
+        return RequestError(f"{place}: {reason}", param=place)
+
+    if not settings.mcp_hosts:
+        raise refused("a request can't bring an MCP server: the operator's mcp_hosts names no host")
+    if len(server.url) > _URL_CHARS:
+        raise refused(f"is longer than {_URL_CHARS} characters")
+    try:
+        url = httpx.URL(server.url)
+    except (httpx.InvalidURL, UnicodeError, ValueError):
+        raise refused("is not an address") from None
+    host = url.host.rstrip(".").lower()
+    if url.scheme not in ("http", "https") or not host:
+        raise refused("must be an http or https address")
+    if url.userinfo:
+        raise refused("must hold no user name or password: use authorization or headers")
+    if is_listed(host, settings.web_deny) or not _allowed(host, settings.mcp_hosts):
+        raise refused(
+            f"{host} is not a host that servers may be brought from; allowed: "
+            f"{', '.join(settings.mcp_hosts)}"
+        )
+    port = url.port or (443 if url.scheme == "https" else 80)
+    if port not in settings.web_ports:
+        ports = ", ".join(map(str, settings.web_ports))
+        raise refused(f"port {port} is not one that may be reached; allowed: {ports}")
+
+
+def _allowed(host: str, hosts: tuple[str, ...]) -> bool:
+    return "*" in hosts or is_listed(host, hosts)
