@@ -93,7 +93,7 @@ def test_it_is_judged_in_place(server: Running, browser: Browser) -> None:
     with visit(browser, f"{server.url}/#/trajectories?open={kept.id}", "root") as tab:
         tab.get_by_role("button", name="Good trajectory").click()
         expect(tab.get_by_text("reward 1")).to_be_visible()
-        tab.get_by_role("button", name="Judge step 3 in detail").click()
+        tab.get_by_role("button", name="Score, comment, correct: step 3").click()
         tab.get_by_label("Score, 0 to 1").fill("0.25")
         tab.get_by_label("Comment").fill("<b>off by one</b>")
         tab.get_by_label("What should have been said").fill("Three.")

@@ -58,12 +58,12 @@ export function Judge({ trajectory, step, answer }: { trajectory: Trajectory; st
     <div className="judge">
       <div className="row">
         <Button className={isGood(last) ? "on" : ""} aria-label={`Good ${what}`} aria-pressed={isGood(last)} onPress={() => judge.mutate({ value: true })}>
-          👍
+          Good
         </Button>
         <Button className={isBad(last) ? "on" : ""} aria-label={`Bad ${what}`} aria-pressed={isBad(last)} onPress={() => judge.mutate({ value: false })}>
-          👎
+          Bad
         </Button>
-        <Button kind="quiet" aria-expanded={open} aria-label={`Judge ${what} in detail`} onPress={() => setOpen(!open)}>
+        <Button kind="quiet" aria-expanded={open} aria-label={`${open ? "Less" : "Score, comment, correct"}: ${what}`} onPress={() => setOpen(!open)}>
           {open ? "Less" : "Score, comment, correct"}
         </Button>
         <span role="status" className="small muted">
@@ -128,7 +128,7 @@ export function Judgements({ feedback }: { feedback: Feedback[] }) {
           <span className="row">
             {each.value !== null && (
               <Badge tone={isGood(each.value) ? "good" : "bad"}>
-                {each.name} {typeof each.value === "boolean" ? (each.value ? "👍" : "👎") : reward(each.value)}
+                {each.name} {typeof each.value === "boolean" ? (each.value ? "good" : "bad") : reward(each.value)}
               </Badge>
             )}
             <span className="muted small">

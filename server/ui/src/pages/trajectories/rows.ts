@@ -43,7 +43,7 @@ export function useRows(conditions: Conditions, seen: { first: number; last: num
   const count = starts[known.length] ?? 0;
   const more = known.length === 0 || known[known.length - 1]!.next !== null;
   const first = pageOf(starts, Math.min(seen.first, count - 1));
-  const wanted = seen.last >= count - PAGE / 2 && more ? known.length : pageOf(starts, seen.last);
+  const wanted = seen.last >= count - PAGE / 2 && more ? known.length : Math.min(pageOf(starts, seen.last), known.length - 1);
   const numbers = range(Math.max(0, first), Math.max(0, wanted));
 
   const found = useQueries({
