@@ -15,6 +15,8 @@ MODEL ?= smollm2-135m
 PORT ?= 8000
 PROFILE ?= full
 ARGS ?=
+# A worker for each core, but few enough that their models fit in memory (tests/conftest.py groups).
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadgroup
 
 SOURCES := core server finetune tools environments clients
 # A folder's time changes when a file is added to it: then the package is installed again.
@@ -44,7 +46,7 @@ check: $(VENV)/.packages  ## formatting, types and import directions
 
 test: install $(VENV)/.debian-test  ## every test but the slow ones, with real vLLM and DeepSpeed
 	@rm -rf build && $(MAKE) build/.installed
-	$(VENV)/bin/pytest $(ARGS)
+	$(VENV)/bin/pytest $(SIDE_BY_SIDE) $(ARGS)
 
 test-slow: install $(VENV)/.debian-test  ## the slow tests
 	@rm -rf build && $(MAKE) build/.installed

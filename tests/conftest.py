@@ -13,6 +13,16 @@ from support.serving import Serve, running
 from support.tiny import tiny_llama
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers share files of tests, but those with a real engine or trainer go to one worker.
+
+    So two of them never compete for the machine's cores and memory.
+    """
+    for item in items:
+        real = item.get_closest_marker("real") is not None
+        item.add_marker(pytest.mark.xdist_group("real" if real else item.nodeid.split("::")[0]))
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
