@@ -34,7 +34,7 @@ def recipe_model() -> type[BaseModel]:
     fields: dict[str, Any] = {
         name: (field.annotation, field)
         for name, field in FinetuneSettings.model_fields.items()
-        if name in _groups() and name not in left_back
+        if name in _groups() and name not in left_back and "Path" not in str(field.annotation)
     }
     config = ConfigDict(extra="forbid", title="Recipe")
     model: type[BaseModel] = create_model("Recipe", __config__=config, **fields)
