@@ -83,7 +83,7 @@ SEEN = {
     "models": ["Lineage", "next", "gate failed"],
     "models/next": [ATTACK, "In use", "25%"],
     "evaluations": ["gate-next", "+25.0%", "is no report of agentlm eval"],
-    "evaluations/gate-next": ["Candidate minus base", ATTACK, "wrong answer"],
+    "evaluations/gate-next": ["Candidate minus base", ATTACK, "Others at this task"],
     "health": ["Log losses", "bash", "ann", "600 a minute", "Engine, compiler and log take work."],
 }
 
