@@ -189,7 +189,7 @@ def test_a_job_from_start_to_promotion(
         tab.get_by_label("epochs").fill("2")
         tab.get_by_role("button", name="Start", exact=True).click()
         tab.get_by_text("succeeded").wait_for(timeout=900_000)
-        tab.get_by_text("2 of 2").wait_for()
+        tab.get_by_text("2 of 2").first.wait_for()
         expect(tab.locator("mark").last).to_contain_text("12 programs.")
         shoot(tab, "training-done")
         tab.get_by_role("link", name="Compare it with its parent").click()
