@@ -84,6 +84,9 @@ def _schema(kind: type[BaseModel]) -> dict[str, Any]:
     # Types of one name (`Choice`, `Error`) belong to several of OpenAI's: each keeps its owner's.
     template = f"{_SCHEMAS}{kind.__name__}.{{model}}"
     schema = kind.model_json_schema(mode="serialization", ref_template=template)
+    # Beside the fields of its own type an answer says what it is, as OpenAI's types do themselves.
+    if "properties" in schema:
+        schema["properties"].setdefault("object", {"type": "string"})
     named = schema.pop("$defs", {})
     return schema | {"$defs": {f"{kind.__name__}.{name}": it for name, it in named.items()}}
 
