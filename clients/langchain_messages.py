@@ -34,8 +34,9 @@ _UNSENT = ("thinking", "redacted_thinking", "reasoning", "tool_use", "tool_call"
 """Blocks of other providers and of LangChain that say nothing to this server, or that a message
 says elsewhere."""
 
-_BLOCKS_BEFORE_CALLS = 2
-"""A streamed block's `index` is its place in the message: thoughts and text come before calls."""
+_BLOCKS_BEFORE_CALLS = 10_000
+"""A streamed block's `index` says which chunks belong together. LangChain counts the blocks before
+calls, thoughts, text and the server's tools, itself; a call's number must be none of theirs."""
 
 
 def to_wire(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
@@ -149,7 +150,7 @@ def _read_chunk(chunk: ChatCompletionChunk) -> ChatGenerationChunk:
         content=choice.delta.content or choice.delta.refusal or "",
         tool_call_chunks=_call_chunks(choice),
         additional_kwargs=_thoughts(choice.delta),
-        response_metadata=_agent_steps(choice.delta) | _approvals(choice.delta),
+        response_metadata=_of_the_server(choice.delta),
         usage_metadata=usage,
     )
     return ChatGenerationChunk(message=message, generation_info=info or None)
@@ -174,6 +175,12 @@ def _thoughts(said: BaseModel) -> dict[str, Any]:
 
 def _agent_steps(said: BaseModel) -> dict[str, Any]:
     return _beyond_openai(said, "agent_steps")
+
+
+def _of_the_server(delta: BaseModel) -> dict[str, Any]:
+    """What a chunk tells of the server's tools; LangChain asks by the provider for its blocks."""
+    found = _agent_steps(delta) | _approvals(delta)
+    return found | {"model_provider": PROVIDER} if found else found
 
 
 def _approvals(said: BaseModel) -> dict[str, Any]:

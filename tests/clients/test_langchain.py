@@ -105,7 +105,10 @@ async def test_a_result_of_the_clients_tool_continues_the_run(
         [trajectory] = running.trajectories()
 
         assert (call["name"], call["args"]) == ("lookup", {"key": "a"})
-        assert [b["type"] for b in asked.content_blocks] == ["reasoning", "tool_call"]
+        kinds = [block["type"] for block in asked.content_blocks]
+        # A stream that makes its blocks as it goes keeps the second thought apart.
+        assert kinds[:3] == ["reasoning", "server_tool_call", "server_tool_result"]
+        assert kinds[3:] in (["tool_call"], ["reasoning", "tool_call"])
         assert answer.text == "Done."
         assert trajectory.outcome is Outcome.COMPLETED
 

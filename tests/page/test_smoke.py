@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser
 
+from agentlm.server.routes import page
 from support.background import in_background
 from support.browser import violations, visit
 from support.serving import running
 
 
+@pytest.mark.skipif(
+    not (page.BUILT / "index.html").exists(), reason="the page was not built (make page)"
+)
 def test_the_page_comes_up_behind_a_key(browser: Browser, tmp_path: Path) -> None:
     options = {"api_key": "root"}
     with (

@@ -1,4 +1,5 @@
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -80,6 +81,19 @@ async def test_what_belongs_to_a_process_ends_with_its_command(run: Run) -> None
     assert await run("pkill -x -c sleep; trap 'echo bye' EXIT; exit 3") == (
         "1\nbye\n[exit code 3]\n[the shell has ended; your next command gets a new one]"
     )
+
+
+async def test_signals_that_the_server_ignores_reach_what_a_command_starts(
+    make_settings: MakeSettings,
+) -> None:
+    ignored = {number: signal.signal(number, signal.SIG_IGN) for number in (1, 2)}
+    try:
+        bash = await Bash.open(make_settings())
+        assert (await Run(bash)("trap; sleep 9 & kill -HUP $!; wait $!; echo $?")).endswith("\n129")
+        await bash.close()
+    finally:
+        for number, handler in ignored.items():
+            signal.signal(number, handler)
 
 
 async def test_a_shell_whose_state_is_too_large_to_be_kept_says_that_it_ends(run: Run) -> None:

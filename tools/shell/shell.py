@@ -253,6 +253,11 @@ class Shell:
         return end
 
 
+_DEFAULT_SIGNALS = ("env", "--default-signal=HUP,INT,QUIT,TERM,PIPE")
+"""Before a shell: a server that was started by nohup, or in the background of a script, ignores
+some of these, and what a shell inherits as ignored it can neither receive nor trap."""
+
+
 def _spawn(
     launch: Launch, directory: Path
 ) -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket]:
@@ -266,7 +271,7 @@ def _spawn(
         failed.callback(commands.close)
         failed.callback(codes.close)
         process = subprocess.Popen(
-            launch.argv,
+            [*_DEFAULT_SIGNALS, *launch.argv],
             stdin=reader.fileno(),
             stdout=subprocess.PIPE,
             stderr=writer.fileno(),
