@@ -71,7 +71,6 @@ class DbTexts:
         return "[]" if self._CHANGED.fullmatch(text) else text
 
     def read(self, text: str) -> TextTurn:
-        """See `TextGrammar.read`."""
         thought = re.split(r"Action:", text, maxsplit=1)[0].strip()
         if found := self._SQL.search(text):
             return TextTurn(thought, Action(name="sql", arguments={"query": found[1].strip()}))
@@ -94,7 +93,6 @@ class OsTexts:
         return (_user(_OS), Message(role="assistant", content=_ACKNOWLEDGED), _user(instruction))
 
     def turn(self, thought: str, action: Action | None, answer: str | None) -> str:
-        """See `TextGrammar.turn`."""
         if action is not None:
             return f"Think: {thought}\n\nAct: bash\n\n```bash\n{action.arguments['command']}\n```"
         act = "finish" if answer == "done" else f"answer({answer})"
@@ -107,7 +105,6 @@ class OsTexts:
         return f"The output of the OS:\n\n{text}"
 
     def read(self, text: str) -> TextTurn:
-        """See `TextGrammar.read`."""
         found = list(self._ACT.finditer(text))
         thought = re.split(r"Act:", text, maxsplit=1)[0].removeprefix("Think:").strip()
         if not found:
@@ -134,7 +131,6 @@ class KgTexts:
         return (_user(f"{_KG}\n\n{instruction}"),)
 
     def turn(self, thought: str, action: Action | None, answer: str | None) -> str:
-        """See `TextGrammar.turn`."""
         if action is None:
             return f"Thought: {thought}\nFinal Answer: {answer}"
         given = ", ".join(str(value) for value in action.arguments.values())

@@ -60,13 +60,11 @@ class EnginePolicy:
     the turn is, and what spells no whole character."""
 
     def room(self, transcript: Transcript) -> int:
-        """See `Policy.room`."""
         return self.engine.max_model_len - len(transcript.ids)
 
     def observe(
         self, transcript: Transcript, call: ToolCall, observation: Observation, max_tokens: int
     ) -> Observation:
-        """See `Policy.observe`."""
         self.end_turn(transcript)
         text = self.renderer.content.truncate(
             observation.text, max(1, max_tokens), "\n… [{n} tokens left out] …\n"
@@ -77,7 +75,6 @@ class EnginePolicy:
         return replace(observation, text=text)
 
     def force_answer(self, transcript: Transcript) -> None:
-        """See `Policy.force_answer`."""
         transcript.add(self.renderer.force(FINAL_ANSWER))
 
     def end_turn(self, transcript: Transcript) -> None:
@@ -88,7 +85,6 @@ class EnginePolicy:
     async def next(
         self, transcript: Transcript, *, max_tokens: int, first: bool
     ) -> AsyncGenerator[Fragment, None]:
-        """See `Policy.next`."""
         answering = not self.ask.tools or transcript.steps[-1].origin is Origin.FORCED
         constraint = self._constraint(answering, first)
         parser = Parser(

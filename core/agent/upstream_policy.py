@@ -52,7 +52,6 @@ class UpstreamPolicy:
     """Tokens of this run's turns that stand in the next one's prompt."""
 
     def room(self, transcript: Transcript) -> int:
-        """See `Policy.room`."""
         return _ANY_LENGTH if self.context is None else self.context - self._in_context
 
     def observe(
@@ -72,7 +71,6 @@ class UpstreamPolicy:
     async def next(
         self, transcript: Transcript, *, max_tokens: int, first: bool
     ) -> AsyncGenerator[Fragment, None]:
-        """See `Policy.next`."""
         turn = _Turn(self.upstream.model, time.time())
         chunks = self.upstream.chat(self._body(transcript, max_tokens, first=first))
         try:

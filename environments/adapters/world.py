@@ -241,12 +241,10 @@ class OpenWorld:
 
     @property
     def earned(self) -> float:
-        """See `World.earned`."""
         return self._world.earned
 
     @property
     def over(self) -> bool:
-        """See `World.over`."""
         return bool(self._world.over)
 
     async def start(self, parameters: dict[str, Any]) -> None:

@@ -59,7 +59,6 @@ class DbEnvironment:
         return _PROMPT.format(instruction=task.instruction)
 
     def generate(self, split: Split, seed: int = 0) -> Iterator[Task]:
-        """See `generate.tasks`."""
         return tasks(split, seed, self._known)
 
     def load(self, path: Path, split: Split) -> list[Task]:

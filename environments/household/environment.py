@@ -51,7 +51,6 @@ class HouseholdEnvironment:
         return _PROMPT.format(commands=COMMANDS, instruction=task.instruction)
 
     def generate(self, split: Split, seed: int = 0) -> Iterator[Task]:
-        """See `generate.tasks`."""
         return tasks(split, seed)
 
     def load(self, path: Path, split: Split) -> list[Task]:

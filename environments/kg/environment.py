@@ -62,7 +62,6 @@ class KgEnvironment:
         return _PROMPT.format(instruction=task.instruction)
 
     def generate(self, split: Split, seed: int = 0) -> Iterator[Task]:
-        """See `generate.tasks`."""
         return tasks(self._maker, split, seed)
 
     def load(self, path: Path, split: Split) -> list[Task]:

@@ -61,7 +61,6 @@ class OsEnvironment:
         return _PROMPT.format(instruction=task.instruction)
 
     def generate(self, split: Split, seed: int = 0) -> Iterator[Task]:
-        """See `generate.tasks`."""
         return tasks(split, seed)
 
     def load(self, path: Path, split: Split) -> list[Task]:

@@ -80,7 +80,6 @@ class EitherRecorder:
         self._store = store
 
     async def keep(self, run: Play) -> str | None:
-        """See `Recorder.keep`."""
         recorder = self._store if run.trajectory_id is None else self._server
         return await recorder.keep(run)
 

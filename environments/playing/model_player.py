@@ -86,7 +86,6 @@ class ModelPlayer:
     async def reply(
         self, task: Task, attempt: int, messages: Sequence[Message], tools: Sequence[ToolSpec]
     ) -> Reply:
-        """See `Player.reply`."""
         request = self._request(task, attempt, messages, tools)
         try:
             raw = await self._client.chat.completions.with_raw_response.create(**request)

@@ -24,7 +24,6 @@ class TextPlayer:
     async def reply(
         self, task: Task, attempt: int, messages: Sequence[Message], tools: Sequence[ToolSpec]
     ) -> Reply:
-        """See `Player.reply`."""
         shown = [*self._grammar.opening(task.instruction), *map(self._plain, messages[1:])]
         said = await self._model.reply(task, attempt, shown, ())
         if said.answer is None:

@@ -56,7 +56,6 @@ class WebshopEnvironment:
         return _PROMPT.format(page=Shop(task.instruction, ()).show())
 
     def generate(self, split: Split, seed: int = 0) -> Iterator[Task]:
-        """See `generate.tasks`."""
         return tasks(split, seed)
 
     def load(self, path: Path, split: Split) -> list[Task]:

@@ -87,7 +87,6 @@ class Judge:
         self._least = least
 
     def __call__(self, trajectory: Trajectory) -> str | None:
-        """See `Filter`."""
         transcript = own_text(trajectory)[-_LONGEST_CHARACTERS:]
         prompt = _RUBRIC.format(transcript=transcript)
         said = self._asker.ask([{"role": "user", "content": prompt}], max_tokens=8)

@@ -36,7 +36,6 @@ class Leaks:
                 self._postings.setdefault(word, []).append(index)
 
     def __call__(self, trajectory: Trajectory) -> str | None:
-        """See `Filter`."""
         text = own_text(trajectory)
         row: TrainedTexts | None = None
         for index in self._candidates(set(_words(text))):

@@ -25,8 +25,6 @@ log = logging.getLogger("agentlm.server")
 
 @dataclass(frozen=True)
 class EngineModel:
-    """See `served.ServedModel`."""
-
     name: str
     files: ModelFiles
     renderer: Renderer
@@ -43,7 +41,6 @@ class EngineModel:
 
     @property
     def root(self) -> str:
-        """See `ServedModel.root`."""
         return self.card.location
 
     @property
@@ -57,15 +54,12 @@ class EngineModel:
         return self.engine.max_model_len
 
     def check(self, request: ChatRequest) -> None:
-        """See `ServedModel.check`."""
         request.check_schemas()
 
     def with_template(self, settings: Settings) -> EngineModel:
-        """See `ServedModel.with_template`."""
         return replace(self, renderer=self.renderer.with_settings(settings))
 
     def bounds(self, limits: Limits) -> Limits:
-        """See `ServedModel.bounds`."""
         return limits
 
     def passed_on(self, request: ChatRequest) -> dict[str, Any]:
@@ -73,7 +67,6 @@ class EngineModel:
         return {}
 
     async def begin(self, store: Store, conversation: Conversation) -> Beginning:
-        """See `ServedModel.begin`."""
         return await begin(store, conversation, self.renderer, self.max_model_len)
 
     def policy(
@@ -84,7 +77,6 @@ class EngineModel:
         on_tokens: Callable[[Sequence[Token]], None] | None,
         passed_on: Mapping[str, Any],
     ) -> EnginePolicy:
-        """See `ServedModel.policy`."""
         return EnginePolicy(
             engine=self.engine,
             renderer=self.renderer,
@@ -96,7 +88,6 @@ class EngineModel:
         )
 
     def token_bytes(self, token_id: int) -> bytes:
-        """See `ServedModel.token_bytes`."""
         return self.renderer.token_bytes(token_id)
 
 

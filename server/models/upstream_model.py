@@ -23,8 +23,6 @@ from agentlm.store import Store
 
 @dataclass(frozen=True)
 class UpstreamModel:
-    """See `served.ServedModel`."""
-
     name: str
     card: ModelCard
     upstream: Upstream
@@ -44,7 +42,6 @@ class UpstreamModel:
         return self.card.max_model_len
 
     def check(self, request: ChatRequest) -> None:
-        """See `ServedModel.check`."""
         for name in ("logprobs", "prompt_logprobs", "return_token_ids"):
             if getattr(request, name) not in (None, False):
                 self._refuse_tokens(name)
@@ -58,11 +55,9 @@ class UpstreamModel:
         return replace(limits, turn_tokens=sys.maxsize)
 
     def passed_on(self, request: ChatRequest) -> dict[str, Any]:
-        """See `ServedModel.passed_on`."""
         return request.for_upstream()
 
     async def begin(self, store: Store, conversation: Conversation) -> Beginning:
-        """See `ServedModel.begin`."""
         return await begin_as_text(store, conversation, self.card.system_prompt)
 
     def policy(
@@ -73,7 +68,6 @@ class UpstreamModel:
         on_tokens: Callable[[Sequence[Token]], None] | None,
         passed_on: Mapping[str, Any],
     ) -> UpstreamPolicy:
-        """See `ServedModel.policy`."""
         return UpstreamPolicy(self.upstream, ask, passed_on, self.max_model_len)
 
     def token_bytes(self, token_id: int) -> bytes:

@@ -319,7 +319,6 @@ class ChatRequest(SamplingFields):
     """Not OpenAI's: hold tool calls to their form while decoding. Off for honest evaluation."""
 
     def read_messages(self) -> tuple[Message, ...]:
-        """See `read_conversation`."""
         return read_conversation(self.messages)
 
     def sampling(self) -> Sampling:

@@ -55,8 +55,6 @@ SHUTDOWN_S = 2.0
 
 
 class VLLMEngine:
-    """See `agentlm.engine.protocol.Engine`."""
-
     def __init__(
         self,
         llm: AsyncLLM,
@@ -104,7 +102,6 @@ class VLLMEngine:
         return engine
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Delta, None]:
-        """See `Engine.generate`."""
         if len(request.prompt_ids) >= self.max_model_len:
             raise ContextLengthError(len(request.prompt_ids), self.max_model_len)
         began = time.monotonic()
@@ -149,7 +146,6 @@ class VLLMEngine:
         adapter: Adapter | None = None,
         salt: str = "",
     ) -> Sequence[Sequence[TokenLogprob]]:
-        """See `Engine.score`."""
         llm = await self._running()
         try:
             outputs = llm.generate(
@@ -192,7 +188,6 @@ class VLLMEngine:
         self._adapters[adapter.name] = request
 
     async def unload_adapter(self, name: str) -> None:
-        """See `Engine.unload_adapter`."""
         request = self._adapters.pop(name, None)
         llm = self._llm
         if request is not None and llm is not None and not llm.errored:
@@ -241,11 +236,9 @@ class VLLMEngine:
         return True
 
     def compiles(self) -> bool:
-        """See `Engine.compiles`."""
         return not self._grammars.stuck()
 
     async def close(self) -> None:
-        """See `Engine.close`."""
         await self._grammars.close()
         if self._restarting is not None:
             await self._restarting

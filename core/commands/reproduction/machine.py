@@ -90,7 +90,6 @@ class ThisMachine:
         return {"AGENTLM_DATA_DIR": str(self._directory), "AGENTLM_URL": url}
 
     def run(self, words: Sequence[str]) -> int:
-        """See `Machine.run`."""
         with self._start(words) as command:
             try:
                 return command.wait()
@@ -99,7 +98,6 @@ class ThisMachine:
                 raise
 
     def serve(self, model: str, words: Sequence[str]) -> None:
-        """See `Machine.serve`."""
         log = self._directory / "logs" / f"serve-{model}.log"
         log.parent.mkdir(exist_ok=True)
         with log.open("ab") as output:
@@ -113,30 +111,24 @@ class ThisMachine:
             time.sleep(_LOOK_S)
 
     def stop_serving(self) -> None:
-        """See `Machine.stop_serving`."""
         if self._server is not None:
             _end(self._server)
             self._server = None
 
     def models(self) -> frozenset[str]:
-        """See `Machine.models`."""
         return frozenset(card.name for card in Registry(self._directory).list())
 
     def weights(self, model: str) -> str | None:
-        """See `Machine.weights`."""
         registry = Registry(self._directory)
         return registry.resolve(registry.get(model)).card.weights_version
 
     def about(self) -> tuple[str | None, str]:
-        """See `Machine.about`."""
         return start_record().get("commit"), f"{os.cpu_count()} cores, {platform.machine()}"
 
     def free_gb(self) -> float:
-        """See `Machine.free_gb`."""
         return shutil.disk_usage(self._directory).free / 1e9
 
     def now(self) -> float:
-        """See `Machine.now`."""
         return time.time()
 
     def _serves(self, model: str) -> bool:

@@ -29,7 +29,6 @@ class Pairs:
         self._sums = Sums("pairs", "right", "margins")
 
     def loss(self, log_probabilities: Tensor, pack: Pack) -> Tensor:
-        """See `Objective.loss`."""
         ratios = log_ratios(log_probabilities, pack)
         pairs, place = np.unique(pack.pairs, return_inverse=True)
         sides = torch.sign(credits(pack)).to(ratios.device) * ratios
@@ -45,7 +44,6 @@ class Pairs:
         return sum(len(np.unique(pack.pairs)) for pack in packs)
 
     def take_sums(self) -> dict[str, float]:
-        """See `Objective.take_sums`."""
         return self._sums.take()
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:

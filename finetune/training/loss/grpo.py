@@ -37,7 +37,6 @@ class GroupedRewards:
         self._sums = Sums("tokens", "ratios", "squares", "capped")
 
     def loss(self, log_probabilities: Tensor, pack: Pack) -> Tensor:
-        """See `Objective.loss`."""
         device = log_probabilities.device
         said = pack.row_tokens
         own = log_probabilities[torch.from_numpy(said.token).to(device)]
@@ -53,7 +52,6 @@ class GroupedRewards:
         return self._tokens_per_step
 
     def take_sums(self) -> dict[str, float]:
-        """See `Objective.take_sums`."""
         return self._sums.take()
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:

@@ -29,7 +29,6 @@ class Thumbs:
         self._sums = Sums("good", "bad", "good_margins", "bad_margins")
 
     def loss(self, log_probabilities: Tensor, pack: Pack) -> Tensor:
-        """See `Objective.loss`."""
         ratios = log_ratios(log_probabilities, pack)
         credit = credits(pack).to(ratios.device)
         up, seen = credit > 0, ratios.detach()
@@ -42,7 +41,6 @@ class Thumbs:
         return sum(len(pack.rows) for pack in packs)
 
     def take_sums(self) -> dict[str, float]:
-        """See `Objective.take_sums`."""
         return self._sums.take()
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:

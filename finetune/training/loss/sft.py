@@ -14,7 +14,6 @@ class Imitation:
     """Σ weight · -log p, over the trained tokens; of a step their mean."""
 
     def loss(self, log_probabilities: Tensor, pack: Pack) -> Tensor:
-        """See `Objective.loss`."""
         weights = torch.from_numpy(pack.weights).to(log_probabilities.device)
         return -(log_probabilities * weights).sum()
 
