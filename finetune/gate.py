@@ -18,14 +18,19 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
+from agentlm.console import Console
 from agentlm.errors import OperatorError
+from agentlm.files import write_text
 from agentlm.jobs.evaluations import Ability as Measured
 from agentlm.jobs.evaluations import Difference, EvaluationReport, read_report
 from agentlm.models.aliases import Verdict
+from agentlm.models.cards import ModelCard
 from agentlm.settings import Settings
 
 Ability = Literal["hellaswag", "truthfulqa", "perplexity", "instructions", "abstention"]
 """Of `agentlm eval --general`."""
+Split = Literal["train", "dev", "dev2", "test", "test-kinds"]
+"""Of `agentlm eval --split`."""
 
 
 class GateRule(Settings):
@@ -35,6 +40,14 @@ class GateRule(Settings):
     """Families of tasks that are measured."""
     gate_tasks: int = Field(default=100, ge=1)
     """Tasks of each family; fewer that both models have a result for fail the gate."""
+    gate_split: Split = "test"
+    """Which tasks: a split that decides again and again is not one to report."""
+    gate_seed: int = 0
+    """Of the tasks: another one asks others."""
+    gate_max_tokens: int = Field(default=512, ge=1)
+    """Tokens that a model may write per turn."""
+    gate_concurrency: int = Field(default=8, ge=1)
+    """Tries at a time."""
     gate_max_loss: float = Field(default=0.1, ge=0, le=1)
     """On each family the lower end of the difference's interval must be above minus this."""
     gate_min_gain: float = Field(default=0.0, ge=-1, le=1)
@@ -51,6 +64,42 @@ class GateRule(Settings):
     full weights take its place there."""
 
 
+def gate(rule: GateRule, card: ModelCard, url: str, api_key: str | None) -> Verdict:
+    """Evaluate a model that a server serves beside its parent, hold the result against the rule,
+    and keep the verdict with the model's run.
+
+    Raises OperatorError if there is nothing to measure beside, or no place to keep it.
+    """
+    run = check_gated(card, rule)
+    name = f"gate-{card.name}"
+    names = {"candidate": card.name, "incumbent": card.parent or ""}
+    measure(rule, url=url, api_key=api_key, name=name, **names)
+    report = rule.data_dir / "evaluations" / name / "report.json"
+    verdict = judge(report, rule=rule, **names)
+    write_text(run / "gate.json", verdict.model_dump_json(indent=2) + "\n")
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"gate {'passed' if verdict.passed else 'failed'}: gain {verdict.gain:+.1%}")
+    for reason in verdict.reasons:
+        console.print(f"  {reason}")
+    return verdict
+
+
+def check_gated(card: ModelCard, rule: GateRule) -> Path:
+    """The run of a model that can be measured. Raises OperatorError for any other."""
+    run = (card.training or {}).get("run")
+    if card.parent is None or not run or not Path(str(run)).is_dir():
+        raise OperatorError(
+            f"{card.name} was not trained here: there is no model that it came from to measure it "
+            "beside, or no run to keep the verdict in"
+        )
+    if card.adapter is None and not rule.gate_base_url:
+        raise OperatorError(
+            f"{card.name} has full weights, which take the place of {card.parent} on a server: "
+            "give --gate-base-url URL, where that runs"
+        )
+    return Path(str(run))
+
+
 def measure(
     rule: GateRule, *, url: str, api_key: str | None, candidate: str, incumbent: str, name: str
 ) -> None:
@@ -61,6 +110,10 @@ def measure(
     flags = {
         "--env": ",".join(rule.gate_env),
         "--limit": str(rule.gate_tasks),
+        "--split": rule.gate_split,
+        "--seed": str(rule.gate_seed),
+        "--max-tokens": str(rule.gate_max_tokens),
+        "--concurrency": str(rule.gate_concurrency),
         "--decoding": rule.gate_decoding,
         "--url": url,
         "--model": candidate,

@@ -17,9 +17,9 @@ from agentlm.console import Console
 from agentlm.errors import OperatorError
 from agentlm.finetune.card import successor_card
 from agentlm.finetune.data.mixture import Plan
-from agentlm.finetune.data.prepare import Prepared, prepare
+from agentlm.finetune.data.prepare import Prepared, prepare, trained_already
 from agentlm.finetune.filters.drops import example_lines
-from agentlm.finetune.gate import judge, measure
+from agentlm.finetune.gate import gate
 from agentlm.finetune.report.live import live_report
 from agentlm.finetune.report.report import write_report
 from agentlm.finetune.report.sample import marked
@@ -28,7 +28,6 @@ from agentlm.finetune.report.wandb import check_installed, wandb_run
 from agentlm.finetune.run import Run, room_needed
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.finetune.training.progress import Progress, Together, TrainingProgress
-from agentlm.models.aliases import Verdict
 from agentlm.models.cards import ModelCard
 from agentlm.models.publish import check_server, publish
 from agentlm.models.registry import Registry
@@ -46,10 +45,25 @@ def run(settings: FinetuneSettings) -> int:
     check_installed()
     if settings.publish:
         check_server(settings.publish, settings.api_key)
-    card = finetune(settings, show)
+    before = trained_already(settings)
+    card = finetune(settings, show) if before is None else go_on(settings, before)
     if settings.gate and card is not None:
-        return 0 if gate(settings, card).passed else 1
+        return 0 if gate(settings, card, settings.publish or "", settings.api_key).passed else 1
     return 0
+
+
+def go_on(settings: FinetuneSettings, card: ModelCard) -> ModelCard | None:
+    """With what comes after the training, which this command has done before; the card, in the
+    first process."""
+    if os.environ.get("RANK", "0") != "0":
+        return None
+    tell = Console(stderr=True, highlight=False, soft_wrap=True).print
+    run = Run(settings.data_dir / "runs" / card.name)
+    tidy(run)
+    tell(f"{card.name} is trained already: {run.directory}")
+    if settings.publish:
+        tell(serve(settings.publish, settings.api_key, card))
+    return card
 
 
 def dry_run(settings: FinetuneSettings) -> None:
@@ -126,12 +140,17 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
         tell("the dry run went through: nothing of it is kept")
         return None
     card = register(settings, prepared)
-    for passed in (run.checkpoints, run.best):
-        shutil.rmtree(passed, ignore_errors=True)
+    tidy(run)
     tell(f"{card.name} is registered: {run.directory}")
     if settings.publish:
         tell(serve(settings.publish, settings.api_key, card))
     return card
+
+
+def tidy(run: Run) -> None:
+    """Remove what only an unfinished run needs."""
+    for passed in (run.checkpoints, run.best):
+        shutil.rmtree(passed, ignore_errors=True)
 
 
 def begin(settings: FinetuneSettings, held: ExitStack) -> Prepared:
@@ -195,18 +214,3 @@ def register(settings: FinetuneSettings, prepared: Prepared) -> ModelCard:
     if card.adapter is not None:
         registry.record_base(prepared.run.model, prepared.base.directory)
     return registry.add(card)
-
-
-def gate(settings: FinetuneSettings, card: ModelCard) -> Verdict:
-    """Evaluate the published model beside its parent, and hold the result against the rule."""
-    name = f"gate-{card.name}"
-    names = {"candidate": card.name, "incumbent": card.parent or "", "name": name}
-    measure(settings, url=settings.publish or "", api_key=settings.api_key, **names)
-    report = settings.data_dir / "evaluations" / name / "report.json"
-    verdict = judge(report, card.name, card.parent or "", settings)
-    Run(settings.data_dir / "runs" / card.name).write("gate.json", verdict.model_dump(mode="json"))
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"gate {'passed' if verdict.passed else 'failed'}: gain {verdict.gain:+.1%}")
-    for reason in verdict.reasons:
-        console.print(f"  {reason}")
-    return verdict

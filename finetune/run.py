@@ -122,19 +122,22 @@ class Run:
             raise damaged(path, str(error)) from error
 
     def check_recipe(self, recipe: Mapping[str, object], later: Collection[str] = ()) -> None:
-        """Raise OperatorError if the run was begun under another recipe.
+        """Raise OperatorError if the run was begun under another recipe; see `changes`."""
+        if changes := self.changes(recipe, later):
+            raise OperatorError(
+                f"the unfinished run {self.name} was begun with other settings ({changes}): "
+                f"use the same, or another --name, or delete {self.directory}"
+            )
+
+    def changes(self, recipe: Mapping[str, object], later: Collection[str] = ()) -> str:
+        """What was otherwise in the recipe that the run was begun under; nothing if it is this one.
 
         Settings that came `later` are in a recipe only if they are not as usual.
         """
         begun = self.read("recipe.json")
         keys = [*recipe, *(key for key in begun if key in later and key not in recipe)]
         differing = [key for key in keys if begun.get(key) != recipe.get(key)]
-        if differing:
-            changes = ", ".join(f"{key} was {begun.get(key)!r}" for key in differing)
-            raise OperatorError(
-                f"the unfinished run {self.name} was begun with other settings ({changes}): "
-                f"use the same, or another --name, or delete {self.directory}"
-            )
+        return ", ".join(f"{key} was {begun.get(key)!r}" for key in differing)
 
     def add_start(self, record: Mapping[str, str]) -> None:
         """Remember that a process began to work on it, or to go on with it."""

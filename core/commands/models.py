@@ -13,6 +13,7 @@ from rich.text import Text
 
 from agentlm.agent.upstream import checked_url
 from agentlm.commands.export import ExportModel, MergeModel, export_model, merge_model
+from agentlm.commands.gate import GateModel, gate_model
 from agentlm.commands.promote import Promote, RollBack, promote, roll_back
 from agentlm.commands.subcommands import Subcommand, dispatch
 from agentlm.console import Console
@@ -155,6 +156,7 @@ COMMANDS = {
     "remove": Subcommand(RemoveModel, remove_model),
     "merge": Subcommand(MergeModel, merge_model),
     "export": Subcommand(ExportModel, export_model),
+    "gate": Subcommand(GateModel, gate_model),
     "promote": Subcommand(Promote, promote),
     "rollback": Subcommand(RollBack, roll_back),
 }

@@ -38,8 +38,13 @@ class Promote(RollBack):
 
 
 def promote(settings: Promote) -> int:
-    """Flip the alias, if the gate has passed the model."""
+    """Flip the alias, if the gate has passed the model; what was done before is done again."""
     registry = Registry(settings.data_dir)
+    if registry.aliases.card(settings.alias) == registry.get(settings.name).name:
+        if settings.publish is not None:
+            publish(settings.publish, settings.api_key, settings.alias)
+        say(f"{settings.alias} is {settings.name} already")
+        return 0
     _flip(settings, promotion_of(registry, settings.alias, settings.name, settings.force))
     return 0
 

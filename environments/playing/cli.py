@@ -61,6 +61,10 @@ class RolloutSettings(PlaySettings):
     unconstrained: only then does the log have how likely they were. 8 of each, unless --tries says
     how many."""
 
+    tags: dict[str, str] = {}
+    """Entries of the tries' metadata (--tags key=value), by which `agentlm finetune --tags` and
+    `agentlm logs --tags` find them."""
+
     def drawn(self) -> Self:
         """With what the method needs. Raises OperatorError if something else was asked for."""
         if self.method == "sft":
@@ -130,7 +134,7 @@ async def _seated(
         case "model":
             if settings.model is None:
                 raise OperatorError("--model is required: the name of the model to play")
-            metadata = {"player": "model", "rollout": _name(settings)}
+            metadata = _metadata(settings)
             decoding = settings.decoding_with(False if settings.unconstrained else None)
             async with (
                 connected(
@@ -156,9 +160,13 @@ async def _log(
             environment,
             model=model,
             owner=LOCAL_OWNER,
-            metadata={"player": settings.player, "rollout": _name(settings)},
+            metadata=_metadata(settings),
             grammar=settings.texts(environment),
         )
+
+
+def _metadata(settings: RolloutSettings) -> dict[str, str]:
+    return {**settings.tags, "player": settings.player, "rollout": _name(settings)}
 
 
 def _plan(settings: RolloutSettings, model: PlayedModel | None) -> dict[str, object]:
@@ -168,7 +176,9 @@ def _plan(settings: RolloutSettings, model: PlayedModel | None) -> dict[str, obj
     """
     which = {"model": model and model.model_dump()}
     world = {"world": version_of(settings.env)}
-    return {**setting_plan(settings, without=("url", "model", "method")), **world, **which}
+    tags = {"tags": settings.tags} if settings.tags else {}
+    chosen = setting_plan(settings, without=("url", "model", "method", "tags"))
+    return {**chosen, **world, **which, **tags}
 
 
 def _name(settings: RolloutSettings) -> str:

@@ -96,6 +96,31 @@ def prepare(settings: FinetuneSettings) -> Prepared:
     return Prepared(run, base)
 
 
+def trained_already(settings: FinetuneSettings) -> ModelCard | None:
+    """The model that this very command has made before; None: there is none of the name.
+
+    Raises OperatorError if the name is another model's.
+    """
+    data_dir = settings.prepare_data_dir()
+    cards = {card.name: card for card in Registry(data_dir).list()}
+    if (card := cards.get(settings.name or "")) is None:
+        return None
+    run = Run(data_dir / "runs" / card.name)
+    if (card.training or {}).get("run") != str(run.directory) or not run.directory.is_dir():
+        raise OperatorError(f"a model is already called {card.name}: choose another --name")
+    if changes := run.changes(_asked(run, settings), LATER):
+        raise OperatorError(
+            f"a model is already called {card.name}, trained with other settings ({changes}): "
+            "choose another --name"
+        )
+    return card
+
+
+def _asked(run: Run, settings: FinetuneSettings) -> dict[str, object]:
+    """The recipe that the settings mean for a run that was begun."""
+    return settings.recipe() | {"base": settings.base or run.read("recipe.json")["base"]}
+
+
 def _check_free(name: str, registry: Registry) -> None:
     if not NAME.fullmatch(name):
         raise OperatorError(f"--name {name!r}: letters, digits, '.', '_' and '-' make a name")
@@ -104,10 +129,10 @@ def _check_free(name: str, registry: Registry) -> None:
 
 
 def _go_on(run: Run, settings: FinetuneSettings, registry: Registry) -> Prepared:
-    begun = run.read("recipe.json")
-    run.check_recipe(settings.recipe() | {"base": settings.base or begun["base"]}, LATER)
+    run.check_recipe(_asked(run, settings), LATER)
     run.log("going on")
-    return Prepared(run, in_form(registry.resolve(registry.get(begun["base"])), settings))
+    base = registry.get(run.read("recipe.json")["base"])
+    return Prepared(run, in_form(registry.resolve(base), settings))
 
 
 def in_form(base: ModelFiles, settings: FinetuneSettings) -> ModelFiles:

@@ -123,10 +123,21 @@ def test_a_server_that_can_not_switch_leaves_the_alias_as_it_was(
     assert Aliases(tmp_path).card("production") == "tiny"
 
 
+def test_what_was_promoted_before_the_power_went_is_promoted_once(
+    models: Models, trained: Callable[..., None], tmp_path: Path
+) -> None:
+    models("promote", "tiny")
+
+    assert models("promote", "tiny") == (0, "production is tiny already\n")
+    assert len(Aliases(tmp_path).history("production")) == 1
+    code, said = models("promote", "tiny", "--publish", "http://127.0.0.1:1")
+    assert code == 2
+    assert "can't be reached" in said
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (("promote", "tiny"), "production points to tiny already"),
         (("promote", "tiny", "--alias", "smollm2-135m"), "is a model: choose another"),
         (("promote", "tiny", "--alias", "../x"), "--alias: String should match pattern"),
         (("promote", "tine"), "did you mean tiny"),

@@ -67,8 +67,9 @@ def test_our_server_is_told_outcome_and_reward_of_each_trajectory(
 def test_every_request_names_its_task_and_offers_the_actions(
     server: StandIn, arguments: list[str]
 ) -> None:
-    main([*arguments, "--unconstrained"])
+    main([*arguments, "--unconstrained", "--tags", "turn=3"])
     for request in server.requests:
+        assert request["metadata"]["turn"] == "3"
         assert request["metadata"]["environment"] == "db"
         assert request["metadata"]["task_id"] in server.tasks
         assert request["tools"][0]["function"]["name"] == "sql"

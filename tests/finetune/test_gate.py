@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from agentlm.cli import main
+from agentlm.environments import task as tasks
 from agentlm.environments.evaluation.settings import EvalSettings
 from agentlm.errors import OperatorError
-from agentlm.finetune.gate import GateRule, judge, measure
+from agentlm.finetune.gate import GateRule, Split, judge, measure
 from agentlm.finetune.settings import FinetuneSettings
+from agentlm.models.aliases import Verdict
 from agentlm.settings import parse
+from support.finetune_logs import registered
 
 RULE = GateRule(gate_env=("db", "os"), gate_tasks=100, gate_max_loss=0.1, gate_general=())
 
@@ -92,13 +96,15 @@ def test_the_incumbent_may_run_on_another_server(
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(subprocess, "run", run)
-    rule = GateRule(gate_base_url=base_url)
+    asks = {"gate_split": "dev", "gate_seed": 7, "gate_max_tokens": 64}
+    rule = GateRule(gate_base_url=base_url, **asks)
     named = {"candidate": "new", "incumbent": "old", "name": "gate-new"}
     measure(rule, url="http://new:8000", api_key=None, **named)
 
     settings = parse(EvalSettings, asked[0][4:], "agentlm eval")
     assert (settings.url, settings.base_url) == ("http://new:8000", base_url)
     assert settings.general == ("perplexity", "instructions")
+    assert (settings.split, settings.seed, settings.max_tokens) == ("dev", 7, 64)
 
 
 def test_full_weights_are_gated_only_beside_a_server_of_the_old_ones() -> None:
@@ -107,6 +113,60 @@ def test_full_weights_are_gated_only_beside_a_server_of_the_old_ones() -> None:
     with pytest.raises(OperatorError, match="--gate-base-url"):
         full.check()
     full.model_copy(update={"gate_base_url": "http://old:8000"}).check()
+
+
+def test_the_gate_asks_of_the_splits_there_are() -> None:
+    assert get_args(Split) == get_args(tasks.Split)
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({}, "next was not trained here"),
+        ({"parent": "tiny"}, "next was not trained here"),
+        ({"parent": "tiny", "training": {"run": "gone"}}, "next was not trained here"),
+        ({"parent": "tiny", "training": {"run": "."}}, "next has full weights, which take"),
+    ],
+)
+def test_what_can_not_be_gated_is_refused_before_a_server_is_asked(
+    tmp_path: Path,
+    chatml_llama: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fields: dict[str, Any],
+    complaint: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    registered(tmp_path, chatml_llama, "next", **fields)
+
+    assert main(["models", "gate", "next", "--data-dir", str(tmp_path)]) == 2
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("gain", [0.2, -0.2])
+def test_a_model_is_gated_apart_from_its_training_and_keeps_the_verdict(
+    tmp_path: Path, chatml_llama: Path, monkeypatch: pytest.MonkeyPatch, gain: float
+) -> None:
+    run = tmp_path / "runs" / "new"
+    run.mkdir(parents=True)
+    card = {"parent": "old", "training": {"run": str(run)}}
+    registered(tmp_path, chatml_llama, "new", **card)
+    report = tmp_path / "evaluations" / "gate-new" / "report.json"
+
+    def evaluate(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        report.parent.mkdir(parents=True)
+        report.write_text(json.dumps({"differences": [difference("db", gain)]}))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", evaluate)
+    served: list[str] = []
+    monkeypatch.setattr("agentlm.commands.gate.publish", lambda *asked: served.append(asked[2]))
+    flags = ["--gate-env", "db", "--gate-general=[]", "--gate-base-url", "http://old:8000"]
+
+    code = main(["models", "gate", "new", *flags, "--data-dir", str(tmp_path)])
+
+    assert (code, served) == (0 if gain > 0 else 1, ["new"])
+    assert Verdict.model_validate_json((run / "gate.json").read_text()).passed == (gain > 0)
 
 
 def test_something_else_than_a_report_is_refused(tmp_path: Path) -> None:
