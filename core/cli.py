@@ -1,7 +1,7 @@
 """The command line: `agentlm COMMAND …`, and the one boundary where errors become exit codes.
 
-A command's module is imported when it is chosen and not before, so that each needs only its own
-part installed: serving no trainer, training no server.
+A command's module is imported only when that command is chosen. So each command needs only its own
+part installed: serving needs no trainer, training no server.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ from agentlm.printable import PrintableFormatter, say
 
 
 class Command(NamedTuple):
-    """A command of `agentlm`."""
-
     entry: str
     """`module:function`; the function takes the arguments and returns the exit code."""
     extra: str
-    """The extra of the package that brings what it imports."""
+    """The extra of the package that installs the command's imports."""
     summary: str
 
 
@@ -88,7 +86,7 @@ A first turn of the loop:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of `agentlm`; returns the exit code."""
+    """Entry point of `agentlm`. Returns the exit code."""
     command, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     match command:
         case "" | "-h" | "--help" | "help":
@@ -113,9 +111,9 @@ def finetune() -> int:
 
 
 def run_command(command: str, argv: Sequence[str]) -> int:
-    """Run one command; what it raises on purpose is told in lines on stderr, without a traceback.
+    """Run one command. Its expected errors become lines on stderr without a traceback.
 
-    Exit codes: the command's own, 2 for what the user can mend, 130 when interrupted.
+    Exit codes: the command's own, 2 for what the user can correct, 130 when interrupted.
     """
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(PrintableFormatter())
@@ -131,14 +129,14 @@ def run_command(command: str, argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read us has gone; Python must not fail once more when it flushes at exit.
+        # The reader of our output has gone; Python must not fail again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
 
 def _entry(command: str) -> Callable[[list[str]], int]:
     if command not in COMMANDS:
-        # By default `bogus` would be near to `logs`.
+        # The default cutoff would suggest `logs` for `bogus`.
         near = difflib.get_close_matches(command, COMMANDS, n=1, cutoff=0.7)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(COMMANDS)}"
         raise OperatorError(f"unknown command {command!r}; {hint}")

@@ -1,4 +1,4 @@
-"""rich's console for text of others: nothing that is shown steers the terminal."""
+"""rich's console for text from elsewhere: nothing that is printed can control the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentlm.printable import printable
 
 
 class Console(rich.console.Console):  # noqa: TID251
-    """As rich's, but every text is made printable, and no text is read as markup unless asked."""
+    """A rich console that makes every text printable, and reads markup only if asked to."""
 
     def __init__(self, *, markup: bool = False, **options: Any) -> None:
         super().__init__(markup=markup, **options)
@@ -21,7 +21,7 @@ class Console(rich.console.Console):  # noqa: TID251
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """See rich; the last step before a text is written."""
+        """The last step before a text is written; see rich."""
         for segment in super().render(renderable, options):
             text, style, control = segment
             yield segment if control else Segment(printable(text), style)

@@ -7,7 +7,7 @@
     │   ├── ConflictError       409: the thing is not in a state that allows this
     │   ├── RateLimitError      429: too many requests with this key
     │   └── ContextLengthError  400 `context_length_exceeded`
-    ├── OperatorError           whoever runs the program: one line on stderr, exit code 2
+        ├── OperatorError           whoever runs the program: one line on stderr, exit code 2
     └── UnavailableError        nobody, for now: 503, try again (store or engine is down)
 
 `agent.ToolError` (the model can act on it) lives with the tool contract in `agent/tool.py`.
@@ -15,14 +15,15 @@
 
 
 class AgentLMError(Exception):
-    """Root of the tree; `str(error)` is always fit to be shown to whoever can act."""
+    """Root of the tree. `str(error)` is always safe to show to whoever can act on it."""
 
 
 class RequestError(AgentLMError):
     """The request can't be served as it is.
 
-    `param` names the offending field in the caller's own terms (`messages[0].content`), `code` is
-    OpenAI's machine-readable word or None; `retry_after_s` is when the same request may be.
+    `param` names the offending field in the caller's own terms (`messages[0].content`). `code` is
+    OpenAI's machine-readable word or None. `retry_after_s` says when to send the same request
+    again.
     """
 
     status = 400
@@ -43,7 +44,7 @@ class RequestError(AgentLMError):
 
 
 class NotFoundError(RequestError):
-    """No such thing, or it belongs to another owner: the two are not told apart on purpose."""
+    """It doesn't exist, or it belongs to another owner; the caller must not learn which."""
 
     status = 404
 
@@ -56,7 +57,7 @@ class ForbiddenError(RequestError):
 
 
 class RateLimitError(RequestError):
-    """The key has spent its requests; `retry_after_s` is when the next one will be taken."""
+    """The key has used up its requests; `retry_after_s` says when the next one will be accepted."""
 
     status = 429
     type = "rate_limit_error"
@@ -78,7 +79,7 @@ class ContextLengthError(RequestError):
         self, prompt_tokens: int, limit: int, *, param: str = "messages", exact: bool = True
     ) -> None:
         counted = f"{prompt_tokens}" if exact else f"more than {prompt_tokens}"
-        # OpenAI's words: client libraries tell this error by them.
+        # OpenAI's words: client libraries recognise this error by them.
         super().__init__(
             f"This model's maximum context length is {limit} tokens. However, your {param} "
             f"resulted in {counted} tokens. Please reduce the length of the {param}.",
@@ -88,8 +89,8 @@ class ContextLengthError(RequestError):
 
 
 class OperatorError(AgentLMError):
-    """A setting, file, directory or address that whoever runs the program has to mend."""
+    """A setting, file, directory or address that the operator has to correct."""
 
 
 class UnavailableError(AgentLMError):
-    """The store or the engine can't take work now; the caller may try again."""
+    """The store or the engine can't take work now. The caller may try again."""

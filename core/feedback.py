@@ -1,4 +1,4 @@
-"""What people's judgements of a trajectory add up to: its reward."""
+"""The reward that people's feedback on a trajectory adds up to."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from agentlm.trajectory import Feedback
 def reward_of(feedback: tuple[Feedback, ...]) -> float | None:
     """The human reward: last value per (name, author), booleans as 0/1, averaged.
 
-    Last is what was given last, whatever time it bears: clocks are set back.
+    "Last" is by order of arrival, not by timestamp: clocks can be set back.
 
-    Each answer and each step that was judged by itself counts beside the whole. Returns None if
+    Each answer and each step that was judged separately counts beside the whole. Returns None if
     nobody gave a value. An environment's own score takes precedence over this and is not passed
     here.
     """

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whatever happens while they are written; and shared ones."""
+"""Files that are complete or absent, even if writing them is interrupted; and shared files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from agentlm.errors import OperatorError
 
 
 def write_text(path: Path, text: str, *, replace: bool = True) -> None:
-    """Write a file so that a power cut leaves the old one or the new one.
+    """Write a file so that a power cut leaves either the old one or the new one.
 
-    With `replace=False`, raises FileExistsError if it exists, even if it came into being meanwhile.
+    With `replace=False`, raises FileExistsError if it exists, even if another process just made it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -42,16 +42,16 @@ def sync(path: Path) -> None:
 
 
 def new_id() -> str:
-    """32 hexadecimal digits that sort by the time they were made at, the last half random."""
+    """32 hexadecimal digits that sort by creation time; the last half is random."""
     return f"{time.time_ns():016x}{secrets.token_hex(8)}"
 
 
 def shared_place(name: str, earlier: Sequence[Path]) -> Path:
-    """Where something is that costs minutes to make and is the same for every data directory.
+    """The place for something that takes minutes to make and is the same for every data directory.
 
-    It stays where one of the `earlier` places has it; otherwise it is, or is to be made, in the
-    user's cache (`$XDG_CACHE_HOME/agentlm`, `~/.cache/agentlm`). Where nobody can write that, the
-    first of the earlier places serves.
+    If one of the `earlier` places has it, it stays there. Otherwise it belongs in the user's cache
+    (`$XDG_CACHE_HOME/agentlm`, `~/.cache/agentlm`). If that can't be written, the first of the
+    earlier places is used.
     """
     for place in earlier:
         if place.exists():
@@ -63,12 +63,12 @@ def shared_place(name: str, earlier: Sequence[Path]) -> Path:
 
 
 def _user_cache() -> Path | None:
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
-        # The specification has relative paths ignored.
-        return (given if given.is_absolute() else Path.home() / ".cache") / "agentlm"
+        # The specification says that relative paths are ignored.
+        return (configured if configured.is_absolute() else Path.home() / ".cache") / "agentlm"
     except RuntimeError:
-        return None  # a user without a home
+        return None  # the user has no home
 
 
 def _writable(directory: Path) -> bool:
@@ -81,9 +81,10 @@ def _writable(directory: Path) -> bool:
 
 @contextmanager
 def exclusive(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lock that one process at a time can have; the kernel frees it if the process dies.
+    """Hold a lock that only one process at a time can have. The kernel frees it if the process
+    dies.
 
-    Without `wait`, raises BlockingIOError if another one has it.
+    Without `wait`, raises BlockingIOError if another process has it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -96,9 +97,9 @@ def exclusive(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 @contextmanager
 def alone(path: Path, refusal: str) -> Iterator[None]:
-    """Hold a lock while what must not be done twice at once is done.
+    """Hold a lock during work that must not be done twice at once.
 
-    Raises OperatorError, `refusal` and who is at it, if another process has the lock.
+    Raises OperatorError, with `refusal` and the other process, if another process has the lock.
     """
     with ExitStack() as held:
         try:

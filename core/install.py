@@ -1,4 +1,4 @@
-"""How to install a part of AgentLM: no package index carries it, so by where its source is."""
+"""How to install a part of AgentLM. No package index has it, so the commands name its source."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def install(extra: str) -> str:
 
 
 def source() -> str:
-    """Where the installed package came from, as pip takes it before an extra.
+    """Where the installed package came from, in the form that pip takes before an extra.
 
-    A directory by its path; what came otherwise is left to fill in.
+    This is a directory's path; for other sources it is a placeholder.
     """
     try:
         record = distribution("agentlm").read_text("direct_url.json")

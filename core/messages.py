@@ -1,7 +1,7 @@
-"""The words of a conversation: what a client sends and gets, whatever model renders them.
+"""The parts of a conversation: what a client sends and gets, independent of any model's format.
 
-Text only. `developer` is read as `system`; content parts are joined before they come here, so past
-the HTTP edge there are no dict messages and no unions of content types.
+Text only. `developer` is read as `system`. Content parts are joined at the HTTP edge; behind it
+there are no dict messages and no unions of content types.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 
 class Frozen(BaseModel):
-    """Immutable data: unknown fields are refused, docstrings under fields are their description."""
+    """Immutable data. Unknown fields are refused; a docstring under a field is its description."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class ToolCall(Frozen):
-    """One call that a model made."""
+    """One call made by a model."""
 
     id: str
-    """`call_…`, unique in the log: results of client tools find their trajectory by it."""
+    """`call_…`, unique in the log: the result of a client's tool finds its trajectory by it."""
     name: str
     arguments: str
-    """Verbatim text as the model wrote it; JSON if decoding was constrained."""
+    """The text as the model wrote it, verbatim. It is JSON if decoding was constrained."""
 
     def parsed(self) -> dict[str, Any]:
-        """The arguments as an object. Raises ValueError if they are not a JSON object."""
+        """Raises ValueError if the arguments are not a JSON object."""
         try:
             value = json.loads(self.arguments)
         except RecursionError as error:
@@ -41,27 +41,27 @@ class ToolCall(Frozen):
 
 
 class Message(Frozen):
-    """One message of a conversation as a client sees it."""
+    """One message of a conversation, as a client sees it."""
 
     role: Role
     content: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
-    """On assistant messages."""
+    """Only on assistant messages."""
     refusal: str | None = None
-    """On assistant messages: what an upstream said instead of the answer that was asked for."""
+    """Only on assistant messages: an upstream's refusal, in place of an answer."""
     tool_call_id: str | None = None
-    """On tool messages: the call that this answers."""
+    """On tool messages: the id of the call that this answers."""
 
 
 class ToolSpec(Frozen):
-    """A tool as the model is told of it."""
+    """A tool as the model knows it."""
 
     name: str
     description: str
     parameters: dict[str, Any]
-    """JSON schema of the arguments object."""
+    """JSON schema of the arguments, which are an object."""
     strict: bool | None = None
-    """What the client said of OpenAI's field: whether an upstream has to hold the arguments to the
-    schema. Here decoding does so or does not for all tools."""
+    """OpenAI's field, as the client sent it: whether an upstream has to hold the arguments to the
+    schema. This server's own decoding treats all tools alike."""
     owner: Literal["client", "server"] = "client"
     """Who runs it: a client's call is returned to the client, a server's runs in the loop."""

@@ -1,9 +1,9 @@
-"""Messages, calls and tools as OpenAI's chat API spells them, and back.
+"""Messages, calls and tools in the format of OpenAI's chat API, and back.
 
-The one place that knows this spelling: requests to upstreams and to servers that tasks are played
-against, answers, stored completions, rows for fine-tuning. What a stranger sends is checked first
-(in the server by `openai.chat_request`, in files by `exchange.conversation`); here the shape is
-taken for granted.
+This is the one place that knows the format. It serves requests to upstreams and to servers that
+tasks are played against, answers, stored completions, and rows for fine-tuning. Input from outside
+is checked first (by `openai.chat_request` in the server, by `exchange.conversation` in files); here
+the shape is assumed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from agentlm.messages import Message, ToolCall, ToolSpec
 
 
 def write_message(message: Message) -> dict[str, Any]:
-    """A message; what it has not is left out, but for `content`, which is null beside calls."""
+    """Absent fields are left out, except `content`, which is null beside calls."""
     calls = [write_call(call) for call in message.tool_calls]
     written: dict[str, Any] = {
         "role": message.role,
@@ -29,13 +29,12 @@ def write_message(message: Message) -> dict[str, Any]:
 
 
 def write_call(call: ToolCall) -> dict[str, Any]:
-    """A call of a function."""
     function = {"name": call.name, "arguments": call.arguments}
     return {"id": call.id, "type": "function", "function": function}
 
 
 def read_call(written: Mapping[str, Any]) -> ToolCall:
-    """A call; one without arguments has none to give."""
+    """A call without arguments has empty ones."""
     function = written["function"]
     return ToolCall(
         id=written["id"], name=function["name"], arguments=function.get("arguments") or "{}"
@@ -43,7 +42,6 @@ def read_call(written: Mapping[str, Any]) -> ToolCall:
 
 
 def write_tool(spec: ToolSpec) -> dict[str, Any]:
-    """A function that may be called."""
     return {"type": "function", "function": spec.model_dump(exclude={"owner"}, exclude_none=True)}
 
 

@@ -1,4 +1,4 @@
-"""A running server of ours, asked by a command: what goes wrong is the operator's to read."""
+"""Requests from a command to a running server of ours; errors are for the operator."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from agentlm.errors import OperatorError
 
 
 def connect(url: str, api_key: str | None) -> httpx.Client:
-    """A client of the server at a URL (`/v1` or not). Raises OperatorError if it is no URL."""
+    """A client for the server at a URL, with or without `/v1`. Raises OperatorError for a bad
+    URL."""
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     base = url.rstrip("/").removesuffix("/v1")
-    # Loading weights into a busy server takes a while; finding out that there is none does not.
+    # Loading weights into a busy server takes a while; noticing that there is no server does not.
     timeout = httpx.Timeout(600, connect=10)
     try:
         return httpx.Client(base_url=base, headers=headers, timeout=timeout)
@@ -24,7 +25,8 @@ def connect(url: str, api_key: str | None) -> httpx.Client:
 def send(
     client: httpx.Client, method: str, path: str, body: dict[str, object] | None = None
 ) -> Any:
-    """Its answer, decoded. Raises OperatorError with what it said, or that it is not there."""
+    """The decoded answer. Raises OperatorError with the server's message, or if there is no
+    server."""
     try:
         response = client.request(method, path, json=body)
     except httpx.HTTPError as error:

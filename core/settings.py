@@ -1,8 +1,10 @@
-"""Settings shared by every command: where data is, and how flags, environment and file combine.
+"""Settings shared by every command: the data directory, and how flags, environment and file
+combine.
 
-A command's settings are one frozen class: each field is a flag (`--data-dir`), an environment
+A command's settings are one frozen class. Each field is a flag (`--data-dir`), an environment
 variable (`AGENTLM_DATA_DIR`) and a key of the `--config` file (`data_dir`); its docstring is its
-help. The flag wins over the environment, the environment over the file, the file over the default.
+help. A flag overrides the environment, the environment overrides the file, and the file overrides
+the default.
 """
 
 from __future__ import annotations
@@ -55,12 +57,12 @@ class Settings(BaseSettings):
 
     @classmethod
     def usual_data_dir(cls) -> Path:
-        """The data directory if no other is given."""
+        """The data directory if none is configured."""
         default: Path = cls.model_fields["data_dir"].default
         return default.expanduser()
 
     def log_url(self) -> str:
-        """The store's URL, SQLite in the data directory unless one was given."""
+        """The store's URL; by default SQLite in the data directory."""
         return self.store_url or f"sqlite:///{self.data_dir / 'agentlm.db'}"
 
     def prepare_data_dir(self) -> Path:
@@ -81,7 +83,7 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 def parse(settings: type[S], argv: Sequence[str], prog: str) -> S:
-    """Build a command's settings; `prog` is the command as the user typed it (`agentlm serve`).
+    """Build a command's settings. `prog` is the command as the user typed it (`agentlm serve`).
 
     `--help` prints and raises SystemExit. Raises OperatorError with one line per wrong setting.
     """
@@ -92,20 +94,20 @@ def parse(settings: type[S], argv: Sequence[str], prog: str) -> S:
 
 
 def parse_known(settings: type[S], argv: Sequence[str], prog: str) -> tuple[S, list[str]]:
-    """As `parse`, and return the arguments that are none of the command's beside the settings."""
+    """Like `parse`, but also return the arguments that the command doesn't know."""
     page = _HelpPage(settings)
     source = CliSettingsSource[Any](settings, cli_prog_name=prog, add_argument_method=page.add)
     parser = source.root_parser
     names = [name.upper() for name in settings.model_fields if _is_positional(settings, name)]
-    # Spelt out, the flags of a server fill half a page before the first word of what it does.
+    # Listing a server's flags would fill half a page before the first word about what it does.
     parser.usage = " ".join([prog, *names, "[OPTIONS]"])
     parser.description = inspect.cleandoc(settings.__doc__ or "")
     page.add(parser, "--config", metavar="FILE", help="YAML file of settings")
     try:
-        found, unknown = parser.parse_known_args(list(argv))
-        config: str | None = vars(found).pop("config")
+        arguments, unknown = parser.parse_known_args(list(argv))
+        config: str | None = vars(arguments).pop("config")
         layers = [
-            _Layer("--", source(parsed_args=found)()),
+            _Layer("--", source(parsed_args=arguments)()),
             _Layer("AGENTLM_", EnvSettingsSource(settings)()),
             _Layer(f"{config}: ", _read_config(Path(config)) if config else {}),
         ]
@@ -119,7 +121,7 @@ def parse_known(settings: type[S], argv: Sequence[str], prog: str) -> tuple[S, l
 
 
 def unknown_argument(argument: str, known: Sequence[str]) -> str:
-    """The line that says an argument is none of the known ones, and names the nearest."""
+    """The message about an unknown argument, with the nearest known ones."""
     nearest = difflib.get_close_matches(argument.split("=")[0], known, n=1)
     hint = f"; did you mean {nearest[0]}?" if nearest else "; --help lists what is known"
     return f"unknown argument {argument}{hint}"
@@ -127,7 +129,7 @@ def unknown_argument(argument: str, known: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class _Layer:
-    """The settings that one place gave, and how that place calls a setting."""
+    """The settings from one place, and that place's name for a setting."""
 
     prefix: str
     values: Mapping[str, Any]
@@ -142,14 +144,15 @@ class _Layer:
 
 
 class _HelpPage:
-    """Adds what pydantic-settings would, in the words of a help page instead of Python's.
+    """Adds what pydantic-settings would add, in the words of a help page instead of Python's.
 
-    The command's own flags stand first, then those of each class it inherits, under what that is.
+    The command's own flags come first, then those of each class it inherits, under that class's
+    title.
     """
 
     def __init__(self, settings: type[BaseSettings]) -> None:
         self._titles: dict[str, str] = {}
-        """Of the group that a flag stands in, by field; the command's own have none."""
+        """Title of the group that a flag is in, by field. The command's own flags have none."""
         for ancestor in settings.__mro__[1:]:
             names = [
                 name
@@ -162,7 +165,7 @@ class _HelpPage:
         self._groups: dict[str, Any] = {}
 
     def add(self, parser: ArgumentParser, *names: str, **options: Any) -> Action:
-        """As `parser.add_argument`."""
+        """Like `parser.add_argument`."""
         metavar = options.get("metavar")
         if isinstance(metavar, str):
             words = {"str": "TEXT", "int": "N", "float": "X", "Path": "PATH"}
@@ -180,7 +183,7 @@ class _HelpPage:
 
 
 MANY_FLAGS = 30
-"""Of one class; then those that begin with one word stand together."""
+"""With more flags in a class, those that begin with the same word are grouped."""
 
 
 def _titled(names: Sequence[str], explanation: str) -> dict[str, str]:
@@ -195,9 +198,9 @@ def _titled(names: Sequence[str], explanation: str) -> dict[str, str]:
 
 
 def _in_words(text: str) -> str:
-    """A help text whose default is written as it would be given."""
-    explanation, found, default = text.rpartition("(default: ")
-    if not found:
+    """A help text whose default is written as one would type it."""
+    explanation, match, default = text.rpartition("(default: ")
+    if not match:
         return text
     default = re.sub(r"<[\w.]+: '([^']*)'>", r"\1", default.removesuffix(")"))
     if default in ("None", "False", "()", "{}", "[]"):

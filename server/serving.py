@@ -29,7 +29,7 @@ from agentlm.server.vllm.flags import check_written
 from agentlm.server.vllm.launch import allow_many_connections, is_cpu_build
 from agentlm.server.vllm.memory import check_memory
 from agentlm.store import Store
-from agentlm.store.database import shown
+from agentlm.store.database import without_password
 from agentlm.tools.toolbox import Toolbox
 
 console = Console(stderr=True, markup=True, soft_wrap=True)
@@ -50,7 +50,7 @@ async def _serve(
     check_strangers_need_a_key(settings, store)
     check_origins_need_a_key(settings, store)
     toolbox = await Toolbox.open(settings, audit=store.audit.add)
-    log = escape(shown(settings.log_url()))
+    log = escape(without_password(settings.log_url()))
     console.print(f"[bold]2/3[/] tools {', '.join(toolbox.families())}; log {log}")
     base = await start()
     app = create_app(settings, base, store=store, toolbox=toolbox)

@@ -13,31 +13,32 @@ ToolChoice = Literal["auto", "none", "required"]
 
 @dataclass(frozen=True)
 class Ask:
-    """What a request wants of every turn of its run."""
-
     sampling: Sampling = field(default_factory=Sampling)
     tools: tuple[ToolSpec, ...] = ()
     choice: ToolChoice | str = "auto"
     """Which tools the first turn may call: a word of OpenAI's, or the name of one tool."""
     thoughts: bool = True
-    """Held to the grammar's form, a turn begins with a thought, unless a call is forced anyway."""
+    """When decoding is held to the grammar's form, a turn begins with a thought unless a call is
+    forced."""
     allowed: frozenset[str] | None = None
     """Names of the tools that may be called; None: all of them."""
     answer_form: dict[str, Any] | None = None
-    """What the answer is held to, as an element of xgrammar's structural tag; a JSON schema is
+    """The form of the answer, as an element of xgrammar's structural tag; for a JSON schema it is
     `{"type": "json_schema", "json_schema": …}`."""
     answer_param: str = "response_format"
-    """Which field of the request said so."""
+    """The field of the request that asked for this form."""
     constrained: bool = True
-    """Hold decoding to the grammar's form. Off, a turn can be malformed: outcome `invalid`."""
+    """Hold decoding to the grammar's form. Without it a turn can be malformed: outcome
+    `invalid`."""
     max_string_chars: int = 1500
-    """Bound of each string of a call while decoding is constrained."""
+    """Limit for each string of a call while decoding is constrained."""
     verbatim: bool = False
     """The answer is all of the text, white space included: raw completions."""
     logprobs: bool = False
     """Report the answer's tokens through `on_tokens`."""
     streamed: bool = True
-    """Somebody reads along. Else a turn that nothing can cut short is told when it is over."""
+    """The client reads along. Otherwise a turn that nothing can cut short is yielded when it is
+    over."""
 
     def callable(self) -> tuple[ToolSpec, ...]:
         """The tools that may be called now."""

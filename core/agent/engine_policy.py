@@ -51,13 +51,14 @@ class EnginePolicy:
     renderer: Renderer
     ask: Ask
     weights_version: str
-    """The adapter's; without one each turn has what the engine had loaded when it began."""
+    """Version of the adapter. Without an adapter, each turn gets the version that the engine had
+    loaded when the turn began."""
     adapter: Adapter | None = None
     salt: str = ""
     on_tokens: Callable[[Sequence[Token]], None] | None = None
-    """Called with the answer's tokens before the fragment that they spell; those that spell none of
-    it (space that is stripped, a stop string) are not told, unless the text is raw: then the end of
-    the turn is, and what spells no whole character."""
+    """Called with the answer's tokens, before the fragment that they spell. Tokens that spell
+    nothing of it (stripped space, a stop string) are left out. Raw text reports all tokens, also
+    the end of the turn and those that spell no whole character."""
 
     def room(self, transcript: Transcript) -> int:
         return self.engine.max_model_len - len(transcript.ids)
@@ -113,14 +114,14 @@ class EnginePolicy:
                     fragments = parser.feed(delta.text)
                     if self.on_tokens:
                         tokens.add(delta)
-                        self.on_tokens(tokens.told(parser))
+                        self.on_tokens(tokens.reported(parser))
                     for fragment in fragments:
                         yield turn.named(fragment)
                     if parser.cut is not None:
                         break
             fragments, parsed = parser.finish()
             if self.on_tokens:
-                self.on_tokens(tokens.told(parser) + tokens.rest(parser))
+                self.on_tokens(tokens.reported(parser) + tokens.rest(parser))
             for fragment in fragments:
                 yield turn.named(fragment)
         finally:
@@ -130,7 +131,8 @@ class EnginePolicy:
         return self.engine.weights_version if self.adapter is None else self.weights_version
 
     def _can_be_cut(self, answering: bool, constraint: Constraint | None) -> bool:
-        """Whether what a turn says can end it: a stop string, or an observation it invents."""
+        """Whether the turn's own text can end it: by a stop string, or by an observation it
+        invents."""
         return bool(self.ask.sampling.stop) or not (answering or constraint)
 
     def _constraint(self, answering: bool, first: bool) -> Constraint | None:
@@ -143,7 +145,8 @@ class EnginePolicy:
         named = [tool for tool in self.ask.tools if tool.name == choice]
         tag = structural_tag(
             named or self.ask.callable(),
-            # What has to call a tool has nothing to think about that the caller did not decide.
+            # If the turn must call a tool, the caller has decided already; there is nothing to
+            # think about.
             thoughts=self.renderer.thoughts and self.ask.thoughts and choice == "auto",
             answer=choice == "auto",
             answer_form=self.ask.answer_form,
@@ -169,7 +172,7 @@ class EnginePolicy:
             transcript.add(self.renderer.end_turn())
 
     def _thought_tokens(self, turn: _Turn, parser: Parser, parsed: Parsed | None) -> int:
-        """How many tokens come before the call or the answer; labels count to what they begin."""
+        """How many tokens come before the call or the answer. A label counts to what it begins."""
         begins = parser.call_offset
         if parsed is not None and parsed.answer is not None:
             begins = parser.answer_offset or 0
@@ -177,10 +180,10 @@ class EnginePolicy:
 
     def _step(self, turn: _Turn, parsed: Parsed | None, kept: list[int], cut: int | None) -> Step:
         text = "".join(turn.text)
-        said = parsed or Parsed()
+        reading = parsed or Parsed()
         call = None
-        if said.name is not None:
-            call = ToolCall(id=turn.call_id, name=said.name, arguments=said.arguments or "")
+        if reading.name is not None:
+            call = ToolCall(id=turn.call_id, name=reading.name, arguments=reading.arguments or "")
         logprobs = tuple(turn.logprobs[: len(kept)])
         return Step(
             role="assistant",
@@ -188,12 +191,12 @@ class EnginePolicy:
             text=text if cut is None else text[:cut],
             token_ids=tuple(kept),
             logprobs=logprobs,
-            # After the mask a lone legal token has all the probability: log 1 is 0 exactly.
+            # After the mask a lone legal token has probability 1, and log 1 is exactly 0.
             single_choice=tuple(p == 0.0 for p in logprobs) if turn.constraint else None,
-            thought=said.thought,
+            thought=reading.thought,
             call=call,
-            answer=said.answer,
-            error=said.error or self._refusal(said.name),
+            answer=reading.answer,
+            error=reading.error or self._refusal(reading.name),
             finish_reason=self._finish(turn, parsed, cut),
             discarded_ids=tuple(turn.ids[len(kept) :]),
             sampling=self.ask.sampling,
@@ -205,7 +208,7 @@ class EnginePolicy:
         )
 
     def _refusal(self, name: str | None) -> str | None:
-        """What is wrong with calling a tool, if anything: unconstrained, any can be called."""
+        """Why this tool can't be called, or None. Unconstrained decoding can call any name."""
         allowed = self.ask.allowed
         if name is None or allowed is None or name in allowed:
             return None
@@ -221,7 +224,7 @@ class EnginePolicy:
     def _token_at(self, turn: _Turn, offset: int) -> int:
         """Index of the first sampled token that holds the character at `offset` of the text."""
         whole = len("".join(turn.text))
-        # A tokenizer that swallows a text's first space makes every prefix shorter by the same.
+        # A tokenizer that swallows a text's first space shortens every prefix by the same amount.
         swallowed = max(0, whole - len(self.renderer.decode(turn.ids)))
         return bisect_right(
             range(len(turn.ids)),
@@ -232,11 +235,11 @@ class EnginePolicy:
 
 @dataclass
 class _Turn:
-    """What the engine has said in the turn so far."""
+    """What the engine has generated in the turn so far."""
 
     constraint: Constraint | None
     started: float
-    """Unix seconds; a duration is measured by `began`, which nobody sets."""
+    """Unix seconds. Durations are measured from `began`, which is monotonic."""
     began: float = field(default_factory=time.monotonic)
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -245,7 +248,7 @@ class _Turn:
     cached_tokens: int = 0
     weights_version: str = ""
     call_id: str = field(default_factory=lambda: f"call_{uuid.uuid4().hex[:24]}")
-    """Of the call that the turn may make: a stream tells it before the turn is over."""
+    """Id of the call that the turn may make. A stream sends it before the turn is over."""
 
     def named(self, fragment: Fragment) -> Fragment:
         return fragment._replace(call_id=self.call_id) if fragment.kind == "call" else fragment
@@ -260,17 +263,16 @@ class _Turn:
 
 
 class _AnswerTokens:
-    """A turn's tokens on their way to the client: each goes out with the text that it spells."""
+    """A turn's tokens on their way to the client: each is reported with the text that it spells."""
 
     def __init__(self, renderer: Renderer, *, verbatim: bool) -> None:
         self._renderer = renderer
         self._verbatim = verbatim
         self._length = 0
         self._waiting: deque[tuple[int, int, Token]] = deque()
-        """With where in the turn's text each begins and ends."""
+        """Each token with the offsets in the turn's text where it begins and ends."""
 
     def add(self, delta: Delta) -> None:
-        """Take what the engine said."""
         tops = delta.top_logprobs or [()] * len(delta.token_ids)
         tokens = map(Token, delta.token_ids, delta.logprobs, tops)
         ends = [*self._ends(delta)]
@@ -280,28 +282,30 @@ class _AnswerTokens:
         self._length += len(delta.text)
 
     def _ends(self, delta: Delta) -> Iterator[int]:
-        """Where each token's text ends; the last one's is all that the delta has."""
+        """Where each token's text ends. The last one ends where the delta ends."""
         decode, last = _UTF8(errors="ignore").decode, len(delta.text)
-        shown = [token for token in delta.token_ids if token != self._renderer.end_of_turn_id]
-        spelt = [*accumulate(len(decode(self._renderer.token_bytes(token))) for token in shown)]
-        # A tokenizer that swallows a text's first space shows less than its tokens spell.
-        swallowed = max(0, spelt[-1] - last) if spelt and not self._length else 0
-        for end in spelt[: len(delta.token_ids) - 1]:
+        content_ids = [token for token in delta.token_ids if token != self._renderer.end_of_turn_id]
+        lengths = [
+            *accumulate(len(decode(self._renderer.token_bytes(token))) for token in content_ids)
+        ]
+        # A tokenizer that swallows a text's first space yields less text than its tokens spell.
+        swallowed = max(0, lengths[-1] - last) if lengths and not self._length else 0
+        for end in lengths[: len(delta.token_ids) - 1]:
             yield self._length + min(last, max(0, end - swallowed))
         yield self._length + last
 
-    def told(self, parser: Parser) -> list[Token]:
-        """Those whose text the parser has handed out as the answer since the last time."""
-        found = []
+    def reported(self, parser: Parser) -> list[Token]:
+        """The tokens whose text the parser has yielded as the answer since the last call."""
+        reported = []
         offset = parser.answer_offset
         while offset is not None and self._waiting and self._waiting[0][0] < parser.answer_end:
             begin, end, token = self._waiting.popleft()
             if end > offset or begin >= offset:
-                found.append(token)
-        return found
+                reported.append(token)
+        return reported
 
     def rest(self, parser: Parser) -> list[Token]:
-        """Of raw text that nothing cut, those that are left at its end: they spell nothing, but a
-        client that scores a prompt counts on each token that it asked for."""
+        """The tokens that are left at the end of raw text that nothing cut. They spell nothing, but
+        a client that scores a prompt counts on every token it asked for."""
         left = self._waiting if self._verbatim and parser.cut is None else ()
         return [token for _, _, token in left]

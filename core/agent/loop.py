@@ -1,9 +1,9 @@
-"""The ReAct loop, and what it needs of its surroundings.
+"""The ReAct loop, and what it needs from its surroundings.
 
-`run_agent` extends a `Transcript`: the policy writes a turn, the tool that it calls runs, the
-observation is appended, until an answer comes or a limit is reached. A policy says what comes next
-(from an engine, in ids: `engine_policy.EnginePolicy`; from an upstream, in messages:
-`upstream_policy`), tools act (`tools.Toolbox`), and `commit` makes durable what was done before a
+`run_agent` extends a `Transcript`: the policy writes a turn, the tool that the turn calls runs, and
+the observation is appended, until an answer comes or a limit is reached. The policy decides what
+comes next (`engine_policy.EnginePolicy` samples ids from an engine, `upstream_policy` asks another
+server in messages), the tools (`tools.Toolbox`) act, and `commit` makes each turn durable before a
 tool acts on it.
 """
 
@@ -27,17 +27,19 @@ class Limits:
     """What one run may spend."""
 
     turns: int = 10
-    """Turns the model may take; the last one is made an answer."""
+    """Turns the model may take. The last one has to be an answer."""
     tokens: int | None = None
     """All sampled tokens of the run (`max_tokens` of the request)."""
     turn_tokens: int = 1024
-    """Sampled tokens of a turn while tools are in play: a small model may never close a string."""
+    """Sampled tokens of a turn while tools can be called: a small model may never close a
+    string."""
     observation_tokens: int = 1024
-    """Tokens of one observation; never more than half of what the context leaves."""
+    """Tokens of one observation. It also never gets more than half of the context that is left."""
     answer_tokens: int = 160
-    """Context kept free for the answer: with less room left, the next turn is made one."""
+    """Context kept free for the answer. With less room left, the next turn has to be the answer."""
     repeats: int = 3
-    """The same call this many times in a row is not run again; the next turn is made an answer."""
+    """After the same call this many times in a row it is not run again; the next turn has to
+    answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ async def _turns(
 
 
 def _must_answer(policy: Policy, transcript: Transcript, limits: Limits, turn: int) -> bool:
-    """Whether a turn after a call has to be the answer: no other is left to take, or to fit."""
+    """Whether the turn after a call has to be the answer because no further turn is left or
+    fits."""
     return (
         turn == limits.turns
         or _repeats_itself(transcript, limits)
@@ -147,10 +150,11 @@ def _last_sampled(transcript: Transcript) -> Step:
 def _stands(step: Step, call: ToolCall, own: Container[str]) -> bool:
     """Whether a call is to be acted on.
 
-    One that an upstream made of its client's tool is the client's to judge, as it would be there.
+    A malformed call that an upstream made of its client's tool is passed on: the client judges it,
+    as it would if it had asked the upstream itself.
     """
-    told_apart = step.token_ids is None and call.name not in own
-    return step.finish_reason != "length" and (step.error is None or told_apart)
+    of_upstream = step.token_ids is None and call.name not in own
+    return step.finish_reason != "length" and (step.error is None or of_upstream)
 
 
 def _end(transcript: Transcript, step: Step, *, forced: bool) -> None:
@@ -164,7 +168,7 @@ def _end(transcript: Transcript, step: Step, *, forced: bool) -> None:
 
 
 def _repeats_itself(transcript: Transcript, limits: Limits) -> bool:
-    """Whether the run's last calls are one and the same, as often as is allowed."""
+    """Whether the last calls of the run are all the same, as many as the limit allows."""
     calls = [step.call for step in transcript.steps[transcript.first :] if step.call]
     recent = [_key(call) for call in calls[-limits.repeats :]]
     return len(recent) == limits.repeats and len(set(recent)) == 1
@@ -179,7 +183,7 @@ def _refuse_repetition(limits: Limits) -> Observation:
 
 
 def _key(call: ToolCall) -> tuple[str, str]:
-    """What makes two calls the same: the tool and its arguments, however spaced."""
+    """Two calls are the same if tool and arguments are, whatever the spacing."""
     try:
         return call.name, json.dumps(call.parsed(), sort_keys=True)
     except (ValueError, RecursionError):

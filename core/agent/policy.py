@@ -1,7 +1,7 @@
-"""The policy contract: who says what comes next in a transcript.
+"""The policy contract: who writes what comes next in a transcript.
 
-Two implement it: `engine_policy` samples token ids from an engine, `upstream_policy` asks another
-server for messages.
+There are two implementations: `engine_policy` samples token ids from an engine, `upstream_policy`
+asks another server for messages.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ from agentlm.prompt.grammar import Fragment
 
 
 class Policy(Protocol):
-    """Says what comes next. Implementations append to the transcript what they produce."""
+    """Writes what comes next, and appends it to the transcript."""
 
     def room(self, transcript: Transcript) -> int:
-        """How many more tokens the model's context holds."""
+        """How many more tokens fit into the model's context."""
         ...
 
     def next(
         self, transcript: Transcript, *, max_tokens: int, first: bool
     ) -> AsyncGenerator[Fragment, None]:
-        """Write one turn: yields its fragments and leaves its sampled step last in `transcript`.
+        """Write one turn: yield its fragments, and leave its sampled step last in `transcript`.
 
-        However it is left (error, cancellation, `aclose`), what was sampled is in the transcript.
-        `first`: this is the run's first turn, where the caller's choice of tool applies.
+        However the generator ends (error, cancellation, `aclose`), what was sampled is in the
+        transcript. `first` marks the run's first turn, where the caller's choice of tool applies.
         """
         ...
 
     def observe(
         self, transcript: Transcript, call: ToolCall, observation: Observation, max_tokens: int
     ) -> Observation:
-        """Append an observation, cut to `max_tokens` tokens; returns it as the model reads it."""
+        """Append an observation, cut to `max_tokens` tokens, and return it as the model reads
+        it."""
         ...
 
     def force_answer(self, transcript: Transcript) -> None:

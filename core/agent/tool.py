@@ -1,8 +1,8 @@
-"""The tool contract: what a tool is to the loop, and what the loop is to a tool.
+"""The tool contract: what the loop expects of a tool, and what a tool may expect of the loop.
 
-A `Tool` is a name, a docstring (which is what the model reads), an argument model (whose JSON
-schema the model is held to) and `run`. What it can't do it says by `ToolError`, which goes to the
-model; any other exception ends the run as `error`.
+A `Tool` has a name, a docstring (the model reads it), an argument model (decoding is held to its
+JSON schema) and `run`. If it can't do what the model asked, it raises `ToolError`, whose message
+goes to the model. Any other exception ends the run as `error`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from agentlm.messages import ToolCall, ToolSpec
 
 
 class ToolError(AgentLMError):
-    """The tool can't do what the model asked; `str(error)` is told to the model.
+    """The tool can't do what the model asked. The model reads `str(error)`.
 
     Any other exception that a tool raises ends the run as `error`.
     """
@@ -26,52 +26,51 @@ class ToolError(AgentLMError):
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """Whose call it is."""
+    """Who makes a call."""
 
     trajectory_id: str
-    """State that a tool keeps between calls (a shell, variables) is keyed by this."""
+    """Key of the state that a tool keeps between calls (a shell, variables)."""
     owner: str
 
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What a tool does to the world, for those who decide about it; None: unknown."""
+    """What a tool does to the world, for those who decide whether it may run. None: unknown."""
 
     title: str | None = None
     read_only: bool | None = None
     destructive: bool | None = None
     idempotent: bool | None = None
     open_world: bool | None = None
-    """It reaches what is outside, such as the web."""
+    """It reaches beyond this machine, for example to the web."""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """An observation that is more than text, for programs that can take it; models read `text`."""
+    """An observation with more than text, for clients that can take it. Models read `text`."""
 
     text: str
     blocks: tuple[Mapping[str, Any], ...] = ()
-    """Images, sounds and the like, as MCP writes content."""
+    """Images, sounds and other content, in MCP's format."""
     structured: Any = None
-    """The same as JSON, if there is one."""
+    """The observation as JSON, if there is such a form."""
 
 
 class Tool(Protocol):
-    """A name, a docstring (which is what the model reads), an argument model, and `run`.
-
-    It may have `hints` too.
-    """
+    """A name, a docstring that the model reads, an argument model, and `run`; `hints` are
+    optional."""
 
     name: str
     Args: type[BaseModel]
-    """Its JSON schema is what the model is held to."""
+    """Decoding is held to the JSON schema of this model."""
 
     async def run(self, args: Any, context: ToolContext) -> str | Output:
-        """Do it and return the observation. Raises ToolError for what the model can mend."""
+        """Act and return the observation. Raises ToolError for what the model can correct."""
         ...
 
     async def release(self, trajectory_id: str) -> None:
-        """Drop what is kept for a trajectory; called when it is forgotten. Idempotent."""
+        """Drop what is kept for a trajectory; called when the trajectory is forgotten.
+        Idempotent."""
         ...
 
     async def close(self) -> None:
@@ -81,11 +80,11 @@ class Tool(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a tool call gave back."""
+    """What a tool call returned."""
 
     text: str
     failed: bool = False
-    """The text is a refusal or an error that the model should read."""
+    """The text is a refusal or an error for the model to read."""
     seconds: float = 0.0
     blocks: tuple[Mapping[str, Any], ...] = ()
     structured: Any = None
@@ -96,12 +95,12 @@ class Tools(Protocol):
     """The tools that one run may use; `tools.Toolbox` is the implementation."""
 
     def specs(self) -> tuple[ToolSpec, ...]:
-        """What the model is told of them, in a stable order."""
+        """The tools as the model reads of them, in a stable order."""
         ...
 
     async def call(self, call: ToolCall, context: ToolContext) -> Observation:
-        """Run one call under its deadline and output budget; ToolError becomes `failed`.
+        """Run one call within its deadline and output limit. A ToolError becomes `failed`.
 
-        An unknown tool or arguments that do not fit the schema are failed observations too.
+        An unknown tool and arguments that don't fit the schema are failed observations, too.
         """
         ...

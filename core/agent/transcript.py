@@ -9,7 +9,7 @@ from agentlm.trajectory import FinishReason, Origin, Outcome, Step, Usage
 
 
 class Transcript:
-    """A trajectory while it is being extended: its steps, and their ids as one list."""
+    """The trajectory's steps, and their ids as one list."""
 
     def __init__(self, steps: Sequence[Step] = ()) -> None:
         self.steps = list(steps)
@@ -17,29 +17,28 @@ class Transcript:
         self.first = len(self.steps)
         """Index of the first step that this run added."""
         self.sampled_tokens = 0
-        """Sampled by this run, discarded ones included."""
+        """Tokens that this run sampled, including discarded ones."""
         self.reasoning_tokens = 0
-        """The part of them spent on thoughts and calls."""
+        """The part of `sampled_tokens` spent on thoughts and calls."""
         self.cached_tokens = 0
         """Prompt tokens that the engine's prefix cache held when the run began."""
         self.prompt_tokens: int | None = None
-        """As an upstream counted them, which tells no ids; None: count the ids."""
+        """The upstream's count, since it reports no ids. None: count the ids."""
         self.outcome = Outcome.RUNNING
         self.finish_reason: FinishReason | None = None
 
     def add(self, *steps: Step) -> None:
-        """Append finished steps."""
         for step in steps:
             self.steps.append(step)
             self.ids.extend(step.token_ids or ())
 
     def end(self, outcome: Outcome, finish_reason: FinishReason | None) -> None:
-        """Note how it ended."""
         self.outcome = outcome
         self.finish_reason = finish_reason
 
     def usage(self) -> Usage:
-        """Of this run: each unsampled token counts once, whatever was sent to the engine again."""
+        """Usage of this run. Each unsampled token counts once, even if the engine got it several
+        times."""
         kept = sum(
             len(step.token_ids or ())
             for step in self.steps[self.first :]

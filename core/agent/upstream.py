@@ -1,7 +1,7 @@
-"""Another server that speaks OpenAI's chat API: asked for one turn at a time, always as a stream.
+"""Another server with OpenAI's chat API, asked for one turn at a time, always as a stream.
 
-What it says is read as it comes. Where it can't answer, it is asked again a bounded number of
-times, before it has said anything; after that the failure is told in this project's errors.
+Its answer is read as it arrives. If it fails before it has sent anything, it is asked again a
+bounded number of times. After that the failure is raised as one of this project's errors.
 """
 
 from __future__ import annotations
@@ -30,71 +30,63 @@ from agentlm.models.cards import ModelCard
 
 ATTEMPTS = 3
 LONGEST_WAIT_S = 8.0
-"""One that asks for more time is not waited for: its caller is told when to come back."""
+"""If the upstream asks for a longer wait, we don't wait: our caller learns when to come back."""
 _LONGEST_LINE = 16 * 1024 * 1024
 _TRY_AGAIN = {408, 409, 429}
 _ABOUT_THE_REQUEST = {400, 413, 422}
 
 
-class _Told(BaseModel):
-    """A part of an event. Null says no more than nothing does."""
+class _EventPart(BaseModel):
+    """A part of an event. A field that is null counts as absent."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, told: Any) -> Any:
-        if not isinstance(told, dict):
-            return told
-        return {name: value for name, value in told.items() if value is not None}
+    def _without_nulls(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        return {name: value for name, value in fields.items() if value is not None}
 
 
-class FunctionDelta(_Told):
-    """A part of a call."""
-
+class FunctionDelta(_EventPart):
     name: str | None = None
     arguments: str | None = None
 
 
-class CallDelta(_Told):
-    """A part of one of the calls of a turn."""
-
+class CallDelta(_EventPart):
     index: int | None = None
     function: FunctionDelta = FunctionDelta()
 
 
-class ChatDelta(_Told):
+class ChatDelta(_EventPart):
     """What a chunk adds to the turn."""
 
     content: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    """The same by another name."""
+    """The same as `reasoning_content`; some servers use this name."""
     tool_calls: list[CallDelta] | None = None
 
 
-class ChunkChoice(_Told):
-    """The one choice of a chunk."""
+class ChunkChoice(_EventPart):
+    """We ask for one choice only."""
 
     delta: ChatDelta = ChatDelta()
     finish_reason: str | None = None
 
 
-class PromptDetails(_Told):
-    """Of the prompt's tokens."""
-
+class PromptDetails(_EventPart):
     cached_tokens: int | None = None
 
 
-class CompletionDetails(_Told):
-    """Of the answer's tokens."""
-
+class CompletionDetails(_EventPart):
     reasoning_tokens: int | None = None
 
 
-class ChunkUsage(_Told):
-    """Tokens of the turn as the upstream counted them."""
+class ChunkUsage(_EventPart):
+    """Tokens of the turn, as the upstream counted them."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -102,7 +94,7 @@ class ChunkUsage(_Told):
     completion_tokens_details: CompletionDetails | None = None
 
 
-class Chunk(_Told):
+class Chunk(_EventPart):
     """One event of the stream."""
 
     model: str | None = None
@@ -112,7 +104,7 @@ class Chunk(_Told):
 
 
 def checked_url(url: str) -> str:
-    """A base URL that can be asked. Raises ValueError for one that can't, or that has a secret."""
+    """A base URL to ask. Raises ValueError if it can't be asked, or if it contains a secret."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
@@ -125,11 +117,11 @@ def checked_url(url: str) -> str:
 
 
 class Upstream:
-    """A model of another server. One for the life of ours: it keeps connections."""
+    """A model of another server. It lives as long as our server and keeps its connections."""
 
     def __init__(self, url: str, model: str, *, key: str | None, timeout_s: float) -> None:
         self.model = model
-        """What the upstream calls it."""
+        """The model's name at the upstream."""
         self._client = httpx.AsyncClient(
             headers={"authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s), pool=None),
@@ -141,7 +133,7 @@ class Upstream:
     def of(
         cls, card: ModelCard, *, timeout_s: float, environment: Mapping[str, str] = os.environ
     ) -> Upstream:
-        """The upstream of a card. Raises OperatorError if the variable with its key is not set."""
+        """The upstream of a card. Raises OperatorError if the variable for its key is not set."""
         key = None
         if card.api_key_env is not None and not (key := environment.get(card.api_key_env)):
             raise OperatorError(
@@ -153,16 +145,16 @@ class Upstream:
     async def chat(self, body: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
         """Ask for a turn and yield it as it comes; closing the generator cancels the request.
 
-        Raises RequestError for what the upstream finds wrong with the request, RateLimitError if
-        it has had too many, UnavailableError for everything that the caller can do nothing about.
+        Raises RequestError if the upstream finds the request wrong, RateLimitError if it got too
+        many requests, UnavailableError for everything that the caller can't change.
         """
-        asked = {
+        request_body = {
             **body,
             "model": self.model,
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        async with self._answered(asked) as response, aclosing(_lines(response)) as lines:
+        async with self._answered(request_body) as response, aclosing(_lines(response)) as lines:
             async for line in lines:
                 if line.startswith(b"data:"):
                     data = line[5:].strip()
@@ -171,12 +163,11 @@ class Upstream:
                     yield _chunk(data)
 
     async def close(self) -> None:
-        """End its connections."""
         await self._client.aclose()
 
     @asynccontextmanager
     async def _answered(self, body: Mapping[str, Any]) -> AsyncIterator[httpx.Response]:
-        """A response with status 200, its body still to be read."""
+        """A response with status 200 whose body is still to be read."""
         try:
             response = await self._ask(body)
             try:
@@ -210,7 +201,7 @@ class Upstream:
 
 
 async def _lines(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """Lines as server-sent events have them; JSON may hold what `str.splitlines` would split at."""
+    """Lines of server-sent events. JSON may contain characters at which `str.splitlines` splits."""
     begun = b""
     async for part in response.aiter_bytes():
         *lines, begun = (begun + part).split(b"\n")
@@ -236,58 +227,58 @@ def _back_off(attempt: int) -> float:
 
 
 def _wait(response: httpx.Response, attempt: int) -> float | None:
-    """Seconds after which it is worth asking again; None: it is not."""
+    """Seconds to wait before asking again. None: asking again is pointless."""
     if response.status_code not in _TRY_AGAIN and response.status_code < 500:
         return None
-    told_s = _retry_after(response)
-    if told_s is None:
+    retry_after_s = _retry_after(response)
+    if retry_after_s is None:
         return _back_off(attempt)
-    return told_s if told_s <= LONGEST_WAIT_S else None
+    return retry_after_s if retry_after_s <= LONGEST_WAIT_S else None
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """The header of that name, in seconds from now."""
-    told = response.headers.get("retry-after", "")
+    """The `Retry-After` header, in seconds from now."""
+    header = response.headers.get("retry-after", "")
     with suppress(ValueError):
-        return max(0.0, float(told))
+        return max(0.0, float(header))
     with suppress(ValueError):
-        seconds: float = parsedate_to_datetime(told).timestamp() - time()
+        seconds: float = parsedate_to_datetime(header).timestamp() - time()
         return max(0.0, seconds)
     return None
 
 
 async def _failure(response: httpx.Response) -> AgentLMError:
-    """What to tell the caller of an answer that is none; closes it."""
+    """The error for our caller; closes the response."""
     try:
-        told = _parsed(await response.aread())
+        upstream_error = _parsed(await response.aread())
     finally:
         await response.aclose()
     status = response.status_code
     if status in _ABOUT_THE_REQUEST:
-        param, code = (told.get(name) for name in ("param", "code"))
+        param, code = (upstream_error.get(name) for name in ("param", "code"))
         return RequestError(
-            f"the upstream refuses this: {_message(told)}",
+            f"the upstream refuses this: {_message(upstream_error)}",
             param=param if isinstance(param, str) else None,
             code=code if isinstance(code, str) else None,
         )
     if status == 429:
         return RateLimitError("the upstream has had too many requests", _retry_after(response) or 1)
     if status in (401, 403):
-        # Its own words may quote the key.
+        # The upstream's message may quote the key.
         return UnavailableError(f"the upstream does not accept this server's key ({status})")
-    return UnavailableError(f"the upstream failed ({status}): {_message(told)}")
+    return UnavailableError(f"the upstream failed ({status}): {_message(upstream_error)}")
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
-    """The error object of an answer; empty if it has none."""
+    """The error object of a response; empty if there is none."""
     try:
-        told = json.loads(body)
+        payload = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    error = told.get("error", told) if isinstance(told, dict) else {}
+    error = payload.get("error", payload) if isinstance(payload, dict) else {}
     return error if isinstance(error, dict) else {"message": error}
 
 
 def _message(error: Any) -> str:
-    told = error.get("message") if isinstance(error, dict) else error
-    return str(told)[:500] if told else "it does not say why"
+    message = error.get("message") if isinstance(error, dict) else error
+    return str(message)[:500] if message else "it does not say why"

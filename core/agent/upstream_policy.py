@@ -1,7 +1,7 @@
 """The policy that asks an upstream: one turn of a model that another server runs, in messages.
 
-Such a server tells no token ids, so its steps have none; what it thought, called and answered is
-recorded in the words of the canonical grammar, as imported text is, and can be trained on as such.
+Such a server reports no token ids, so its steps have none. What it thought, called and answered is
+recorded in the canonical grammar, like imported text, and can be trained on as such.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from agentlm.prompt.observation import observe, observed
 from agentlm.trajectory import Origin, Step
 
 _TOKEN_BOUNDS = ("max_tokens", "max_completion_tokens")
-"""An upstream knows one of these names, or both: it is sent the one that the client used."""
+"""An upstream knows one of these names or both. It gets the one that the client used."""
 _READ_HERE = {"top_logprobs", "max_tokens"}
 _CHARS_A_TOKEN = 4
 _ANY_LENGTH = 1 << 30
-"""Room in a context of a length that nobody told."""
+"""Stands for the room in a context whose length nobody has stated."""
 
 
 @dataclass
@@ -39,17 +39,17 @@ class UpstreamPolicy:
     upstream: Upstream
     ask: Ask
     fields: Mapping[str, Any] = field(default_factory=dict)
-    """Further fields of the request, passed on as they came."""
+    """Other fields of the request, passed on unchanged."""
     context: int | None = None
-    """Tokens that the upstream's context holds; None: it sees to that itself."""
+    """Tokens that fit into the upstream's context. None: the upstream checks that itself."""
     _answer_now: bool = False
     _spoke: bool = False
-    """A turn of this run had text for the client, before a call too: upstreams don't say which text
-    is the answer until it is over."""
+    """A turn of this run had text for the client, perhaps before a call: upstreams say only at the
+    end of a turn which text is the answer."""
     _in_context: int = 0
-    """Tokens of the last turn, its prompt included."""
-    _said: int = 0
-    """Tokens of this run's turns that stand in the next one's prompt."""
+    """Tokens of the last turn, including its prompt."""
+    _own_tokens: int = 0
+    """Tokens of this run's turns that are part of the next turn's prompt."""
 
     def room(self, transcript: Transcript) -> int:
         return _ANY_LENGTH if self.context is None else self.context - self._in_context
@@ -57,7 +57,7 @@ class UpstreamPolicy:
     def observe(
         self, transcript: Transcript, call: ToolCall, observation: Observation, max_tokens: int
     ) -> Observation:
-        """See `Policy.observe`; a token is taken for four characters."""
+        """Four characters are counted as one token."""
         text = _shortened(observation.text, max(1, max_tokens) * _CHARS_A_TOKEN)
         step = _prompt(Message(role="tool", content=text, tool_call_id=call.id))
         update = {"failed": observation.failed, "seconds": observation.seconds}
@@ -65,7 +65,7 @@ class UpstreamPolicy:
         return replace(observation, text=text)
 
     def force_answer(self, transcript: Transcript) -> None:
-        """See `Policy.force_answer`: the next turn may call nothing."""
+        """The next turn may call nothing."""
         self._answer_now = True
 
     async def next(
@@ -86,7 +86,7 @@ class UpstreamPolicy:
             self._note(transcript, turn)
 
     def _body(self, transcript: Transcript, max_tokens: int, *, first: bool) -> dict[str, Any]:
-        # Only what was asked for: not every upstream knows every field.
+        # Send only the fields that are needed: not every upstream knows every field.
         sampling = self.ask.sampling.model_dump(exclude_unset=True, exclude=_READ_HERE)
         bounds = {name: max_tokens for name in _TOKEN_BOUNDS if name in self.fields}
         messages = list(messages_of(transcript.steps))
@@ -110,36 +110,38 @@ class UpstreamPolicy:
         return write_tool_choice(choice)
 
     def _note(self, transcript: Transcript, turn: _Turn) -> None:
-        """Put what was said into the transcript, whether the turn was finished or not."""
+        """Put the turn into the transcript, whether it is finished or not."""
         self._spoke = self._spoke or bool(turn.content)
         self._count(transcript, turn)
         if turn.finish_reason is not None or turn.deltas:
             transcript.add(turn.step(self.ask))
 
     def _count(self, transcript: Transcript, turn: _Turn) -> None:
-        """Usage as the upstream told it; if it did not, each delta counts as a token."""
-        told = turn.usage or ChunkUsage(completion_tokens=turn.deltas)
-        thought = told.completion_tokens_details and told.completion_tokens_details.reasoning_tokens
-        cached = told.prompt_tokens_details and told.prompt_tokens_details.cached_tokens
+        """Usage as the upstream reports it. If it reports none, each delta counts as one token."""
+        usage = turn.usage or ChunkUsage(completion_tokens=turn.deltas)
+        thought = (
+            usage.completion_tokens_details and usage.completion_tokens_details.reasoning_tokens
+        )
+        cached = usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens
         if transcript.prompt_tokens is None:
             transcript.cached_tokens = cached or 0
         transcript.prompt_tokens = max(
-            transcript.prompt_tokens or 0, told.prompt_tokens - self._said
+            transcript.prompt_tokens or 0, usage.prompt_tokens - self._own_tokens
         )
-        transcript.sampled_tokens += told.completion_tokens
+        transcript.sampled_tokens += usage.completion_tokens
         transcript.reasoning_tokens += thought or 0
-        self._said += told.completion_tokens - (thought or 0)
-        self._in_context = told.prompt_tokens + told.completion_tokens
+        self._own_tokens += usage.completion_tokens - (thought or 0)
+        self._in_context = usage.prompt_tokens + usage.completion_tokens
 
 
 @dataclass
 class _Turn:
-    """What the upstream has said in the turn so far."""
+    """What the upstream has sent of the turn so far."""
 
     model: str
-    """As the upstream names it, often with a date."""
+    """The upstream's name for it, often with a date."""
     started: float
-    """Unix seconds; a duration is measured by `began`, which nobody sets."""
+    """Unix seconds. Durations are measured from `began`, which is monotonic."""
     began: float = field(default_factory=time.monotonic)
     reasoning: list[str] = field(default_factory=list)
     content: list[str] = field(default_factory=list)
@@ -149,9 +151,9 @@ class _Turn:
     finish_reason: str | None = None
     usage: ChunkUsage | None = None
     call_id: str = field(default_factory=lambda: f"call_{uuid.uuid4().hex[:24]}")
-    """The upstream's own id need not be unique in our log."""
+    """Our own id: the upstream's need not be unique in our log."""
     _call: int | None = None
-    """Index of the call that is read; others of the same turn are not."""
+    """Index of the one call that is read. Other calls of the same turn are ignored."""
 
     def add(self, chunk: Chunk) -> Iterator[Fragment]:
         self.model = chunk.model or self.model
@@ -162,11 +164,11 @@ class _Turn:
 
     def _add_delta(self, delta: ChatDelta) -> Iterator[Fragment]:
         if thought := delta.reasoning_content or delta.reasoning:
-            yield self._said("thought", self.reasoning, thought)
+            yield self._fragment("thought", self.reasoning, thought)
         if delta.content:
-            yield self._said("answer", self.content, delta.content)
+            yield self._fragment("answer", self.content, delta.content)
         if delta.refusal:
-            yield self._said("refusal", self.content, delta.refusal)
+            yield self._fragment("refusal", self.content, delta.refusal)
         for call in delta.tool_calls or ():
             yield from self._add_call(call)
 
@@ -177,15 +179,14 @@ class _Turn:
             self.deltas += 1
             yield Fragment("call", self.name, self.call_id)
         if index == self._call and call.function.arguments:
-            yield self._said("arguments", self.arguments, call.function.arguments)
+            yield self._fragment("arguments", self.arguments, call.function.arguments)
 
-    def _said(self, kind: FragmentKind, parts: list[str], text: str) -> Fragment:
+    def _fragment(self, kind: FragmentKind, parts: list[str], text: str) -> Fragment:
         self.deltas += 1
         parts.append(text)
         return Fragment(kind, text)
 
     def step(self, ask: Ask) -> Step:
-        """The turn as it is recorded."""
         thought, call, answer, error = self._parsed()
         return Step(
             role="assistant",
@@ -204,7 +205,7 @@ class _Turn:
         )
 
     def _parsed(self) -> tuple[str | None, ToolCall | None, str | None, str | None]:
-        """Thought, call, answer, and what is wrong with them."""
+        """Thought, call, answer, and the error in them."""
         reasoning, content = "".join(self.reasoning), "".join(self.content)
         if self.finish_reason is None:
             return reasoning or None, None, None, None
@@ -218,8 +219,8 @@ class _Turn:
 
     def _text(self, thought: str | None, call: ToolCall | None, *, in_form: bool) -> str:
         if call is not None:
-            said = Message(role="assistant", content=thought or "", tool_calls=(call,))
-            return write(said)
+            message = Message(role="assistant", content=thought or "", tool_calls=(call,))
+            return write(message)
         content = "".join(self.content)
         return write_answer(content, thought) if in_form else content
 
@@ -227,8 +228,8 @@ class _Turn:
         match self.finish_reason:
             case None:
                 return "cancelled"
-            case "length" | "content_filter" as told:
-                return told
+            case "length" | "content_filter" as reason:
+                return reason
         return "stop"
 
 
@@ -236,7 +237,7 @@ class _Turn:
 
 
 def steps_of(messages: Iterable[Message]) -> Iterator[Step]:
-    """Messages of a client as steps without ids."""
+    """A client's messages as steps without ids."""
     for message in messages:
         if message.role != "assistant":
             yield _prompt(message)
@@ -245,12 +246,12 @@ def steps_of(messages: Iterable[Message]) -> Iterator[Step]:
         else:
             for index, call in enumerate(message.tool_calls):
                 content = "" if index else message.content
-                said = Message(role="assistant", content=content, tool_calls=(call,))
-                yield _imported(write(said), call=call, thought=content or None)
+                call_message = Message(role="assistant", content=content, tool_calls=(call,))
+                yield _imported(write(call_message), call=call, thought=content or None)
 
 
 def messages_of(steps: Sequence[Step]) -> Iterator[dict[str, Any]]:
-    """Steps without ids as messages for an upstream; consecutive calls are one message's."""
+    """Steps without ids as messages for an upstream. Consecutive calls become one message."""
     last: dict[str, Any] = {}
     for step in steps:
         message = write_message(_message(step))

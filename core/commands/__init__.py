@@ -1,5 +1,5 @@
 """The commands of `agentlm` that need neither server nor trainer, one module each.
 
-`agentlm.cli` lists all commands and turns errors into exit codes; `subcommands` is for commands
+`agentlm.cli` lists all commands and turns errors into exit codes. `subcommands` serves commands
 that have commands of their own (`agentlm models list`).
 """

@@ -24,26 +24,24 @@ class ListApprovals(Settings):
 
 
 class Approve(ListApprovals):
-    """Let a call run; its run goes on."""
+    """Let a call run. The trajectory that waited for it goes on."""
 
     id: CliPositionalArg[str]
     """An id from the list."""
 
 
 class Deny(Approve):
-    """Keep a call from running; the model is told, and its run goes on."""
+    """Keep a call from running. The model reads that it was denied, and the trajectory goes on."""
 
     reason: str | None = None
-    """What the model is told."""
+    """The model reads this reason."""
 
 
 def main(argv: list[str]) -> int:
-    """Entry point of `agentlm approvals`."""
     return dispatch(COMMANDS, argv, "agentlm approvals")
 
 
 def list_approvals(settings: ListApprovals) -> int:
-    """Print what waits."""
     table = Table("id", "owner", "tool", "arguments", box=None, pad_edge=False)
     for item in _ask(settings, "GET", "/v1/approvals")["data"]:
         call = item["call"]
@@ -55,13 +53,11 @@ def list_approvals(settings: ListApprovals) -> int:
 
 
 def approve(settings: Approve) -> int:
-    """Approve one call."""
     _ask(settings, "POST", f"/v1/approvals/{settings.id}", {"approve": True})
     return 0
 
 
 def deny(settings: Deny) -> int:
-    """Deny one call."""
     body = {"approve": False, "reason": settings.reason}
     _ask(settings, "POST", f"/v1/approvals/{settings.id}", body)
     return 0

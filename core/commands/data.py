@@ -13,5 +13,4 @@ COMMANDS = {
 
 
 def main(argv: list[str]) -> int:
-    """Entry point of `agentlm data`."""
     return dispatch(COMMANDS, argv, "agentlm data")

@@ -1,7 +1,7 @@
 """`agentlm doctor`: whether this machine and its data directory are fit to serve and to train.
 
-Each check is a function that says in a line what it found, and raises OperatorError for what has to
-be mended; nothing is changed or downloaded. What is merely not installed is no fault.
+Each check is a function that returns its finding in one line, and raises OperatorError if something
+has to be mended. Nothing is changed or downloaded. A part that is not installed is no fault.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from agentlm.models.registry import Registry
 from agentlm.server.vllm.launch import is_cpu_build
 from agentlm.server.vllm.memory import check_memory, free_memory
 from agentlm.settings import parse
-from agentlm.store.database import connect, file_of, schema, shown
+from agentlm.store.database import connect, file_of, schema, without_password
 from agentlm.store.migrations import HEAD
 from agentlm.tools.functions import own_families
 from agentlm.tools.graph.place import DESCRIPTION
@@ -37,19 +37,19 @@ from agentlm.tools.shell.cgroup import delegated
 from agentlm.tools.toolbox import Toolbox
 
 LEAST_FREE_BYTES = 1 << 30
-"""With less, a log or a checkpoint fills the disk before anybody looks."""
+"""With less room, a log or a checkpoint fills the disk before anybody notices."""
 
 
 class DoctorSettings(ToolSettings):
     """Check machine, sandbox, log and models; the exit code is 1 if something has to be mended.
 
-    Give it what `agentlm serve` gets, and that is checked too.
+    Give it the flags that `agentlm serve` gets, and their values are checked, too.
     """
 
     model: str | None = None
-    """A model to be served: whether it is here and the memory is free."""
+    """A model to be served: check that it is here and that enough memory is free."""
     port: int | None = Field(default=None, ge=0, le=65535)
-    """A TCP port to be listened on: whether it is free."""
+    """A TCP port for the server: check that it is free."""
     max_model_len: int | None = Field(default=None, ge=16)
     """Context in tokens, if less than the model allows."""
 
@@ -58,21 +58,21 @@ Check = Callable[[DoctorSettings], str]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run every check, whatever another says; 1 if one failed."""
+    """Run every check, also after one has failed. Returns 1 if one failed."""
     settings = parse(DoctorSettings, argv, "agentlm doctor")
     console = Console()
     failed = False
     for name, check in CHECKS.items():
         try:
-            found, mark = check(settings), Text("ok  ", "green")
+            finding, mark = check(settings), Text("ok  ", "green")
         except AgentLMError as error:
-            found, mark, failed = str(error), Text("BAD ", "red"), True
-        console.print(Text.assemble(mark, f"{name:<9} {found}"), soft_wrap=True)
+            finding, mark, failed = str(error), Text("BAD ", "red"), True
+        console.print(Text.assemble(mark, f"{name:<9} {finding}"), soft_wrap=True)
     return int(failed)
 
 
 def check_machine(_settings: DoctorSettings) -> str:
-    """What computes here."""
+    """The machine's processors and accelerators."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     cores = len(os.sched_getaffinity(0))
     gpu = "an NVIDIA GPU" if shutil.which("nvidia-smi") else "no GPU"
@@ -80,9 +80,9 @@ def check_machine(_settings: DoctorSettings) -> str:
 
 
 def check_packages(_settings: DoctorSettings) -> str:
-    """What of the heavy parts is installed."""
-    found = ", ".join(f"{name} {number}" for name, number in _installed())
-    return f"agentlm {__version__}, Python {platform.python_version()}; {found or 'no engine'}"
+    """Which of the heavy packages are installed."""
+    versions = ", ".join(f"{name} {number}" for name, number in _installed())
+    return f"agentlm {__version__}, Python {platform.python_version()}; {versions or 'no engine'}"
 
 
 def check_disk(settings: DoctorSettings) -> str:
@@ -95,20 +95,22 @@ def check_disk(settings: DoctorSettings) -> str:
 
 
 def check_log(settings: DoctorSettings) -> str:
-    """Whether the log can be opened by this program."""
-    name, file = shown(settings.log_url()), file_of(settings.log_url())
+    """Whether this version of the program can open the log."""
+    name, file = without_password(settings.log_url()), file_of(settings.log_url())
     if file is not None and not file.exists():
         return f"none yet at {name}"
-    found = schema(connect(settings.log_url()))
-    if found == HEAD:
-        return f"{name}, schema {found}"
-    if found is None or found < HEAD:
-        return f"{name}, schema {found or 'none'}; it becomes {HEAD} when it is next opened"
-    raise OperatorError(f"the log has schema {found}, this program knows {HEAD}: upgrade agentlm")
+    schema_number = schema(connect(settings.log_url()))
+    if schema_number == HEAD:
+        return f"{name}, schema {schema_number}"
+    if schema_number is None or schema_number < HEAD:
+        return f"{name}, schema {schema_number or 'none'}; it becomes {HEAD} when it is next opened"
+    raise OperatorError(
+        f"the log has schema {schema_number}, this program knows {HEAD}: upgrade agentlm"
+    )
 
 
 def check_sandbox(settings: DoctorSettings) -> str:
-    """Whether a command runs in a sandbox, and who holds its processes to their limits."""
+    """Whether a command runs in a sandbox, and what limits its processes."""
 
     async def run() -> str:
         bash = await Bash.open(settings)
@@ -118,8 +120,8 @@ def check_sandbox(settings: DoctorSettings) -> str:
             await bash.release("doctor")
             await bash.close()
 
-    if "works" not in (said := asyncio.run(run())):
-        raise OperatorError(f"a command in the sandbox said {said!r}")
+    if "works" not in (output := asyncio.run(run())):
+        raise OperatorError(f"a command in the sandbox said {output!r}")
     if settings.bash_sandbox == "unsafe":
         return "commands run unconfined, as whoever serves (bash_sandbox=unsafe)"
     holder = (
@@ -151,7 +153,7 @@ def check_mcp(settings: DoctorSettings) -> str:
 
 
 def check_models(settings: DoctorSettings) -> str:
-    """Whether the files of every registered model are what its card says."""
+    """Whether every registered model's files match its card."""
     registry = Registry(settings.data_dir)
     cards = [card for card in registry.list() if card.name not in BUILT_IN]
     for card in filter(_is_here, cards):
@@ -162,7 +164,7 @@ def check_models(settings: DoctorSettings) -> str:
 
 
 def check_model(settings: DoctorSettings) -> str:
-    """Whether the model that was given is here and finds its memory free."""
+    """Whether the model of --model is here and enough memory is free for it."""
     free = f"{free_memory() / 2**30:.1f} GiB of memory are free"
     if settings.model is None:
         return f"none given; {free}"
@@ -177,13 +179,13 @@ def check_model(settings: DoctorSettings) -> str:
 
 
 def check_tools(settings: DoctorSettings) -> str:
-    """Whether the tools that were given can be opened: families, own files, MCP servers."""
-    given = [*(settings.tools or ()), *own_families(settings)]
+    """Whether the tools of the settings can be opened: families, own files, MCP servers."""
+    sources = [*(settings.tools or ()), *own_families(settings)]
     if settings.mcp_config is not None:
-        given.append("mcp")
+        sources.append("mcp")
 
     async def names() -> list[str]:
-        toolbox = await Toolbox.open(settings, list(dict.fromkeys(given)))
+        toolbox = await Toolbox.open(settings, list(dict.fromkeys(sources)))
         await toolbox.close()
         return list(toolbox.families())
 
@@ -191,7 +193,7 @@ def check_tools(settings: DoctorSettings) -> str:
 
 
 def check_graph(settings: DoctorSettings) -> str:
-    """Whether there is a knowledge graph; without one its tools are not offered."""
+    """Whether there is a knowledge graph. Without one its tools are not offered."""
     directory = settings.graph_dir()
     if (directory / DESCRIPTION).is_file():
         return f"{read_json(directory / DESCRIPTION)['triples']:,} triples in {directory}"
@@ -201,7 +203,7 @@ def check_graph(settings: DoctorSettings) -> str:
 
 
 def check_port(settings: DoctorSettings) -> str:
-    """Whether the port that was given is free."""
+    """Whether the port of --port is free."""
     if settings.port is None:
         return "none given"
     try:
@@ -212,7 +214,7 @@ def check_port(settings: DoctorSettings) -> str:
 
 
 def _is_here(card: ModelCard) -> bool:
-    """Looking at its files downloads nothing."""
+    """Whether the model's files are on this machine. Downloads nothing."""
     return card.source == "local"
 
 

@@ -1,4 +1,4 @@
-"""`agentlm models merge | export`: a model for others."""
+"""`agentlm models merge | export`: write a model for use elsewhere."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ class ExportModel(Settings):
 
 
 def merge_model(settings: MergeModel) -> int:
-    """Write the merged model and register it."""
     registry = Registry(settings.prepare_data_dir())
     files = registry.resolve(registry.get(settings.name))
     registry.check_free(settings.merged)
@@ -55,7 +54,6 @@ def merge_model(settings: MergeModel) -> int:
 
 
 def export_model(settings: ExportModel) -> int:
-    """Write the folder, and upload it if that is asked for."""
     registry = Registry(settings.prepare_data_dir())
     files = registry.resolve(registry.get(settings.name))
     export(registry, files, settings.directory, settings.licence)

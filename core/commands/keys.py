@@ -61,12 +61,11 @@ class RevokeKey(Settings):
 
 
 def main(argv: list[str]) -> int:
-    """Entry point of `agentlm keys`."""
     return dispatch(COMMANDS, argv, "agentlm keys")
 
 
 def create_key(settings: CreateKey) -> int:
-    """Create a key; only the secret goes to standard output."""
+    """Only the secret goes to standard output."""
     settings.prepare_data_dir()
     key = ApiKey(**settings.model_dump(include=set(ApiKey.model_fields)))
     with closing(Store.open(settings.log_url())) as store:
@@ -80,7 +79,6 @@ def create_key(settings: CreateKey) -> int:
 
 
 def list_keys(settings: ListKeys) -> int:
-    """Print every key."""
     with closing(Store.open(settings.log_url())) as store:
         keys = store.keys.list()
     if settings.print_json:
@@ -92,7 +90,6 @@ def list_keys(settings: ListKeys) -> int:
 
 
 def revoke_key(settings: RevokeKey) -> int:
-    """Revoke a key."""
     with closing(Store.open(settings.log_url())) as store:
         revoked = asyncio.run(store.keys.revoke(settings.name))
     if not revoked:
@@ -122,5 +119,5 @@ def _table(keys: list[ApiKey]) -> Table:
 
 
 def _powers(key: ApiKey) -> str:
-    """What it may beyond its own."""
+    """What the key allows beyond reading and changing its own rows."""
     return "admin" if key.admin else "decides" if key.may_decide else ""

@@ -80,7 +80,8 @@ class AddModel(Settings):
     system_prompt: str | None = None
     """System text of conversations that bring none."""
     thoughts: bool = True
-    """Whether it thinks before each call and answer: it is told to, and held to it."""
+    """Whether the model thinks before each call and answer. Its prompt says so, and decoding
+    enforces it."""
 
 
 class RemoveModel(Settings):
@@ -91,12 +92,10 @@ class RemoveModel(Settings):
 
 
 def main(argv: list[str]) -> int:
-    """Entry point of `agentlm models`."""
     return dispatch(COMMANDS, argv, "agentlm models")
 
 
 def list_models(settings: ListModels) -> int:
-    """Print every card, then the aliases."""
     registry = Registry(settings.data_dir)
     cards = registry.list()
     if settings.print_json:
@@ -111,7 +110,6 @@ def list_models(settings: ListModels) -> int:
 
 
 def show_model(settings: ShowModel) -> int:
-    """Print one card."""
     card = Registry(settings.data_dir).get(settings.name)
     if settings.print_json:
         say(card.model_dump_json(indent=2))
@@ -123,7 +121,6 @@ def show_model(settings: ShowModel) -> int:
 
 
 def pull_model(settings: PullModel) -> int:
-    """Make a model's files ready and say where they are."""
     settings.prepare_data_dir()
     registry = Registry(settings.data_dir)
     files = registry.resolve(registry.get(settings.name))
@@ -132,7 +129,6 @@ def pull_model(settings: PullModel) -> int:
 
 
 def add_model(settings: AddModel) -> int:
-    """Register a directory."""
     settings.prepare_data_dir()
     registry = Registry(settings.data_dir)
     card = registry.add(_card(settings, registry))
@@ -142,7 +138,6 @@ def add_model(settings: AddModel) -> int:
 
 
 def remove_model(settings: RemoveModel) -> int:
-    """Unregister a name."""
     Registry(settings.data_dir).remove(settings.name)
     say(f"{settings.name} is forgotten")
     return 0
@@ -167,10 +162,10 @@ def _card(settings: AddModel, registry: Registry) -> ModelCard:
         raise OperatorError("a model needs either --path or --upstream")
     if settings.upstream is not None:
         return _upstream_card(settings, settings.upstream)
-    given = settings.model_dump(
+    changed = settings.model_dump(
         include={"template", "system_prompt", "thoughts"} & settings.model_fields_set
     )
-    fields = {"name": settings.name, "source": "local", "location": str(settings.path), **given}
+    fields = {"name": settings.name, "source": "local", "location": str(settings.path), **changed}
     if settings.base is None:
         return ModelCard(**fields)
     base = registry.get(settings.base)

@@ -1,4 +1,5 @@
-"""`agentlm models promote | rollback`: the alias that traffic uses, flipped or flipped back."""
+"""`agentlm models promote | rollback`: point the alias that traffic uses to another model, or
+back."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ class Promote(RollBack):
 
 
 def promote(settings: Promote) -> int:
-    """Flip the alias, if the gate has passed the model; what was done before is done again."""
+    """If the alias points there already, only publish it again."""
     registry = Registry(settings.data_dir)
     if registry.aliases.card(settings.alias) == registry.get(settings.name).name:
         if settings.publish is not None:
@@ -50,13 +51,12 @@ def promote(settings: Promote) -> int:
 
 
 def roll_back(settings: RollBack) -> int:
-    """Flip the alias back."""
     _flip(settings, rollback_of(Registry(settings.data_dir), settings.alias))
     return 0
 
 
 def _flip(settings: RollBack, promotion: Promotion) -> None:
-    """Point the alias to a card, here and on the server, or neither."""
+    """Point the alias to a card, both here and on the server; if one fails, neither changes."""
     aliases = Aliases(settings.data_dir)
     before = aliases.card(settings.alias)
     aliases.add(settings.alias, promotion)

@@ -1,4 +1,4 @@
-"""Commands of a command (`agentlm models list`): each a settings class and a function."""
+"""Commands of a command (`agentlm models list`): each is a settings class and a function."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from agentlm.settings import Settings, parse
 
 
 class Subcommand(NamedTuple):
-    """What is parsed for it, whose docstring is its help, and what then runs."""
+    """The settings class, whose docstring is the command's help, and the function to run."""
 
     settings: type[Settings]
     run: Callable[[Any], int]
 
 
 def dispatch(commands: Mapping[str, Subcommand], argv: Sequence[str], prog: str) -> int:
-    """Run the command that `argv` begins with; returns its exit code.
+    """Run the command that `argv` begins with, and return its exit code.
 
-    Raises OperatorError for an unknown one, naming the nearest.
+    Raises OperatorError for an unknown command; the message names the nearest.
     """
     name, *rest = argv or [""]
     if name in commands:

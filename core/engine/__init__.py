@@ -1,4 +1,4 @@
-"""The engine: token ids in, token ids out. Nothing above it knows what generates.
+"""The engine: token ids in, token ids out. Nothing above it knows what generates them.
 
-`protocol` is the contract; the server runs vLLM behind it (`server/vllm/`), tests run `scripted`.
+`protocol` is the contract. The server runs vLLM behind it (`server/vllm/`), tests run `scripted`.
 """

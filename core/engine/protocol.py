@@ -1,7 +1,7 @@
-"""The engine: token ids in, token ids out. Nothing above it knows what generates.
+"""The engine: token ids in, token ids out. Nothing above it knows what generates them.
 
 The server runs vLLM behind this protocol (`server/vllm/engine.py`, the only module that imports
-it); tests run `ScriptedEngine`, which is shipped so that users can test their own tools with it.
+it). Tests run `ScriptedEngine`, which is shipped so that users can test their own tools with it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from agentlm.trajectory import Sampling
 
 
 class Constraint(Frozen):
-    """What decoding is held to; exactly one field is set.
+    """What decoding is held to. Exactly one field is set.
 
     `structural_tag` and `json_schema` are JSON text: xgrammar's structural-tag format and JSON
     Schema.
@@ -27,24 +27,24 @@ class Constraint(Frozen):
 
     structural_tag: str | None = None
     json_schema: str | None = None
-    asked_by: str = Field(default="tools", exclude=True)
-    """Which field of the request wants it: that is the one to name if it can't be compiled."""
+    param: str = Field(default="tools", exclude=True)
+    """The field of the request that asked for it, for the message if it can't be compiled."""
 
     @classmethod
     def of_schema(cls, schema: dict[str, Any]) -> Constraint:
         """Hold the whole text to a JSON schema."""
-        return cls(json_schema=json.dumps(schema), asked_by="response_format")
+        return cls(json_schema=json.dumps(schema), param="response_format")
 
     @classmethod
-    def of_form(cls, form: dict[str, Any], asked_by: str) -> Constraint:
+    def of_form(cls, form: dict[str, Any], param: str) -> Constraint:
         """Hold the whole text to an element of a structural tag."""
         if form["type"] == "json_schema":
-            return cls(json_schema=json.dumps(form["json_schema"]), asked_by=asked_by)
+            return cls(json_schema=json.dumps(form["json_schema"]), param=param)
         tag = {"type": "structural_tag", "format": form}
-        return cls(structural_tag=json.dumps(tag), asked_by=asked_by)
+        return cls(structural_tag=json.dumps(tag), param=param)
 
     def digest(self) -> str:
-        """A short stable name of this constraint, kept on every step decoded under it."""
+        """A short stable name of this constraint; every step decoded under it keeps it."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 
@@ -52,13 +52,13 @@ class Adapter(Frozen):
     """A LoRA adapter in PEFT's format that the engine applies to its base weights."""
 
     name: str
-    """A new name for new content: engines cache prefixes by it."""
+    """New content needs a new name: engines cache prefixes by name."""
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """One token and its log-probability, among the likeliest at a position."""
+    """One of the likeliest tokens at a position, and its log-probability."""
 
     token_id: int
     logprob: float
@@ -66,36 +66,36 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What one generation step added. `text` can lag behind `token_ids` inside a character."""
+    """What one generation step added. Inside a character, `text` can lag behind `token_ids`."""
 
     token_ids: Sequence[int]
     text: str
     logprobs: Sequence[float]
     """One per id: natural log, temperature 1, after the constraint's mask."""
     top_logprobs: Sequence[Sequence[TokenLogprob]] = ()
-    """One list per id if `Sampling.top_logprobs` asked for them."""
+    """One list per id, if `Sampling.top_logprobs` asked for them."""
     finish_reason: Literal["stop", "length"] | None = None
     """Set on the last delta only: `stop` for an end-of-turn id."""
     cached_tokens: int = 0
-    """Prompt tokens that came from the prefix cache; on the first delta."""
+    """Prompt tokens that came from the prefix cache; set on the first delta."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """All that an engine is told of one generation."""
+    """Everything that an engine needs for one generation."""
 
     prompt_ids: Sequence[int]
     sampling: Sampling
-    """Its `max_tokens` bounds a whole run and its `stop` concerns the answer only: the policy sees
-    to both, an engine reads neither."""
+    """The engine ignores its `max_tokens`, which limits a whole run, and its `stop`, which concerns
+    the answer only: the policy handles both."""
     max_tokens: int
     """At least 1."""
     constraint: Constraint | None = None
     adapter: Adapter | None = None
     salt: str = ""
-    """Keeps the prefix cache of one owner from another's."""
+    """Keeps the prefix caches of different owners apart."""
     whole: bool = False
-    """Nobody reads along: all may come at the end, which costs an engine less."""
+    """Nobody reads along: all tokens may come at the end, which costs an engine less."""
 
 
 class Engine(Protocol):
@@ -104,15 +104,15 @@ class Engine(Protocol):
     max_model_len: int
     """Context length in tokens, prompt and answer together."""
     weights_version: str
-    """Digest of what is loaded, without adapters."""
+    """Digest of the loaded weights, without adapters."""
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[Delta, None]:
         """Generate after the prompt until end-of-turn or `max_tokens`.
 
-        Closing or cancelling the iterator aborts the request in the engine; cancelled, it first
-        yields what it kept.
+        Closing or cancelling the iterator aborts the request in the engine. When cancelled, it
+        first yields what it has kept back.
 
-        Raises RequestError for a constraint the engine can't compile, UnavailableError if the
+        Raises RequestError if the engine can't compile the constraint, UnavailableError if the
         engine is down.
         """
         ...
@@ -125,15 +125,15 @@ class Engine(Protocol):
         adapter: Adapter | None = None,
         salt: str = "",
     ) -> Sequence[Sequence[TokenLogprob]]:
-        """How likely each token of a prompt is after those before it.
+        """How likely each token of a prompt is, given those before it.
 
-        One list per id, the prompt's own token first, then the `top_logprobs` likeliest; the first
+        One list per id: the prompt's own token first, then the `top_logprobs` likeliest. The first
         id has nothing before it and gets an empty list. Natural log, temperature 1.
         """
         ...
 
     async def load_adapter(self, adapter: Adapter) -> None:
-        """Make an adapter usable. Raises RequestError if its files don't fit the base."""
+        """Make an adapter usable. Raises RequestError if its files don't fit the base model."""
         ...
 
     async def unload_adapter(self, name: str) -> None:
@@ -143,7 +143,7 @@ class Engine(Protocol):
     async def load_weights(self, path: str, version: str) -> None:
         """Replace the base weights in place: drain, swap, reset the prefix cache, resume.
 
-        Raises RequestError if the files don't fit; the old weights then stay.
+        Raises RequestError if the files don't fit; then the old weights stay.
         """
         ...
 
@@ -152,7 +152,7 @@ class Engine(Protocol):
         ...
 
     def compiles(self) -> bool:
-        """Whether the grammars of constraints are compiled in good time."""
+        """Whether constraints compile fast enough."""
         ...
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""An engine that says what it is told, shipped so that users can test their own tools with it."""
+"""An engine that follows a script, shipped so that users can test their own tools with it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from agentlm.engine.protocol import Adapter, Delta, GenerateRequest, TokenLogpro
 
 @dataclass
 class ScriptedEngine:
-    """An engine that says what it is told: for tests of everything that is not the model.
+    """An engine that follows a script: for tests of everything that is not the model.
 
-    `script` yields, per request in order, either text (one delta per token of it, then the
-    end-of-turn id), token ids (exactly those, nothing added), or an exception to raise.
-    `encode` and `end_of_turn` come from the renderer of the model it plays. What it was asked is
-    kept in `requests`.
+    For each request, in order, `script` yields text (one delta per token of it, then the
+    end-of-turn id), token ids (exactly these, nothing added), or an exception to raise. `encode`
+    and `end_of_turn` come from the renderer of the model that the engine stands for. `requests`
+    keeps the requests that it got.
     """
 
     script: Iterable[str | Sequence[int] | Exception]
@@ -27,7 +27,7 @@ class ScriptedEngine:
     max_model_len: int = 8192
     weights_version: str = "scripted"
     delay_s: float = 0.0
-    """Waited before every token, so that a test can interrupt."""
+    """Seconds to wait before every token, so that a test can interrupt."""
     requests: list[GenerateRequest] = field(default_factory=list)
     adapters: dict[str, Adapter] = field(default_factory=dict)
 
@@ -35,7 +35,7 @@ class ScriptedEngine:
         self._replies = iter(self.script)
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Delta, None]:
-        """See `Engine.generate`; whole or not, it tells token by token."""
+        """Ignores `GenerateRequest.whole`: it always yields token by token."""
         self.requests.append(request)
         reply = next(self._replies)
         if isinstance(reply, Exception):
@@ -46,13 +46,13 @@ class ScriptedEngine:
             await asyncio.sleep(self.delay_s)
             ended = token == self.end_of_turn
             spelt = self.decode(ids[: count - 1 if ended else count])
-            # A character whose bytes are not all there yet decodes to the replacement character.
-            shown = text if spelt.endswith("\ufffd") and not ended else spelt
+            # A character whose bytes have not all come yet decodes to the replacement character.
+            whole_text = text if spelt.endswith("\ufffd") and not ended else spelt
             reason: Literal["stop", "length"] | None = None
             if ended or count in (request.max_tokens, len(ids)):
                 reason = "stop" if ended else "length"
-            yield Delta([token], shown[len(text) :], [-0.5], (), reason)
-            text = shown
+            yield Delta([token], whole_text[len(text) :], [-0.5], (), reason)
+            text = whole_text
 
     async def score(
         self,
@@ -62,29 +62,25 @@ class ScriptedEngine:
         adapter: Adapter | None = None,
         salt: str = "",
     ) -> Sequence[Sequence[TokenLogprob]]:
-        """See `Engine.score`; every token is as likely as those that it says."""
+        """Every token has the same probability as those that the script generates."""
         scored = [[TokenLogprob(token, -0.5)] * (1 + min(1, top_logprobs)) for token in prompt_ids]
         return [[], *scored[1:]]
 
     async def load_adapter(self, adapter: Adapter) -> None:
-        """Remember it, so that a test can look."""
+        """Record it for a test to look at."""
         self.adapters[adapter.name] = adapter
 
     async def unload_adapter(self, name: str) -> None:
-        """Forget it."""
         self.adapters.pop(name, None)
 
     async def load_weights(self, path: str, version: str) -> None:
-        """Take the new version's name."""
         self.weights_version = version
 
     async def healthy(self) -> bool:
-        """Always."""
         return True
 
     def compiles(self) -> bool:
-        """Always."""
         return True
 
     async def close(self) -> None:
-        """Nothing to end."""
+        """It has nothing to end."""

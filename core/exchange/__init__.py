@@ -7,13 +7,13 @@
 | `sharegpt` | system, human and gpt turns |
 | `jsonl` | the record itself, whole; the only one that keeps token ids |
 
-Three more are only read: `alpaca`, `completion` (with `prompt`), `query` (with `response`). Which
-format a row is of is told by its keys. docs/data-formats.md shows a row of each.
+Three more formats are only read: `alpaca`, `completion` (with `prompt`), `query` (with `response`).
+The keys of a row tell its format. docs/data-formats.md shows a row of each.
 
-What is read from all but the last is imported text: it has no ids, and is rendered by the renderer
-of the model that trains on it. Its loss marks stand in `metadata["loss"]`, one for each step, and
-come out again as they went in. Readers raise ValueError, in one line, for a row that is not of
-their format, or has a key that could change what is learnt and is not theirs.
+Rows of every format but the last become imported text: it has no ids, and the renderer of the model
+that trains on it renders it. Their loss marks are kept in `metadata["loss"]`, one for each step,
+and are written back unchanged. Readers raise ValueError, with a message of one line, if a row is
+not of their format, or if it has an unknown key that could change what is learned.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FormatName = Literal["agentinstruct", "openai", "sharegpt", "jsonl"]
 
 
 class Format(NamedTuple):
-    """Both ways of one format, between a trajectory and the object of a line."""
+    """Reader and writer of one format, between a trajectory and the object of a line."""
 
     write: Callable[[Trajectory], dict[str, Any]]
     read: Callable[[object], Trajectory]
@@ -52,7 +52,7 @@ READERS: dict[str, Callable[[object], Trajectory]] = {
     "completion": from_completion,
     "query": from_query,
 }
-"""How a row of each format is read."""
+"""The reader of each format."""
 
 _KEYS: dict[str, tuple[str, ...]] = {
     "sharegpt": ("conversations",),
@@ -62,16 +62,16 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "completion": ("prompt", "completion"),
     "query": ("query", "response"),
 }
-"""The keys by which a row of a format is known."""
+"""The keys that identify a row of each format."""
 
 
 def read_row(row: object) -> Trajectory:
-    """The trajectory of a row of any format. Raises ValueError if it is of none."""
+    """The trajectory of a row of any format. Raises ValueError if the format is unknown."""
     return READERS[format_of(row)](row)
 
 
 def format_of(row: object) -> str:
-    """Which format a row's keys belong to. Raises ValueError if to none."""
+    """The format that a row's keys identify. Raises ValueError if there is none."""
     if not isinstance(row, dict):
         raise ValueError(f"a row is a JSON object, got {short(row)}")
     for name, keys in _KEYS.items():

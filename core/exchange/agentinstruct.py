@@ -10,9 +10,9 @@ from agentlm.trajectory import Trajectory
 
 
 def to_agentinstruct(trajectory: Trajectory, loss: Loss | None = None) -> dict[str, Any]:
-    """A row. The format knows no system role: instructions stand in the first human turn.
+    """The format has no system role: instructions go into the first human turn.
 
-    `loss` replaces the trajectory's own marks; a gpt turn is trained on if any of its steps is.
+    `loss` replaces the trajectory's own marks. A gpt turn is trained on if any of its steps is.
     """
     name = trajectory.task_id if trajectory.source == "import" else None
     return {
@@ -22,7 +22,7 @@ def to_agentinstruct(trajectory: Trajectory, loss: Loss | None = None) -> dict[s
 
 
 def from_agentinstruct(row: object) -> Trajectory:
-    """The trajectory of a row: one step for each turn, learnt if its `loss` does not say no."""
+    """One step for each turn. A gpt turn is learned unless its `loss` is false."""
     return read_conversation(row, "conversations", named=True)
 
 

@@ -1,4 +1,4 @@
-"""Calls of a conversation: found where they stand in text, and put into turns of one call each."""
+"""Calls of a conversation: find them in text, and make turns of one call each."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _OTHER_FORMS = re.compile(
 )
 
 
-class Said(NamedTuple):
-    """A turn, whatever format it stood in."""
+class RowTurn(NamedTuple):
+    """A turn of a row, read from any format."""
 
     place: str
     role: Role
@@ -31,25 +31,25 @@ class Said(NamedTuple):
     thought: str | None = None
     calls: tuple[ToolCall, ...] = ()
     call_id: str | None = None
-    """On a result: the id of the call, if it was given."""
+    """On a result: the id of the call, if the row has it."""
     name: str | None = None
-    """On a result: the name of the tool, if it was given."""
+    """On a result: the name of the tool, if the row has it."""
     loss: bool | None = None
-    """Whether an assistant's turn is learnt; None on others."""
+    """Whether an assistant's turn is learned; None on other turns."""
 
 
-def told_calls(text: str, place: str) -> tuple[ToolCall, ...]:
-    """The calls that are all that a text says, as JSON: one object, or a list of them."""
+def calls_in(text: str, place: str) -> tuple[ToolCall, ...]:
+    """The calls of a text that is JSON of calls and nothing else: one object or a list of them."""
     try:
         value = from_json(text)
-        told = parse_row(WrittenCalls, {"calls": value if isinstance(value, list) else [value]})
+        written = parse_row(WrittenCalls, {"calls": value if isinstance(value, list) else [value]})
     except ValueError as error:
         raise ValueError(f"{place}: a call is read from JSON, got {short(text)}: {error}") from None
-    return numbered(told.calls, place)
+    return numbered(written.calls, place)
 
 
 def numbered(calls: Sequence[WrittenCall], place: str) -> tuple[ToolCall, ...]:
-    """Calls with an id each: their place where they bring none."""
+    """Calls with an id each. Calls without one get an id from their place."""
     return tuple(
         ToolCall(
             id=call.id or unnamed(f"{place}.{index}"),
@@ -61,16 +61,16 @@ def numbered(calls: Sequence[WrittenCall], place: str) -> tuple[ToolCall, ...]:
 
 
 def unnamed(place: str) -> str:
-    """The id of a call that has none."""
+    """An id for a call that has none."""
     return f"{_UNNAMED}{place}"
 
 
-def with_calls_read(said: Iterable[Said], tools: Sequence[str]) -> Iterator[Said]:
-    """The turns of a row with tools, with what their texts call and what results they hold.
+def with_calls_read(row_turns: Iterable[RowTurn], tools: Sequence[str]) -> Iterator[RowTurn]:
+    """The turns of a row with tools, with calls and results read out of their texts.
 
-    Raises ValueError for a call in another model's form: as text it would be learnt as an answer.
+    Raises ValueError for a call in another model's form: as text it would be learned as an answer.
     """
-    for turn in said:
+    for turn in row_turns:
         if turn.role in ("tool", "user"):
             results, beside = _between("tool_response", turn.text)
             if not results or beside.strip():
@@ -87,42 +87,42 @@ def with_calls_read(said: Iterable[Said], tools: Sequence[str]) -> Iterator[Said
 
 
 def _between(tag: str, text: str) -> tuple[list[str], str]:
-    """What stands between tags in a text, and the text beside it, its parts on lines of their own.
+    """The parts of a text between tags, and the text around them, its parts on separate lines.
 
-    By hand: a pattern takes the square of the text's length, or worse, where no tag is closed.
+    Written without a pattern: where a tag is not closed, a pattern takes quadratic time or worse.
     """
     opening, closing = f"<{tag}>", f"</{tag}>"
-    found, beside, at = [], [], 0
+    inner, beside, at = [], [], 0
     while (begin := text.find(opening, at)) >= 0 and (end := text.find(closing, begin)) >= 0:
-        found.append(text[begin + len(opening) : end].strip())
+        inner.append(text[begin + len(opening) : end].strip())
         beside.append(text[at:begin])
         at = end + len(closing)
-    return found, "\n".join([*beside, text[at:]])
+    return inner, "\n".join([*beside, text[at:]])
 
 
-def _with_thought_read(turn: Said) -> Said:
-    """A turn with the thought that opens it between tags beside what it says."""
-    found = _THOUGHT.match(turn.text) if "</think>" in turn.text else None
-    if found is None:
+def _with_thought_read(turn: RowTurn) -> RowTurn:
+    """The turn with a leading thought between tags moved to its `thought`."""
+    thought_match = _THOUGHT.match(turn.text) if "</think>" in turn.text else None
+    if thought_match is None:
         return turn
-    thoughts = dict.fromkeys(filter(None, (turn.thought, found[1].strip())))
-    return turn._replace(text=turn.text[found.end() :], thought="\n".join(thoughts) or None)
+    thoughts = dict.fromkeys(filter(None, (turn.thought, thought_match[1].strip())))
+    return turn._replace(text=turn.text[thought_match.end() :], thought="\n".join(thoughts) or None)
 
 
-def _with_form_read(turn: Said, tools: Sequence[str]) -> Said:
-    """A turn with the call that it has in the canonical form."""
+def _with_form_read(turn: RowTurn, tools: Sequence[str]) -> RowTurn:
+    """The turn with the call that it makes in the canonical form."""
     opens = turn.text.lstrip().startswith(("Thought:", "Action:"))
     if not opens and "Action:" not in turn.text:
         return turn
     parser = Parser()
     parser.feed(turn.text)
-    found = parser.finish()[1]
-    if found.name is None and opens and found.answer is None and turn.loss:
+    reading = parser.finish()[1]
+    if reading.name is None and opens and reading.answer is None and turn.loss:
         raise ValueError(
             f"{turn.place}: it neither calls nor answers in the form that it begins with, got "
             f"{short(turn.text)}"
         )
-    if found.name is None or not (opens or found.name in tools or found.error is None):
+    if reading.name is None or not (opens or reading.name in tools or reading.error is None):
         return turn
     made_up = "" if parser.cut is None else turn.text[parser.cut :].strip()
     if made_up.removeprefix(OBSERVATION):
@@ -130,22 +130,22 @@ def _with_form_read(turn: Said, tools: Sequence[str]) -> Said:
             f"{turn.place}: after its call it goes on with an observation of its own, got "
             f"{short(made_up)}"
         )
-    call = ToolCall(id=unnamed(turn.place), name=found.name, arguments=found.arguments or "")
-    return turn._replace(text=found.thought or "", calls=(call,))
+    call = ToolCall(id=unnamed(turn.place), name=reading.name, arguments=reading.arguments or "")
+    return turn._replace(text=reading.thought or "", calls=(call,))
 
 
-def _with_tags_read(turn: Said) -> Said:
-    """A turn with the calls that stand in it between Hermes' and Qwen's tags."""
-    found, beside = _between("tool_call", turn.text)
-    text = re.sub(r"\n{3,}", "\n\n", beside).strip() if found else turn.text
+def _with_tags_read(turn: RowTurn) -> RowTurn:
+    """The turn with the calls that it has between Hermes' and Qwen's tags."""
+    inner, beside = _between("tool_call", turn.text)
+    text = re.sub(r"\n{3,}", "\n\n", beside).strip() if inner else turn.text
     if turn.loss and (other := _OTHER_FORMS.search(text)):
         raise ValueError(
             f"{turn.place}: a call in a form that is not read, got "
             f"{short(text[other.start() :])}; write it as tool_calls"
         )
-    if not found:
+    if not inner:
         return turn
-    calls = told_calls(f"[{','.join(found)}]", turn.place)
+    calls = calls_in(f"[{','.join(inner)}]", turn.place)
     return turn._replace(text=text, calls=turn.calls + calls)
 
 
@@ -159,29 +159,29 @@ _CALL_KEYS = frozenset(
 )
 
 
-def _with_json_read(turn: Said, tools: Sequence[str]) -> Said:
-    """A turn with the calls that are all it says, as JSON.
+def _with_json_read(turn: RowTurn, tools: Sequence[str]) -> RowTurn:
+    """The turn with its calls, if it is JSON of calls and nothing else.
 
-    Raises ValueError for one that has them amid other words, or calls as a program does.
+    Raises ValueError if calls stand among other words, or are written as a program's.
     """
     if turn.calls:
         return turn
     text = turn.text.strip()
     if _calls(text, tools):
-        return turn._replace(text="", calls=told_calls(text, turn.place))
+        return turn._replace(text="", calls=calls_in(text, turn.place))
     program = _PROGRAM.match(text) if text.endswith((")", ")]")) else None
     amid = _NAMED.finditer(text) if '":' in text or '" :' in text else ()
-    found = next((it for it in (program, *amid) if it and it[1] in tools), None)
-    if turn.loss and found:
+    call_like = next((it for it in (program, *amid) if it and it[1] in tools), None)
+    if turn.loss and call_like:
         raise ValueError(
             f"{turn.place}: a call in a form that is not read, got "
-            f"{short(text[found.start() :])}; write it as tool_calls"
+            f"{short(text[call_like.start() :])}; write it as tool_calls"
         )
     return turn
 
 
 def _calls(text: str, tools: Sequence[str]) -> bool:
-    """Whether a text is JSON of calls, and of nothing else."""
+    """Whether a text is JSON of calls and nothing else."""
     if not text.startswith(("{", "[")):
         return False
     try:
@@ -203,13 +203,13 @@ def _called(item: Mapping[str, Any]) -> Any:
     return inner.get("name") if isinstance(inner, dict) else item.get("name")
 
 
-def joined(said: Iterable[Said], *, in_form: bool) -> Iterator[Said]:
-    """The turns with what was said right before a call, or called beside it, as one turn.
+def joined(row_turns: Iterable[RowTurn], *, in_form: bool) -> Iterator[RowTurn]:
+    """Join the text right before a call, or beside it, with the call into one turn.
 
-    Answers that follow each other are one turn too: `in_form` they are written as one.
+    Consecutive answers become one turn, too: `in_form` they are written as one.
     """
-    last: Said | None = None
-    for turn in said:
+    last: RowTurn | None = None
+    for turn in row_turns:
         if last and last.role == turn.role == "assistant" and (last.calls or turn.calls):
             if turn.text or turn.thought or not turn.calls or turn.loss != last.loss:
                 raise ValueError(
@@ -232,9 +232,9 @@ def joined(said: Iterable[Said], *, in_form: bool) -> Iterator[Said]:
         yield last
 
 
-def with_calls_apart(said: Iterator[Said]) -> Iterator[Said]:
-    """Turns of at most one call, each with its own result after it."""
-    left = list(said)[::-1]
+def with_calls_apart(row_turns: Iterator[RowTurn]) -> Iterator[RowTurn]:
+    """Turns of at most one call, each followed by its own result."""
+    left = list(row_turns)[::-1]
     while left:
         turn = left.pop()
         if not turn.calls:
@@ -259,8 +259,8 @@ def with_calls_apart(said: Iterator[Said]) -> Iterator[Said]:
         yield from results
 
 
-def _result(call: ToolCall, results: list[Said], *, alone: bool) -> Said | None:
-    """Take a call's result: by its id, else by the tool's name, else in turn."""
+def _result(call: ToolCall, results: list[RowTurn], *, alone: bool) -> RowTurn | None:
+    """Take a call's result: by its id, else by the tool's name, else the first one left."""
     any_id = call.id.startswith(_UNNAMED)
     exact = [place for place, result in enumerate(results) if result.call_id == call.id]
     likely = [
@@ -268,5 +268,5 @@ def _result(call: ToolCall, results: list[Said], *, alone: bool) -> Said | None:
         for place, result in enumerate(results)
         if (any_id or result.call_id is None) and result.name in (None, call.name)
     ]
-    found = exact or likely or (list(range(len(results))) if alone else [])
-    return results.pop(found[0]) if found else None
+    matches = exact or likely or (list(range(len(results))) if alone else [])
+    return results.pop(matches[0]) if matches else None

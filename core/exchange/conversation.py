@@ -1,14 +1,15 @@
-"""The one reader of conversations, however a file spells them.
+"""The one reader of conversations, for every spelling that files use.
 
-A turn has a `role` and `content`, or `from` and `value`; its loss mark is called `loss`, `train` or
-`weight`; its calls stand in `tool_calls`, in `function_call`, or are what a turn by `function_call`
-says. Null is as good as absent. Every format comes down to `Said` and is written in the canonical
+A turn has a `role` and `content`, or `from` and `value`. Its loss mark is called `loss`, `train` or
+`weight`. Its calls are in `tool_calls`, in `function_call`, or are the text of a turn by
+`function_call`. Null counts as absent. Turns of every format become `RowTurn`s and are written in
+the canonical grammar by the same rules:
 grammar by the same rules:
-
+* each of several calls in one message becomes a turn of its own, followed by its result;
 * of several calls at once each is a turn of its own, followed by its result;
 * an observation is written as the server writes one;
-* where the row has tools, an answer is in the form that goes with them;
-* an answer to learn says something, calls only what is there, and with an object.
+* an answer that is to be learned has text, and calls only tools that exist, with an object as
+  arguments.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from agentlm.exchange.calls import (
-    Said,
+    RowTurn,
+    calls_in,
     joined,
     numbered,
-    told_calls,
     with_calls_apart,
     with_calls_read,
 )
@@ -53,23 +54,23 @@ _TEMPLATE_MARK = re.compile(
     r"|<\|im_start\|>assistant|<start_of_turn>model|<end_of_turn>|</s>|\[/INST\]|<｜[^<>]{1,30}｜>)"
     r"\s*\Z"
 )
-"""At the end of a turn: it was taken out of a text that a template wrote."""
+"""Stripped from the end of a turn that was taken out of a rendered text."""
 
 
 def read_conversation(row: object, key: str, *, named: bool) -> Trajectory:
-    """The trajectory of a row that has turns under a key. If it is `named`, its id is its task's.
+    """The trajectory of a row that has turns under `key`. If `named`, the row's id is its task's.
 
-    Raises ValueError for a row that can't be read, or not as it is meant.
+    Raises ValueError for a row that can't be read, or whose meaning is uncertain.
     """
     common = parse_row(Common, row)
     assert isinstance(row, dict)
-    said = read_turns(row.get(key), key)
-    check_keys(row, COMMON_KEYS | {key}, [turn.text for turn in said])
-    return trajectory_of(said, common, named=named)
+    row_turns = read_turns(row.get(key), key)
+    check_keys(row, COMMON_KEYS | {key}, [turn.text for turn in row_turns])
+    return trajectory_of(row_turns, common, named=named)
 
 
-def read_turns(turns: Any, key: str) -> list[Said]:
-    """The turns that stand under a row's key. Raises ValueError for one that can't be read."""
+def read_turns(turns: Any, key: str) -> list[RowTurn]:
+    """The turns under a row's key. Raises ValueError if one can't be read."""
     try:
         turns = from_json(turns)
     except ValueError as error:
@@ -84,19 +85,19 @@ def read_turns(turns: Any, key: str) -> list[Said]:
             check_keys(raw, TURN_KEYS)
         except ValueError as error:
             raise ValueError(f"{key}.{index}.{error}") from None
-    return [_said(turn, f"{key}.{index}") for index, turn in enumerate(parsed)]
+    return [_row_turn(turn, f"{key}.{index}") for index, turn in enumerate(parsed)]
 
 
 _SAYING = frozenset({"content", "value", "refusal", "tool_calls", "function_call"})
 
 
-def trajectory_of(said: Sequence[Said], common: Common, *, named: bool) -> Trajectory:
-    """The trajectory that turns are. If it is `named`, its id is that of its task.
+def trajectory_of(row_turns: Sequence[RowTurn], common: Common, *, named: bool) -> Trajectory:
+    """The trajectory of these turns. If `named`, the row's id is its task's.
 
-    Raises ValueError for turns that can't be meant, or can't be written.
+    Raises ValueError for turns in an impossible order, or that can't be written.
     """
     tools = _specs(common.tools or ())
-    opened = _opened(said, common.system)
+    opened = _opened(row_turns, common.system)
     read = with_calls_read(opened, [tool.name for tool in tools]) if tools else opened
     turns = list(with_calls_apart(joined(read, in_form=bool(tools))))
     for turn in turns:
@@ -112,11 +113,11 @@ def trajectory_of(said: Sequence[Said], common: Common, *, named: bool) -> Traje
 
 
 def _specs(tools: Sequence[WrittenTool]) -> tuple[ToolSpec, ...]:
-    found: dict[str, ToolSpec] = {}
+    specs: dict[str, ToolSpec] = {}
     for index, spec in enumerate(map(_spec, tools)):
-        if found.setdefault(spec.name, spec) != spec:
+        if specs.setdefault(spec.name, spec) != spec:
             raise ValueError(f"tools.{index}: {spec.name} is there twice, and differs")
-    return tuple(found.values())
+    return tuple(specs.values())
 
 
 def _spec(tool: WrittenTool) -> ToolSpec:
@@ -129,21 +130,21 @@ def _spec(tool: WrittenTool) -> ToolSpec:
     )
 
 
-def _said(turn: WrittenTurn, place: str) -> Said:
+def _row_turn(turn: WrittenTurn, place: str) -> RowTurn:
     role = ROLES[turn.role]
     text = turn.content or turn.refusal or ""
     loss = _loss(turn, place, own=role == "assistant")
     if turn.content and turn.refusal and turn.content != turn.refusal:
         raise ValueError(f"{place}.content and refusal: both are there, and differ")
     if turn.role in CALLING:
-        return Said(place, role, "", turn.reasoning, told_calls(text, place), loss=loss)
+        return RowTurn(place, role, "", turn.reasoning, calls_in(text, place), loss=loss)
     if not turn.tool_calls and not turn.function_call:
-        return Said(place, role, text, turn.reasoning, (), turn.tool_call_id, turn.name, loss)
+        return RowTurn(place, role, text, turn.reasoning, (), turn.tool_call_id, turn.name, loss)
     if role != "assistant":
         raise ValueError(f"{place}: only the assistant calls tools, got {turn.role}")
     single = [WrittenCall(function=turn.function_call)] if turn.function_call else []
     calls = numbered(turn.tool_calls or single, place)
-    return Said(place, role, text, turn.reasoning, calls, loss=loss)
+    return RowTurn(place, role, text, turn.reasoning, calls, loss=loss)
 
 
 def _loss(turn: WrittenTurn, place: str, *, own: bool) -> bool | None:
@@ -163,18 +164,18 @@ def _loss(turn: WrittenTurn, place: str, *, own: bool) -> bool | None:
     return all(marks.values()) if own else None
 
 
-def _opened(said: Sequence[Said], system: str | None) -> Sequence[Said]:
-    """The turns with the row's own system text before them."""
+def _opened(row_turns: Sequence[RowTurn], system: str | None) -> Sequence[RowTurn]:
+    """The turns, after the row's own system text."""
     if not system:
-        return said
-    if said and said[0].role == "system":
-        if said[0].text != system:
-            raise ValueError(f"system: {said[0].place} has another one, got {short(system)}")
-        return said
-    return [Said("system", "system", system), *said]
+        return row_turns
+    if row_turns and row_turns[0].role == "system":
+        if row_turns[0].text != system:
+            raise ValueError(f"system: {row_turns[0].place} has another one, got {short(system)}")
+        return row_turns
+    return [RowTurn("system", "system", system), *row_turns]
 
 
-def _check_marks(turn: Said) -> None:
+def _check_marks(turn: RowTurn) -> None:
     mark = _TEMPLATE_MARK.search(turn.text, max(0, len(turn.text) - 64))
     if mark and turn.role in ("user", "assistant"):
         raise ValueError(
@@ -183,7 +184,7 @@ def _check_marks(turn: Said) -> None:
         )
 
 
-def _check_answer(turn: Said, tools: Sequence[ToolSpec]) -> None:
+def _check_answer(turn: RowTurn, tools: Sequence[ToolSpec]) -> None:
     if not turn.calls and not turn.text.strip():
         raise ValueError(f"{turn.place}: the assistant says nothing and calls nothing")
     for call in turn.calls:
@@ -196,7 +197,7 @@ def _check_answer(turn: Said, tools: Sequence[ToolSpec]) -> None:
             raise ValueError(f"{turn.place}.tool_calls: {call.name} is not among the tools")
 
 
-def _step(turn: Said, *, in_form: bool) -> Step:
+def _step(turn: RowTurn, *, in_form: bool) -> Step:
     if turn.role == "tool":
         return imported_step("tool", observe(turn.text), tool_call_id=turn.call_id)
     if turn.role != "assistant":
@@ -216,13 +217,13 @@ def _step(turn: Said, *, in_form: bool) -> Step:
     return imported_step("assistant", turn.text, thought=turn.thought)
 
 
-def _answer(turn: Said) -> Step:
-    """An answer in the form of a row with tools; a text that is in the form already stays."""
-    found = parse(turn.text)
-    if found.answer is not None and not turn.thought:
-        return imported_step("assistant", turn.text, thought=found.thought, answer=found.answer)
+def _answer(turn: RowTurn) -> Step:
+    """An answer in the form of rows with tools. A text already in the form stays as it is."""
+    reading = parse(turn.text)
+    if reading.answer is not None and not turn.thought:
+        return imported_step("assistant", turn.text, thought=reading.thought, answer=reading.answer)
     answer, thought = turn.text, turn.thought
-    if found.answer is not None:
-        answer, thought = found.answer, "\n".join(filter(None, (thought, found.thought)))
+    if reading.answer is not None:
+        answer, thought = reading.answer, "\n".join(filter(None, (thought, reading.thought)))
     written = write_answer(answer, thought)
     return imported_step("assistant", written, thought=thought or None, answer=answer)

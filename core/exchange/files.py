@@ -1,9 +1,9 @@
-"""Rows of files, and of data sets on the hub: every format that `agentlm.exchange` reads.
+"""Rows of files and of data sets on the hub, in every format that `agentlm.exchange` reads.
 
-JSON lines, JSON lists and parquet, packed by gzip or not. What a file holds is told by its first
-bytes where its name is wrong; each row's format is told by its keys, so one file may mix them. A
-row that can't be read is never skipped in silence: it comes out as `Malformed`, with its place.
-Rows stream: no file is in memory as a whole, and no row of more than `MOST_CHARACTERS`.
+Files are JSON lines, JSON lists or parquet, perhaps packed by gzip. If a file's name is wrong, its
+first bytes tell what it is. A row's keys tell its format, so one file may mix formats. A row that
+can't be read is never skipped silently: it comes out as `Malformed`, with its place. Rows stream:
+neither a whole file nor a row of more than `MOST_CHARACTERS` is ever in memory.
 """
 
 from __future__ import annotations
@@ -25,47 +25,47 @@ from agentlm.exchange.keys import Columns, short
 from agentlm.trajectory import Trajectory
 
 MOST_CHARACTERS = 16 << 20
-"""Of one row."""
+"""Limit for one row."""
 MOST_MALFORMED = 0.05
-"""Share of a file's rows, unless another one is asked for."""
+"""Largest share of a file's rows, by default."""
 PLACE = "place"
-"""The key of an imported trajectory's metadata that says where its row stood."""
+"""The key in an imported trajectory's metadata for the place of its row."""
 _SUFFIXES = (".jsonl", ".json", ".parquet")
 _CHUNK = 1 << 20
 _SHOWN = 3
 _BROKEN = (OSError, EOFError, zlib.error)
-"""What reading a file that was cut off or can't be read raises."""
+"""Raised by reading a file that is cut off or unreadable."""
 
 
 class _UnreadableError(Exception):
-    """A file can't be read on, so that its rows can't be told."""
+    """The rest of a file can't be split into rows."""
 
 
 class Malformed(NamedTuple):
-    """A row that is of no known format."""
+    """A row of no known format."""
 
     place: str
-    """File and line; of lists and tables, file and row."""
+    """File and line; in lists and tables, file and row."""
     reason: str
 
 
 Numbered = tuple[int, object]
-"""A row with its line's number, or its own."""
+"""A row with its line number or its own number."""
 
 
 Reader = Callable[[object], Sequence[Trajectory]]
-"""Makes of a row the trajectories in it; raises ValueError if it can't."""
+"""Makes trajectories of a row; raises ValueError if it can't."""
 
 
 def read_single(row: object) -> Sequence[Trajectory]:
-    """A row that is one trajectory, of whatever format."""
+    """A row that is one trajectory, of any format."""
     return (read_row(row),)
 
 
 def read_rows(
     name: str, columns: Columns | None = None, reader: Reader = read_single
 ) -> Iterator[Trajectory | Malformed]:
-    """The rows of a file, of all files of a directory, or of a data set on the hub (`org/name`).
+    """The rows of a file, of all files in a directory, or of a data set on the hub (`org/name`).
 
     Raises OperatorError if there is no such file, or if the hub can't be reached.
     """
@@ -78,7 +78,7 @@ def read_rows(
 def read_file(
     path: Path, called: str, columns: Columns, reader: Reader = read_single
 ) -> Iterator[Trajectory | Malformed]:
-    """The rows of one file, `called` so in messages; its ending need say nothing of what it holds.
+    """The rows of one file; `called` is its name in messages. Its suffix may be wrong.
 
     Raises OperatorError if it can't be read to its end.
     """
@@ -94,7 +94,7 @@ def read_file(
 def within_limit(
     rows: Iterable[Trajectory | Malformed], name: str, most: float
 ) -> Iterator[Trajectory | Malformed]:
-    """The rows of a file; after them OperatorError if there are none, or too many malformed."""
+    """The rows of a file; at its end OperatorError if it had none, or too many malformed ones."""
     seen = malformed = 0
     examples: dict[str, str] = {}
     for row in rows:
@@ -107,15 +107,15 @@ def within_limit(
     if not seen:
         raise OperatorError(f"{Path(name).name} has no rows")
     if malformed > most * seen:
-        found = "".join(f"\n  {place}: {reason}" for reason, place in examples.items())
+        listing = "".join(f"\n  {place}: {reason}" for reason, place in examples.items())
         raise OperatorError(
             f"{malformed:,} of {seen:,} rows of {Path(name).name} can't be read, and only "
-            f"{most:.0%} may be so (max-malformed):{found}"
+            f"{most:.0%} may be so (max-malformed):{listing}"
         )
 
 
 def place_of(trajectory: Trajectory) -> str:
-    """File and line of an imported row; of a recorded one its id."""
+    """File and line of an imported row; the id of a recorded one."""
     return str(trajectory.metadata.get(PLACE, trajectory.id))
 
 
@@ -139,7 +139,8 @@ def _parse(
 
 
 def _check_text(row: object) -> None:
-    """Raise ValueError for what no tokenizer reads; bytes that are not UTF-8 became such text."""
+    """Raise ValueError for text that no tokenizer reads, which comes from bytes that aren't
+    UTF-8."""
     try:
         to_json(row, bytes_mode="base64")
     except ValueError:
@@ -150,17 +151,17 @@ def _check_text(row: object) -> None:
 
 
 def _files(name: str) -> list[tuple[Path, str]]:
-    """The files that a name means, and what each is called in messages."""
+    """The files that a name stands for, each with its name in messages."""
     path = Path(name).expanduser()
     if path.is_file():
         if _suffix(path) not in _SUFFIXES:
             raise OperatorError(f"{path}: expected {', '.join(_SUFFIXES)}, or one of them with .gz")
         return [(path, path.name)]
     if path.is_dir():
-        found = [file for file in sorted(path.rglob("*")) if _suffix(file) in _SUFFIXES]
-        if not found:
+        data_files = [file for file in sorted(path.rglob("*")) if _suffix(file) in _SUFFIXES]
+        if not data_files:
             raise OperatorError(f"{path} holds no {', '.join(_SUFFIXES)} file")
-        return [(file, str(file.relative_to(path))) for file in found]
+        return [(file, str(file.relative_to(path))) for file in data_files]
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _files(str(_download(name)))
     raise OperatorError(f"there is no file {name}")
@@ -204,13 +205,13 @@ def _objects(path: Path) -> Iterator[Numbered]:
 def _json(file: BinaryIO) -> Iterator[Numbered]:
     begin = file.read(2)
     file.seek(0)
-    # PowerShell writes UTF-16, and editors a mark before UTF-8.
+    # PowerShell writes UTF-16; some editors write a byte order mark before UTF-8.
     wide = begin in (b"\xff\xfe", b"\xfe\xff")
     encoding, errors = ("utf-16", "replace") if wide else ("utf-8-sig", "surrogateescape")
     with TextIOWrapper(file, encoding=encoding, errors=errors) as text:
         opening = text.read(_PEEK).lstrip()
         text.seek(0)
-        # An object that is written over many lines begins with a line of its own.
+        # An object that is written over several lines begins with a line of its own.
         spread = opening.split("\n", 1)[0].strip() in _OPENINGS or _LIST.match(opening)
         yield from _values(text) if spread else _lines(text)
 
@@ -233,9 +234,9 @@ def _loads(line: str) -> object:
 
 
 def _values(text: TextIO) -> Iterator[Numbered]:
-    """The items of a list, or values one after another, wherever their lines end.
+    """The items of a list, or values one after another, wherever the lines end.
 
-    Raises _UnreadableError where one is broken: nobody can tell where the next begins.
+    Raises _UnreadableError at a broken one: there is no telling where the next begins.
     """
     decode = json.JSONDecoder().raw_decode
     buffer, at, number = text.read(_PEEK), 0, 1
@@ -247,7 +248,7 @@ def _values(text: TextIO) -> Iterator[Numbered]:
         try:
             value, end = decode(buffer, at)
         except (ValueError, RecursionError) as error:
-            # As much again, so that a long row is not begun once for each chunk of it.
+            # Read as much again, so that a long row is not parsed again for each chunk of it.
             more = text.read(max(_CHUNK, len(buffer) - at))
             buffer, at = buffer[at:] + more, 0
             if more and len(buffer) < 2 * MOST_CHARACTERS:

@@ -1,4 +1,4 @@
-"""Rows of one question and its answer: Alpaca's, prompt and completion, query and response."""
+"""Rows of one question and its answer: Alpaca, prompt and completion, query and response."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from agentlm.exchange.calls import Said
+from agentlm.exchange.calls import RowTurn
 from agentlm.exchange.conversation import read_turns, trajectory_of
 from agentlm.exchange.keys import check_keys
 from agentlm.exchange.spelling import COMMON_KEYS, Common
@@ -37,48 +37,50 @@ class _Completion(Common):
 
 
 def from_alpaca(row: object) -> Trajectory:
-    """`instruction`, and what it is about below it in `input`, are answered by `output`."""
+    """`instruction`, with `input` below it, is answered by `output`."""
     parsed = parse_row(_Alpaca, row)
     question = "\n\n".join(filter(None, (parsed.instruction, parsed.input)))
-    asked = [*(parsed.history or ()), (question, parsed.output)]
-    said = _exchanges(asked, "instruction", "output")
-    return _trajectory(row, said, parsed, {"instruction", "input", "output", "history"})
+    exchanges = [*(parsed.history or ()), (question, parsed.output)]
+    row_turns = _exchanges(exchanges, "instruction", "output")
+    return _trajectory(row, row_turns, parsed, {"instruction", "input", "output", "history"})
 
 
 def from_query(row: object) -> Trajectory:
-    """`query` is answered by `response`, after what `history` holds."""
+    """`query` is answered by `response`; `history` comes before."""
     parsed = parse_row(_Query, row)
-    asked = [*(parsed.history or ()), (parsed.query, parsed.response)]
-    said = _exchanges(asked, "query", "response")
-    return _trajectory(row, said, parsed, {"query", "response", "history"})
+    exchanges = [*(parsed.history or ()), (parsed.query, parsed.response)]
+    row_turns = _exchanges(exchanges, "query", "response")
+    return _trajectory(row, row_turns, parsed, {"query", "response", "history"})
 
 
 def from_completion(row: object) -> Trajectory:
-    """`prompt` and `completion`, both texts or both turns; only the completion is learnt."""
+    """`prompt` and `completion`, both texts or both turns. Only the completion is learned."""
     parsed = parse_row(_Completion, row)
     prompt = _part(parsed.prompt, "prompt", "user")
     context = [turn._replace(loss=turn.loss and False) for turn in prompt]
-    said = [*context, *_part(parsed.completion, "completion", "assistant")]
-    return _trajectory(row, said, parsed, {"prompt", "completion"})
+    row_turns = [*context, *_part(parsed.completion, "completion", "assistant")]
+    return _trajectory(row, row_turns, parsed, {"prompt", "completion"})
 
 
-def _trajectory(row: Any, said: Sequence[Said], common: Common, own: set[str]) -> Trajectory:
-    check_keys(row, COMMON_KEYS | own, [turn.text for turn in said])
-    return trajectory_of(said, common, named=False)
+def _trajectory(
+    row: Any, row_turns: Sequence[RowTurn], common: Common, own: set[str]
+) -> Trajectory:
+    check_keys(row, COMMON_KEYS | own, [turn.text for turn in row_turns])
+    return trajectory_of(row_turns, common, named=False)
 
 
-def _exchanges(exchanges: Exchanges, asked: str, answered: str) -> list[Said]:
+def _exchanges(exchanges: Exchanges, question_key: str, answered: str) -> list[RowTurn]:
     return [
         turn
         for question, answer in exchanges
         for turn in (
-            Said(asked, "user", question),
-            Said(answered, "assistant", answer, loss=True),
+            RowTurn(question_key, "user", question),
+            RowTurn(answered, "assistant", answer, loss=True),
         )
     ]
 
 
-def _part(value: str | list[Any], key: str, role: str) -> list[Said]:
+def _part(value: str | list[Any], key: str, role: str) -> list[RowTurn]:
     if isinstance(value, list):
         return read_turns(value, key)
     return read_turns([{"role": role, "content": value}], key)

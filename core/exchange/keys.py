@@ -1,8 +1,8 @@
 """The keys of rows: which are read, which change nothing, and which are refused by name.
 
-Public files have keys that nobody knows beforehand. Most say where a row came from; some turn its
-meaning round (`label: false`, `rejected`, `loss_mask`) or belong to its text (`images`, `context`).
-Such a key is never passed over: it is read by the row's format, or the row is refused.
+Public files have keys that nobody can list beforehand. Most say where a row came from; some reverse
+its meaning (`label: false`, `rejected`, `loss_mask`) or belong to its text (`images`, `context`).
+Such a key is never ignored: either the row's format reads it, or the row is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ reward score select selected skip solved spam status success successful thumb to
 trained training unsafe unused upvote valid verdict vote weight winner won worse worst wrong
 """.split()
 )
-"""Words of keys that say whether, or how much, a row or a turn is to be learnt; in the singular."""
+"""Words in keys that decide whether or how much a row or turn is learned; in the singular."""
 
 _CONTENT = frozenset(
     """
@@ -38,7 +38,7 @@ target targets text think thinking thought thoughts tool_call tool_calls tool_re
 tool_responses tools value video videos
 """.split()
 )
-"""Keys that hold what is said."""
+"""Keys whose values are the row's texts."""
 
 _SAID = frozenset(
     """
@@ -48,8 +48,8 @@ message observation output passage persona plan preamble prompt query question r
 response segment solution suffix sys system target text think thinking thought tool utterance video
 """.split()
 )
-"""Words of keys that hold something said or shown, in the singular, unless one of these says that
-they only tell of it:"""
+"""Words in keys whose values are text that was said or displayed, in the singular, unless the key
+has one of these words as well, which make it only a description:"""
 _TELLING = frozenset(
     """
 category class cost count counter created creation dataset date difficulty fingerprint format hash
@@ -63,7 +63,7 @@ _HARMLESS = frozenset(
 metadata parallel_tool_calls response_format store stream stream_options tool_choice
 """.split()
 )
-"""Keys of requests that change no word of what was said."""
+"""Keys of requests that don't change any text of the row."""
 
 ROW_KEYS = frozenset(
     """
@@ -85,26 +85,27 @@ _SAME = (
     ("tools", "functions"),
 )
 _TURNS = ("messages", "conversations", "prompt", "completion", "chosen", "rejected")
-"""Keys of rows that may hold lists of turns."""
+"""Keys of rows that can hold lists of turns."""
 
 
 def check_keys(row: Mapping[str, Any], known: frozenset[str], texts: Iterable[Any] = ()) -> None:
-    """Raise ValueError for a key that is not known and could change what is learnt.
+    """Raise ValueError for an unknown key that could change what is learned.
 
-    What is null or empty says nothing, and what repeats one of `texts` nothing new. What is true or
-    false is a verdict, whatever it is called.
+    A null or empty value changes nothing, nor does a repetition of one of `texts`. A boolean counts
+    as a verdict, whatever its key.
     """
     keys = tuple(row)
     for one, other in _doubles(keys):
         if None not in (row[one], row[other]) and row[one] != row[other]:
             raise ValueError(f"{one} and {other}: both are there, and differ")
     doubtful, others = _unknown(keys, known)
-    found = [key for key in doubtful if _says(row[key], texts)]
-    found += [key for key in others if isinstance(row[key], bool)]
-    if found:
+    grounds = [key for key in doubtful if _says(row[key], texts)]
+    grounds += [key for key in others if isinstance(row[key], bool)]
+    if grounds:
         raise ValueError(
-            f"{found[0]}: it could change what is learnt and is not read here, got "
-            f"{short(row[found[0]])}; take it out of the rows (or --ignore-keys {','.join(found)})"
+            f"{grounds[0]}: it could change what is learnt and is not read here, got "
+            f"{short(row[grounds[0]])}; "
+            f"take it out of the rows (or --ignore-keys {','.join(grounds)})"
         )
 
 
@@ -116,7 +117,7 @@ def _says(value: Any, texts: Iterable[Any]) -> bool:
 def _unknown(
     keys: tuple[str, ...], known: frozenset[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Those of the keys that are not known: the doubtful ones, and the others."""
+    """The unknown ones among the keys: doubtful ones, and others."""
     unknown = [key for key in keys if key not in known and key not in _HARMLESS]
     doubtful = tuple(filter(_doubtful, unknown))
     return doubtful, tuple(key for key in unknown if key not in doubtful)
@@ -131,25 +132,25 @@ def _doubtful(key: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _doubles(keys: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Keys that are two names of one thing."""
+    """Keys that are two names for one thing."""
     named = [[name for name in names if name in keys] for names in _SAME]
     return tuple((names[0], other) for names in named for other in names[1:])
 
 
 def _words(key: str) -> list[str]:
-    """The words of a key, and what they would be in the singular: `lossMasks` and `loss_mask`."""
+    """The words of a key, in the singular: the same for `lossMasks` and `loss_mask`."""
     words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower())
     return [*words, *(word.removesuffix("s") for word in words)]
 
 
 def short(value: object, most: int = 60) -> str:
-    """A value of a row as a refusal shows it."""
+    """A value of a row, shortened for a message."""
     text = repr(value[: most + 1] if isinstance(value, (str, bytes, list)) else value)
     return text if len(text) <= most else f"{text[:most]}…"
 
 
 class Columns:
-    """What a file's keys are called in a format (`messages=conv`), and which are passed over."""
+    """The names of a file's keys in a format (`messages=conv`), and which keys are ignored."""
 
     def __init__(self, names: Mapping[str, str] | None = None, ignored: Iterable[str] = ()) -> None:
         self._rows = {key: own for key, own in (names or {}).items() if key in ROW_KEYS}
@@ -174,7 +175,7 @@ class Columns:
         return row
 
     def check_used(self, file: str) -> None:
-        """Raise OperatorError for a column that no row of a file has had."""
+        """Raise OperatorError for a column that no row of the file has."""
         if self._unseen:
             names = ", ".join(sorted(self._unseen))
             raise OperatorError(f"--columns: no row of {file} has a key {names}")
@@ -184,6 +185,6 @@ class Columns:
         kept = {
             key: value for key, value in row.items() if key not in own and key not in self._ignored
         }
-        found = {key: row[name] for key, name in names.items() if name in row}
+        renamed = {key: row[name] for key, name in names.items() if name in row}
         self._unseen.difference_update(name for name in own if name in row)
-        return kept | found
+        return kept | renamed

@@ -15,7 +15,7 @@ from agentlm.trajectory import Step, Trajectory
 
 
 def to_openai(trajectory: Trajectory) -> dict[str, Any]:
-    """A row: calls and thoughts apart from content, and no description of tools in any text."""
+    """Calls and thoughts are separate from content, and no text describes the tools."""
     messages: list[dict[str, Any]] = []
     for turn in turns(trajectory):
         if turn.by_assistant:
@@ -29,15 +29,15 @@ def to_openai(trajectory: Trajectory) -> dict[str, Any]:
 
 
 def from_openai(row: object) -> Trajectory:
-    """The trajectory of a row, its calls written in the canonical grammar.
+    """The trajectory of a row, with its calls in the canonical grammar.
 
-    Raises ValueError for an answer to learn that says nothing, or calls what is not there.
+    Raises ValueError for an answer to learn that is empty, or that calls a tool that isn't there.
     """
     return read_conversation(row, "messages", named=False)
 
 
 def _answer(turn: Turn) -> dict[str, Any]:
-    said = turn.steps[-1] if len(turn.steps) == 1 else _sampled(turn)
+    main_step = turn.steps[-1] if len(turn.steps) == 1 else _sampled(turn)
     message: dict[str, Any] = {"role": "assistant"}
     call = call_of(turn)
     if call is not None:
@@ -45,14 +45,14 @@ def _answer(turn: Turn) -> dict[str, Any]:
         message["tool_calls"] = [write_call(call)]
     else:
         text = "".join(step.text for step in turn.steps)
-        message["content"] = text if said.answer is None else said.answer
-    if said.thought is not None:
-        message["reasoning_content"] = said.thought
+        message["content"] = text if main_step.answer is None else main_step.answer
+    if main_step.thought is not None:
+        message["reasoning_content"] = main_step.thought
     return message | {"weight": int(bool(turn.loss))}
 
 
 def _sampled(turn: Turn) -> Step:
-    """The step of a turn that was read by the grammar."""
+    """The step of a turn whose text the grammar has read."""
     read = (step for step in turn.steps if step.answer is not None or step.thought is not None)
     return next(read, turn.steps[-1])
 

@@ -1,4 +1,4 @@
-"""Rows that say which answer is better, or whether one is good: pairs and labels.
+"""Rows that judge answers: pairs of a better and a worse one, and labels.
 
 | keys | what it is |
 |---|---|
@@ -6,8 +6,8 @@
 | `input`, `preferred_output`, `non_preferred_output` | a pair, as OpenAI's API takes it |
 | `label`, with the keys of any other format | a thumb up (true) or down |
 
-An answer is read by the format that it is written in, turns with tools and calls included. What is
-better has the reward 1, what is worse 0. A row of any other format is read as it is.
+An answer is read by its own format, including turns with tools and calls. The better one gets
+reward 1, the worse one 0. A row of any other format is read unchanged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from agentlm.exchange.openai import from_openai
 from agentlm.trajectory import Trajectory
 
 PAIR = "pair"
-"""The key of a trajectory's metadata that both of a pair have alike."""
+"""The metadata key whose value both trajectories of a pair share."""
 
 
 def read_judged(row: object) -> list[Trajectory]:
@@ -39,13 +39,13 @@ def read_judged(row: object) -> list[Trajectory]:
 
 
 def _openai_pair(row: dict[str, Any]) -> list[Trajectory]:
-    asked = row.pop("input", None)
-    if not isinstance(asked, dict) or "messages" not in asked:
-        raise ValueError(f"input: an object with messages is needed, got {short(asked)}")
-    common = {key: value for key, value in asked.items() if key != "messages"} | row
+    request = row.pop("input", None)
+    if not isinstance(request, dict) or "messages" not in request:
+        raise ValueError(f"input: an object with messages is needed, got {short(request)}")
+    common = {key: value for key, value in request.items() if key != "messages"} | row
     answers = [_taken(common, key) for key in ("preferred_output", "non_preferred_output")]
-    prompt = asked["messages"]
-    return _judged(answers, lambda said: from_completion(common | _completion(prompt, said)))
+    prompt = request["messages"]
+    return _judged(answers, lambda text: from_completion(common | _completion(prompt, text)))
 
 
 def _pair(row: dict[str, Any]) -> list[Trajectory]:
@@ -53,9 +53,9 @@ def _pair(row: dict[str, Any]) -> list[Trajectory]:
     if row.get("prompt") is None:
         if not all(isinstance(answer, list) for answer in answers):
             raise ValueError("prompt: is missing, and chosen and rejected are no conversations")
-        return _judged(answers, lambda said: from_openai(row | {"messages": said}))
+        return _judged(answers, lambda text: from_openai(row | {"messages": text}))
     prompt = row.pop("prompt")
-    return _judged(answers, lambda said: from_completion(row | _completion(prompt, said)))
+    return _judged(answers, lambda text: from_completion(row | _completion(prompt, text)))
 
 
 def _taken(row: dict[str, Any], key: str) -> Any:
@@ -65,8 +65,8 @@ def _taken(row: dict[str, Any], key: str) -> Any:
     return value
 
 
-def _completion(prompt: object, said: object) -> dict[str, object]:
-    return {"prompt": prompt, "completion": said}
+def _completion(prompt: object, completion: object) -> dict[str, object]:
+    return {"prompt": prompt, "completion": completion}
 
 
 def _judged(answers: list[Any], read: Callable[[Any], Trajectory]) -> list[Trajectory]:

@@ -1,4 +1,4 @@
-"""The record itself as JSON: nothing is left out, ids and log-probabilities included."""
+"""The record itself as JSON. Nothing is left out, not even ids and log-probabilities."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from agentlm.trajectory import TRAJECTORY_VERSION, Trajectory
 
 
 def to_record(trajectory: Trajectory) -> dict[str, Any]:
-    """The trajectory as a JSON object."""
     return trajectory.model_dump(mode="json")
 
 
 def from_record(row: object) -> Trajectory:
-    """The trajectory that was written. Raises ValueError for one of a newer version."""
+    """Raises ValueError for a record of a newer version."""
     trajectory = parse_row(Trajectory, row)
     if trajectory.version > TRAJECTORY_VERSION:
         raise ValueError(

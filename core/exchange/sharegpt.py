@@ -10,7 +10,7 @@ from agentlm.trajectory import Trajectory
 
 
 def to_sharegpt(trajectory: Trajectory) -> dict[str, Any]:
-    """A row; observations are human turns."""
+    """Observations become human turns."""
     conversations = []
     for turn in turns(trajectory):
         if turn.by_assistant:
@@ -24,5 +24,5 @@ def to_sharegpt(trajectory: Trajectory) -> dict[str, Any]:
 
 
 def from_sharegpt(row: object) -> Trajectory:
-    """The trajectory of a row: every answer is trained on, unless it is marked."""
+    """Every answer is trained on, unless it is marked otherwise."""
     return read_conversation(row, "conversations", named=True)

@@ -1,6 +1,6 @@
-"""What a row of a conversation may look like: the names that files have for turns, calls and tools.
+"""The spellings of a conversation's row: the names that files use for turns, calls and tools.
 
-Null is as good as absent, and what tables can't hold as objects may be JSON in a text.
+Null counts as absent. Objects may be JSON text, because tables can't hold every object.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Speaker = Literal[
     "tool_response",
     "ipython",
 ]
-"""Names that are in use, in small letters."""
+"""Names in use, in lower case."""
 ROLES: Mapping[str, Role] = {
     **dict.fromkeys(get_args(Speaker), "assistant"),
     **dict.fromkeys(("system", "developer"), "system"),
@@ -49,11 +49,11 @@ ROLES: Mapping[str, Role] = {
     **dict.fromkeys(("tool", "observation", "function", "tool_response", "ipython"), "tool"),
 }
 CALLING = ("function_call", "tool_call")
-"""Those whose turns are nothing but calls."""
+"""The roles whose turns consist of calls only."""
 
 
 def from_json(value: Any) -> Any:
-    """What a text holds as JSON: tables can't hold objects of many shapes, so they hold texts."""
+    """Parse a text as JSON: tables can't hold objects of many shapes, so they hold texts."""
     if not isinstance(value, str):
         return value
     try:
@@ -63,14 +63,14 @@ def from_json(value: Any) -> Any:
 
 
 def without_nulls(value: Any) -> Any:
-    """A table gives each object the keys of all, with nulls."""
+    """Drop nulls: a table gives each object the keys of all others, with nulls."""
     if isinstance(value, dict):
         return {key: without_nulls(one) for key, one in value.items() if one is not None}
     return [without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
 def _text(value: Any) -> Any:
-    """The text of content that comes in parts."""
+    """The text of content that consists of parts."""
     return "".join(map(_part, value)) if isinstance(value, list) else value
 
 
@@ -89,20 +89,20 @@ def _arguments(value: Any) -> Any:
 
 
 _OUTER = ("id", "type", "index")
-"""Keys that stand beside a function."""
+"""Keys beside a function."""
 
 
 def _within(item: Any) -> Any:
-    """`{"name": …}` for `{"function": {"name": …}}`: both are written."""
-    item = _meant(item)
+    """`{"name": …}` for `{"function": {"name": …}}`: files use both."""
+    item = _without_empty(item)
     if isinstance(item, dict) and "function" not in item and "name" in item:
         inner = {key: value for key, value in item.items() if key not in _OUTER}
         return {key: item[key] for key in _OUTER if key in item} | {"function": inner}
     return item
 
 
-def _meant(item: Any) -> Any:
-    """An object without what says nothing."""
+def _without_empty(item: Any) -> Any:
+    """The object without keys that carry no information."""
     item = from_json(item)
     if not isinstance(item, dict):
         return item
@@ -115,20 +115,20 @@ annotations category examples meta output_schema outputSchema response results r
 returns tags title version
 """.split()
 )
-"""Keys of a tool that tell of its results, or where it is from: no model is told of them here."""
+"""Keys of a tool about its results or its origin. No prompt contains them."""
 _SCHEMA = frozenset(("properties", "$ref", "$defs", "definitions", "additionalProperties", "not"))
 
 
 def _described(item: Any) -> Any:
-    """A tool's function without what is not told."""
-    item = _meant(item)
+    """A tool's function without keys that no prompt contains."""
+    item = _without_empty(item)
     if isinstance(item, dict) and not _OF_RESULTS.isdisjoint(item):
         return {key: value for key, value in item.items() if key not in _OF_RESULTS}
     return item
 
 
 def _parameters(value: Any) -> Any:
-    """A tool's parameters as the schema of an object: some sets name the arguments alone."""
+    """A tool's parameters as the schema of an object. Some data sets have the properties only."""
     value = without_nulls(from_json(value))
     named = isinstance(value, dict) and value and _SCHEMA.isdisjoint(value)
     if not named or not all(isinstance(argument, dict) for argument in value.values()):
@@ -146,14 +146,14 @@ def _small(value: Any) -> Any:
 
 
 def _present(item: Any) -> Any:
-    """Of several names for one thing, a table has a null under all but one."""
+    """Drop nulls: where one thing has several names, a table has nulls under all but one."""
     if isinstance(item, dict) and None in item.values():
         return {key: value for key, value in item.items() if value is not None}
     return item
 
 
 class _Closed(BaseModel):
-    """An object of few keys: one that is not among them may hold what was meant."""
+    """An object with few keys. Unknown keys are refused, since they may carry meaning."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -164,12 +164,10 @@ class _Function(_Closed):
         "{}", validation_alias=AliasChoices("arguments", "parameters", "args", "input")
     )
 
-    _empty = model_validator(mode="before")(_meant)
+    _empty = model_validator(mode="before")(_without_empty)
 
 
 class WrittenCall(_Closed):
-    """A call of a turn."""
-
     id: str | None = None
     type: str | None = None
     index: int | None = None
@@ -179,7 +177,7 @@ class WrittenCall(_Closed):
 
 
 class WrittenTurn(BaseModel):
-    """A turn, by any of its names."""
+    """A turn, with any of the names for its parts."""
 
     role: Annotated[Speaker, BeforeValidator(_small)] = Field(
         validation_alias=AliasChoices("role", "from")
@@ -211,12 +209,10 @@ class _ToolFunction(_Closed):
     )
     strict: bool | None = None
 
-    _told = model_validator(mode="before")(_described)
+    _described_only = model_validator(mode="before")(_described)
 
 
 class WrittenTool(_Closed):
-    """A tool of a row."""
-
     id: str | int | None = None
     type: str | None = None
     index: int | None = None
@@ -226,13 +222,13 @@ class WrittenTool(_Closed):
 
 
 class WrittenCalls(BaseModel):
-    """What a turn says that is nothing but calls."""
+    """The text of a turn that consists of calls."""
 
     calls: list[WrittenCall] = Field(min_length=1)
 
 
 class Common(BaseModel):
-    """What a row of any format may have beside its turns."""
+    """What a row of any format can have besides its turns."""
 
     id: object = Field(None, validation_alias=AliasChoices("id", "item_id"))
     system: str | None = None
@@ -245,12 +241,10 @@ class Common(BaseModel):
 
 
 class WrittenTurns(BaseModel):
-    """The turns of a row."""
-
     turns: list[WrittenTurn] = Field(min_length=1)
 
 
 COMMON_KEYS = frozenset({"id", "item_id", "system", "tools", "functions", "split", "text"})
-"""Keys of `Common`, and `text`: what a row with other keys has there is made of them."""
+"""Keys of `Common`, and `text`: beside other keys, its content repeats theirs."""
 SHAREGPT = {"role": "from", "content": "value"}
 """ShareGPT's names for OpenAI's."""

@@ -13,7 +13,7 @@ from agentlm.messages import Role, ToolCall, ToolSpec
 from agentlm.trajectory import Origin, Outcome, Step, Trajectory
 
 Loss = Sequence[bool | None]
-"""For each step whether it is trained on; None where nobody said."""
+"""For each step, whether it is trained on; None if there is no mark."""
 R = TypeVar("R", bound=BaseModel)
 
 
@@ -25,14 +25,14 @@ class Turn(NamedTuple):
 
     @property
     def by_assistant(self) -> bool:
-        """Which side it is."""
+        """Whether the assistant wrote it."""
         return self.steps[0].role == "assistant"
 
 
 def turns(trajectory: Trajectory, loss: Loss | None = None) -> Iterator[Turn]:
-    """The trajectory's turns. What is forced and what is sampled of one answer is one turn.
+    """The trajectory's turns. Forced and sampled steps of one answer form one turn.
 
-    Imported answers stay apart even if they follow each other: each has its own loss.
+    Consecutive imported answers stay separate, because each has its own loss.
     """
     steps, marks = trajectory.steps, loss_of(trajectory) if loss is None else loss
     begins = [i for i, step in enumerate(steps) if i == 0 or not _goes_on(steps[i - 1], step)]
@@ -42,7 +42,7 @@ def turns(trajectory: Trajectory, loss: Loss | None = None) -> Iterator[Turn]:
 
 
 def loss_of(trajectory: Trajectory) -> Loss:
-    """The marks that were imported; else what was sampled is trained on."""
+    """The imported marks. Without them, sampled steps are trained on."""
     imported = trajectory.metadata.get("loss")
     if isinstance(imported, list) and len(imported) == len(trajectory.steps):
         return imported
@@ -50,14 +50,14 @@ def loss_of(trajectory: Trajectory) -> Loss:
 
 
 def imported_step(role: Role, text: str, **parsed: Any) -> Step:
-    """Text of another system."""
+    """A step of another system's text."""
     return Step(role=role, origin=Origin.IMPORTED, text=text, token_ids=None, **parsed)
 
 
 def imported(
     steps: Sequence[Step], loss: Loss, *, task_id: str | None, tools: tuple[ToolSpec, ...] = ()
 ) -> Trajectory:
-    """A trajectory of another system; whoever imports it says whose it is."""
+    """A trajectory of another system. The importer sets its owner."""
     return Trajectory(
         owner="import",
         source="import",
@@ -73,7 +73,7 @@ def imported(
 def parse_row(model: type[R], row: object, names: Mapping[str, str] | None = None) -> R:
     """Validate a row. Raises ValueError with the first complaint, in one line.
 
-    `names` are what the file calls fields of the model.
+    `names` maps the model's fields to the file's names for them.
     """
     try:
         return model.model_validate(row)
@@ -82,22 +82,22 @@ def parse_row(model: type[R], row: object, names: Mapping[str, str] | None = Non
         loc = [(names or {}).get(str(part), str(part)) for part in first["loc"]]
         place = ".".join(loc) or "row"
         reason = first["msg"].removeprefix("Value error, ")
-        found = "" if first["type"] == "missing" else f", got {short(first['input'])}"
-        raise ValueError(f"{place}: {reason}{found}") from None
+        value_note = "" if first["type"] == "missing" else f", got {short(first['input'])}"
+        raise ValueError(f"{place}: {reason}{value_note}") from None
 
 
 def _goes_on(before: Step, step: Step) -> bool:
-    """Whether a step is of the turn that the one before it is of."""
+    """Whether a step belongs to the same turn as the one before it."""
     if step.role != "assistant" or before.role != "assistant":
         return step.role != "assistant" and before.role != "assistant"
     return step.origin is not Origin.IMPORTED and before.origin is not Origin.IMPORTED
 
 
 def _joined(marks: Sequence[bool | None]) -> bool | None:
-    said = [mark for mark in marks if mark is not None]
-    return any(said) if said else None
+    set_marks = [mark for mark in marks if mark is not None]
+    return any(set_marks) if set_marks else None
 
 
 def call_of(turn: Turn) -> ToolCall | None:
-    """The call that an assistant's turn makes."""
+    """The call of an assistant's turn."""
     return next((step.call for step in turn.steps if step.call is not None), None)

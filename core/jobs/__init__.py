@@ -1,4 +1,4 @@
-"""Fine-tuning jobs, and the files they read and write: what server and trainer agree on.
+"""Fine-tuning jobs, and the files they read and write: the contract of server and trainer.
 
-They share nothing but directories, so a job survives the server that began it.
+The two share only directories, so a job survives the server that began it.
 """

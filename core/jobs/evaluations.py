@@ -1,11 +1,11 @@
-"""Evaluations: what `agentlm eval` leaves in files, as the server and the gate read it.
+"""Evaluations: the files that `agentlm eval` writes, as the server and the gate read them.
 
     DATA_DIR/evaluations/NAME/report.json        the numbers
                               report.runs.jsonl  every try, a line each, with its place in the log
                               report.html, .png  the same for people
 
-Each file is replaced as a whole, so whoever reads it while an evaluation goes on sees the numbers
-of before or those of now. Of the report only what is named here is promised to others.
+Each file is replaced as a whole, so whoever reads it during an evaluation sees either the old
+numbers or the new ones. Other programs may rely on those keys of the report that are named here.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from agentlm.messages import Frozen
 
 Interval = tuple[float, float]
 RUNS = "runs.jsonl"
-"""Ending of the file of tries, beside those of the report."""
+"""End of the name of the file with all tries, beside the report's files."""
 INSTRUCTION_CHARS = 500
-"""What is kept of a task's text: enough to know it again."""
+"""How much of a task's text is kept: enough to recognise it."""
 
 
 class _Promised(BaseModel):
-    """A part of report.json; what else stands there is its writer's."""
+    """A part of report.json. Its other keys belong to its writer."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
@@ -37,19 +37,19 @@ class Floor(_Promised):
     """What players without skill score on the same tasks."""
 
     constant: float
-    """Success of the best answer that never changes."""
+    """Success rate of the best answer that never changes."""
     random: float
-    """Success of random calls."""
+    """Success rate of random calls."""
 
 
 class Floors(_Promised):
-    """Of one environment."""
+    """The floors of one environment."""
 
     all: Floor
 
 
 class Played(_Promised):
-    """Which model it was, on which server."""
+    """Which model it was, and on which server."""
 
     name: str
     url: str
@@ -57,32 +57,32 @@ class Played(_Promised):
 
 
 class Row(_Promised):
-    """One model on one set of tasks, decoded one way."""
+    """The results of one model on one set of tasks, decoded one way."""
 
     environment: str
     model: str
     decoding: str
     played: Played
     asked: int
-    """Tries that were asked for."""
+    """Number of tries that were planned."""
     judged: int
-    """Tries that have a result."""
+    """Number of tries with a result."""
     failed: int
-    """Tries that the infrastructure failed; they count in no rate."""
+    """Number of tries that failed for reasons of infrastructure. No rate counts them."""
     success: float
     """Share of solved tries."""
     interval: Interval
     """Wilson's 95% interval over tasks."""
     reward: float
     error_classes: dict[str, float]
-    """Share of the tries that show each class."""
+    """For each class, the share of the tries that have it."""
     families: dict[str, tuple[int, int]] = {}
-    """Kind of problem → tries that solved theirs, tries that have a result."""
+    """For each kind of problem: solved tries, tries with a result."""
     floors: Floors
     turns: float
     completion_tokens: float
     seconds: float
-    """Means per try."""
+    """This and the next fields are means per try."""
 
 
 class Difference(_Promised):
@@ -93,7 +93,7 @@ class Difference(_Promised):
     base: str
     candidate: str
     tasks: int
-    """Tasks that both have a result for."""
+    """Number of tasks for which both have a result."""
     difference: float
     interval: Interval
     """Paired bootstrap, 95%."""
@@ -108,7 +108,7 @@ class Ability(_Promised):
     interval: Interval | None = None
     cases: int = 0
     skipped: str | None = None
-    """Why it was not measured."""
+    """The reason why it was not measured."""
 
 
 class EvaluationReport(_Promised):
@@ -124,18 +124,18 @@ class EvaluatedRun(Frozen):
     """One try at one task."""
 
     id: str
-    """Of its model, way of decoding, task and attempt."""
+    """Made of model, way of decoding, task and attempt."""
     environment: str
     model: str
     decoding: str
     task_id: str
     attempt: int
     family: str
-    """Kind of problem."""
+    """The kind of problem."""
     instruction: str
-    """How the task begins."""
+    """The beginning of the task."""
     group: str | None
-    """The one heading that a failed run stands under; None: it solved its task."""
+    """The heading under which a failed run is listed; None: it solved its task."""
     outcome: str
     reward: float | None
     error_classes: tuple[str, ...] = ()
@@ -143,50 +143,48 @@ class EvaluatedRun(Frozen):
     completion_tokens: int = 0
     seconds: float = 0.0
     trajectory_id: str | None = None
-    """In the log of the server that it was played against."""
+    """Its id in the log of the server that it was played against."""
     error: str | None = None
-    """What broke, if something did."""
+    """The infrastructure's error, if there was one."""
 
 
 class Evaluation(Frozen):
-    """One evaluation of a data directory."""
+    """One evaluation in a data directory."""
 
     id: str
-    """Its directory's name."""
+    """The name of its directory."""
     created_at: int
     """Unix seconds when its report was written."""
     report: EvaluationReport | None
     error: str | None = None
-    """Why the report can't be read."""
+    """The reason why the report can't be read."""
 
 
 class Evaluations:
-    """The evaluations of a data directory."""
-
     def __init__(self, data_dir: Path) -> None:
         self._root = data_dir / "evaluations"
 
     def list(self) -> list[Evaluation]:
-        """All of them, newest first."""
+        """Newest first."""
         read = map(_evaluation, self._root.glob("*/report.json"))
-        found = [one for one in read if one is not None]
-        return sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)
+        evaluations = [one for one in read if one is not None]
+        return sorted(evaluations, key=lambda one: (one.created_at, one.id), reverse=True)
 
     def get(self, name: str) -> Evaluation:
-        """One of them. Raises NotFoundError."""
-        if (found := _evaluation(self._directory(name) / "report.json")) is None:
+        """Raises NotFoundError."""
+        if (evaluation := _evaluation(self._directory(name) / "report.json")) is None:
             raise _missing(name)
-        return found
+        return evaluation
 
     def runs(self, name: str) -> Iterator[EvaluatedRun]:
-        """Its tries; none of one that was written before they were kept. Raises NotFoundError."""
+        """Its tries; empty if an earlier version wrote it without them. Raises NotFoundError."""
         path = self._directory(name) / f"report.{RUNS}"
         if path.is_file():
             with path.open(encoding="utf-8") as lines:
                 yield from map(EvaluatedRun.model_validate_json, lines)
 
     def _directory(self, name: str) -> Path:
-        # Looked for among what is there: no name leads anywhere else.
+        # The name is compared with existing ones, so that it can't lead anywhere else.
         for path in self._root.glob("*/report.json"):
             if path.parent.name == name:
                 return path.parent
@@ -194,7 +192,7 @@ class Evaluations:
 
 
 def read_report(path: Path) -> EvaluationReport:
-    """A report.json. Raises OperatorError if it is none."""
+    """Raises OperatorError if the file is not a report."""
     try:
         return EvaluationReport.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError) as error:
@@ -203,7 +201,7 @@ def read_report(path: Path) -> EvaluationReport:
 
 
 def _evaluation(path: Path) -> Evaluation | None:
-    """None: the report has just been set aside."""
+    """None if the report has just been moved away."""
     try:
         written = int(path.stat().st_mtime)
         return Evaluation(id=path.parent.name, created_at=written, report=read_report(path))

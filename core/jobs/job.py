@@ -1,11 +1,11 @@
-"""Fine-tuning jobs: what OpenAI's `/v1/fine_tuning/jobs` promises, as files and one process a job.
+"""Fine-tuning jobs: OpenAI's `/v1/fine_tuning/jobs`, as files and one process for each job.
 
-The server writes a job's request and starts its process; whoever holds the job's lock writes the
-rest. They share nothing but a directory, so a job survives the server, and a server that comes up
-again starts the processes of unfinished jobs once more: they go on from their last checkpoint.
+The server writes a job's request and starts its process. The process that holds the job's lock
+writes the rest. They share only a directory, so a job survives the server. When a server starts, it
+starts the processes of unfinished jobs again; they continue from their last checkpoint.
 
     DATA_DIR/jobs/JOB/request.json      the server, once
-                      state.json        the process, whole or not at all
+                                            state.json        the process, replaced as a whole
                       events.jsonl      the process, newest last; OpenAI's event objects
                       checkpoints.jsonl the process; OpenAI's checkpoint objects
                       log               what the process printed
@@ -14,8 +14,8 @@ again starts the processes of unfinished jobs once more: they go on from their l
 
     python -m agentlm.finetune.job_process DATA_DIR/jobs/JOB
 
-Jobs of one data directory run one after another. Only one process works on a job: another one
-waits until it has ended, and goes on if it left something to do.
+Jobs of one data directory run one after another. Only one process works on a job; a second one
+waits until the first has ended, and continues if there is work left.
 """
 
 from __future__ import annotations
@@ -40,35 +40,33 @@ ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
 
 
 class JobRequest(Frozen):
-    """What is asked for."""
-
     id: str
     """`ftjob-…`, the directory's name; it sorts by age."""
     created_at: int
     """Unix seconds."""
     owner: str | None
-    """Whose rows of the log may be used; None: everybody's, for an admin."""
+    """The owner whose rows of the log may be used; None: everybody's, for an admin."""
     model: str
-    """The base's card, or what else the registry finds it by."""
+    """The base's card, or another name by which the registry finds it."""
     fine_tuned_model: str
-    """The name that the result gets."""
+    """The name of the resulting model."""
     training: str
     """Path of a file of any format that can be read, or `log:QUERY`."""
     training_file: str = ""
-    """The same as the client said it: a file's id, or `log:QUERY`."""
+    """The same as the client wrote it: a file's id, or `log:QUERY`."""
     n_epochs: int | None = None
     batch_size: int | None = None
     learning_rate_multiplier: float | None = None
-    """Of the default; None in these three: `auto`."""
+    """Factor on the default. In this and the next two fields, None means `auto`."""
     seed: int = 0
     options: dict[str, Any] = {}
-    """Other settings of `agentlm finetune`, by their keys in a recipe."""
+    """Other settings of `agentlm finetune`, by their recipe keys."""
     metadata: dict[str, str] | None = None
     store_url: str | None = None
 
 
 class JobError(Frozen):
-    """Why a job failed, as OpenAI says it."""
+    """Why a job failed, in OpenAI's format."""
 
     code: str
     message: str
@@ -76,61 +74,57 @@ class JobError(Frozen):
 
 
 class JobState(Frozen):
-    """How far a job is."""
-
     status: Status = "queued"
     pid: int | None = None
-    """The process that works on it; after a crash, of one that is no more."""
+    """The process that works on it. After a crash, this process no longer exists."""
     finished_at: int | None = None
     fine_tuned_model: str | None = None
-    """Set when it is registered."""
+    """Set once the model is registered."""
     trained_tokens: int | None = None
-    """Tokens that were trained on, rows drawn again counted again."""
+    """Tokens trained on; rows that are drawn again count again."""
     estimated_finish: int | None = None
     result_file: str | None = None
-    """Id of a kept file: step, train_loss, learning_rate, tokens."""
+    """Id of a kept file with the columns step, train_loss, learning_rate, tokens."""
     error: JobError | None = None
 
 
 class Job:
-    """One job by its directory."""
+    """One job, by its directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     @property
     def data_dir(self) -> Path:
-        """The data directory that the job belongs to."""
         return self.directory.parent.parent
 
     @property
     def request(self) -> JobRequest:
-        """As the server wrote it."""
         return JobRequest.model_validate_json((self.directory / "request.json").read_text())
 
     @property
     def state(self) -> JobState:
-        """As it was last written."""
+        """The state that was written last."""
         path = self.directory / "state.json"
         return JobState.model_validate_json(path.read_text()) if path.exists() else JobState()
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What was told, oldest first."""
+        """Oldest first."""
         return self._lines("events.jsonl")
 
     @property
     def checkpoints(self) -> list[dict[str, Any]]:
-        """What can be asked for as a model, oldest first."""
+        """The checkpoints that can be used as models, oldest first."""
         return self._lines("checkpoints.jsonl")
 
     def update(self, **changes: object) -> None:
-        """Write the state with changes."""
+        """Change fields of the state and write it."""
         state = self.state.model_copy(update={"pid": os.getpid(), **changes})
         write_text(self.directory / "state.json", state.model_dump_json(indent=2))
 
     def fail(self, code: str, message: str, param: str | None = None) -> None:
-        """End it with a reason."""
+        """End the job with an error."""
         error = JobError(code=code, message=message, param=param)
         now = int(time.time())
         self.update(status="failed", finished_at=now, error=error, estimated_finish=None)
@@ -138,13 +132,14 @@ class Job:
 
     @property
     def lock(self) -> Path:
-        """What one process at a time works on the job with."""
+        """The lock of the one process that may work on the job."""
         return self.directory / ".lock"
 
     def obey(self) -> bool:
-        """Cancel or pause it if the server has asked for that; whether it has not to be worked on.
+        """Cancel or pause the job if the server has asked for that. Returns whether work has to
+        stop.
 
-        For whoever holds the lock.
+        Only the holder of the lock may call this.
         """
         if self.state.status in ENDED:
             return True
@@ -161,7 +156,7 @@ class Job:
     def tell(
         self, message: str, *, level: Literal["info", "warn", "error"] = "info", **data: object
     ) -> None:
-        """Add an event; with data it is one of metrics."""
+        """Add an event. With data, its type is `metrics`."""
         event = {
             "object": "fine_tuning.job.event",
             "id": f"ftevent-{uuid.uuid4().hex}",
@@ -174,7 +169,7 @@ class Job:
         self._append("events.jsonl", event)
 
     def add_checkpoint(self, name: str, metrics: dict[str, float]) -> None:
-        """Add a checkpoint that can be asked for as a model."""
+        """Add a checkpoint that can be used as a model."""
         checkpoint = {
             "object": "fine_tuning.job.checkpoint",
             "id": f"ftckpt_{uuid.uuid4().hex}",
@@ -187,7 +182,7 @@ class Job:
         self._append("checkpoints.jsonl", checkpoint)
 
     def results(self, metrics: list[dict[str, float]]) -> str:
-        """The result file's text."""
+        """The content of the result file."""
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(["step", "train_loss", "learning_rate", "tokens"])
@@ -201,20 +196,20 @@ class Job:
             file.write(json.dumps(value) + "\n")
 
     def _lines(self, name: str) -> list[dict[str, Any]]:
-        """Whole lines only: the last may be just being written, or cut off by a crash."""
+        """Complete lines only: the last one may be half written, or cut off by a crash."""
         path = self.directory / name
         text = path.read_text() if path.exists() else ""
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def all_jobs(data_dir: Path) -> list[Job]:
-    """Every job of a data directory, oldest first."""
+    """All jobs of a data directory, oldest first."""
     paths = (data_dir / "jobs").glob("ftjob-*/request.json")
     return [Job(path.parent) for path in sorted(paths)]
 
 
 def unfinished(data_dir: Path) -> Iterator[Job]:
-    """Jobs whose processes are to be started when a server comes up, oldest first."""
+    """Jobs whose processes have to be started when a server starts, oldest first."""
     for job in all_jobs(data_dir):
         if job.state.status not in (*ENDED, "paused"):
             yield job

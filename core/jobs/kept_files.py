@@ -1,9 +1,9 @@
-"""Files that the API keeps: what was uploaded, and the results of jobs.
+"""Files that the API keeps: uploads, and the results of jobs.
 
-    DATA_DIR/files/ID/file.json      what is known of it
+        DATA_DIR/files/ID/file.json      its metadata
                       content.jsonl  as it was sent
 
-A directory gets its name when everything in it is on the disk, so a file is whole or absent.
+A directory gets its final name when everything in it is on the disk, so a file is whole or absent.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _ABANDONED_S = 24 * 3600.0
 
 
 class KeptFile(Frozen):
-    """What is known of a file."""
+    """A file's metadata."""
 
     id: str = Field(default_factory=lambda: f"file-{new_id()}")
     owner: str | None
-    """Whose it is; None: an administrator's."""
+    """None: an administrator's."""
     filename: str
     purpose: str
     bytes: int
@@ -40,14 +40,14 @@ class KeptFile(Frozen):
 
 
 class KeptFiles:
-    """The files of a data directory. `owner` scopes every read; None crosses owners."""
+    """The files of a data directory. With an `owner`, reads return only that owner's files."""
 
     def __init__(self, data_dir: Path) -> None:
         self._root = data_dir / "files"
 
     @contextmanager
     def arriving(self) -> Iterator[Path]:
-        """A path to write a file's content to, for `keep`; it is gone afterwards."""
+        """A path to write a file's content to, for `keep`. The path is removed afterwards."""
         self._root.mkdir(parents=True, exist_ok=True)
         self._sweep()
         directory = Path(tempfile.mkdtemp(prefix=".arriving-", dir=self._root))
@@ -57,9 +57,9 @@ class KeptFiles:
             shutil.rmtree(directory, ignore_errors=True)
 
     def keep(self, content: Path, file: KeptFile) -> KeptFile:
-        """Make what arrived a file that survives a power cut; one that is there already stays."""
+        """Make an upload a file that survives a power cut. If the file exists already, it stays."""
         directory = content.parent
-        # Programs tell a format by the ending of the name.
+        # Programs recognise a format by the suffix.
         suffix = Path(file.filename).suffix.lower()
         content.rename(directory / f"content{suffix if suffix in _READABLE else '.jsonl'}")
         for path in directory.iterdir():
@@ -71,7 +71,7 @@ class KeptFiles:
         return file
 
     def get(self, file_id: str, owner: str | None) -> KeptFile:
-        """One file. Raises NotFoundError if there is none or it is another owner's."""
+        """Raises NotFoundError if it doesn't exist or belongs to another owner."""
         path = self._root / file_id / "file.json"
         if fullmatch(r"file-[0-9a-f]{8,64}", file_id) and path.is_file():
             file = KeptFile.model_validate_json(path.read_text())
@@ -80,26 +80,25 @@ class KeptFiles:
         raise NotFoundError(f"there is no file {file_id!r}", param="file_id")
 
     def content(self, file: KeptFile) -> Path:
-        """Where its content is."""
+        """The path of its content."""
         return next((self._root / file.id).glob("content.*"))
 
     def list(self, owner: str | None) -> list[KeptFile]:
-        """All files of an owner, oldest first."""
-        found = [
+        """Oldest first."""
+        files = [
             KeptFile.model_validate_json(path.read_text())
             for path in self._root.glob("file-*/file.json")
         ]
-        mine = [file for file in found if owner in (None, file.owner)]
+        mine = [file for file in files if owner in (None, file.owner)]
         return sorted(mine, key=lambda file: file.id)
 
     def delete(self, file: KeptFile) -> None:
-        """Remove it."""
         directory = self._root / file.id
         (directory / "file.json").unlink()
         shutil.rmtree(directory)
 
     def _sweep(self) -> None:
-        """Remove what a server that was killed had begun to receive."""
+        """Remove unfinished uploads of a killed server."""
         for directory in self._root.glob(".arriving-*"):
             if time.time() - directory.stat().st_mtime > _ABANDONED_S:
                 shutil.rmtree(directory, ignore_errors=True)

@@ -1,12 +1,14 @@
-"""A training run as others than the trainer read it: its curve, what was left out, some rows.
+"""A training run for readers other than the trainer: its curve, what was left out, some rows.
 
     DATA_DIR/runs/MODEL/metrics.jsonl   a line per optimizer step
                         selection.json  rows seen and left out, with reasons
-                        report.json     counts and totals, rewritten as it goes on
+                                                report.json     counts and totals, rewritten during
+                                                the run
                         samples.json    some rows, cut where training begins and ends
-                        recipe.json     what decides the weights
+                                                recipe.json     everything that determines the
+                                                weights
 
-What is not there yet reads as empty: a run is looked at from its first second.
+Missing files read as empty, since a run can be looked at from its first second.
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ from typing import Any
 from agentlm.messages import Frozen
 
 MOST_POINTS = 1000
-"""Of a curve: more than a screen has, however long the run."""
+"""Most points of a curve: more than a screen shows, however long the run is."""
 
 
 class Curve(Frozen):
-    """Values by step, each list as long as `step`; None where nothing was measured."""
+    """Values by step. Every list is as long as `step`; None where nothing was measured."""
 
     step: tuple[int, ...] = ()
-    """From 1."""
+    """The first step is 1."""
     loss: tuple[float | None, ...] = ()
     held_out_loss: tuple[float | None, ...] = ()
     learning_rate: tuple[float | None, ...] = ()
@@ -37,32 +39,32 @@ class Curve(Frozen):
 
 
 class TrainingRun(Frozen):
-    """One run, however far it has come."""
+    """One run, finished or not."""
 
     name: str
-    """The new model's."""
+    """The name of the new model."""
     steps: int | None
-    """Planned ones; None: not known yet."""
+    """Planned steps; None: not known yet."""
     steps_done: int
     trained_tokens: int
-    """Tokens of answers so far, rows drawn again counted again."""
+    """Answer tokens so far; rows that are drawn again count again."""
     tokens_per_second: float | None
-    """Of the last steps."""
+    """Over the last steps."""
     seconds_left: float | None
     best_step: int | None
-    """The step with the least held-out loss."""
+    """The step with the lowest held-out loss."""
     curve: Curve
     selection: dict[str, Any]
     """Source → rows, kept, dropped by filter, examples with reasons."""
     sources: dict[str, Any]
     """Source → rows, tokens, trained tokens, weight."""
     samples: dict[str, list[list[tuple[str, bool]]]]
-    """Source → rows; a row is texts, each with whether it is trained on."""
+    """Source → rows. A row is a list of texts, each with whether it is trained on."""
     recipe: dict[str, Any]
 
 
 def read_training_run(directory: Path) -> TrainingRun:
-    """The run of this directory, or one that has not begun."""
+    """The run in this directory, or an empty one if it has not begun."""
     lines = list(_lines(directory / "metrics.jsonl"))
     report = _object(directory / "report.json")
     steps = report.get("steps")
@@ -103,7 +105,7 @@ def _curve(lines: list[dict[str, float]]) -> Curve:
 
 
 def _thinned(lines: list[dict[str, float]]) -> list[dict[str, float]]:
-    """Few enough to draw: each so many-th, the last, and those where the held-out loss stands."""
+    """Few enough points to draw: every n-th, the last, and those with a held-out loss."""
     every = -(-len(lines) // MOST_POINTS)
     return [
         line
@@ -113,7 +115,7 @@ def _thinned(lines: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 def _lines(path: Path) -> Iterator[dict[str, float]]:
-    """Whole lines only: the last may be just being written, or cut off by a crash."""
+    """Complete lines only: the last one may be half written, or cut off by a crash."""
     with suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             if line.endswith("\n"):
@@ -124,13 +126,13 @@ def _lines(path: Path) -> Iterator[dict[str, float]]:
 
 
 def _finite(value: float | None) -> float | None:
-    """JSON has no word for a norm that is not a number."""
+    """None for a norm that is not finite: JSON can't express it."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """A JSON file's object; empty if it is not there or not readable."""
+    """The object in a JSON file; empty if the file is missing or unreadable."""
     with suppress(OSError, ValueError):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) else {}
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content if isinstance(content, dict) else {}
     return {}

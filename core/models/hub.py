@@ -11,10 +11,10 @@ TEXT = ["*.json", "*.jinja", "*.model", "*.txt"]
 
 
 def download(model: str, revision: str | None) -> Path:
-    """The snapshot of a model in the local cache, completed first if need be; shows progress.
+    """The snapshot of a model in the local cache, downloaded first if necessary, with progress.
 
-    Safetensors if the hub has them, else PyTorch's own files. A commit whose files are cached needs
-    no network. Raises OperatorError with one sentence for whatever keeps it from being had.
+    Takes safetensors if the hub has them, else PyTorch's own files. A commit whose files are cached
+    needs no network. Raises OperatorError, in one sentence, if the model can't be had.
     """
     directory = _snapshot(model, revision, [*TEXT, "*.safetensors"])
     if not any(directory.glob("*.safetensors")):
@@ -23,9 +23,9 @@ def download(model: str, revision: str | None) -> Path:
 
 
 def upload(directory: Path, model: str) -> str:
-    """Put a folder on the hub, private at first; returns its address.
+    """Upload a folder to the hub, private at first. Returns its address.
 
-    Raises OperatorError with one sentence for whatever keeps it from being done.
+    Raises OperatorError, in one sentence, if that fails.
     """
     import httpx2
     from huggingface_hub import HfApi

@@ -1,8 +1,8 @@
-"""An adapter merged into the weights that it changes: W + s · B · A for each matrix it names.
+"""Merge an adapter into the weights that it changes: W + s · B · A for each matrix it names.
 
 s is alpha / rank, or alpha / √rank for a rank-stabilised adapter (LoRA, arXiv 2106.09685, §4.1;
-rsLoRA, arXiv 2312.03732). File and tensor names are PEFT's. An adapter in the engine costs time in
-every step that it decodes; merged weights are as fast as the base's.
+rsLoRA, arXiv 2312.03732). File and tensor names are PEFT's. In the engine, an adapter costs time in
+every decoding step; merged weights are as fast as the base's.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def merge_adapter(base: Path, adapter: Path, target: Path) -> None:
     """Write the model `base` with an adapter merged into it to the existing directory `target`.
 
     Weights keep their files and types. Raises OperatorError if the adapter is more than plain LoRA,
-    or names a matrix that the base does not have in that shape.
+    or names a matrix that the base doesn't have in that shape.
     """
     changes = _changes(adapter)
     for file in weight_files(base):
@@ -63,7 +63,7 @@ def _merge_file(file: Path, changes: dict[str, Tensor], target: Path) -> None:
 
 
 def _changes(adapter: Path) -> dict[str, Tensor]:
-    """What is added to each matrix, in single precision, by the matrix's name in the model."""
+    """What to add to each matrix, in single precision, by the matrix's name in the model."""
     from safetensors.torch import load_file
 
     check_adapter(adapter)

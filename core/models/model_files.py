@@ -1,4 +1,4 @@
-"""What a model directory must hold, and what is read from it without loading the model."""
+"""What a model directory has to contain, and what can be read from it without loading the model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from agentlm.models.cards import ModelCard
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 TRAINED_ON = "trained_on.json"
-"""Beside an adapter that was trained here: the digest of the weights it changes."""
+"""Beside an adapter that was trained here: the digest of the weights that it changes."""
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """The files that hold a model's weights, in a stable order.
+    """The files with a model's weights, in a stable order.
 
     Raises OperatorError if there are none, or if the index names one that is missing.
     """
@@ -24,34 +24,34 @@ def weight_files(directory: Path) -> list[Path]:
         ("model.safetensors.index.json", "*.safetensors"),
         ("pytorch_model.bin.index.json", "pytorch_model*.bin"),
     ):
-        found = sorted(directory.glob(pattern))
+        weights = sorted(directory.glob(pattern))
         if (directory / index).is_file():
             named = set(read_json(directory / index)["weight_map"].values())
-            missing = sorted(named - {file.name for file in found})
+            missing = sorted(named - {file.name for file in weights})
             if missing:
                 raise OperatorError(f"{directory} lacks weight files: {', '.join(missing)}")
             return [directory / name for name in sorted(named)]
-        if found:
-            return found
+        if weights:
+            return weights
     raise OperatorError(f"{directory} has no weights: no *.safetensors, no pytorch_model*.bin")
 
 
 def check_model(directory: Path) -> None:
-    """Raises OperatorError if it is not a directory with a model of transformers' format."""
+    """Raises OperatorError if the directory has no model in transformers' format."""
     if not (directory / "config.json").is_file():
         raise OperatorError(f"{directory} is not a model directory: it has no config.json")
     weight_files(directory)
 
 
 def check_adapter(directory: Path) -> None:
-    """Raises OperatorError if it is not a directory with an adapter of PEFT's format."""
+    """Raises OperatorError if the directory has no adapter in PEFT's format."""
     for name in ("adapter_config.json", ADAPTER_WEIGHTS):
         if not (directory / name).is_file():
             raise OperatorError(f"{directory} is not an adapter directory: it has no {name}")
 
 
 def card_template(card: ModelCard, directory: Path) -> str:
-    """The chat template of a card, as jinja text: the one it names or the one its tokenizer brings.
+    """The card's chat template as jinja text: the one it names, or else its tokenizer's.
 
     Raises OperatorError if there is none.
     """

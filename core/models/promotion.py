@@ -1,4 +1,4 @@
-"""Which model an alias may be moved to: what the gate said of it, and what stands against it."""
+"""Whether an alias may move to a model: the gate's verdict, and everything against it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from agentlm.models.registry import Registry
 
 
 def promotion_of(registry: Registry, alias: str, name: str, force: str | None) -> Promotion:
-    """The promotion of a registered model. Raises OperatorError with all that stands against it.
+    """The promotion of a registered model. Raises OperatorError with every reason against it.
 
-    `force` says why it is promoted although the gate did not pass it.
+    `force` is the reason for promoting a model that did not pass the gate.
     """
     card = registry.get(name)
     names = {known.name for known in registry.list()}
@@ -35,7 +35,7 @@ def promotion_of(registry: Registry, alias: str, name: str, force: str | None) -
 
 
 def rollback_of(registry: Registry, alias: str) -> Promotion:
-    """The way back to the model before. Raises OperatorError if there is none."""
+    """The promotion of the previous model. Raises OperatorError if there is none."""
     card = registry.aliases.before(alias)
     if card not in {known.name for known in registry.list()}:
         raise OperatorError(
@@ -46,7 +46,7 @@ def rollback_of(registry: Registry, alias: str) -> Promotion:
 
 
 def verdict_of(card: ModelCard) -> Verdict | None:
-    """What the gate said of a model; None: it was not asked. Raises OperatorError."""
+    """The gate's verdict on a model; None: it did not go through the gate. Raises OperatorError."""
     path = Path((card.training or {}).get("run", "")) / "gate.json"
     if not card.training or not path.is_file():
         return None
@@ -57,9 +57,9 @@ def verdict_of(card: ModelCard) -> Verdict | None:
 
 
 def _complaints(card: ModelCard, verdict: Verdict | None, incumbent: str | None) -> list[str]:
-    """Why a model may not have an alias."""
+    """Reasons why a model may not get an alias."""
     if incumbent is None and card.parent is None:
-        return []  # where a line of successors begins, there is nothing to be worse than
+        return []  # the first model of a line has nothing to be worse than
     if verdict is None:
         return [
             "the gate has not measured it: agentlm finetune --gate does, or give --force REASON"

@@ -1,4 +1,4 @@
-"""Having a running server serve the new model, and proving that it answers."""
+"""Make a running server serve the new model, and verify that it answers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ _PROBE = {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens":
 
 
 def check_server(url: str, api_key: str | None) -> None:
-    """Raise OperatorError if no server answers there: better before training than after."""
+    """Raise OperatorError if no server answers there. Better to learn that before training."""
     with connect(url, api_key) as client:
         send(client, "GET", "/v1/models")
 
 
 def publish(url: str, api_key: str | None, name: str) -> str:
-    """Add a registered model to a running server and ask it one thing; returns its answer.
+    """Add a registered model to a running server and ask it one question. Returns its answer.
 
-    Raises OperatorError with what the server said if it can't serve the model.
+    Raises OperatorError with the server's message if it can't serve the model.
     """
     with connect(url, api_key) as client:
         send(client, "POST", "/v1/models", {"name": name})

@@ -1,8 +1,8 @@
 """The registry: model cards under a data directory, and where the files of their models are.
 
-A name means, in this order: a built-in card, a registered one, the card that an alias points to, a
-local directory with a model in it, any id on the hub (`org/name`). Cards are JSON files; nothing is
-kept in memory, so every process sees what another has just registered.
+A name stands for the first of these that exists: a built-in card, a registered one, the card of an
+alias, a local directory with a model in it, any id on the hub (`org/name`). Cards are JSON files.
+Nothing is kept in memory, so every process sees what another has just registered.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ __all__ = ["BUILT_IN", "ModelCard", "ModelFiles", "Registry", "card_template"]
 ALIAS = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$"
 _WORD = ALIAS.strip("^$")
 NAME = re.compile(rf"{_WORD}|ft:{_WORD}::[A-Za-z0-9._-]{{0,64}}:[a-z0-9]{{6,32}}")
-"""A word, or what OpenAI's API calls a fine-tuned model: `ft:base::suffix:id`. Never a path."""
+"""A word, or OpenAI's form for a fine-tuned model: `ft:base::suffix:id`. Never a path."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model on this machine, ready to be loaded."""
+    """A model on this machine, ready to load."""
 
     card: ModelCard
-    """With `weights_version` and `tokenizer_digest` as the files have them now."""
+    """Its `weights_version` and `tokenizer_digest` are those of the files as they are now."""
     directory: Path
-    """config.json, weights, tokenizer.json; of the base if there is an adapter."""
+    """config.json, weights, tokenizer.json; those of the base if there is an adapter."""
     adapter: Path | None = None
     base: ModelCard | None = None
-    """Of an adapter: the card of the weights it changes, with its own digests."""
+    """For an adapter: the card of the weights that it changes, with its own digests."""
 
 
 def _as_path(name: str) -> Path:
-    """A name as a path; what no path can be is one where nothing is."""
+    """A name as a path. If it can't be a path, the result is a path that doesn't exist."""
     try:
         path = Path(name).expanduser()
         path.exists()
@@ -68,7 +68,7 @@ def _as_path(name: str) -> Path:
 
 
 class Registry:
-    """Model cards of one data directory."""
+    """The model cards of one data directory."""
 
     def __init__(self, data_dir: Path) -> None:
         self._models = data_dir / "models"
@@ -77,7 +77,7 @@ class Registry:
         self.aliases = Aliases(data_dir)
 
     def get(self, name: str) -> ModelCard:
-        """The card that a name means. Raises NotFoundError, naming the nearest known ones."""
+        """The card that a name stands for. Raises NotFoundError, with the nearest known names."""
         if name in BUILT_IN:
             return BUILT_IN[name]
         if NAME.fullmatch(name) and self._path(name).is_file():
@@ -107,8 +107,8 @@ class Registry:
     def add(self, card: ModelCard) -> ModelCard:
         """Register a card and return it as it is kept: with digests, if its files are local.
 
-        Registering the same card again changes nothing. Raises RequestError for a name that can't
-        be one, ConflictError if another card has it, OperatorError if its files are not there.
+        Registering the same card again changes nothing. Raises RequestError for an impossible name,
+        ConflictError if another card has the name, OperatorError if the files are missing.
         """
         self._check_name(card.name)
         if card.source == "local" or card.adapter:
@@ -125,7 +125,7 @@ class Registry:
         return card
 
     def check_free(self, name: str) -> None:
-        """Raise RequestError or ConflictError if no model can be registered under a name."""
+        """Raise RequestError or ConflictError if no model can be registered under this name."""
         self._check_name(name)
         if self._path(name).exists():
             raise ConflictError(f"another model is already called {name}", param="model")
@@ -144,8 +144,8 @@ class Registry:
     def remove(self, name: str) -> None:
         """Forget a registered card; its files stay.
 
-        Raises ConflictError if it is built in, the base of another, or has an alias; NotFoundError
-        if unknown.
+        Raises ConflictError if it is built in, is the base of another or has an alias, and
+        NotFoundError if it is unknown.
         """
         if name in BUILT_IN:
             raise ConflictError(f"{name} is built in", param="model")
@@ -159,9 +159,9 @@ class Registry:
         self._path(name).unlink()
 
     def resolve(self, card: ModelCard) -> ModelFiles:
-        """Find, download or convert a card's files; shows progress on stderr.
+        """Find, download or convert a card's files, with progress on stderr.
 
-        Raises OperatorError with one sentence for what is missing or can't be reached.
+        Raises OperatorError, in one sentence, if something is missing or unreachable.
         """
         if card.adapter is not None:
             if card.base is None:
@@ -169,12 +169,13 @@ class Registry:
             return self.adapter_files(card, self.resolve(self.get(card.base)))
         directory = self._with_tokenizer(card, self._locate(card))
         digest = _tokenizer_digest(card, directory)
-        # A hub's commit names its files already.
+        # A commit on the hub identifies its files already.
         version = directory.name if card.source == "hub" else self._digest(directory)
         return ModelFiles(_stamped(card, combined(version, digest), digest), directory)
 
     def adapter_files(self, card: ModelCard, base: ModelFiles) -> ModelFiles:
-        """The files of an adapter on a base at hand. Raises OperatorError if they don't fit."""
+        """The files of an adapter with a base that is at hand. Raises OperatorError if they don't
+        fit."""
         if base.adapter is not None:
             raise OperatorError(f"{card.base}, the base of {card.name}, is itself an adapter")
         adapter = Path(card.adapter or "")
@@ -186,11 +187,11 @@ class Registry:
         return ModelFiles(_stamped(card, version, digest), base.directory, adapter, base.card)
 
     def record_base(self, adapter: Path, base: Path) -> None:
-        """Write beside an adapter which weights it was trained on: it fits no others."""
+        """Write beside an adapter which weights it was trained on: it fits no other weights."""
         write_text(adapter / TRAINED_ON, json.dumps({"weights": self._weights(base)}))
 
     def _check_base(self, adapter: Path, base: ModelFiles) -> None:
-        """Adapters from elsewhere say nothing of their base and are believed."""
+        """Adapters from elsewhere don't name their base's weights; they are trusted."""
         record = adapter / TRAINED_ON
         if record.is_file() and read_json(record).get("weights") != self._weights(base.directory):
             raise OperatorError(
@@ -222,14 +223,15 @@ class Registry:
         return directory
 
     def _converted(self, card: ModelCard) -> Path:
-        """A package's model costs a minute and half a gigabyte: once for a user."""
+        """Converting a package's model costs a minute and half a gigabyte: done once for each
+        user."""
         earlier = [self._models / card.name, Settings.usual_data_dir() / "models" / card.name]
         return shared_place(f"models/{weights.title(card.location)}", earlier)
 
     def _with_tokenizer(self, card: ModelCard, directory: Path) -> Path:
         if (directory / "tokenizer.json").is_file():
             return directory
-        # The last part is a hub's commit, which names the version.
+        # The last part is a commit on the hub, which identifies the version.
         slug = card.location.strip("/").replace("/", "--")
         return weights.with_tokenizer(directory, self._models / "converted" / slug / directory.name)
 

@@ -1,4 +1,4 @@
-"""Whether a chat template is written as it is meant: tried on conversations, not believed."""
+"""Verify on conversations that a chat template is understood correctly."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _ASKED = ("Hi", " How\nmany? \n", "{{ 1 }} & <b>é</b>")
 _SAID = ("Hello!", "\n Thought: none\nFinal Answer: 12 ", "Observation: []")
 _LONG = "word " * 400 + "end"
 _MANY = 25
-"""Turns. Some templates cut what is long, or show the last turns only."""
+"""A number of turns. Some templates cut long conversations, or write the last turns only."""
 _THOUGHT = ("<think>\nHm.\n\nWell.\n</think>\n\nYes.", "So.</think>No.", "<think></think> 1")
 
 
 def check_agreement(written: ChatFormat, template: Template) -> None:
-    """Write some dozen conversations in both ways.
+    """Write some dozen conversations both ways.
 
-    Raises UnusableTemplateError with the first difference.
+    Raises UnusableTemplateError at the first difference.
     """
     for messages in _conversations(system=written.system_role):
         generate = messages[-1][0] == "user"
-        asked = [{"role": role, "content": content} for role, content in messages]
-        theirs = template.render(asked, generate=generate)
+        conversation = [{"role": role, "content": content} for role, content in messages]
+        theirs = template.render(conversation, generate=generate)
         parts = written.parts(messages, generate=generate)
-        # What closes an answer is the end-of-turn alone: some write more, or nothing.
+        # An answer is closed by its end-of-turn alone: some templates write more, or nothing.
         close = 0 if generate else len(parts[-1].texts[-1])
         ours = "".join("".join(part.texts) for part in parts)
         ours = ours[: len(ours) - close]

@@ -2,15 +2,15 @@
 
 What a template does with a conversation depends on its **shape**: whether there is system text, how
 many turns there are, which answers hold a thought, whether an answer is to follow. So the template
-itself is rendered once for a shape, with a sentinel for every content, and what stands between the
-sentinels is remembered: a conversation costs its own text after that.
+itself is rendered once for each shape, with a sentinel for every content, and the text between the
+sentinels is remembered. After that a conversation costs only its own text.
 
-Two things of a content are shown to the template, because templates look at them: white space at
-its ends (many strip it), and a thought (`<think>…</think>`) that opens an answer (some drop those
-of the past, some write an empty one). For a template that looks at neither, neither is taken apart.
+The template sees two properties of a content, because templates look at them: white space at its
+ends (many strip it), and a thought (`<think>…</think>`) that opens an answer (some drop past ones,
+some write an empty one). If a template looks at neither, contents are not taken apart.
 
-Whether that is all is tried and not believed: `probe` compares a dozen conversations with what the
-template itself writes, and refuses the template with the first difference.
+`probe` verifies that this is enough: it compares a dozen conversations with what the template
+itself writes, and refuses the template at the first difference.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PlainMessage = tuple[Role, str]
 _OPENED = re.compile(r"\s*<think>\n*")
 _REMEMBERED_SHAPES = 512
 _REMEMBERED_SIZE = 1024
-"""Messages and characters of white space of a shape that is remembered."""
+"""Limit for a remembered shape: its messages plus its characters of white space."""
 
 
 class Part(NamedTuple):
@@ -48,17 +48,17 @@ class Part(NamedTuple):
 
     role: Role
     texts: tuple[str, ...]
-    """Alternately control text and content; the first and the last are control text."""
+    """Control text and content in alternation, starting and ending with control text."""
 
 
 class _Frame(NamedTuple):
     """What the template writes around one message."""
 
     controls: tuple[str, ...]
-    """Three where a thought is shown, else two."""
+    """Three if the template writes the thought, else two."""
     lead: str
     trail: str
-    """What it leaves of the content's white space."""
+    """What the template leaves of the content's white space."""
 
 
 class _Taken(NamedTuple):
@@ -76,7 +76,7 @@ class ChatFormat:
         user        \\n<|im_start|>user\\n·<|im_end|>\\n<|im_start|>assistant\\n
         assistant   ·<|im_end|>
 
-    The header of an answer ends the turn before it: what the model is to say begins after it.
+    The header of an answer belongs to the turn before it: what the model generates begins after it.
     """
 
     def __init__(self, template: Template, source: str, special: Sequence[str]) -> None:
@@ -87,16 +87,16 @@ class ChatFormat:
         self._strips = "strip" in source or "trim" in source
         self._remembered = lru_cache(_REMEMBERED_SHAPES)(self._frames)
         self._headers = {False: self._header(turns(1))}
-        """What follows the user's last turn, without and with system text."""
+        """What follows the last user turn, without (False) and with (True) system text."""
         self.end_of_turn, self._close = self._find_close()
         self.system_role = self._takes_system()
-        """Whether it writes system text; if not, that opens the first user turn."""
+        """Whether the template writes system text. If not, it starts the first user turn."""
         self.default_system = self._find_default() if self.system_role else None
-        """What the template itself says where no system text is given."""
+        """The template's own system text, used when none is given."""
         self.answer_lead = self._frames(turns(3), True)[1].controls[0]
-        """What opens an answer after its header; the model's to say."""
+        """What opens an answer after its header. The model generates it."""
         self.append_only = not self._drops_thoughts() and all(map(self._appends, self._headers))
-        """Whether it leaves what it has written as it is when more follows."""
+        """Whether earlier text stays unchanged when turns are added."""
 
     @classmethod
     def probe(
@@ -107,35 +107,36 @@ class ChatFormat:
         eos: str,
         settings: Mapping[str, object] | None = None,
     ) -> ChatFormat:
-        """Find out what it writes. Raises OperatorError if that can't be written here exactly."""
-        # A serving dependency: importing the renderer must not need it.
+        """Find out what a template writes. Raises OperatorError if it can't be reproduced
+        exactly."""
+        # A dependency of serving only: importing the renderer must not need it.
         from agentlm.prompt.agreement import check_agreement
         from agentlm.prompt.template import Template
 
         try:
             compiled = Template(template, bos, eos, settings or {})
-            found = cls(compiled, template, special)
-            check_agreement(found, compiled)
+            chat_format = cls(compiled, template, special)
+            check_agreement(chat_format, compiled)
         except UnusableTemplateError as error:
             raise OperatorError(f"the chat template can't be used: {error}") from error
-        return found
+        return chat_format
 
     @property
     def settable(self) -> frozenset[str]:
-        """Names of what a request may set, because the template reads them."""
+        """Names that the template reads, which a request may therefore set."""
         return self._template.settable
 
     def strings(self) -> list[str]:
-        """All control strings but those that are the model's own to say."""
+        """All control strings except those that the model generates."""
         shapes = [turns(3, system=system) for system in self._headers]
         framed = [zip(slots, self._frames(slots, True), strict=True) for slots in shapes]
         others = (frame for slot, frame in chain(*framed) if slot.role != "assistant")
         return [text for frame in others for text in frame.controls]
 
     def parts(self, messages: Sequence[PlainMessage], *, generate: bool) -> list[Part]:
-        """A conversation as the template writes it; with `generate` an answer is to follow.
+        """A conversation as the template writes it. With `generate`, an answer is to follow.
 
-        Raises UnusableTemplateError for one that it refuses.
+        Raises UnusableTemplateError if the template refuses the conversation.
         """
         taken = [self._take(role, text) for role, text in messages]
         slots = tuple(message.slot for message in taken)
@@ -145,7 +146,7 @@ class ChatFormat:
         return [Part(message.slot.role, _filled(message, frame)) for message, frame in filled]
 
     def _take(self, role: Role, text: str) -> _Taken:
-        """A message, taken apart as far as the template looks into it."""
+        """Take a message apart as far as the template looks into it."""
         think, thought = None, ""
         if role == "assistant" and self._reads_thoughts and "</think>" in text:
             think, thought, text = _thought_of(text)
@@ -176,23 +177,23 @@ class ChatFormat:
         closes = [*(closed for closed, _ in borders), self._ending(last, slots[-1].role, generate)]
         within = [[around.within[at]] if at in around.within else [] for at in range(len(slots))]
         return [
-            _Frame((opened, *shown, closed), *space)
-            for opened, shown, closed, space in zip(opens, within, closes, kept, strict=True)
+            _Frame((opened, *thought_gap, closed), *space)
+            for opened, thought_gap, closed, space in zip(opens, within, closes, kept, strict=True)
         ]
 
     def _divide(self, right: Role, gap: str, header: str) -> tuple[str, str]:
-        """What of a gap belongs to the message before it, and what to the one after it."""
+        """Divide a gap between the message before it and the one after it."""
         if right == "assistant":
             return (header, gap.removeprefix(header)) if gap.startswith(header) else (gap, "")
-        found = self._special.search(gap)
-        return (gap[: found.end()], gap[found.end() :]) if found else (gap, "")
+        match = self._special.search(gap)
+        return (gap[: match.end()], gap[match.end() :]) if match else (gap, "")
 
     def _ending(self, gap: str, role: Role, generate: bool) -> str:
         """What follows the last message."""
         if generate or role != "assistant":
             return gap
-        found = self._special.search(gap)
-        return gap[: found.end()] if found else self._close
+        match = self._special.search(gap)
+        return gap[: match.end()] if match else self._close
 
     # -- what is found out once ----------------------------------------------------------------
 
@@ -200,18 +201,19 @@ class ChatFormat:
         return self._gaps(slots, generate=True).between[-1]
 
     def _find_close(self) -> tuple[str, str]:
-        """The end-of-turn of an answer, and all that closes one."""
+        """The end-of-turn of an answer, and everything that closes an answer."""
         gap = self._gaps(turns(3), generate=True).between[2]
-        found = self._special.search(gap)
-        if found is None:
+        match = self._special.search(gap)
+        if match is None:
             raise UnusableTemplateError(
                 "it ends the assistant's turn with no special token, so the end of an answer can't "
                 f"be seen; it writes {gap!r}"
             )
-        return found.group(), gap[: found.end()]
+        return match.group(), gap[: match.end()]
 
     def _takes_system(self) -> bool:
-        """Whether system text stands once before the first turn, wherever the conversation is."""
+        """Whether system text stands once, before the first turn, however long the conversation
+        is."""
         try:
             for count in (2, 3, 4):
                 self._gaps(turns(count, system=True), generate=count % 2 == 1)
@@ -234,13 +236,14 @@ class ChatFormat:
         return self._reads_thoughts and 1 not in self._gaps(slots, generate=True).within
 
     def _appends(self, system: bool) -> bool:
-        """Whether longer conversations begin as shorter ones do, and go on in one way."""
+        """Whether longer conversations begin like shorter ones, and continue in one way."""
         frames = self._frames(turns(5, system=system), True)
         for count in (1, 3):
             begun = self._frames(turns(count, system=system), True)
             if begun != frames[: len(begun)]:
                 return False
-        # User, answer, user, answer, user: the two answers are alike, and so is what follows them.
+        # User, answer, user, answer, user: the two answers must look alike, and so must what
+        # follows them.
         return frames[-4] == frames[-2] and frames[-3] == frames[-1]
 
 
@@ -253,7 +256,7 @@ def _filled(message: _Taken, frame: _Frame) -> tuple[str, ...]:
 
 
 def _thought_of(text: str) -> tuple[tuple[str, str], str, str]:
-    """What opens and closes the thought before the last mark of one, the thought, and the rest."""
+    """The opening and closing of the last marked thought, the thought, and the rest."""
     before, mark, rest = text.rpartition("</think>")
     opened = _OPENED.match(before)
     opening = opened.group() if opened else ""

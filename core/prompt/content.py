@@ -1,4 +1,4 @@
-"""Content to ids, and ids to bytes: tokenising without any control token."""
+"""Content to ids, and ids to bytes: tokenising without control tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 
 class ContentTokenizer:
-    """A tokenizer that knows no control tokens: whatever a text says, it stays text."""
+    """A tokenizer without control tokens: every text is encoded as ordinary text."""
 
     def __init__(self, spec: dict[str, Any], control: frozenset[int]) -> None:
         self._control = control
@@ -18,31 +18,32 @@ class ContentTokenizer:
         self._at_start = Tokenizer.from_str(json.dumps(_plain(spec, keep_prefix=True)))
 
     def encode(self, text: str, *, at_start: bool = False) -> list[int]:
-        """Ids of `text`; `at_start` where sentencepiece puts its dummy prefix (after BOS)."""
+        """Ids of `text`. `at_start` marks where sentencepiece adds its dummy prefix (after BOS)."""
         if not text:
             return []
         tokenizer = self._at_start if at_start else self._inside
-        # A batch, because only for batches the tokenizer lets go of the interpreter.
+        # A batch, because only then the tokenizer releases the interpreter lock.
         [encoding] = tokenizer.encode_batch([text], add_special_tokens=False)
         if self._control.isdisjoint(encoding.ids):
             return list(encoding.ids)
         return self._broken(text, encoding.ids, encoding.offsets)
 
     def _broken(self, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> list[int]:
-        """Some vocabularies merge letters into a control token: spell those in two parts."""
+        """Some vocabularies merge letters into a control token: spell those letters in two
+        parts."""
         out: list[int] = []
         for token, (begin, end) in zip(ids, offsets, strict=True):
             if token not in self._control:
                 out.append(token)
             elif end - begin > 1:
                 out += self.encode(text[begin : begin + 1]) + self.encode(text[begin + 1 : end])
-            # A control id for a single character is the unknown token: nothing can spell it.
+            # A control id for a single character is the unknown token: no spelling avoids it.
         return out
 
     def truncate(self, text: str, budget: int, note: str) -> str:
-        """`text` within `budget` tokens: its head and tail, with `note` between them.
+        """`text` cut to `budget` tokens: its head and tail, with `note` between them.
 
-        `note` may hold `{n}`, the number of tokens left out.
+        `note` may contain `{n}`, the number of tokens left out.
         """
         [encoding] = self._inside.encode_batch([text], add_special_tokens=False)
         if len(encoding.ids) <= budget:
@@ -79,14 +80,14 @@ def _without_prefix(part: dict[str, Any] | None, children: str) -> dict[str, Any
 
 
 class Vocabulary:
-    """The bytes that each id stands for; byte-level and sentencepiece spellings alike."""
+    """The bytes of each id, for byte-level and sentencepiece vocabularies."""
 
     def __init__(self, tokenizer: Tokenizer, spec: dict[str, Any]) -> None:
         self._tokenizer = tokenizer
         self._byte_level = '"ByteLevel"' in json.dumps(spec.get("decoder"))
 
     def bytes_of(self, token: int) -> bytes:
-        """Bytes of one id; empty for an id that the vocabulary does not have."""
+        """Empty for an id that the vocabulary doesn't have."""
         spelling = self._tokenizer.id_to_token(token) or ""
         if self._byte_level:
             table = _byte_of_character()

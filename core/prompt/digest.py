@@ -1,7 +1,7 @@
-"""The prompt as a part of a model: a digest of all words that the grammar puts around what is said.
+"""The prompt as a part of the model: a digest of all text that the grammar puts around content.
 
-A model that learned one preamble, form and way of marking observations is another model under any
-other. A card keeps the digest that its training saw; serving it with other words is said.
+A model that has learned one preamble, form and marking of observations behaves differently with any
+other. A card keeps the digest from its training; serving it with another one gives a warning.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _CALL = ToolCall(id="", name="plain", arguments='{"text": "a"}')
 
 
 def prompt_digest(*, thoughts: bool = True) -> str:
-    """Digest of preamble, form of calls and answers, marks of observations, and what decoding is
-    held to, as this version writes them."""
+    """Digest of the preamble, the form of calls and answers, the marks of observations, and the
+    decoding constraint, as this version writes them."""
     words = [
         describe(_TOOLS, thoughts=thoughts),
         write(Message(role="assistant", content="Why." if thoughts else "", tool_calls=(_CALL,))),

@@ -1,4 +1,4 @@
-"""The grammar's form as decoding is held to it: xgrammar's structural tag."""
+"""The grammar's form as a decoding constraint: xgrammar's structural tag."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def structural_tag(
 ) -> str:
     """The form as xgrammar's structural tag (JSON text): a thought, then one call or the answer.
 
-    Without `thoughts` the call or the answer is all. `tools` are the calls allowed, `answer`
-    whether a final answer is. `answer_form` is what the answer is held to. `control` are
-    spellings of control tokens that no text may hold. `max_string_chars` bounds each string of a
-    call: a small model may never close one. The form ends itself, so the end-of-turn is sampled.
-    Raises ValueError if nothing is allowed.
+    Without `thoughts` there is only the call or the answer. `tools` are the calls allowed, `answer`
+    says whether a final answer is allowed, `answer_form` is what it is held to. `control` are
+    spellings of control tokens that no text may contain. `max_string_chars` limits each string of a
+    call, because a small model may never close one. The form ends itself, so the end-of-turn is
+    sampled. Raises ValueError if nothing is allowed.
     """
     ends = [_call_form(tool, max_string_chars) for tool in tools]
     if answer:
@@ -35,8 +35,8 @@ def structural_tag(
         raise ValueError("a form needs a tool or an answer")
     thought = {
         "type": "any_text",
-        # One line: so a thought can't swallow the markers that end it, and a small model that
-        # begins to repeat itself is led on to act.
+        # One line, so that a thought can't swallow the markers that end it, and a small model that
+        # begins to repeat itself is forced on to act.
         "excludes": ["\n", *control],
         "max_chars": max_thought_chars,
     }
@@ -56,7 +56,7 @@ def _answer_form(form: dict[str, Any] | None, control: Sequence[str]) -> list[di
 
 
 _NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
-"""Of a function that names none: held to any object, models invent some."""
+"""For a function that names no arguments: if any object were allowed, models would invent some."""
 
 
 def _call_form(tool: ToolSpec, max_string_chars: int) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _call_form(tool: ToolSpec, max_string_chars: int) -> dict[str, Any]:
 
 
 def _bounded(schema: Any, limit: int) -> Any:
-    """A JSON schema whose free strings have at most `limit` characters."""
+    """A JSON schema whose unbounded strings are limited to `limit` characters."""
     if isinstance(schema, list):
         return [_bounded(item, limit) for item in schema]
     if not isinstance(schema, dict):
@@ -84,7 +84,7 @@ def _bounded(schema: Any, limit: int) -> Any:
 
 
 def _json_form(schema: dict[str, Any]) -> dict[str, Any]:
-    # Unbounded white space is what small models loop in.
+    # Small models loop in white space if it is unbounded.
     return {"type": "json_schema", "json_schema": schema, "max_whitespace_cnt": 1}
 
 

@@ -1,4 +1,4 @@
-"""The preamble: what a model is told of its tools and of the form that it is to write in."""
+"""The preamble: the text that tells a model of its tools and of the form to write in."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from agentlm.prompt.grammar import FINAL_ANSWER
 
 _OPENING = "You can use these tools:\n"
 _END = f"{FINAL_ANSWER} your answer to the user"
-"""Of any version: logs keep the words that a model was shown, so these two lines stay."""
+"""The same in every version: logs keep old preambles, and these two lines find them."""
 
 
 def describe(tools: Sequence[ToolSpec], *, thoughts: bool = True) -> str:
-    """The preamble: what the model is told of its tools and of the form; empty without tools.
+    """The preamble about these tools and the form; empty if there are no tools.
 
-    Without `thoughts` a turn begins with what it does.
+    Without `thoughts`, a turn begins with its action.
     """
     if not tools:
         return ""
@@ -39,9 +39,9 @@ def describe(tools: Sequence[ToolSpec], *, thoughts: bool = True) -> str:
 
 
 def preamble_in(text: str, tools: Sequence[ToolSpec]) -> str:
-    """The preamble that a recorded text holds, in the words of the version that wrote it."""
+    """The preamble in a recorded text, as the version that recorded it wrote it."""
     begin = text.find(_OPENING)
-    if begin < 0:  # as in most: describing the tools costs more than this look
+    if begin < 0:  # true of most texts: describing the tools costs more than this look
         return ""
     for now in (describe(tools), describe(tools, thoughts=False)):
         if now in text:
@@ -55,12 +55,12 @@ _SCALARS = ("string", "integer", "number", "boolean")
 
 
 def _describe_input(schema: dict[str, Any]) -> str:
-    """Each argument with what it means, where all are plain values; else the whole JSON schema."""
+    """Each argument with its meaning, if all are plain values; else the whole JSON schema."""
     arguments, required = schema.get("properties", {}), schema.get("required", [])
     plain = isinstance(arguments, dict) and isinstance(required, list) and _lists_all(schema)
     if not plain or not all(map(_is_scalar, arguments.values())):
         return json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
-    shown = {
+    meanings = {
         name: ", ".join(
             part
             for part in (
@@ -73,7 +73,7 @@ def _describe_input(schema: dict[str, Any]) -> str:
         )
         for name, argument in arguments.items()
     }
-    return json.dumps(shown, ensure_ascii=False)
+    return json.dumps(meanings, ensure_ascii=False)
 
 
 _LISTING = frozenset(
@@ -82,7 +82,7 @@ _LISTING = frozenset(
 
 
 def _lists_all(schema: dict[str, Any]) -> bool:
-    """Whether a schema says nothing of the arguments beside their list."""
+    """Whether a schema has nothing about the arguments except their list."""
     return schema.keys() <= _LISTING and not isinstance(schema.get("additionalProperties"), dict)
 
 

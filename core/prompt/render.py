@@ -1,18 +1,18 @@
 """Text to ids: the one renderer that serving, training and evaluation share.
 
-A chat template is a program; what it writes between the contents of a conversation is found by
-running it once for each shape of one (`chat_format`), and compared with what it writes for a dozen
-conversations when a model is loaded. A turn that is appended costs its own tokens, never the
-conversation's.
+A chat template is a program. What it writes between the contents of a conversation is found by
+running it once for each shape of conversation (`chat_format`). When a model is loaded, this is
+compared with the template's own output for a dozen conversations. Appending a turn costs only the
+turn's own tokens, not the conversation's.
 
-Control text and content are tokenised **separately**, and content never becomes a control token:
-it is encoded by a private copy of the tokenizer that has no added tokens. Markers that are ordinary
-text (`[INST]`) are broken by a space where content holds them. One exception to the separation: a
-single space that ends a control string is encoded with the content after it, because that is how
-every tokenizer in use spells a word (`▁Hello`), and how the models were trained.
+Control text and content are tokenised **separately**, and content never becomes a control token: it
+is encoded by a private copy of the tokenizer without added tokens. Markers that are ordinary text
+(`[INST]`) are broken by a space if content contains them. There is one exception to the separation:
+a single space at the end of a control string is encoded with the content after it, because every
+tokenizer in use spells a word that way (`▁Hello`), and the models were trained so.
 
-Templates that rewrite the past (dropping old thoughts, moving the system prompt) have
-`append_only = False`: a follow-up is then rendered afresh from the client's messages.
+Templates that rewrite the past (drop old thoughts, move the system prompt) have `append_only =
+False`: then a follow-up is rendered anew from the client's messages.
 """
 
 from __future__ import annotations
@@ -38,22 +38,23 @@ Settings = Mapping[str, bool | int | float | str]
 _PLAIN_WORDS = re.compile(r"[\w .,:/-]{0,64}")
 _REMEMBERED_VARIANTS = 32
 _REMEMBERED_MARKS = 256
-"""Control texts of a template: a handful, and some more where it shows white space of contents."""
+"""Most templates have a handful of control texts, and some more if they write contents' white
+space."""
 
 
 def tokenizer_digest(tokenizer_json: str, template: str, *, thoughts: bool = True) -> str:
-    """Names a way of rendering: where it is equal, recorded ids can be reused as they are."""
+    """Identifies a way of rendering: if it is equal, recorded ids can be reused unchanged."""
     form = "" if thoughts else "\0without thoughts"
     return hashlib.sha256((tokenizer_json + "\0" + template + form).encode()).hexdigest()[:16]
 
 
 class Turn(NamedTuple):
-    """One side of the conversation as the model is shown it, already in the grammar's words."""
+    """One turn of the conversation as the model reads it, already in the grammar's form."""
 
     role: Literal["user", "assistant"]
     text: str
     tool_call_id: str | None = None
-    """On an observation: the call that it answers."""
+    """On an observation: the id of the call that it answers."""
 
 
 class Renderer:
@@ -75,27 +76,27 @@ class Renderer:
         self._special: dict[str, int] = {
             token["content"]: token["id"] for token in spec["added_tokens"]
         }
-        # Longest first: `<|im_start|>` must not be read as a shorter token it begins with.
+        # Longest first: `<|im_start|>` must not be read as a shorter token that it begins with.
         names = sorted(self._special, key=len, reverse=True)
         self._split = re.compile(f"({'|'.join(map(re.escape, names))})") if names else None
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
         self._names = names
         self._vocabulary = Vocabulary(self._tokenizer, spec)
         self.control_ids = frozenset(self._special.values())
-        """Ids of control tokens: no content has any."""
+        """Ids of control tokens. Content never has any."""
         self.content = ContentTokenizer(spec, self.control_ids)
         self.digest = tokenizer_digest(tokenizer_json, template, thoughts=thoughts)
         self.thoughts = thoughts
-        """Whether the model is told to think before it acts; see `preamble.describe`."""
+        """Whether the model has to think before it acts; see `preamble.describe`."""
         self._system_prompt = system_prompt
         self._fixed = system == "fixed"
         self._variant = lru_cache(_REMEMBERED_VARIANTS)(self._set)
         self._use({})
 
     def _use(self, settings: Settings) -> None:
-        """Write as the template does with these settings. Raises OperatorError if it can't be."""
+        """Write as the template does with these settings. Raises OperatorError if that fails."""
         self.settings = settings
-        """What is set of the template; see `with_settings`."""
+        """Settings of the template; see `with_settings`."""
         template, bos, eos = self._template
         self.format = ChatFormat.probe(template, self._names, bos, eos, settings)
         strings = self.format.strings()
@@ -104,14 +105,14 @@ class Renderer:
         self.control_spellings = tuple(
             name for name in self._names if any(name in text for text in strings)
         )
-        """The special tokens that the template writes: no sampled text may hold them."""
+        """The special tokens that the template writes: no sampled text may contain them."""
         self._marks = lru_cache(_REMEMBERED_MARKS)(self._control)
         self._markers = _text_markers(strings, self._names)
 
     def with_settings(self, settings: Settings) -> Renderer:
-        """The renderer of the same model with this set of its template (`enable_thinking`, say).
+        """The renderer of the same model with these template settings (such as `enable_thinking`).
 
-        Raises RequestError for a name that the template does not read, or a value that it can't be
+        Raises RequestError for a name that the template doesn't read, or a value that it can't be
         rendered with.
         """
         if not settings:
@@ -124,13 +125,13 @@ class Renderer:
                     f"{param}: the model's chat template does not read it; it reads {known}",
                     param=param,
                 )
-            # Into the prompt it goes as control text: it must not spell any.
+            # The value becomes control text in the prompt, so it must not spell any control token.
             if isinstance(value, str) and not _PLAIN_WORDS.fullmatch(value):
                 raise RequestError(
                     f"{param}: letters, digits, spaces and .,:/- make a value, at most 64",
                     param=param,
                 )
-        # As JSON, for to a dictionary 1, 1.0 and true are one key.
+        # Compared as JSON, because 1, 1.0 and true are the same key of a dictionary.
         return self._variant(json.dumps(dict(settings), sort_keys=True))
 
     def _set(self, settings: str) -> Renderer:
@@ -152,7 +153,7 @@ class Renderer:
         system: Literal["replace", "fixed"] = "replace",
         thoughts: bool = True,
     ) -> Renderer:
-        """From a model directory (`tokenizer.json`, `tokenizer_config.json`).
+        """Load from a model directory (`tokenizer.json`, `tokenizer_config.json`).
 
         Raises OperatorError if a file is missing or broken.
         """
@@ -182,7 +183,8 @@ class Renderer:
         return max(len(self.token_bytes(token)) for token in range(self.vocabulary_size))
 
     def encode_raw(self, text: str) -> list[int]:
-        """Ids of a raw prompt: control tokens in it count, and BOS is added as the model wants."""
+        """Ids of a raw prompt: control tokens in it count, and BOS is added if the model wants
+        it."""
         [encoding] = self._tokenizer.encode_batch([text])
         return list(encoding.ids)
 
@@ -195,7 +197,7 @@ class Renderer:
         return self._tokenizer.decode(list(ids), skip_special_tokens=False)
 
     def token_bytes(self, token: int) -> bytes:
-        """What one id stands for; empty for an id that the vocabulary does not have."""
+        """The bytes of one id; empty for an id that the vocabulary doesn't have."""
         return self._vocabulary.bytes_of(token)
 
     # -- prompts -------------------------------------------------------------------------------
@@ -203,7 +205,7 @@ class Renderer:
     def open(
         self, turns: Iterable[Turn], *, system: str | None = None, preamble: str = ""
     ) -> list[Step]:
-        """A conversation from its beginning, ending in the header of the assistant's turn.
+        """Render a conversation from its beginning, up to the header of the assistant's turn.
 
         `system` is the client's system text, `preamble` the grammar's description of the tools.
         Raises ValueError if the last turn is not the user's.
@@ -216,7 +218,7 @@ class Renderer:
     def transcript(
         self, turns: Iterable[Turn], *, system: str | None = None, preamble: str = ""
     ) -> list[Step]:
-        """As `open`, of a conversation that is over: it may end with the assistant's turn."""
+        """Like `open`, for a finished conversation: it may end with the assistant's turn."""
         merged = _merge(turns)
         if merged and merged[0].role == "assistant":
             merged.insert(0, Turn("user", ""))
@@ -226,20 +228,20 @@ class Renderer:
         return self._steps(merged, system_text)
 
     def extend(self, turns: Iterable[Turn], past: Sequence[Step] = ()) -> list[Step]:
-        """What follows `past`, which ends with a finished answer (its end-of-turn id included).
+        """Render what follows `past`, which ends with a finished answer and its end-of-turn id.
 
         Raises ValueError if the last turn is not the user's.
         """
         merged = _merge(turns)
         if not merged or merged[-1].role != "user":
             raise ValueError("the last turn must be the user's")
-        # For what comes next the words before it are of no account, only that there were some.
+        # What follows does not depend on earlier words, only on there being some.
         before = [Turn("user", ""), Turn("assistant", "")]
         system = "" if past and past[0].role == "system" else None
         return self._steps([*before, *merged], system)[-len(merged) :]
 
     def end_turn(self) -> Step:
-        """The end-of-turn of an answer that did not end itself."""
+        """The end-of-turn for an answer that did not end itself."""
         return Step(
             role="assistant",
             origin=Origin.FORCED,
@@ -249,7 +251,7 @@ class Renderer:
         )
 
     def force(self, text: str) -> Step:
-        """Words put into the assistant's mouth, right after its header."""
+        """Text that the server puts into the assistant's turn, right after its header."""
         return Step(
             role="assistant",
             origin=Origin.FORCED,
@@ -289,12 +291,12 @@ class Renderer:
         ids: list[int] = []
         for at in range(0, len(texts) - 1, 2):
             ids += self._around(texts[at], texts[at + 1], at_start=not place and not at)
-        # A thought is shown with its marks.
-        shown = texts[1] if len(texts) == 3 else "".join(texts[:-1])
+        # A thought is recorded with its marks.
+        content = texts[1] if len(texts) == 3 else "".join(texts[:-1])
         return Step(
             role="tool" if tool_call_id and part.role == "user" else part.role,
             origin=Origin.IMPORTED if part.role == "assistant" else Origin.PROMPT,
-            text=shown,
+            text=content,
             token_ids=(*ids, *self._marks(texts[-1])),
             tool_call_id=tool_call_id if part.role == "user" else None,
             tokenizer_digest=self.digest,
@@ -304,7 +306,7 @@ class Renderer:
 
     def escape(self, text: str) -> str:
         """`text` with the template's ordinary-text markers broken by a space."""
-        return self._markers.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+        return self._markers.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
 
     def _around(self, before: str, content: str, *, at_start: bool) -> list[int]:
         joins = before.endswith(" ") and not before.endswith("  ")
@@ -313,7 +315,7 @@ class Renderer:
         return [*ids, *self.content.encode(f" {content}" if joins else content, at_start=bare)]
 
     def _control(self, text: str, *, at_start: bool = False) -> tuple[int, ...]:
-        """Ids of control text: special tokens by name, the words between them as text."""
+        """Ids of control text: special tokens by name, the text between them as text."""
         ids: list[int] = []
         for part in self._split.split(text) if self._split else [text]:
             if part in self._special:
@@ -326,7 +328,7 @@ class Renderer:
 
 
 def _merge(turns: Iterable[Turn]) -> list[Turn]:
-    """Consecutive turns of one role become one: templates demand that roles alternate."""
+    """Join consecutive turns of one role: templates demand that roles alternate."""
     merged: list[Turn] = []
     for turn in turns:
         if merged and merged[-1].role == turn.role:
@@ -341,18 +343,18 @@ def _merge(turns: Iterable[Turn]) -> list[Turn]:
 
 def _text_markers(strings: Iterable[str], special: Sequence[str]) -> re.Pattern[str]:
     """The words of control text that look like markup and are not special tokens."""
-    found: set[str] = set()
+    markers: set[str] = set()
     for text in strings:
         for token in special:
             text = text.replace(token, " ")
-        found.update(word for word in text.split() if re.search(r"[\[\]<>#|{}]", word))
-    # Marks of a thought part no turns, and answers that are learned from hold them.
-    found -= {"<think>", "</think>"}
-    words = sorted((word for word in found if len(word) > 1), key=len, reverse=True)
+        markers.update(word for word in text.split() if re.search(r"[\[\]<>#|{}]", word))
+    # The marks of a thought separate no turns, and answers to learn from contain them.
+    markers -= {"<think>", "</think>"}
+    words = sorted((word for word in markers if len(word) > 1), key=len, reverse=True)
     # `(?!)` matches nothing.
     return re.compile("|".join(map(re.escape, words)) or "(?!)")
 
 
 def _token_text(value: Any) -> str:
-    """A token of tokenizer_config.json: a string, an object with `content`, or absent."""
+    """A token in tokenizer_config.json: a string, an object with `content`, or absent."""
     return str(value["content"]) if isinstance(value, dict) else str(value or "")

@@ -1,4 +1,4 @@
-"""The shape of a conversation: all of it that a chat template looks at, but for its words."""
+"""The shape of a conversation: everything a chat template looks at except the words."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Role = Literal["system", "user", "assistant"]
 # Private-use characters: no template and no tokenizer treats them specially.
 _SENTINEL = re.compile("\ue000(\\d+t?)\ue001")
 _STRIPPED = (None, "\n", " ", " \n")
-"""What templates strip: all white space, or some of it."""
+"""What templates strip: all white space, or only some."""
 
 
 class UnusableTemplateError(Exception):
-    """Why a template, or a conversation under it, can't be written."""
+    """A template, or a conversation under it, can't be written; the message says why."""
 
 
 class Slot(NamedTuple):
-    """One message of a shape: all of it that a template looks at."""
+    """One message of a shape: everything about it that a template looks at."""
 
     role: Role
     think: tuple[str, str] | None = None
-    """What opens and closes the thought before the content, if there is one."""
+    """The opening and closing of the thought before the content, if there is one."""
     lead: str = ""
     trail: str = ""
     """White space at the ends of the content."""
@@ -37,16 +37,16 @@ class Gaps(NamedTuple):
     """What a template writes around the contents of a shape."""
 
     between: list[str]
-    """Before the first message, between each two, after the last one."""
+    """Text before the first message, between messages, after the last one."""
     within: dict[int, str]
-    """Between the thought and the content of the messages whose thought is shown."""
+    """Text between thought and content, for messages whose thought is written."""
 
 
 def turns(count: int, *, system: bool = False) -> tuple[Slot, ...]:
-    """The shape of so many turns, the user's first, after system text or without."""
+    """The shape of `count` turns, beginning with the user's, with or without system text."""
     roles: list[Role] = ["user", "assistant"]
-    said = tuple(Slot(roles[at % 2]) for at in range(count))
-    return (Slot("system"), *said) if system else said
+    alternating = tuple(Slot(roles[at % 2]) for at in range(count))
+    return (Slot("system"), *alternating) if system else alternating
 
 
 def gaps_of(template: Template, slots: Sequence[Slot], *, generate: bool) -> Gaps:
@@ -82,17 +82,20 @@ def spaces(
     ends = [("", "") if slot.think else (slot.lead, slot.trail) for slot in slots]
     leads, trails = [lead for lead, _ in ends], [trail for _, trail in ends]
     kept = [
-        _kept(trail, lead, gap, shown)
-        for trail, lead, gap, shown in zip(["", *trails], [*leads, ""], bare, padded, strict=True)
+        _kept(trail, lead, gap, padded_gap)
+        for trail, lead, gap, padded_gap in zip(
+            ["", *trails], [*leads, ""], bare, padded, strict=True
+        )
     ]
     return [(lead, trail) for (_, lead), (trail, _) in pairwise(kept)]
 
 
-def _kept(trail: str, lead: str, gap: str, shown: str) -> tuple[str, str]:
-    """What of the white space around a gap the template shows: all, or what some strip leaves."""
+def _kept(trail: str, lead: str, gap: str, padded_gap: str) -> tuple[str, str]:
+    """What the template keeps of the white space around a gap: all, or what common stripping
+    leaves."""
     trails = [trail, *(trail.rstrip(characters) for characters in _STRIPPED)]
     leads = [lead, *(lead.lstrip(characters) for characters in _STRIPPED)]
     for left, right in product(trails, leads):
-        if left + gap + right == shown:
+        if left + gap + right == padded_gap:
             return left, right
     return trail, lead

@@ -1,4 +1,4 @@
-"""A chat template as the program that it is: compiled once, rendered as transformers does."""
+"""A chat template as a program: compiled once, and rendered in the same way as by transformers."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from agentlm.prompt.shapes import UnusableTemplateError
 
 _OURS = {"messages", "add_generation_prompt", "tools", "documents", "bos_token", "eos_token"}
-"""What a template is told of a conversation; whatever else it reads can be set."""
+"""The variables that describe the conversation. Other variables that a template reads can be
+set."""
 _ERRORS = (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 
 
 class Template:
-    """One template, with what it is told beside the conversation."""
+    """One template, with its settings."""
 
     def __init__(self, text: str, bos: str, eos: str, settings: Mapping[str, object]) -> None:
-        """Raises UnusableTemplateError for text that is no template."""
+        """Raises UnusableTemplateError if the text is not a template."""
         environment = _environment()
         self._constants = {**settings, "bos_token": bos, "eos_token": eos}
         try:
@@ -34,7 +35,7 @@ class Template:
             raise UnusableTemplateError(str(error)) from error
 
     def render(self, messages: Sequence[Mapping[str, str]], *, generate: bool) -> str:
-        """Raises UnusableTemplateError for a conversation that the template refuses."""
+        """Raises UnusableTemplateError if the template refuses the conversation."""
         try:
             return self._program.render(
                 messages=messages,
@@ -48,7 +49,7 @@ class Template:
 
 
 class _Generation(Extension):
-    """`{% generation %}` tells transformers what is trained on; here the record knows that."""
+    """`{% generation %}` tells transformers what to train on; here the record knows that."""
 
     tags = {"generation"}
 
@@ -63,18 +64,20 @@ def _environment() -> ImmutableSandboxedEnvironment:
     )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _refuse
-    # A date in the prompt would make equal conversations differ; templates test for its presence.
+    # A date in the prompt would make equal conversations differ. Templates test whether it exists.
     environment.globals["strftime_now"] = lambda _format: "26 Jul 2024"
     return environment
 
 
 def _variables(tree: nodes.Template, environment: ImmutableSandboxedEnvironment) -> set[str]:
-    """What it reads and is not told: all but its own variables, unless it asks for a value first
-    (`{% if date is not defined %}{% set date = … %}`)."""
+    """Variables that it reads and doesn't set. One that it first tests for counts as well (`{% if
+    date is not defined %}{% set date = … %}`)."""
     own = {name.name for name in tree.find_all(nodes.Name) if name.ctx == "store"}
     tests = (test for test in tree.find_all(nodes.Test) if test.name in ("defined", "undefined"))
-    asked = {test.node.name for test in tests if isinstance(test.node, nodes.Name)}
-    read = meta.find_undeclared_variables(tree) - _OURS - environment.globals.keys() - (own - asked)
+    tested = {test.node.name for test in tests if isinstance(test.node, nodes.Name)}
+    read = (
+        meta.find_undeclared_variables(tree) - _OURS - environment.globals.keys() - (own - tested)
+    )
     return {name for name in read if not name.endswith("_token")}
 
 

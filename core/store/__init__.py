@@ -1,4 +1,4 @@
-"""Where trajectories are kept: SQLite or PostgreSQL, append-only, durable when a write returns."""
+"""The store of trajectories: SQLite or PostgreSQL, append-only, durable when a write returns."""
 
 from agentlm.store.audit import AuditRecord
 from agentlm.store.completions import Completion

@@ -1,7 +1,7 @@
-"""The audit trail: which tools were called, by whom, and how it ended.
+"""The audit trail: which tools were called, by whom, and how the calls ended.
 
-Unlike the record of a conversation it holds no text, is kept for every request, `store: false`
-included, and outlives the trajectory.
+Unlike the record of a conversation, it has no text, is kept for every request (also with `store:
+false`), and outlives the trajectory.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ class AuditRecord(Frozen):
     trajectory_id: str
     call_id: str
     tool: str
-    """As the model named it."""
+    """The name that the model wrote."""
     verdict: Ending
-    """`failed`: the model was told what was wrong; `denied`: policy, a person or the run's budget
-    kept it from running; `error`: the tool itself broke."""
+    """`failed`: the model read what was wrong. `denied`: policy, a person or the run's limits kept
+    the call from running. `error`: the tool itself broke."""
     arguments_digest: str
-    """SHA-256 of the arguments as written: equal calls can be told without keeping the text."""
+    """SHA-256 of the arguments as written: equal calls can be recognised without keeping the
+    text."""
     output_chars: int = 0
     seconds: float = 0.0
     created: float = Field(default_factory=time.time)
@@ -41,14 +42,12 @@ class AuditRecord(Frozen):
 
 
 class AuditTrail:
-    """The audit trail of a store."""
-
     def __init__(self, writer: Writer, reading: ReadAccess) -> None:
         self._writer = writer
         self._reading = reading
 
     async def add(self, record: AuditRecord) -> None:
-        """Keep a record; durable on return."""
+        """Durable on return."""
         row = {
             "owner": record.owner,
             "trajectory_id": record.trajectory_id,
@@ -59,7 +58,8 @@ class AuditTrail:
     def page(
         self, owner: str | None, *, limit: int = 20, after: int | None = None
     ) -> tuple[list[tuple[int, AuditRecord]], bool]:
-        """Numbered records, newest first, and whether there are more; `after`: the last seen."""
+        """Numbered records, newest first, and whether there are more. `after` is the last one
+        seen."""
         query = select(audits).order_by(audits.c.key.desc()).limit(limit + 1)
         if owner is not None:
             query = query.where(audits.c.owner == owner)
@@ -67,7 +67,7 @@ class AuditTrail:
             query = query.where(audits.c.key < after)
         with self._reading() as db:
             rows = db.execute(query).all()
-        found = [
+        records = [
             (
                 row.key,
                 AuditRecord(
@@ -76,4 +76,4 @@ class AuditTrail:
             )
             for row in rows[:limit]
         ]
-        return found, len(rows) > limit
+        return records, len(rows) > limit

@@ -1,8 +1,8 @@
-"""Moving SQLite's write-ahead log into the database file, beside the commits.
+"""Move SQLite's write-ahead log into the database file, outside of commits.
 
-SQLite does this by itself within a commit, every thousand pages: at a hundred answers a second one
-answer in a hundred then waits for some milliseconds of scattered writes and a second fsync. A
-passive checkpoint on a connection of its own holds up neither readers nor the writer.
+SQLite does this by itself within a commit, every thousand pages: at a hundred answers a second, one
+answer in a hundred then waits some milliseconds for scattered writes and a second fsync. A passive
+checkpoint on a separate connection delays neither readers nor the writer.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 WRITES = 64
-"""Writes after which it is worth while: about a thousand pages."""
+"""Number of writes after which a checkpoint is worthwhile: about a thousand pages."""
 PAGES_AT_MOST = 20_000
-"""Where SQLite does it within a commit after all, should this thread not keep up."""
+"""Beyond this, SQLite does it within a commit after all, if this thread can't keep up."""
 
 
 class Checkpointer:
@@ -31,7 +31,7 @@ class Checkpointer:
         self._thread.start()
 
     def note(self, writes: int) -> None:
-        """So many writes were committed."""
+        """`writes` more writes were committed."""
         self._writes += writes
         if self._writes >= WRITES:
             self._writes = 0
@@ -46,7 +46,7 @@ class Checkpointer:
     def _run(self) -> None:
         while self._wanted.wait() and self._open:
             self._wanted.clear()
-            # On a full disk, for one; the writer then fails too, and says so to those who wait.
+            # For example on a full disk. The writer then fails too, and reports it to its callers.
             with suppress(SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error):
                 self._checkpoint()
 

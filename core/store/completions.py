@@ -1,4 +1,4 @@
-"""Stored completions: what a client asked to be listed, to change its metadata, to delete."""
+"""Stored completions: answers that a client can list, delete, and change the metadata of."""
 
 from __future__ import annotations
 
@@ -35,17 +35,13 @@ _i, _t, _s = interactions.c, trajectories.c, steps.c
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answered request."""
-
     id: str
     model: str
     choices: tuple[Interaction, ...]
-    """In order; all have the same messages and metadata."""
+    """In order. All have the same messages and metadata."""
 
 
 class Completions:
-    """The stored completions of a store."""
-
     def __init__(self, writer: Writer, reading: ReadAccess) -> None:
         self._writer = writer
         self._reading = reading
@@ -62,7 +58,7 @@ class Completions:
     ) -> tuple[list[Completion], bool]:
         """Completions in the order of their creation, and whether there are more.
 
-        `after` is the last id seen; `metadata` entries must all be there.
+        `after` is the last id seen. A completion must have all of the `metadata` entries.
         """
         where = [*_listed(owner), *(_tagged(*entry) for entry in (metadata or {}).items())]
         if model is not None:
@@ -73,10 +69,9 @@ class Completions:
             return _page(db, where, limit, newest_first=newest_first)
 
     def get(self, completion_id: str, owner: str | None) -> Completion | None:
-        """One stored completion."""
         with self._reading() as db:
-            found = _whole(db, [completion_id], owner)
-        return found[0] if found else None
+            matches = _whole(db, [completion_id], owner)
+        return matches[0] if matches else None
 
     async def update(
         self, completion_id: str, owner: str | None, metadata: Mapping[str, str]
@@ -85,12 +80,14 @@ class Completions:
         return await self._writer.run(lambda db: _update(db, completion_id, owner, metadata))
 
     async def delete(self, completion_id: str, owner: str | None, *, listed: bool = True) -> bool:
-        """Delete it with every step that no other completion of its trajectory needs.
+        """Delete it, with every step that no other completion of its trajectory needs.
 
-        Not `listed`: any of the owner's, whether or not it was asked to be among the stored ones.
+        With `listed=False` it may be any of the owner's completions, also one that the client did
+        not store.
 
-        A later completion's sequence begins with what was said before, and its client sent that
-        again: so what is deleted is the end of a trajectory, or all of it. False if there is none.
+        The sequence of a later completion begins with the earlier ones, and its client sent those
+        again: so this deletes the end of a trajectory, or all of it. Returns False if there is no
+        such completion.
         """
         mine = _listed(owner) if listed else _owned(owner)
         return await self._writer.run(lambda db: _delete(db, completion_id, mine))
@@ -127,8 +124,8 @@ def _page(
     query = select(_i.completion_id).join(trajectories).where(_i.choice == 0, *where)
     ordered = query.order_by(*(column.desc() if newest_first else column for column in order))
     ids = list(db.scalars(ordered.limit(limit + 1)))
-    found = {completion.id: completion for completion in _whole(db, ids[:limit], None)}
-    return [found[one] for one in ids[:limit]], len(ids) > limit
+    by_id = {completion.id: completion for completion in _whole(db, ids[:limit], None)}
+    return [by_id[one] for one in ids[:limit]], len(ids) > limit
 
 
 def _whole(db: Connection, ids: Sequence[str], owner: str | None) -> list[Completion]:
@@ -171,7 +168,7 @@ def _delete(db: Connection, completion_id: str, where: Sequence[ColumnElement[bo
 
 
 def _cut(db: Connection, stored: Stored) -> None:
-    """Drop the steps of a trajectory that come after its last interaction."""
+    """Drop the steps of a trajectory after its last interaction."""
     this = _t.key == stored.key
     end = db.scalar(select(func.max(_i.end_step)).where(_i.trajectory == stored.key))
     if end is None:

@@ -1,4 +1,4 @@
-"""What goes into the store and what comes out, beside the record's own types."""
+"""What goes into the store and what comes out, besides the record's own types."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from agentlm.trajectory import Interaction, Step, Trajectory
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """What a request that goes on from a conversation adds to it as it ends."""
+    """What a request adds to its conversation when it ends."""
 
     conversation_id: str
     items: tuple[Mapping[str, Any], ...] = ()
-    """Empty: it was not answered; the conversation stays as it was."""
+    """Empty if it was not answered; then the conversation stays as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,80 +25,80 @@ class Entry:
     """One durable addition to a trajectory: a step of a run, or a whole answered choice."""
 
     trajectory: Trajectory
-    """The header as it now is. Its `steps`, `interactions` and `feedback` are not read; its
-    `reward` is kept, as a score, when the trajectory begins, and not read later."""
+    """The new header. Its `steps`, `interactions` and `feedback` are ignored. Its `reward` is kept,
+    as a score, when the trajectory begins, and ignored later."""
     first_step: int
-    """Index that the first of `steps` gets: the number of steps already stored."""
+    """Index of the first of `steps`, which is the number of steps already stored."""
     steps: tuple[Step, ...]
     interaction: Interaction | None = None
-    """Inserted, or its response, range and usage updated if it is there already."""
+    """Inserted, or if it exists, its response, range and usage are updated."""
     keys: tuple[str, ...] = ()
-    """Continuation keys of the conversation as it stands after `steps`."""
+    """Continuation keys of the conversation after `steps`."""
     tool_call_ids: tuple[str, ...] = ()
-    """Calls of client tools that these steps end with; their results continue here."""
+    """Calls of client tools at the end of these steps. Their results continue here."""
     lease_s: float = 900.0
-    """How long a `running` trajectory stays so without another entry; then it reads `unknown`."""
+    """How long a trajectory counts as `running` without another entry. Then it reads as
+    `unknown`."""
     kept: KeptAnswer | None = None
-    """What a request with an Idempotency-Key is answered with: kept if, and only if, this is."""
+    """The answer to a request with an Idempotency-Key. It is kept if and only if this entry is."""
     addition: Addition | None = None
-    """What the request leaves in the conversation that it went on from."""
+    """What the request adds to the conversation that it continued."""
     content: bool = True
-    """False keeps counts and audit only (`store: false`, `log: metadata`): no text, no token ids,
-    no arguments, no metadata, no continuation. Holds for a whole trajectory and its forks."""
+    """False keeps only counts and audit (`store: false`, `log: metadata`): no text, token ids,
+    arguments, metadata or continuation. It holds for a whole trajectory and its forks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """Where a conversation goes on."""
+    """The place in the log where a conversation goes on."""
 
     trajectory: Trajectory
-    """With its steps up to `step`."""
+    """Its steps end before `step`."""
     step: int
-    """Index that the next step gets."""
+    """Index of the next step."""
     key_index: int | None
-    """Which of the keys asked for was found; None if a tool call's id or an interaction was."""
+    """Which of the keys matched; None if a tool call's id or an interaction did."""
     fork: bool
-    """Another request already goes on from here: begin a new trajectory with this as parent."""
+    """Another request already goes on from here: begin a new trajectory with this one as parent."""
 
 
 class Header(Trajectory):
-    """A trajectory as lists show it: without steps, interactions and feedback."""
+    """A trajectory without steps, interactions and feedback, for lists."""
 
     step_count: int = 0
     sampled_tokens: int = 0
     """Tokens of sampled steps, copied prefixes included."""
     prompt_tokens: int = 0
-    """All other tokens."""
+    """Tokens of all other steps."""
     error_classes: tuple[str, ...] = ()
-    """What went wrong in it: `refusal`, `invalid_action`, `repetition`, `call_error`,
-    `invented_name`."""
+    """Problems in it: `refusal`, `invalid_action`, `repetition`, `call_error`, `invented_name`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A page of what was searched for."""
+    """One page of a search."""
 
     headers: list[Header]
-    """Newest first; fewer than were asked for where little of what was looked at matches."""
+    """Newest first. Fewer than requested if few of the trajectories looked at match."""
     end: str | None
-    """What the next page begins after; None if nothing is left to look at."""
+    """Where the next page begins (after this id); None if nothing is left to look at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A trajectory, what it forked from, and what forked from any of them."""
+    """A trajectory, its ancestors, and all their forks."""
 
     members: list[Header]
-    """Without its tools and metadata; a parent before its forks."""
+    """Without tools and metadata. A parent comes before its forks."""
     complete: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A step as it came into the log."""
+    """A step in the order in which the log received it."""
 
     place: int
-    """Grows with every step."""
+    """Increases with every step."""
     trajectory_id: str
     number: int
     step: Step
@@ -121,26 +121,26 @@ class Stats(Frozen):
 
 
 class ModelRecord(Frozen):
-    """How a model did lately, in an owner's trajectories or in all."""
+    """A model's recent performance, in the trajectories of one owner or of all."""
 
     trajectories: int
-    """So many of its newest were looked at."""
+    """How many of its newest trajectories were looked at."""
     rewarded: int
     mean_reward: float | None
     turns: int
-    """Sampled turns that took time."""
+    """Sampled turns with a duration."""
     turn_seconds_median: float | None
     turn_seconds_p90: float | None
     """Nine of ten turns took less."""
     tokens_per_second: float | None
-    """Of one turn, whatever ran beside it."""
+    """Of a single turn, independent of others that ran at the same time."""
 
 
 class OwnerUse(Frozen):
-    """What an owner's rows of the log come to."""
+    """Totals of an owner's rows in the log."""
 
     trajectories: int
     sampled_tokens: int
     prompt_tokens: int
     last_used: float
-    """Unix seconds when the newest began."""
+    """Unix seconds when the newest trajectory began."""

@@ -1,4 +1,4 @@
-"""Opening a database: addresses, connections, and the schema brought up to date."""
+"""Open a database: addresses, connections, and migration to the current schema."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ from agentlm.store.checkpoint import PAGES_AT_MOST, Checkpointer
 from agentlm.store.migrations import HEAD
 
 ReadAccess = Callable[[], AbstractContextManager[Connection]]
-"""What opens a transaction that only reads."""
+"""Opens a transaction that only reads."""
 
 BUSY_TIMEOUT_S = 15.0
 """How long a write waits for another process's transaction on the same SQLite file."""
 CONNECT_TIMEOUT_S = 5
 _MIGRATION_LOCK = 0x61676C6D
-"""Number of the PostgreSQL advisory lock that one migrating process holds."""
+"""Key of the PostgreSQL advisory lock that a migrating process holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Two ways into one database."""
+    """Two connections to one database."""
 
     url: URL
     writer: Engine
-    """For one thread. On SQLite a transaction takes the write lock when it begins."""
+    """For one thread. On SQLite, a transaction takes the write lock when it begins."""
     reader: Engine
-    """For any number of threads; each transaction sees one moment."""
+    """For any number of threads. Each transaction sees a single snapshot."""
     checkpointer: Checkpointer | None = None
-    """On SQLite."""
+    """Only on SQLite."""
 
     def committed(self, writes: int) -> None:
-        """To be told of each commit."""
+        """Report the writes of a commit."""
         if self.checkpointer is not None:
             self.checkpointer.note(writes)
 
     def close(self) -> None:
-        """Close idle connections and end what runs beside them."""
+        """Close idle connections, and end the checkpointer."""
         if self.checkpointer is not None:
             self.checkpointer.close()
         self.writer.dispose()
@@ -65,10 +65,10 @@ class Database:
 
 
 def open_database(address: str, *also: Callable[[Connection], None]) -> Database:
-    """Connect, migrate to the newest schema, and do what `also` is to be done then.
+    """Connect, migrate to the newest schema, and then run the functions in `also`.
 
-    Raises OperatorError, in one line, for an address that can't be understood, reached or written,
-    or a log whose schema is newer than this program.
+    Raises OperatorError, in one line, if the address can't be understood, reached or written, or if
+    the log's schema is newer than this program.
     """
     database = connect(address)
     try:
@@ -79,24 +79,24 @@ def open_database(address: str, *also: Callable[[Connection], None]) -> Database
     except (SQLAlchemyError, OSError) as error:
         database.close()
         raise OperatorError(
-            f"the log at {_shown(database.url)} can't be opened: {reason(error)}"
+            f"the log at {_public(database.url)} can't be opened: {reason(error)}"
         ) from error
     return database
 
 
 def connect(address: str) -> Database:
-    """What `open_database` opens, as it is; connections are made when they are used."""
+    """Like `open_database`, without migration. Connections are made when they are used."""
     url = _parse(address)
     try:
         return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgres(url)
     except ImportError as error:
         raise OperatorError(
-            f"the log at {_shown(url)} needs PostgreSQL's driver: {install('postgres')}"
+            f"the log at {_public(url)} needs PostgreSQL's driver: {install('postgres')}"
         ) from error
 
 
 def upgrade(db: Connection, revision: str = HEAD) -> None:
-    """Bring the schema to a revision, in the connection's transaction."""
+    """Migrate the schema to a revision, in the connection's transaction."""
     if db.dialect.name == "postgresql":
         db.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
     if _schema(db) == revision:
@@ -119,43 +119,43 @@ def upgrade(db: Connection, revision: str = HEAD) -> None:
         ) from error
 
 
-def shown(address: str) -> str:
-    """An address without its password."""
-    return _shown(_parse(address))
+def without_password(address: str) -> str:
+    """The address without its password."""
+    return _public(_parse(address))
 
 
 def file_of(address: str) -> Path | None:
-    """The file that a log is kept in; None if it is on a server."""
+    """The file of a log; None if the log is on a server."""
     url = _parse(address)
     return Path(url.database or "").resolve() if url.get_backend_name() == "sqlite" else None
 
 
 def schema(database: Database) -> str | None:
-    """The revision that a log has; None: it is empty. Raises OperatorError if it can't be read."""
+    """The revision of a log; None: it is empty. Raises OperatorError if it can't be read."""
     try:
         with closing(database), database.reader.begin() as db:
             return _schema(db)
     except SQLAlchemyError as error:
         raise OperatorError(
-            f"the log at {_shown(database.url)} can't be read: {reason(error)}"
+            f"the log at {_public(database.url)} can't be read: {reason(error)}"
         ) from error
 
 
 def reason(error: Exception) -> str:
-    """What the database said, in one line, without the statement and its values."""
-    said = error.orig if isinstance(error, DBAPIError) else error
-    return " ".join(str(said).split())
+    """The database's message in one line, without the statement and its values."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return " ".join(str(cause).split())
 
 
 @contextmanager
 def available(url: URL) -> Iterator[None]:
-    """Turn a failure into UnavailableError, and text that a database refuses into RequestError."""
+    """Turn a failure into UnavailableError, or into RequestError if the database refuses a text."""
     try:
         yield
     except (DataError, UnicodeError) as error:
         raise RequestError(f"the log can't hold this: {reason(error)}") from error
     except SQLAlchemyError as error:
-        raise UnavailableError(f"the log at {_shown(url)} fails: {reason(error)}") from error
+        raise UnavailableError(f"the log at {_public(url)} fails: {reason(error)}") from error
 
 
 def _schema(db: Connection) -> str | None:
@@ -176,18 +176,19 @@ def _parse(address: str) -> URL:
     if backend == "postgresql":
         return url.set(drivername="postgresql+psycopg")
     raise OperatorError(
-        f"the log can't be kept at {_shown(url)}: use sqlite:///FILE or "
+        f"the log can't be kept at {_public(url)}: use sqlite:///FILE or "
         "postgresql+psycopg://USER@HOST/DATABASE"
     )
 
 
 @contextmanager
 def _alone(url: URL) -> Iterator[None]:
-    """One opener of SQLite files in a folder at a time: switching a new one to WAL can't wait."""
+    """Let only one process open SQLite files in a folder: switching to WAL does not wait for
+    locks."""
     if url.get_backend_name() != "sqlite":
         yield
         return
-    # The folder is locked: closing the file itself would drop the locks that SQLite holds on it.
+    # Lock the folder: closing the file itself would release the locks that SQLite holds on it.
     folder = os.open(Path(url.database or "").parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
@@ -196,7 +197,7 @@ def _alone(url: URL) -> Iterator[None]:
         os.close(folder)
 
 
-def _shown(url: URL) -> str:
+def _public(url: URL) -> str:
     return url.render_as_string(hide_password=True)
 
 
@@ -214,7 +215,7 @@ def _sqlite(url: URL) -> Database:
 
 
 def _set_up_sqlite(engine: Engine, begin: str, *pragmas: str) -> None:
-    """Take transactions out of the driver's hands: it would begin them late and unlocked."""
+    """Begin transactions here: the driver would begin them late and without a lock."""
 
     def connect(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None

@@ -1,11 +1,13 @@
-"""Requests that must have one effect, however often they are sent.
+"""Requests that must take effect only once, however often they are sent.
 
-An answer is kept for a day, to be given again. Where no text may be kept (`store: false`,
-`log: metadata`) and where it was deleted, only that the request was answered is known: then asking
-again is a conflict. What is older goes when the next request with a key comes or the log is opened.
+An answer is kept for a day and given again. If its text may not be kept (`store: false`, `log:
+metadata`) or was deleted, only the fact is kept that the request was answered; sending it again is
+then a conflict. Older answers are deleted when the log is opened, or when the next request with a
+key comes.
 
-What is being answered holds a lease: in this process by a clock that nobody sets, and in the row
-for other processes. There a lease that ends later than any can is from before a clock was set back.
+A request that is being answered holds a lease: by the monotonic clock in this process, and by wall
+time in the row for other processes. In the row, a lease that ends too late is from before the clock
+was set back.
 """
 
 from __future__ import annotations
@@ -21,49 +23,48 @@ from agentlm.store.tables import interactions
 from agentlm.store.write.writer import Writer
 
 KEPT_S = 24 * 3600.0
-"""How long an answer can be asked for again."""
+"""How long an answer is kept."""
 _ASK_AGAIN_S = 1.0
-"""What a client is told to wait while its request is being answered."""
+"""How long a client should wait while its request is being answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was answered."""
-
     status: int
     """HTTP status."""
     body: str | None
-    """None: it is not to be kept."""
+    """None: the text must not be kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """An answer, and the request that it is kept for."""
+    """An answer, and the request that it belongs to."""
 
     owner: str
     key: str
-    """The client's."""
+    """The client's key."""
     answer: Answer
     created: float
-    """When the request came, as its interactions say: its answer is deleted with them."""
+    """When the request came; its interactions have the same time. The answer is deleted with
+    them."""
 
 
 class Requests:
-    """The requests of a store that came with an `Idempotency-Key`."""
+    """The requests with an `Idempotency-Key`."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._leases: dict[tuple[str, str], float] = {}
-        """Of requests that this process answers: when they end, by the monotonic clock."""
+        """When the lease of each request in this process ends, by the monotonic clock."""
 
     async def begin(
         self, owner: str, key: str, digest: str, *, lease_s: float = 900.0
     ) -> Answer | None:
-        """None: answer it, then `end` or `abandon`. Else the answer that was given already.
+        """None: answer the request, then call `end` or `abandon`. Else the earlier answer.
 
-        Of concurrent requests one is told to go on. Raises ConflictError while that one is being
-        answered (until its lease ends: the server may have died), for a key that was used with
-        another request, and if the answer was not kept.
+        Of concurrent requests, one may go on. Raises ConflictError while it is being answered
+        (until its lease ends, since the server may have died), if the key was used with another
+        request, and if the answer was not kept.
         """
         row = {"owner": owner, "request_key": key, "digest": digest}
         now = time.monotonic()
@@ -79,43 +80,44 @@ class Requests:
         await self._writer.run(lambda db: keep(db, kept))
 
     async def abandon(self, owner: str, key: str) -> None:
-        """Let it be tried again, unless its answer is kept: that may just not have arrived."""
+        """Allow another attempt, unless an answer is kept: the client may just not have received
+        it."""
         self._leases.pop((owner, key), None)
-        change = delete(table).where(_asked(owner, key), table.c.status.is_(None))
+        change = delete(table).where(_is_request(owner, key), table.c.status.is_(None))
         await self._writer.run(lambda db: db.execute(change))
 
 
 def keep(db: Connection, kept: KeptAnswer) -> None:
     """Keep an answer, in the writer's transaction."""
-    given = {
+    values = {
         "status": kept.answer.status,
         "body": kept.answer.body,
         "created": kept.created,
     }
-    db.execute(update(table).where(_asked(kept.owner, kept.key)).values(given))
+    db.execute(update(table).where(_is_request(kept.owner, kept.key)).values(values))
 
 
 def forget(db: Connection, which: ColumnElement[bool]) -> None:
-    """Drop the answers that some interactions were; that they were given stays known."""
-    told = select(interactions.c.owner, interactions.c.created).where(which)
-    gone = tuple_(table.c.owner, table.c.created).in_(told)
+    """Drop the answers of these interactions. That they were answered stays known."""
+    answered = select(interactions.c.owner, interactions.c.created).where(which)
+    gone = tuple_(table.c.owner, table.c.created).in_(answered)
     db.execute(update(table).where(gone).values(body=None))
 
 
 def forget_old(db: Connection) -> None:
-    """Drop what was kept long enough."""
+    """Drop expired answers."""
     db.execute(delete(table).where(table.c.created < time.time() - KEPT_S))
 
 
-def _asked(owner: str, key: str) -> ColumnElement[bool]:
+def _is_request(owner: str, key: str) -> ColumnElement[bool]:
     return and_(table.c.owner == owner, table.c.request_key == key)
 
 
 def _begin(db: Connection, row: dict[str, str], lease_s: float, *, held: bool) -> Answer | None:
     now = time.time()
     forget_old(db)
-    asked = _asked(row["owner"], row["request_key"])
-    known = db.execute(select(table).where(asked).with_for_update()).one_or_none()
+    same_request = _is_request(row["owner"], row["request_key"])
+    known = db.execute(select(table).where(same_request).with_for_update()).one_or_none()
     if known is None:
         new = {"created": now, "lease_until": now + lease_s, "status": None, "body": None}
         db.execute(insert(table), row | new)
@@ -137,5 +139,5 @@ def _begin(db: Connection, row: dict[str, str], lease_s: float, *, held: bool) -
             code="request_in_progress",
             retry_after_s=_ASK_AGAIN_S,
         )
-    db.execute(update(table).where(asked).values(lease_until=now + lease_s))
+    db.execute(update(table).where(same_request).values(lease_until=now + lease_s))
     return None

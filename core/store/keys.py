@@ -1,4 +1,4 @@
-"""API keys: who may ask, and what they may do."""
+"""API keys: who may use the server, and what each key allows."""
 
 from __future__ import annotations
 
@@ -26,32 +26,30 @@ _OWNERS_WITHOUT_A_KEY = {
 
 
 class ApiKey(Frozen):
-    """What is known of a key; its secret is told once and not kept."""
+    """A key without its secret, which is returned once and not kept."""
 
     name: str = Field(min_length=1, max_length=200)
     """The owner of everything that is done with it."""
     created: float = Field(default_factory=time.time)
     """Unix seconds."""
     revoked: float | None = None
-    """When it stopped being valid."""
+    """When it was revoked."""
     admin: bool = False
-    """May read and change what others own."""
+    """It may read and change other owners' rows."""
     may_decide: bool = False
-    """May approve or deny the calls that the operator's policy asks about, everybody's and its own;
-    an administrator's key may without."""
+    """It may approve or deny calls that the operator's policy asks about, of any owner.
+    Administrators may do that with any key."""
     log: Literal["full", "metadata"] = "full"
-    """`metadata`: counts and audit only, as if every request said `store: false`."""
+    """`metadata`: keep only counts and audit, as if every request had `store: false`."""
     may_train: bool = True
-    """Whether what it does may be trained on; stamped on each trajectory."""
+    """Whether its trajectories may be trained on; recorded in each trajectory."""
     tools: tuple[str, ...] | None = None
-    """The server's tools that it may use; None: all of them."""
+    """Names of the server's tools that it may use; None: all of them."""
     requests_per_minute: int | None = Field(default=None, ge=1)
     """None: no limit."""
 
 
 class Keys:
-    """The keys of a store."""
-
     def __init__(self, writer: Writer, reading: ReadAccess) -> None:
         self._writer = writer
         self._reading = reading
@@ -59,8 +57,8 @@ class Keys:
     async def create(self, key: ApiKey) -> str:
         """Keep a key and return its secret.
 
-        Raises ConflictError if there is or was a key of this name, or a server uses it without a
-        key: everybody's rows must stay their own.
+        Raises ConflictError if a key of this name exists or existed, or if a server without keys
+        uses the name: no owner may get another's rows.
         """
         if key.name in _OWNERS_WITHOUT_A_KEY:
             owned = _OWNERS_WITHOUT_A_KEY[key.name]
@@ -86,20 +84,20 @@ class Keys:
         return None if row is None else _parse(row)
 
     def list(self) -> list[ApiKey]:
-        """All keys, revoked ones included, oldest first."""
+        """All keys, including revoked ones, oldest first."""
         with self._reading() as db:
             rows = db.execute(select(api_keys).order_by(api_keys.c.created, api_keys.c.name))
             return [_parse(row) for row in rows]
 
     async def revoke(self, name: str) -> bool:
-        """Make a key invalid for good. False if no valid key has this name."""
+        """Make a key invalid for good. Returns False if no valid key has this name."""
         valid = (api_keys.c.name == name) & api_keys.c.revoked.is_(None)
         change = update(api_keys).where(valid).values(revoked=time.time())
         return await self._writer.run(lambda db: db.execute(change).rowcount == 1)
 
 
 def _digest(secret: str) -> str:
-    # A secret of 256 random bits needs neither salt nor a slow hash.
+    # A secret of 256 random bits needs neither a salt nor a slow hash.
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -111,5 +109,5 @@ def _insert(db: Connection, row: dict[str, object]) -> None:
 
 
 def _parse(row: Row[*tuple[Any, ...]]) -> ApiKey:
-    told = from_json(row.body)
-    return ApiKey(name=row.name, created=row.created, revoked=row.revoked, **told)
+    fields = from_json(row.body)
+    return ApiKey(name=row.name, created=row.created, revoked=row.revoked, **fields)

@@ -1,7 +1,7 @@
 """The record's types as rows, and back.
 
-Round-trips are exact but for log-probabilities, which keep float32 precision: the engine computes
-them in no more than that.
+Round trips are exact except for log-probabilities, which keep float32 precision; the engine does
+not compute them more precisely.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agentlm.store.contract import Header
 from agentlm.trajectory import Feedback, Interaction, Origin, Step, Trajectory
 
 MAX_TAG = 512
-"""Characters of a metadata value that can still be filtered by."""
+"""Longest metadata value, in characters, that can be filtered by."""
 
 _STEP_COLUMNS = (
     "role",
@@ -50,7 +50,7 @@ _COUNTS = ("step_count", "sampled_tokens", "prompt_tokens")
 
 
 def header_row(header: Trajectory) -> dict[str, Any]:
-    """Columns of a trajectory that its header tells."""
+    """The columns of a trajectory that come from its header."""
     row: dict[str, Any] = {name: getattr(header, name) for name in _PLAIN_HEADER}
     row["outcome"] = header.outcome.value
     tools = to_json(header.tools).decode()
@@ -63,7 +63,7 @@ def metadata_json(metadata: Mapping[str, Any]) -> str:
 
 
 def tag_rows(parent: str, key: int, metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The entries of metadata that can be filtered by; `parent` names the column of whose."""
+    """The metadata entries that can be filtered by. `parent` names the column for `key`."""
     return [
         {parent: key, "name": name, "value": value}
         for name, value in metadata.items()
@@ -76,12 +76,11 @@ def _fits(text: str) -> bool:
 
 
 def parse_trajectory(row: RowMapping) -> Trajectory:
-    """The trajectory of a header row, without its children."""
+    """The trajectory of a header row, without steps, interactions and feedback."""
     return Trajectory.model_validate(_header_fields(row))
 
 
 def parse_header(row: RowMapping) -> Header:
-    """The header as lists show it."""
     classes = tuple(row["error_classes"].split(",")) if row["error_classes"] else ()
     counts = {name: row[name] for name in _COUNTS}
     return Header.model_validate(_header_fields(row) | counts | {"error_classes": classes})
@@ -93,7 +92,7 @@ def _header_fields(row: RowMapping) -> dict[str, Any]:
 
 
 def step_row(trajectory: int, number: int, step: Step, token_count: int) -> dict[str, Any]:
-    """One step. `token_count` is told apart: a step without content still counts."""
+    """`token_count` is separate, since a step without content has tokens, too."""
     return {
         "trajectory": trajectory,
         "number": number,
@@ -111,7 +110,6 @@ def step_row(trajectory: int, number: int, step: Step, token_count: int) -> dict
 
 
 def parse_step(row: RowMapping) -> Step:
-    """The step of a row."""
     fields = from_json(row["body"])
     fields |= {name: row[name] for name in ("role", "origin", "started", "seconds")}
     fields["weights_version"] = row["weights_version"]
@@ -123,12 +121,12 @@ def parse_step(row: RowMapping) -> Step:
 
 
 def token_count(step: Step) -> int:
-    """Ids of a step; 0 where an upstream told none."""
+    """Number of ids of a step; 0 if an upstream reported none."""
     return len(step.token_ids or ())
 
 
 def sampled_and_prompt(steps: Iterable[Step]) -> tuple[int, int]:
-    """How many tokens were sampled, and how many were not."""
+    """The number of sampled tokens, and the number of other tokens."""
     counts = {True: 0, False: 0}
     for step in steps:
         counts[step.origin is Origin.SAMPLED] += token_count(step)
@@ -136,7 +134,7 @@ def sampled_and_prompt(steps: Iterable[Step]) -> tuple[int, int]:
 
 
 def interaction_row(trajectory: int, interaction: Interaction) -> dict[str, Any]:
-    """One interaction as it is first written."""
+    """An interaction as it is first written."""
     return {
         "trajectory": trajectory,
         "completion_id": interaction.completion_id,
@@ -153,7 +151,7 @@ def interaction_row(trajectory: int, interaction: Interaction) -> dict[str, Any]
 
 
 def response_json(interaction: Interaction) -> str:
-    """What changes while a run goes on."""
+    """The part that changes during a run."""
     return interaction.model_dump_json(include=_RESPONSE)
 
 
@@ -167,7 +165,6 @@ def parse_interaction(row: RowMapping) -> Interaction:
 
 
 def parse_feedback(row: RowMapping) -> Feedback:
-    """The judgement of a row."""
     return Feedback.model_validate_json(row["body"])
 
 

@@ -1,9 +1,9 @@
 """Which trajectories: the one filter of the store, the command line, the API and fine-tuning.
 
-A **condition** is a word that anybody may say: a flag of `agentlm logs` and `agentlm finetune`, a
-key of a recipe, a parameter of `GET /v1/trajectories`, a word of a job's `log:QUERY`. The last two
-are text, which one parser reads: `environment=db&min_reward=0.5&since=7d&tags.project=x`. A
-**selection** is conditions and what only programs ask for.
+A **condition** is a word that users can write: a flag of `agentlm logs` and `agentlm finetune`, a
+recipe key, a parameter of `GET /v1/trajectories`, a word in a job's `log:QUERY`. The last two are
+text, read by one parser: `environment=db&min_reward=0.5&since=7d&tags.project=x`. A **selection**
+consists of conditions and of options that only programs use.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _UNITS_S = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def parse_time(value: Any) -> Any:
-    """Unix seconds of `2026-11-22`, `2026-11-22T10:00`, an age (`90m`, `3h`, `7d`, `2w`), or text
-    of such seconds."""
-    if isinstance(value, datetime.date):  # YAML reads one
+    """Unix seconds for `2026-11-22`, `2026-11-22T10:00`, an age (`90m`, `3h`, `7d`, `2w`), or a
+    number as text."""
+    if isinstance(value, datetime.date):  # YAML turns dates into these
         value = value.isoformat()
     if not isinstance(value, str):
         return value
@@ -51,9 +51,9 @@ Moment = Annotated[float, BeforeValidator(parse_time), Field(allow_inf_nan=False
 
 
 class Conditions(BaseModel):
-    """What can be asked of a trajectory's header; every condition that is set must hold."""
+    """Conditions on a trajectory's header. All that are set must hold."""
 
-    # Of this kind, because settings inherit from it too.
+    # A BaseModel, because settings inherit from it, too.
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True
     )
@@ -78,7 +78,7 @@ class Conditions(BaseModel):
     """Only those whose metadata has these entries (--tags key=value)."""
 
     def conditions(self) -> dict[str, Any]:
-        """The conditions alone, of settings too that have more to say."""
+        """Only the conditions, also if a subclass has other fields."""
         return {name: getattr(self, name) for name in Conditions.model_fields}
 
 
@@ -86,25 +86,26 @@ class Selection(Conditions):
     """Which trajectories to read."""
 
     or_corrected: bool = False
-    """With `min_reward`: those with a corrected answer too, whatever their reward."""
+    """With `min_reward`: also those with a corrected answer, whatever their reward."""
     sometimes_solved: bool = False
-    """Only those of tasks with a try that got `min_reward` (1 if none is set) and one that did not,
-    among all tries that meet the other conditions: what every try solves teaches little more."""
+    """Only those of tasks with both a try that got `min_reward` (1 if it is not set) and one that
+    did not, among all tries that meet the other conditions. Tasks that every try solves teach
+    little."""
     may_train_only: bool = True
-    """Leave out what its owner's key does not allow to be trained on."""
+    """Leave out trajectories whose owner's key does not allow training."""
     limit: int | None = None
     text: str | None = None
-    """What somebody said in it, for `Store.search` alone."""
+    """Text that a step contains; only `Store.search` uses it."""
 
 
 EVERYTHING = Selection(may_train_only=False)
-"""No condition at all."""
+"""No conditions."""
 
 
 def parse_query(query: str) -> list[tuple[str, str]]:
-    """The words and texts of `environment=db&min_reward=0.5`; none for all.
+    """The words and values of `environment=db&min_reward=0.5`; an empty query has none.
 
-    Raises RequestError for anything that is not of this form.
+    Raises RequestError if the text has another form.
     """
     try:
         return parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
@@ -113,30 +114,30 @@ def parse_query(query: str) -> list[tuple[str, str]]:
 
 
 def condition_words(query: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The conditions of a query's words and texts, to be validated with whatever they belong to.
+    """The conditions of a query's words and values, not yet validated.
 
-    Raises RequestError for a word that selects nothing, or that is said twice.
+    Raises RequestError for an unknown or repeated word.
     """
-    found: dict[str, Any] = {}
+    words: dict[str, Any] = {}
     for word, text in query:
         if word.startswith("tags."):
-            within, name = found.setdefault("tags", {}), word.removeprefix("tags.")
+            within, name = words.setdefault("tags", {}), word.removeprefix("tags.")
         elif word in Conditions.model_fields and word != "tags":
-            within, name = found, word
+            within, name = words, word
         else:
             raise RequestError(f"unknown {word!r}; known: {', '.join(WORDS)}", param=word)
         if name in within:
             raise RequestError(f"{word} is said twice", param=word)
         within[name] = tuple(text.split(",")) if word == "outcomes" else text
-    return found
+    return words
 
 
 WORDS = (*(name for name in Conditions.model_fields if name != "tags"), "tags.NAME")
-"""Of a query."""
+"""The words of a query."""
 
 
 def parse_conditions(query: Iterable[tuple[str, str]]) -> Conditions:
-    """The conditions that a query states. Raises RequestError for what can't be meant."""
+    """The conditions of a query. Raises RequestError for invalid ones."""
     try:
         return Conditions(**condition_words(query))
     except ValidationError as error:

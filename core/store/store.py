@@ -1,8 +1,8 @@
 """The store: where trajectories are kept, and the index by which conversations go on.
 
-Writes are coroutines that return when the database has committed; reads are plain functions, to be
-called from a thread where an event loop must not wait. An `owner` scopes every read and write;
-None, where it is allowed, crosses owners and is for administrators.
+Writes are coroutines that return when the database has committed. Reads are plain functions; call
+them from a thread if an event loop must not wait. An `owner` limits every read and write to that
+owner's rows. Where None is allowed, it stands for all owners, and is for administrators.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Store:
     def open(cls, url: str) -> Self:
         """Open `sqlite:///FILE` or `postgresql+psycopg://…`, and migrate it to this schema.
 
-        Answers to requests with an `Idempotency-Key` that are older than a day go.
+        Deletes answers to requests with an `Idempotency-Key` that are older than a day.
 
-        Raises OperatorError if it can't be reached or written, or is of a newer schema.
+        Raises OperatorError if it can't be reached or written, or if its schema is newer.
         """
         return cls(open_database(url, forget_old))
 
@@ -71,12 +71,12 @@ class Store:
 
     @property
     def commits(self) -> int:
-        """Transactions that this process has committed."""
+        """Number of transactions that this process has committed."""
         return self._writer.commits
 
     @property
     def failing(self) -> bool:
-        """Whether the last transaction failed; `probe` finds out whether the next one would."""
+        """Whether the last transaction failed. `probe` finds out whether the next one would."""
         return self._writer.failing
 
     async def probe(self) -> None:
@@ -84,17 +84,18 @@ class Store:
         await self._writer.run(_touch)
 
     async def ready(self) -> None:
-        """Raises UnavailableError if the last transaction failed and the next one would too."""
+        """Raises UnavailableError if the last transaction failed and the next one would fail,
+        too."""
         if self.failing:
             await self.probe()
 
     # Writes
 
     async def append(self, entry: Entry) -> None:
-        """Add to a trajectory; durable on return.
+        """Add to a trajectory. Durable on return.
 
-        A fork's copied steps are copied inside the database. Raises ConflictError if the entry
-        does not begin where the stored trajectory ends.
+        A fork's copied steps are copied inside the database. Raises ConflictError if the entry does
+        not begin where the stored trajectory ends.
         """
         await self._writer.run(partial(append, entry=entry))
 
@@ -106,11 +107,12 @@ class Store:
         *,
         take: bool = True,
     ) -> Continuation | None:
-        """Find where a conversation goes on, and take the right to do so, unless told not to.
+        """Find where a conversation goes on, and take the right to continue it, unless told
+        otherwise.
 
-        `keys` are ordered, the longest prefix of the conversation first; a pending tool call wins
-        over all of them. Of concurrent claims of one place exactly one does not have to fork. A
-        claim that is never followed by an entry costs the next one a fork.
+        `keys` are in order, the longest prefix of the conversation first. A pending tool call has
+        priority over all keys. Of concurrent claims of one place, exactly one does not have to
+        fork. A claim without a following entry makes the next one fork.
         """
         calls = [] if tool_call_id is None else [call_key(tool_call_id)]
         place = await asyncio.to_thread(self._find_place, owner, [*calls, *keys])
@@ -130,9 +132,9 @@ class Store:
         *,
         take: bool = True,
     ) -> Continuation | None:
-        """The same by an interaction instead of keys: go on from where that one ended.
+        """Like `claim`, by an interaction instead of keys: go on from where that interaction ended.
 
-        None if it is gone, or if its trajectory does not suit: then nothing is taken.
+        Returns None, and claims nothing, if it is gone or its trajectory does not suit.
         """
         place = await asyncio.to_thread(self._place_after, answered)
         if place is None:
@@ -144,16 +146,16 @@ class Store:
         return Continuation(trajectory, place.step, None, fork=not mine)
 
     async def renew(self, trajectory_id: str, lease_s: float) -> None:
-        """A trajectory is still running: it stays so for as long."""
+        """Let a trajectory count as running for `lease_s` more seconds."""
         renew = partial(changes.renew, trajectory_id=trajectory_id, lease_s=lease_s)
         await self._writer.run(renew)
 
     async def add_feedback(
         self, feedback: Feedback, *, trajectory_id: str, admin: bool = False
     ) -> Header:
-        """Add a judgement of the author's own trajectory (an admin's: of any).
+        """Add feedback on the author's own trajectory; an admin's may be on any.
 
-        The reward becomes `reward_of` all judgements, unless the environment has scored or the
+        The reward becomes `reward_of` all feedback, unless the environment has scored or the
         outcome is `error`. Raises RequestError for a value outside [0, 1].
         """
         changes.check_value(feedback.value, "value")
@@ -173,10 +175,11 @@ class Store:
         error_classes: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
     ) -> Header:
-        """Keep an environment's verdict. Its reward takes precedence over feedback for good.
+        """Keep an environment's score. Its reward takes precedence over feedback for good.
 
-        What is None or empty stays as it is; `metadata` entries are set beside the others. An
-        `error` never has a reward: setting that outcome clears it, and giving both is a conflict.
+        Arguments that are None or empty change nothing; `metadata` entries are added to the
+        existing ones. An `error` never has a reward: setting that outcome clears it, and giving
+        both is a conflict.
         """
         changes.check_value(reward, "reward")
         work = partial(
@@ -193,20 +196,21 @@ class Store:
     async def tag(
         self, trajectory_id: str, owner: str | None, tags: Mapping[str, str | None]
     ) -> Header:
-        """Set entries of a trajectory's metadata that are text; None takes one away.
+        """Set text entries of a trajectory's metadata. None removes an entry.
 
-        Raises RequestError for an entry that is no text, ConflictError for a row without content.
+        Raises RequestError for an entry that is not text, ConflictError for a row without content.
         """
         work = partial(changes.tag, trajectory_id=trajectory_id, owner=owner, tags=tags)
         return await self._change(trajectory_id, work)
 
     async def delete(self, trajectory_id: str, owner: str | None) -> bool:
-        """Delete a trajectory and all that hangs on it; forks of it stay. False if none."""
+        """Delete a trajectory and everything that belongs to it; its forks stay. False if there is
+        none."""
         work = partial(changes.remove, trajectory_id=trajectory_id, owner=owner)
         return await self._writer.run(work)
 
     async def mark_trained(self, card: str, trajectory_ids: Iterable[str]) -> None:
-        """Remember which trajectories a model card was trained on."""
+        """Record which trajectories a model card was trained on."""
         ids = list(trajectory_ids)
         for start in range(0, len(ids), _IDS_A_QUERY):
             some = ids[start : start + _IDS_A_QUERY]
@@ -215,17 +219,17 @@ class Store:
     # Reads
 
     def get(self, trajectory_id: str, owner: str | None) -> Trajectory | None:
-        """One trajectory, whole; None if there is none or it is somebody else's."""
+        """One trajectory, whole; None if it doesn't exist or belongs to another owner."""
         with self._reading() as db:
             return queries.get(db, trajectory_id, owner)
 
     def ids(self, beginning: str, limit: int = 2) -> list[str]:
-        """Trajectories of all owners whose id begins so; `limit` tells one from several."""
+        """Trajectories of all owners whose id has this beginning."""
         with self._reading() as db:
             return queries.ids(db, beginning, limit)
 
     def by_completion(self, completion_id: str, owner: str | None) -> list[Interaction]:
-        """The choices of a completion in order; empty if there is none or it is another's."""
+        """The choices of a completion in order; empty if it doesn't exist or is another owner's."""
         with self._reading() as db:
             return queries.by_completion(db, completion_id, owner)
 
@@ -244,7 +248,7 @@ class Store:
     ) -> tuple[list[Header], bool]:
         """Headers of an owner, newest first, and whether there are more.
 
-        `after` is the last id seen; the selection's own limit is not read.
+        `after` is the last id seen. The selection's own limit is ignored.
         """
         with self._reading() as db:
             return headers.page(db, owner, selection, after, limit)
@@ -252,25 +256,25 @@ class Store:
     def search(
         self, owner: str | None, selection: Selection, *, limit: int = 20, after: str | None = None
     ) -> Found:
-        """The same where `selection.text` was said; a page looks at a bounded number."""
+        """Like `page`, for trajectories with `selection.text`. A page looks at a bounded number."""
         with self._reading() as db:
             return search.search(db, owner, selection, after, limit)
 
-    def previews(self, found: Sequence[Header]) -> dict[str, str]:
-        """The start of what was first asked in each, by its id; none where nobody asked."""
+    def previews(self, page_headers: Sequence[Header]) -> dict[str, str]:
+        """The beginning of each trajectory's first question, by its id; left out if it has none."""
         with self._reading() as db:
-            return search.previews(db, found)
+            return search.previews(db, page_headers)
 
     def family(self, trajectory_id: str, owner: str | None) -> Family | None:
-        """What a trajectory forked from and what forked from it; None if there is no such one."""
+        """A trajectory's ancestors and all their forks; None if there is no such trajectory."""
         with self._reading() as db:
             return family.family(db, trajectory_id, owner)
 
     def written(self, after: int, limit: int = 1000) -> list[Written]:
-        """Steps of all owners written after a place, oldest first, copied ones left out.
+        """Steps of all owners written after a place, oldest first, without copied ones.
 
-        A negative place counts from the end: the last so many. On PostgreSQL a step of another
-        server's transaction can come to stand before a place that was read already.
+        A negative place counts from the end: the last `-after` steps. On PostgreSQL, a step of
+        another server's transaction can appear before a place that was read already.
         """
         with self._reading() as db:
             return queries.written(db, after, limit)
@@ -278,8 +282,8 @@ class Store:
     def select(self, selection: Selection) -> Iterator[Trajectory]:
         """Whole trajectories in the order they were begun, in constant memory.
 
-        Rows kept without content are left out. No transaction stays open between batches, so an
-        export does not hold the log back; what is written after the first batch is not seen.
+        Rows without content are left out. No transaction stays open between batches, so an export
+        does not hold the log back. What is written after the first batch is not seen.
         """
         with self._reading() as db:
             until = headers.last_key(db)
@@ -287,29 +291,28 @@ class Store:
         while left > 0:
             with self._reading() as db:
                 rows = headers.batch(db, selection, after, until, left)
-                found = list(queries.whole(db, rows))
-            if not found:
+                trajectories = list(queries.whole(db, rows))
+            if not trajectories:
                 return
-            yield from found
-            after, left = rows[-1]["key"], left - len(found)
+            yield from trajectories
+            after, left = rows[-1]["key"], left - len(trajectories)
 
     def count(self, selection: Selection) -> int:
-        """How many trajectories a selection has."""
+        """Number of trajectories in a selection."""
         with self._reading() as db:
             return headers.count(db, selection)
 
     def stats(self, selection: Selection = EVERYTHING) -> Stats:
-        """Counts over a selection, by default the whole log."""
+        """Counts over a selection, by default over the whole log."""
         with self._reading() as db:
             return headers.stats(db, selection)
 
     def record_of(self, owner: str | None, model: str) -> ModelRecord:
-        """How a model did lately in an owner's trajectories; None: in everybody's."""
+        """A model's recent performance in the trajectories of an owner; None: of all owners."""
         with self._reading() as db:
             return usage.of_model(db, owner, model)
 
     def use_by_owner(self) -> dict[str, OwnerUse]:
-        """What each owner's rows come to."""
         with self._reading() as db:
             return usage.by_owner(db)
 

@@ -1,4 +1,4 @@
-"""The tables. A column is there because a query needs it; the rest of a type is its own JSON.
+"""The tables. A column exists because a query needs it; the rest of a type is JSON.
 
     trajectory ─┬─ step            one row per step; ids and logprobs are packed arrays
                 ├─ interaction     one row per choice of a request
@@ -8,14 +8,14 @@
                 ├─ tag             metadata that is text, to filter by
                 └─ trained         cards that were trained on it
 
-    conversation                   a chain of trajectories that has a name
-    └─ conversation_item           what was said in it; an answer's go with the answer
+        conversation                   a chain of trajectories that has a name
+        └─ conversation_item           its items; an answer's items are deleted with the answer
 
-    api_key, idempotency           who may ask, and what was answered already
-    audit                          tool calls, whatever becomes of the trajectory
+        api_key, idempotency           who may use the server, and what was answered already
+        audit                          tool calls; they outlive the trajectory
 
-`key` is an internal integer: children refer to it, so the random public ids stand in one index.
-JSON stands in text columns, where a NUL character is an escape: PostgreSQL has no NUL in text.
+`key` is an internal integer. Children refer to it, so the random public ids are in one index only.
+JSON is in text columns, where a NUL character is escaped: PostgreSQL allows no NUL in text.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from sqlmodel import Field, SQLModel
 METADATA = MetaData()
 
 Key = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite numbers rows by itself only where the type is INTEGER exactly."""
+"""SQLite numbers rows by itself only if the type is exactly INTEGER."""
 
 
 def _key() -> Any:
@@ -66,7 +66,7 @@ def _seconds(*, nullable: bool = False) -> Any:
 
 
 class Row(SQLModel):
-    """Root of the tables; they have their own metadata, apart from other users of SQLModel."""
+    """Root of the tables. They have their own metadata, apart from other users of SQLModel."""
 
     metadata: ClassVar[MetaData] = METADATA
 
@@ -99,12 +99,12 @@ class TrajectoryRow(Row, table=True):
     task_id: str | None = _text(nullable=True)
     outcome: str = _text()
     lease_until: float | None = _seconds(nullable=True)
-    """While `outcome` is running: when it stops being so without a further entry."""
+    """While `outcome` is running: when the lease ends without a further entry."""
     reward: float | None = _seconds(nullable=True)
     scored: bool
-    """The reward is the environment's own; feedback does not change it."""
+    """The reward is the environment's own. Feedback does not change it."""
     corrected: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=false()))
-    """Some feedback says what should have been said instead."""
+    """Some feedback has a correction."""
     error_classes: str = _text()
     """Comma-separated."""
     parent_id: str | None = _text(nullable=True)
@@ -113,23 +113,23 @@ class TrajectoryRow(Row, table=True):
     content: bool
     step_count: int
     claimed_step: int
-    """The last step from which a continuation was claimed; 0 if none was."""
+    """The last step from which a continuation was claimed; 0: none."""
     sampled_tokens: int
     prompt_tokens: int
     tools: str = _text()
-    """JSON; last, with `metadata`, so that a scan need not read them."""
+    """JSON. It is last, with `metadata`, so that a scan need not read them."""
     metadata_: str = _text("metadata")
     """JSON."""
 
 
 class StepRow(Row, table=True):
-    """One step; its place is its number."""
+    """One step. Its place is its number."""
 
     __tablename__ = "step"
     __table_args__ = (UniqueConstraint("trajectory", "number"),)
 
     key: int | None = _key()
-    """Grows as steps are written, so that new ones can be followed."""
+    """Increases as steps are written, so that new ones can be followed."""
     trajectory: int = _trajectory()
     number: int
     role: str = _text()
@@ -145,7 +145,7 @@ class StepRow(Row, table=True):
     single_choice: bytes | None = Field(sa_column=Column(LargeBinary))
     """One byte per token, 0 or 1."""
     body: str = _text()
-    """The step's other fields that differ from their defaults."""
+    """JSON of the step's other fields that differ from their defaults."""
 
 
 class InteractionRow(Row, table=True):
@@ -174,9 +174,9 @@ class InteractionRow(Row, table=True):
     first_step: int
     end_step: int
     request: str = _text()
-    """`messages`, `sampling` and `echo`: what does not change once it is there."""
+    """`messages`, `sampling` and `echo`, which never change."""
     response: str = _text()
-    """`response`, `finish_reason`, `usage` and `delivered`: replaced as a run goes on."""
+    """`response`, `finish_reason`, `usage` and `delivered`, which are replaced during a run."""
     stored: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=false()))
     metadata_: str = _text("metadata", server_default="{}")
     """JSON."""
@@ -196,7 +196,8 @@ class CompletionTagRow(Row, table=True):
 
 
 class ContinuationRow(Row, table=True):
-    """A conversation that was answered, by its key or by the id of a call it waits for."""
+    """A conversation that was answered, by its key or by the id of a call that waits for a
+    result."""
 
     __tablename__ = "continuation"
     __table_args__ = (
@@ -208,12 +209,12 @@ class ContinuationRow(Row, table=True):
     trajectory: int = _trajectory()
     owner: str = _text()
     conversation: str = _text()
-    """A key as the server hashed it, or `call:` and the id of a tool call."""
+    """A key as hashed by the server, or `call:` and the id of a tool call."""
     step: int
 
 
 class FeedbackRow(Row, table=True):
-    """One judgement; never changed, the latest counts."""
+    """One judgement. It never changes; the latest one counts."""
 
     __tablename__ = "feedback"
     __table_args__ = (Index("feedback_by_trajectory", "trajectory"),)
@@ -235,7 +236,7 @@ class TagRow(Row, table=True):
 
 
 class TrainedRow(Row, table=True):
-    """A trajectory that a card's training read."""
+    """A trajectory that a card was trained on."""
 
     __tablename__ = "trained"
     __table_args__ = (Index("trained_by_card", "card"),)
@@ -245,8 +246,6 @@ class TrainedRow(Row, table=True):
 
 
 class ConversationRow(Row, table=True):
-    """A conversation that has a name."""
-
     __tablename__ = "conversation"
     __table_args__ = (Index("conversation_by_last", "last"),)
 
@@ -259,15 +258,15 @@ class ConversationRow(Row, table=True):
     )
     """The answer that it goes on from."""
     edited: bool
-    """An item was deleted since that is part of the answer's conversation."""
+    """An item of the answer's conversation was deleted later."""
     lease_until: float | None = _seconds(nullable=True)
-    """While a request goes on from it: until when that is believed."""
+    """While a request goes on from it: when its lease ends."""
     metadata_: str = _text("metadata")
     """JSON."""
 
 
 class ConversationItemRow(Row, table=True):
-    """One item of a conversation; its place is its key's."""
+    """One item of a conversation. Its place is the order of its key."""
 
     __tablename__ = "conversation_item"
     __table_args__ = (
@@ -282,29 +281,29 @@ class ConversationItemRow(Row, table=True):
     interaction: int | None = Field(
         sa_column=Column(Key, ForeignKey("interaction.key", ondelete="CASCADE"))
     )
-    """The answer that it is part of, or was said to; None: it waits for the next one."""
+    """The answer that it belongs to, or is input of; None: it waits for the next one."""
     id: str = _text()
     body: str = _text()
     """The item as JSON."""
 
 
 class ApiKeyRow(Row, table=True):
-    """A key that may ask; its secret is not kept."""
+    """A key without its secret."""
 
     __tablename__ = "api_key"
 
     name: str = _text(primary_key=True)
-    """The owner of what is done with it; never used twice."""
+    """The owner of everything done with it. A name is never used twice."""
     digest: str = _text(unique=True)
     """SHA-256 of the secret."""
     created: float = _seconds()
     revoked: float | None = _seconds(nullable=True)
     body: str = _text()
-    """What it may do."""
+    """JSON of what it allows."""
 
 
 class IdempotencyRow(Row, table=True):
-    """A request that must have one effect however often it is sent."""
+    """A request that must take effect only once, however often it is sent."""
 
     __tablename__ = "idempotency"
     __table_args__ = (Index("idempotency_by_created", "created"),)
@@ -313,17 +312,17 @@ class IdempotencyRow(Row, table=True):
     request_key: str = _text(primary_key=True)
     """The client's `Idempotency-Key`."""
     digest: str = _text()
-    """Of the request: the same key with another request is a mistake."""
+    """Digest of the request: using the key for another request is an error."""
     created: float = _seconds()
     lease_until: float = _seconds()
-    """While it is being answered: until when that is believed."""
+    """While it is being answered: when its lease ends."""
     status: int | None = None
     """HTTP status of the answer; None while it is being answered."""
     body: str | None = _text(nullable=True)
 
 
 class AuditRow(Row, table=True):
-    """A call of one of the server's tools. It stays when the trajectory is deleted."""
+    """A call of one of the server's tools. It outlives the trajectory."""
 
     __tablename__ = "audit"
     __table_args__ = (Index("audit_by_owner", "owner", "key"),)
@@ -332,7 +331,7 @@ class AuditRow(Row, table=True):
     owner: str = _text()
     trajectory_id: str = _text()
     body: str = _text()
-    """What was called and how it ended; no arguments, no output."""
+    """The tool's name and how the call ended; no arguments, no output."""
 
 
 trajectories: Table = METADATA.tables["trajectory"]

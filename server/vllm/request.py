@@ -145,7 +145,7 @@ def refusal(error: VLLMClientError, constraint: Constraint | None) -> RequestErr
 
 def unheld_schema(reason: str, constraint: Constraint | None) -> RequestError:
     """Why no grammar can be made of a constraint, in xgrammar's words or ours."""
-    param = constraint.asked_by if constraint else "response_format"
+    param = constraint.param if constraint else "response_format"
     return RequestError(f"decoding can't be held to this schema: {_plain(reason)}", param=param)
 
 

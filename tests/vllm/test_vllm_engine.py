@@ -263,7 +263,7 @@ async def test_a_json_schema_holds_the_whole_text(engine: VLLMEngine, prompt: li
     [
         (Constraint.of_schema({"type": "objekt"}), "response_format", "objekt"),
         (Constraint.of_schema({"type": "integer", "multipleOf": 3}), "response_format", "multiple"),
-        (Constraint(json_schema="{", asked_by="response_format"), "response_format", "no JSON"),
+        (Constraint(json_schema="{", param="response_format"), "response_format", "no JSON"),
         (
             Constraint(
                 structural_tag='{"type": "structural_tag", "format": '

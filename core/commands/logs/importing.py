@@ -1,4 +1,4 @@
-"""Putting what other programs wrote into the log."""
+"""Put what other programs wrote into the log."""
 
 from __future__ import annotations
 
@@ -16,36 +16,34 @@ from agentlm.store import Entry, Store
 from agentlm.trajectory import Trajectory
 
 TOGETHER = 200
-"""Rows that are written at once, to share their commits."""
+"""Rows that are written together, to share their commits."""
 
 
 @dataclass(slots=True)
 class Imported:
-    """What came of the rows."""
-
     added: int = 0
     known: int = 0
-    """Were in the log already."""
+    """Rows that the log had already."""
     malformed: list[str] = field(default_factory=list)
-    """`file:line: why`."""
+    """Each as `file:line: reason`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a file that should be a row."""
+    """One line of a file, which should be a row."""
 
     place: str
     text: bytes
 
     def parse(self) -> object:
-        """The JSON of it. Raises ValueError, in one line."""
+        """Its JSON. Raises ValueError with a message of one line."""
         if self.text.lstrip().startswith(b"["):
             raise ValueError("a JSON array; one object a line is needed (jq -c '.[]' makes it)")
         return json.loads(self.text)
 
 
 def read_lines(files: Iterable[Path]) -> Iterator[Line]:
-    """The lines of files that are not blank. Raises OperatorError for a file that can't be read."""
+    """The lines of the files, without blank ones. Raises OperatorError for an unreadable file."""
     for path in files:
         try:
             with path.open("rb") as file:
@@ -59,7 +57,7 @@ def read_lines(files: Iterable[Path]) -> Iterator[Line]:
 async def import_lines(
     store: Store, lines: Iterable[Line], read: Callable[[object], Trajectory]
 ) -> Imported:
-    """Append the trajectory that `read` makes of each line, in constant memory."""
+    """Append the trajectory that `read` makes of each line. Memory use is constant."""
     done = Imported()
     left = iter(lines)
     while some := list(islice(left, TOGETHER)):
@@ -75,13 +73,13 @@ async def import_lines(
 
 
 def content_id(row: object, owner: str) -> str:
-    """The id of a row that brings none: the same whenever it is read, so that it is kept once."""
+    """An id for a row that has none. It depends on the content alone, so the row is kept once."""
     text = json.dumps([owner, row], sort_keys=True, ensure_ascii=False)
     return f"traj_{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
 async def _import(store: Store, line: Line, read: Callable[[object], Trajectory]) -> bool | str:
-    """Whether it was added; what is wrong with it if it can't be."""
+    """True if it was added, False if the log had it, or the reason why it can't be added."""
     try:
         return await keep(store, read(line.parse()))
     except (ValueError, RequestError) as error:
@@ -91,9 +89,9 @@ async def _import(store: Store, line: Line, read: Callable[[object], Trajectory]
 
 
 async def keep(store: Store, trajectory: Trajectory) -> bool:
-    """Append a whole trajectory. False if it is in the log already.
+    """Append a whole trajectory. Returns False if the log has it already.
 
-    A fork whose parent is not there becomes a trajectory of its own.
+    A fork whose parent is not in the log becomes a trajectory of its own.
     """
     judged = trajectory.feedback and reward_of(trajectory.feedback) == trajectory.reward
     header = trajectory.model_copy(update={"reward": None}) if judged else trajectory

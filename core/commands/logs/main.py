@@ -1,4 +1,4 @@
-"""`agentlm logs`: look at the log, take it elsewhere, bring others' in."""
+"""`agentlm logs`: look at the log, export from it, import into it."""
 
 from __future__ import annotations
 
@@ -41,18 +41,17 @@ from agentlm.store.database import file_of
 from agentlm.trajectory import Trajectory
 
 ID_PREFIX, LEAST_DIGITS = "traj_", 4
-"""Of ids, and how much of one has to be given after it."""
+"""How ids begin, and how many characters after that have to be typed at least."""
 FOLLOW_S = 0.5
-"""Between two looks for new steps: no database that we use tells another process of a commit."""
+"""Interval between looks for new steps: our databases don't notify other processes of a commit."""
 
 
 def main(argv: list[str]) -> int:
-    """Entry point of `agentlm logs`."""
     return dispatch(COMMANDS, argv, "agentlm logs")
 
 
 def list_logs(settings: ListLogs) -> int:
-    """Print a page of headers."""
+    """Print one page of headers."""
     with _reading(settings) as store:
         after = None if settings.after is None else _whole_id(store, settings.after)
         headers, more = store.page(
@@ -70,7 +69,6 @@ def list_logs(settings: ListLogs) -> int:
 
 
 def show_log(settings: ShowLog) -> int:
-    """Print one trajectory."""
     with _reading(settings) as store:
         trajectory = _find(store, settings.id)
     if settings.print_json:
@@ -81,7 +79,7 @@ def show_log(settings: ShowLog) -> int:
 
 
 def tail_logs(settings: TailLogs) -> int:
-    """Print the last steps, and those that come."""
+    """Print the last steps, then new ones as they come."""
     console = Console(soft_wrap=True, highlight=False)
     with _reading(settings) as store:
         news = store.written(-settings.lines)
@@ -98,21 +96,20 @@ def tail_logs(settings: TailLogs) -> int:
 
 
 def audit_logs(settings: AuditLogs) -> int:
-    """Print a page of the audit trail."""
+    """Print one page of the audit trail."""
     with _reading(settings) as store:
-        found, more = store.audit.page(settings.owner, limit=settings.limit, after=settings.after)
+        page, more = store.audit.page(settings.owner, limit=settings.limit, after=settings.after)
     if settings.print_json:
-        for number, record in found:
+        for number, record in page:
             say(to_json({"id": number, **record.model_dump()}).decode())
         return 0
-    _print(_audit_table(found))
+    _print(_audit_table(page))
     if more:
-        print(f"more: agentlm logs audit --after {found[-1][0]}")
+        print(f"more: agentlm logs audit --after {page[-1][0]}")
     return 0
 
 
 def log_stats(settings: LogStats) -> int:
-    """Print counts."""
     with _reading(settings) as store:
         stats = store.stats(settings.selection())
     if settings.print_json:
@@ -121,17 +118,16 @@ def log_stats(settings: LogStats) -> int:
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in stats:
         if isinstance(value, dict):
-            shown = "  ".join(f"{key} {count:,}" for key, count in value.items())
+            text = "  ".join(f"{key} {count:,}" for key, count in value.items())
         else:
-            shown = "none" if value is None else f"{value:,.4g}" if value else "0"
-            shown = f"{value:,}" if isinstance(value, int) else shown
-        table.add_row(name.replace("_", " "), Text(shown))
+            text = "none" if value is None else f"{value:,.4g}" if value else "0"
+            text = f"{value:,}" if isinstance(value, int) else text
+        table.add_row(name.replace("_", " "), Text(text))
     _print(table)
     return 0
 
 
 def export_logs(settings: ExportLogs) -> int:
-    """Write trajectories as JSON lines."""
     write = FORMATS[settings.format].write
     selection = settings.selection(
         may_train_only=settings.may_train_only, sometimes_solved=settings.sometimes_solved
@@ -158,7 +154,7 @@ def _few_a_task(rows: Iterable[Trajectory], most: int | None) -> Iterator[Trajec
 
 
 def import_logs(settings: ImportLogs) -> int:
-    """Read trajectories from JSON lines; 1 if any line could not be."""
+    """Returns 1 if any line could not be read."""
     settings.prepare_data_dir()
     read = _reader(settings)
     with closing(Store.open(settings.log_url())) as store:
@@ -172,7 +168,7 @@ def import_logs(settings: ImportLogs) -> int:
 
 
 def delete_logs(settings: DeleteLogs) -> int:
-    """Delete trajectories, and say where else they are; 1 if any is not there."""
+    """Delete trajectories, and print where else they are kept. Returns 1 if any does not exist."""
     with _reading(settings) as store:
         ids = [_whole_id(store, one) or one for one in settings.ids]
         places = [held(one, store, settings.data_dir) for one in ids]
@@ -200,7 +196,7 @@ COMMANDS = {
 
 @contextmanager
 def _reading(settings: Settings) -> Iterator[Store]:
-    """The log, which is not made by looking at it. Raises OperatorError if there is none yet."""
+    """The existing log; looking at it creates none. Raises OperatorError if there is none yet."""
     url = settings.log_url()
     file = file_of(url)
     if file is not None and not file.exists():
@@ -213,19 +209,19 @@ def _reading(settings: Settings) -> Iterator[Store]:
 
 
 def _find(store: Store, name: str) -> Trajectory:
-    """By a completion's id, a trajectory's, or the beginning of one."""
+    """Find it by a completion's id, its own id, or the beginning of its id."""
     interactions = store.by_completion(name, None)
-    found = interactions[0].trajectory_id if interactions else _whole_id(store, name)
-    trajectory = store.get(found, None) if found else None
+    trajectory_id = interactions[0].trajectory_id if interactions else _whole_id(store, name)
+    trajectory = store.get(trajectory_id, None) if trajectory_id else None
     if trajectory is None:
         raise NotFoundError(f"there is no trajectory or completion {name}")
     return trajectory
 
 
 def _whole_id(store: Store, beginning: str) -> str | None:
-    """The trajectory whose id begins so, with or without `traj_`; None if there is none.
+    """The trajectory whose id begins like this, with or without `traj_`; None if there is none.
 
-    Raises NotFoundError if there are several, or if the beginning says next to nothing.
+    Raises NotFoundError if there are several, or if the beginning is too short.
     """
     whole = beginning if beginning.startswith(ID_PREFIX) else ID_PREFIX + beginning
     if store.get(whole, None) is not None:
@@ -241,7 +237,7 @@ def _whole_id(store: Store, beginning: str) -> str | None:
 
 
 def short_id(store: Store, trajectory_id: str) -> str:
-    """The beginning of an id that no other trajectory of the log has."""
+    """The shortest beginning of the id that no other trajectory of the log shares."""
     for length in range(SHORT_ID, len(trajectory_id), 4):
         if len(store.ids(trajectory_id[:length])) == 1:
             return trajectory_id[:length]
@@ -263,11 +259,11 @@ def _header_table(headers: list[Header], short: Mapping[str, str]) -> Table:
     return table
 
 
-def _audit_table(found: list[tuple[int, AuditRecord]]) -> Table:
+def _audit_table(page: list[tuple[int, AuditRecord]]) -> Table:
     table = Table("", "begun", "owner", "tool", "ended", box=None, pad_edge=False)
     table.add_column("took", justify="right")
     table.add_column("trajectory", no_wrap=True)
-    for number, record in found:
+    for number, record in page:
         begun = briefly(record.created)
         plain = (str(number), begun, record.owner, record.tool, record.verdict)
         took = f"{record.seconds:.2f}s"
@@ -275,21 +271,21 @@ def _audit_table(found: list[tuple[int, AuditRecord]]) -> Table:
     return table
 
 
-def _print(shown: object) -> None:
+def _print(table: object) -> None:
     console = Console(highlight=False)
     if console.is_terminal:
-        console.print(shown)
+        console.print(table)
         return
-    # A file or a pipe has no width to fit into, nor one to be filled with blanks.
+    # A file or a pipe has no width to fit into, and must not be padded with blanks.
     console.width = 200
     with console.capture() as captured:
-        console.print(shown)
+        console.print(table)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 @contextmanager
 def _writing(path: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a file that is there whole or not at all."""
+    """Standard output, or a file that appears complete or not at all."""
     if path is None:
         yield sys.stdout
         return
@@ -305,8 +301,8 @@ def _writing(path: Path | None) -> Iterator[TextIO]:
 
 
 def _reader(settings: ImportLogs) -> Callable[[object], Trajectory]:
-    """What makes a trajectory of a row: the format, and what the flags say."""
-    told = settings.model_dump(
+    """The function that turns a row into a trajectory, by the format and the flags."""
+    overrides = settings.model_dump(
         include={"owner", "model", "environment", "reward"}, exclude_none=True
     )
     read = FORMATS[settings.format].read
@@ -315,10 +311,10 @@ def _reader(settings: ImportLogs) -> Callable[[object], Trajectory]:
     def read_row(row: object) -> Trajectory:
         trajectory = read(row)
         if whole:
-            return trajectory.model_copy(update=told)
+            return trajectory.model_copy(update=overrides)
         owner = settings.owner or LOCAL_OWNER
         named = {"id": content_id(row, owner), "owner": owner}
-        return trajectory.model_copy(update=named | told)
+        return trajectory.model_copy(update=named | overrides)
 
     return read_row
 

@@ -19,7 +19,7 @@ class ConditionSettings(Settings, Conditions):
     """Which trajectories, as flags."""
 
     def selection(self, *, may_train_only: bool = False, **more: Any) -> Selection:
-        """The same as the store is asked."""
+        """The same conditions in the store's form."""
         return Selection(**self.conditions(), may_train_only=may_train_only, **more)
 
 

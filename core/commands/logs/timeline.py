@@ -13,10 +13,10 @@ from agentlm.prompt.observation import observed
 from agentlm.trajectory import Feedback, Origin, Step, Trajectory
 
 SHOWN_CHARACTERS, SHOWN_LINES = 600, 12
-"""Longer texts are cut in the middle, unless they are asked for whole."""
+"""Longer texts are cut in the middle unless the whole text is wanted."""
 
 SHORT_ID = 13
-"""Characters of an id in a list, `traj_` and eight digits."""
+"""Characters of an id in a list: `traj_` and eight digits."""
 
 _STYLES = {
     "system": "dim",
@@ -31,7 +31,6 @@ _STYLES = {
 
 
 def timeline(trajectory: Trajectory, *, full: bool = False) -> RenderableType:
-    """The whole trajectory."""
     table = Table(box=None, pad_edge=False)
     for name in ("at", "tokens", "took"):
         table.add_column(name, justify="right", style="dim", no_wrap=True)
@@ -46,7 +45,7 @@ def timeline(trajectory: Trajectory, *, full: bool = False) -> RenderableType:
 
 
 def lines(step: Step) -> Iterator[tuple[str, str]]:
-    """What a step says, as pairs of who and what."""
+    """The parts of a step, as pairs of speaker and text."""
     if step.role == "tool":
         who = "error" if step.failed else "observation"
         yield who, observed(step.text)
@@ -67,7 +66,7 @@ def lines(step: Step) -> Iterator[tuple[str, str]]:
 
 
 def shorten(text: str, limit: int) -> str:
-    """The text with its middle left out if it is longer than `limit` characters."""
+    """The text, with its middle left out if it has more than `limit` characters."""
     if len(text) <= limit:
         return text
     half = limit // 2
@@ -75,14 +74,14 @@ def shorten(text: str, limit: int) -> str:
 
 
 def one_line(step: Step, trajectory_id: str) -> Text:
-    """A step for a list of many."""
+    """A step as a line in a list of many."""
     clock = datetime.datetime.fromtimestamp(step.started).strftime("%H:%M:%S")
-    said = Text.assemble((clock, "dim"), f" {trajectory_id[:SHORT_ID]} ")
+    line = Text.assemble((clock, "dim"), f" {trajectory_id[:SHORT_ID]} ")
     for who, what in lines(step):
-        said.append(f"{who} ", _STYLES[who])
-        said.append(shorten(" ".join(what.split()), 160) + " ")
-    said.append(_measure(step), "dim")
-    return said
+        line.append(f"{who} ", _STYLES[who])
+        line.append(shorten(" ".join(what.split()), 160) + " ")
+    line.append(_measure(step), "dim")
+    return line
 
 
 def when(created: float) -> str:
@@ -91,7 +90,7 @@ def when(created: float) -> str:
 
 
 def briefly(created: float) -> str:
-    """Local time of today, date of this year, or the year."""
+    """The local time if it is today, else the date of this year, else the year."""
     moment, now = datetime.datetime.fromtimestamp(created), datetime.datetime.now()
     if moment.date() == now.date():
         return moment.strftime("%H:%M")
@@ -118,8 +117,8 @@ def _add_step(table: Table, trajectory: Trajectory, step: Step, *, full: bool) -
     tokens = "" if step.token_ids is None else str(len(step.token_ids))
     took = f"{step.seconds:.2f}s" if step.seconds else ""
     for who, what in lines(step):
-        shown = what if full else _excerpt(what)
-        table.add_row(at, tokens, took, Text(who, _STYLES[who]), Text(shown, _STYLES[who]))
+        text = what if full else _excerpt(what)
+        table.add_row(at, tokens, took, Text(who, _STYLES[who]), Text(text, _STYLES[who]))
         at = tokens = took = ""
 
 

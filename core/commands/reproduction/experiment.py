@@ -1,10 +1,10 @@
-"""An experiment's directory: which steps are done, and that nothing in it is of another experiment.
+"""An experiment's directory: which steps are done, and a check that nothing else is in it.
 
-plan.json        what it is an experiment of: the base's weights, the version of AgentLM
+plan.json        what the experiment starts from: the base's weights, the version of AgentLM
 steps/NAME.json  a step's mark: its command, when it began and ended, the digests of what it made
 
-A step that was begun and not ended has a mark too. Everything else in the directory is what the
-commands wrote, and an ordinary data directory of theirs.
+A step that was begun but has not ended has a mark, too. Everything else in the directory was
+written by the commands; it is an ordinary data directory.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from agentlm.files import write_text
 from agentlm.messages import Frozen
 
 _OTHERS = ("agentlm.db", "runs", "evaluations", "rollouts")
-"""What a data directory has that somebody worked with."""
+"""Contents of a data directory that somebody has worked with."""
 _LEFT_S = 90.0
-"""So long may what a killed run has left (a command, a server) take to end."""
+"""How long the children of a killed run (a command, a server) may take to end."""
 
 
 class Beginning(Frozen):
-    """What a directory is an experiment of."""
+    """What the experiment of a directory starts from."""
 
     base: str | None
     weights: str | None
-    """Version of the base's weights."""
+    """Version of the base model's weights."""
     agentlm: str
-    """Its version."""
+    """Version of AgentLM."""
     commit: str | None = None
-    """If the program runs from its repository."""
+    """Set if the program runs from its repository."""
     machine: str = ""
-    """What it was begun on."""
+    """The machine where it was begun."""
 
 
 class Mark(Frozen):
-    """What is known of a step that was begun."""
+    """A step that was begun."""
 
     run: str
     digest: str
@@ -54,23 +54,21 @@ class Mark(Frozen):
     """Unix seconds of the first start."""
     ended: float | None = None
     seconds: float = 0.0
-    """That it took, all starts together."""
+    """How long it took, all starts together."""
     makes: dict[str, str] = {}
     """File → digest of its content."""
 
 
 class Experiment:
-    """The directory of one experiment."""
-
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     @contextmanager
     def held(self) -> Iterator[int]:
-        """Be the only one who works in it; yields a descriptor that children keep open.
+        """Lock the directory; yields a descriptor that child processes keep open.
 
-        The lock is free when this process and all that it has started have ended. Raises
-        OperatorError if another process works in it.
+        The lock is free once this process and all that it started have ended. Raises OperatorError
+        if another process works in the directory.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / ".lock").open("a+") as file:
@@ -93,12 +91,12 @@ class Experiment:
                         f"another process works on the experiment in {self.directory} "
                         f"(process {owner}): wait for it"
                     ) from None
-                time.sleep(0.2)  # what a killed run had started is about to end
+                time.sleep(0.2)  # the children of a killed run are about to end
 
     def claim(self, origin: Beginning) -> None:
-        """Begin the experiment, or see that this is it.
+        """Begin the experiment, or verify that this directory holds the same one.
 
-        Raises OperatorError if the directory is of something else.
+        Raises OperatorError if the directory holds something else.
         """
         file = self.directory / "plan.json"
         if not file.exists():
@@ -117,9 +115,10 @@ class Experiment:
             )
 
     def check(self, plan: Plan) -> None:
-        """See that what is done was done by this plan.
+        """Verify that what is done was done by this plan.
 
-        Raises OperatorError if the plan was changed behind what is done, or what a step made was.
+        Raises OperatorError if the plan of a finished step has changed, or if what the step made
+        has.
         """
         known = {step.name: step for step in plan.steps}
         done = {name: mark for name, mark in self.marks().items() if mark.ended is not None}
@@ -155,29 +154,28 @@ class Experiment:
         )
 
     def marks(self) -> dict[str, Mark]:
-        """Of all steps that were begun, by name."""
+        """Marks of all steps that were begun, by name."""
         files = sorted((self.directory / "steps").glob("*.json"))
         return {file.stem: _read(file, Mark) for file in files}
 
     def mark(self, step: PlanStep) -> Mark | None:
-        """Of one step, if it was begun as it is now."""
+        """The mark of a step, if the step is still the same as when it was begun."""
         file = self._file(step)
-        found = _read(file, Mark) if file.exists() else None
-        return found if found is not None and found.digest == step.digest else None
+        mark = _read(file, Mark) if file.exists() else None
+        return mark if mark is not None and mark.digest == step.digest else None
 
     def is_done(self, step: PlanStep) -> bool:
-        """Whether it ended well."""
         mark = self.mark(step)
         return mark is not None and mark.ended is not None
 
     def begin(self, step: PlanStep, now: float) -> Mark:
-        """Remember that it is begun; once this returns, killing the process does not lose it."""
+        """Record that it was begun. Once this returns, killing the process does not lose it."""
         mark = self.mark(step) or Mark(run=step.run, digest=step.digest, begun=now)
         self._write(step, mark)
         return mark
 
     def pause(self, step: PlanStep, seconds: float) -> Mark:
-        """Remember how long it has worked without ending well."""
+        """Record how long it has worked so far without ending well."""
         before = self.mark(step)
         assert before is not None
         mark = before.model_copy(update={"seconds": before.seconds + seconds})
@@ -185,7 +183,7 @@ class Experiment:
         return mark
 
     def end(self, step: PlanStep, seconds: float, now: float) -> None:
-        """Remember that it is done. Raises OperatorError if it has not made what it makes."""
+        """Record that it is done. Raises OperatorError if its outputs don't exist."""
         mark = self.pause(step, seconds)
         makes: dict[str, str] = {}
         for file in step.makes:
@@ -202,7 +200,7 @@ class Experiment:
 
 
 def read_beginning(directory: Path) -> Beginning:
-    """What an experiment's directory is of. Raises OperatorError if it can't be read."""
+    """What the directory's experiment starts from. Raises OperatorError if it can't be read."""
     return _read(directory / "plan.json", Beginning)
 
 

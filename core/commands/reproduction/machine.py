@@ -1,8 +1,7 @@
-"""What a plan is run on: commands, one server, a clock.
+"""What a plan runs on: commands, one server, a clock.
 
-`Machine` is the seam; `ThisMachine` is real.
-
-Everything that is started ends with us, even if we are killed: the kernel tells it so.
+`Machine` is the seam; `ThisMachine` is real. Everything that is started here ends when this process
+does, even if it is killed: the kernel sends the signal.
 """
 
 from __future__ import annotations
@@ -30,14 +29,12 @@ from agentlm.printable import say
 
 _SET_PARENT_DEATH_SIGNAL = 1
 _STARTED_S = 900.0
-"""A model that is downloaded or converted first takes its time."""
+"""A model may have to be downloaded or converted first."""
 _ENDED_S = 60.0
 _LOOK_S = 0.5
 
 
 class Machine(Protocol):
-    """Runs what a plan says."""
-
     def run(self, words: Sequence[str]) -> int:
         """Run one of our commands to its end; returns its exit code."""
         ...
@@ -45,16 +42,16 @@ class Machine(Protocol):
     def serve(self, model: str, words: Sequence[str]) -> None:
         """Start a server by this command and wait until it serves the model.
 
-        Raises OperatorError if it does not come to that.
+        Raises OperatorError if it does not get that far.
         """
         ...
 
     def stop_serving(self) -> None:
-        """End the server, if one runs."""
+        """End the server if one runs."""
         ...
 
     def models(self) -> frozenset[str]:
-        """The names of the models that are known."""
+        """The names of all known models."""
         ...
 
     def weights(self, model: str) -> str | None:
@@ -62,11 +59,12 @@ class Machine(Protocol):
         ...
 
     def about(self) -> tuple[str | None, str]:
-        """The commit of the program, if it runs from its repository, and what it runs on."""
+        """The commit of the program, if it runs from its repository, and a description of the
+        machine."""
         ...
 
     def free_gb(self) -> float:
-        """Room on the disk."""
+        """Free disk space."""
         ...
 
     def now(self) -> float:
@@ -85,7 +83,7 @@ class ThisMachine:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What is set for every command, so that none need say where it works."""
+        """Variables of every command, so that none needs a flag for where it works."""
         url = f"http://127.0.0.1:{self._port}"
         return {"AGENTLM_DATA_DIR": str(self._directory), "AGENTLM_URL": url}
 
@@ -132,7 +130,8 @@ class ThisMachine:
         return time.time()
 
     def _serves(self, model: str) -> bool:
-        """Whether our server lists the model; if it is not alive, another one answers."""
+        """Whether our server lists the model. If our server is dead, another one may answer
+        instead."""
         try:
             answer = httpx.get(f"{self.variables['AGENTLM_URL']}/v1/models", trust_env=False)
             listed = {entry["id"] for entry in answer.json()["data"]}
@@ -143,7 +142,7 @@ class ThisMachine:
     def _start(
         self, words: Sequence[str], output: BinaryIO | None = None
     ) -> subprocess.Popen[bytes]:
-        # What the user has set for other work must not change what is measured here.
+        # What the user has set for other work must not affect the measurements.
         kept = {name: it for name, it in os.environ.items() if not name.startswith("AGENTLM_")}
         return subprocess.Popen(
             [sys.executable, "-m", "agentlm.cli", *words],
@@ -156,13 +155,13 @@ class ThisMachine:
         )
 
 
-def shown(words: Sequence[str]) -> str:
-    """A command as a person types it."""
+def typed(words: Sequence[str]) -> str:
+    """A command as a person would type it."""
     return shlex.join([PROGRAM, *words])
 
 
 def tell(text: str) -> None:
-    """Say it at once, also into a file."""
+    """Print at once, also if stdout is a file."""
     say(text, sys.stderr)
     sys.stderr.flush()
 
@@ -177,5 +176,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _die_with_parent() -> None:
-    """Run in a child before its program."""
+    """Runs in a child before its program starts."""
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)

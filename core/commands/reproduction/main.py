@@ -1,4 +1,4 @@
-"""`agentlm reproduce`: the experiment of docs/reproduction.md, done again."""
+"""`agentlm reproduce`: repeat the experiment of docs/reproduction.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic_settings import CliToggleFlag
 
 from agentlm.commands.reproduction.costs import in_words, plan_s
 from agentlm.commands.reproduction.experiment import Experiment
-from agentlm.commands.reproduction.machine import ThisMachine, shown, tell
+from agentlm.commands.reproduction.machine import ThisMachine, tell, typed
 from agentlm.commands.reproduction.page import write_page
 from agentlm.commands.reproduction.plan import Plan, load_plan
 from agentlm.commands.reproduction.results import read_results
@@ -20,29 +20,28 @@ from agentlm.settings import Settings, parse
 
 
 class ReproduceSettings(Settings):
-    """Do the experiment of docs/reproduction.md again: train, measure, write the page.
+    """Repeat the experiment of docs/reproduction.md: train, measure, write the page.
 
     agentlm reproduce --profile quick
     agentlm reproduce --profile quick --commands
 
-    It runs commands that a person could type, and prints each. Killed anywhere, the same command
-    goes on from there.
+    It runs commands that a person could type, and prints each. If it is killed, the same command
+    continues from there.
     """
 
     profile: str = "full"
-    """The plan: one that comes with AgentLM (full, quick), or a YAML file."""
+    """The plan: the name of one that comes with AgentLM (full, quick), or a YAML file."""
     split: Split = "test"
-    """Which tasks are measured on; while a recipe is tuned: dev."""
+    """Split of the tasks that are measured on. Use dev while a recipe is tuned."""
     commands: CliToggleFlag[bool] = False
-    """Print the commands and what each would take, and run nothing."""
+    """Print the commands and the time that each would take, and run nothing."""
     page_only: CliToggleFlag[bool] = False
-    """Write the page of what is done so far, and run nothing."""
+    """Write the page for what is done so far, and run nothing."""
     page: Path | None = None
-    """Where the page is written beside the experiment's directory, which always has it."""
+    """Where to write the page, besides the experiment's directory, which always gets it."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Entry point of `agentlm reproduce`."""
     settings = parse(ReproduceSettings, argv, "agentlm reproduce")
     plan = load_plan(settings.profile, settings.split)
     name = Path(settings.profile).stem
@@ -77,7 +76,7 @@ def _commands(plan: Plan, directory: Path) -> list[str]:
     serving = None
     for step in plan.steps:
         if step.served not in (serving, None):
-            lines.append(f"{shown(plan.serve_words(str(step.served)))} &")
+            lines.append(f"{typed(plan.serve_words(str(step.served)))} &")
         serving = step.served
-        lines.append(f"{shown(step.words)}  # {in_words(plan_s(plan, [step]))}")
+        lines.append(f"{typed(step.words)}  # {in_words(plan_s(plan, [step]))}")
     return lines

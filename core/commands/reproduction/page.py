@@ -1,4 +1,4 @@
-"""The page of an experiment: tables and pictures of what is measured, and of nothing else."""
+"""The page of an experiment: tables and plots of its own measurements only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined
 
 from agentlm.commands.reproduction.costs import in_words
-from agentlm.commands.reproduction.machine import shown
+from agentlm.commands.reproduction.machine import typed
 from agentlm.commands.reproduction.plan import Plan
 from agentlm.commands.reproduction.results import Results
 from agentlm.environments.evaluation.report import AbilityDifference
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def write_page(plan: Plan, profile: str, results: Results, page: Path) -> list[Path]:
-    """Write the page, and its pictures beside it; returns the files."""
+    """Write the page, and its plots beside it. Returns the files."""
     pictures: dict[str, tuple[bool, Callable[[Axes], None]]] = {
         "success": (bool(results.evaluations), lambda axes: _success(axes, results)),
         "loss": (bool(results.trainings), lambda axes: _losses(axes, results)),
@@ -48,22 +48,22 @@ def _template() -> Any:
         "signed": lambda rate: f"{100 * rate:+.1f}",
         "time": in_words,
         "thousands": lambda count: f"{count:,.0f}",
-        "command": lambda step: shown(step.words),
+        "command": lambda step: typed(step.words),
         "kept": _kept,
     }
     source = files("agentlm.commands.reproduction").joinpath("page.md.jinja")
     return environment.from_string(source.read_text(encoding="utf-8"))
 
 
-def _kept(found: AbilityDifference) -> str:
-    low, high = found.interval
-    if found.measure == "perplexity":
-        return f"× {found.value:.3f} ({low:.3f} … {high:.3f})"
-    return f"{100 * found.value:+.1f} ({100 * low:.1f} … {100 * high:.1f})"
+def _kept(difference: AbilityDifference) -> str:
+    low, high = difference.interval
+    if difference.measure == "perplexity":
+        return f"× {difference.value:.3f} ({low:.3f} … {high:.3f})"
+    return f"{100 * difference.value:+.1f} ({100 * low:.1f} … {100 * high:.1f})"
 
 
 def _draw(path: Path, plot: Callable[[Axes], None]) -> Path:
-    from matplotlib.figure import Figure  # slow to import, and needed at the end alone
+    from matplotlib.figure import Figure  # slow to import, and needed only at the end
 
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -75,7 +75,7 @@ def _draw(path: Path, plot: Callable[[Axes], None]) -> Path:
 
 
 def _success(axes: Axes, results: Results) -> None:
-    """A bar for each row that is a headline: decoded as it likes."""
+    """A bar for each headline row, decoded without constraint."""
     bars = [
         (f"{evaluation.name}\n{row.environment}", row.success, row.interval)
         for evaluation in results.evaluations
@@ -83,7 +83,7 @@ def _success(axes: Axes, results: Results) -> None:
         if row.decoding == evaluation.report.rows[0].decoding
     ]
     rates = [rate for _, rate, _ in bars]
-    # A rate of 0 or 1 can lie beside its own interval by the last bit.
+    # By rounding, a rate of 0 or 1 can lie outside its own interval.
     below = [max(0.0, rate - low) for _, rate, (low, _) in bars]
     above = [max(0.0, high - rate) for _, rate, (_, high) in bars]
     axes.bar(range(len(bars)), rates, yerr=[below, above], capsize=2)
@@ -93,7 +93,8 @@ def _success(axes: Axes, results: Results) -> None:
 
 
 def _losses(axes: Axes, results: Results) -> None:
-    """Held out if it was measured, for the other says nothing of what is new; else trained on."""
+    """Plot the held-out loss if it was measured, else the loss of the rows trained on, which tells
+    less."""
     for training in results.trainings:
         points: Sequence[tuple[int, float]] = training.held_out or [*enumerate(training.losses, 1)]
         kind = "held out" if training.held_out else "trained on"

@@ -1,9 +1,9 @@
-"""A plan: the steps of an experiment in order, what they cost, what its page compares.
+"""A plan: an experiment's steps in order, their costs, and the comparisons on its page.
 
 A plan is a YAML file (`plans/` has those that come with AgentLM). Each step's `run` is a command as
-a person types it in the experiment's directory, after `serve` in another terminal where it says
-`served`. `{split}` stands for the tasks that are measured on, `{kinds}` for those of kinds that are
-held out (while a recipe is tuned, neither is of a test split).
+a person would type it in the experiment's directory; if the step has `served`, after `serve` in
+another terminal. `{split}` stands for the tasks that are measured on, `{kinds}` for the tasks of
+held-out kinds. While a recipe is tuned, neither comes from a test split.
 """
 
 from __future__ import annotations
@@ -26,71 +26,68 @@ from agentlm.messages import Frozen
 
 PROGRAM = "agentlm"
 _NAMED = ("eval", "finetune")
-"""Commands whose products the page finds by their --name."""
+"""The page finds what these commands make by their --name."""
 
 
 class PlanStep(Frozen):
-    """One command of a plan."""
-
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
-    """What it is called on the screen and in the directory."""
+    """Its name on the screen and in the directory."""
     run: str
-    """The command, beginning with `agentlm`."""
+    """The command; it begins with `agentlm`."""
     served: str | None = None
-    """The model that a server of ours must run meanwhile."""
+    """The model that our server has to run during the step."""
     makes: tuple[str, ...] = ()
-    """Files of the experiment's directory that are there when it is done."""
+    """Files in the experiment's directory that exist once the step is done."""
     units: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """How much work it is: of each unit that the plan has a rate for, so many."""
+    """How much work it is: the number of each unit that the plan has a rate for."""
     needs: tuple[str, ...] = ()
-    """Models by name and files by path; it is left out, and that is said, where one is missing."""
+    """Models by name and files by path. If one is missing, the step is left out, and a line says
+    so."""
 
     @property
     def words(self) -> list[str]:
-        """The command after `agentlm`."""
+        """The words of the command after `agentlm`."""
         return shlex.split(self.run)[1:]
 
     @property
     def command(self) -> str:
-        """Which of our commands it is."""
+        """The name of the `agentlm` command."""
         return self.words[0]
 
     def flag(self, name: str) -> str | None:
-        """The value that the command gives a flag."""
+        """The value of a flag of the command."""
         words = [part for word in self.words for part in word.split("=", 1)]
         return next((words[at + 1] for at, word in enumerate(words[:-1]) if word == name), None)
 
     @property
     def digest(self) -> str:
-        """Of the command and of the recipe that it names: what decides what comes of it."""
+        """Digest of the command and of the recipe that it names: they decide its result."""
         content = [self.words, self.served, _recipe(self.words)]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 class Comparison(Frozen):
-    """Two evaluations of the plan whose difference says something."""
+    """Two evaluations of the plan whose difference answers a question."""
 
     candidate: str
     base: str
     says: str
-    """The question that it answers."""
+    """The question."""
 
 
 class Plan(Frozen):
-    """An experiment."""
-
     about: str
-    """What is compared, in a sentence or two."""
+    """What the experiment compares, in a sentence or two."""
     base: str | None = None
-    """The model that is trained: with other weights it is another experiment."""
+    """The model that is trained. With other weights it is another experiment."""
     port: int = Field(8135, ge=1, le=65535)
-    """Of the server; kept results are known by it."""
+    """The server's port. Kept results include it in their key."""
     serve: str = PROGRAM + " serve"
-    """How models are served: --model and --port are added."""
+    """The command that serves models; --model and --port are added."""
     disk_gb: float = Field(0.3, ge=0)
-    """What all steps together write, about."""
+    """About how much all steps together write."""
     rates: dict[str, Annotated[float, Field(ge=0)]]
-    """Seconds that a unit of work takes, as measured; `start` is of a server's start."""
+    """Measured seconds for each unit of work; `start` is one start of a server."""
     steps: tuple[PlanStep, ...] = Field(min_length=1)
     comparisons: tuple[Comparison, ...] = ()
 
@@ -119,12 +116,12 @@ class Plan(Frozen):
                     yield f"comparisons: no evaluation is called {name}; known: {list(measured)}"
 
     def named(self, command: str) -> dict[str, PlanStep]:
-        """The steps of one command by the name of what they make, in order."""
+        """The steps that run one command, by the name of what they make, in order."""
         steps = (step for step in self.steps if step.command == command)
         return {step.flag("--name") or "": step for step in steps}
 
     def serve_words(self, model: str) -> list[str]:
-        """The command that serves a model, after `agentlm`."""
+        """The command that serves a model, without `agentlm`."""
         return [*shlex.split(self.serve)[1:], "--model", model, "--port", str(self.port)]
 
 
@@ -135,7 +132,7 @@ def shipped_plans() -> dict[str, Path]:
 
 
 def load_plan(profile: str, split: str) -> Plan:
-    """A shipped plan by its name, or any by its file. Raises OperatorError if it is none."""
+    """A shipped plan by its name, or a plan file. Raises OperatorError if it is not a plan."""
     shipped = shipped_plans()
     path = shipped.get(profile, Path(profile).expanduser())
     try:
@@ -149,8 +146,8 @@ def load_plan(profile: str, split: str) -> Plan:
         ) from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = _first(error) if isinstance(error, ValidationError) else str(error)
-        said = " ".join(reason.split())
-        raise OperatorError(f"--profile {profile}: {path} is no plan: {said}") from error
+        reason_line = " ".join(reason.split())
+        raise OperatorError(f"--profile {profile}: {path} is no plan: {reason_line}") from error
 
 
 def _first(error: ValidationError) -> str:
@@ -161,6 +158,8 @@ def _first(error: ValidationError) -> str:
 
 def _recipe(words: list[str]) -> str | None:
     """The text of the recipe that `--config` names."""
-    given = [word for before, word in pairwise(with_shipped_recipe(words)) if before == "--config"]
-    file = Path(given[-1]) if given else None
+    configs = [
+        word for before, word in pairwise(with_shipped_recipe(words)) if before == "--config"
+    ]
+    file = Path(configs[-1]) if configs else None
     return file.read_text(encoding="utf-8") if file is not None and file.is_file() else None

@@ -1,6 +1,6 @@
-"""What an experiment has measured so far, read from what its commands wrote.
+"""An experiment's measurements so far, read from what its commands wrote.
 
-Only steps that are done are read: a number is of the plan's own run, or it is not there.
+Only finished steps are read: a number comes from the plan's own run, or is absent.
 """
 
 from __future__ import annotations
@@ -25,33 +25,31 @@ from agentlm.models.registry import Registry
 
 
 class Training(Frozen):
-    """One model that was trained."""
+    """One trained model."""
 
     name: str
     base: str
     rows: dict[str, int]
-    """Drawn from each source of the mixture, a row that came twice counted twice."""
+    """Rows drawn from each source of the mixture; a row that came twice counts twice."""
     computed_tokens: int
     trained_tokens: int
     steps: int
     first_loss: float
     last_loss: float
-    """Means over the first and the last tenth of the steps."""
+    """`first_loss` and `last_loss` are means over the first and the last tenth of the steps."""
     losses: tuple[float, ...]
     held_out: tuple[tuple[int, float], ...]
-    """PlanStep and loss of a token of rows that were not trained on."""
+    """Step and loss per token, on rows that were not trained on."""
     seconds: float
 
 
 class Evaluation(Frozen):
-    """One evaluation."""
-
     name: str
     report: Report
 
 
 class Compared(Frozen):
-    """Two evaluations of the plan beside each other."""
+    """Two evaluations of the plan, compared."""
 
     question: Comparison
     tasks: tuple[Difference, ...]
@@ -59,14 +57,14 @@ class Compared(Frozen):
 
 
 class Done(Frozen):
-    """A step that is done."""
+    """A finished step."""
 
     step: PlanStep
     seconds: float
 
 
 class Results(Frozen):
-    """All that there is of one experiment."""
+    """Everything measured in one experiment."""
 
     origin: Beginning
     done: tuple[Done, ...]
@@ -77,12 +75,12 @@ class Results(Frozen):
 
     @property
     def seconds(self) -> float:
-        """That all steps took."""
+        """Time that all steps took together."""
         return sum(it.seconds for it in self.done)
 
 
 def read_results(plan: Plan, experiment: Experiment) -> Results:
-    """Of the steps that are done. Raises OperatorError if one of them measured another model."""
+    """Results of the finished steps. Raises OperatorError if one of them measured another model."""
     marks = experiment.marks()
     done = [step for step in plan.steps if _ended(marks, step)]
     origin = read_beginning(experiment.directory)
@@ -151,10 +149,10 @@ def _compared(
     for question in plan.comparisons:
         if question.candidate in reports and question.base in reports:
             kept = directory / "evaluations"
-            found = differences(kept / question.candidate, kept / question.base)
+            per_task = differences(kept / question.candidate, kept / question.base)
             yield Compared(
                 question=question,
-                tasks=tuple(found),
+                tasks=tuple(per_task),
                 abilities=tuple(_abilities(reports[question.base], reports[question.candidate])),
             )
 
@@ -163,9 +161,9 @@ def _abilities(base: Report, candidate: Report) -> Iterator[AbilityDifference]:
     before = {it.measure: it for it in base.abilities}
     for after in candidate.abilities:
         if after.measure in before:
-            found = ability_difference(before[after.measure], after, seed=0)
-            if found is not None:
-                yield found
+            difference = ability_difference(before[after.measure], after, seed=0)
+            if difference is not None:
+                yield difference
 
 
 def _json(file: Path) -> Any:

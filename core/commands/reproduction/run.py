@@ -1,4 +1,4 @@
-"""Running a plan: each step that is not done, in order, and what is said of it."""
+"""Run a plan: every step that is not done, in order, with a line about each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from agentlm import __version__
 from agentlm.commands.reproduction.costs import in_words, paces, plan_s
 from agentlm.commands.reproduction.experiment import Beginning, Experiment
-from agentlm.commands.reproduction.machine import Machine, shown
+from agentlm.commands.reproduction.machine import Machine, typed
 from agentlm.commands.reproduction.plan import PROGRAM, Plan, PlanStep
 from agentlm.errors import OperatorError
 
@@ -15,9 +15,9 @@ Tell = Callable[[str], None]
 
 
 def run_plan(plan: Plan, experiment: Experiment, machine: Machine, tell: Tell) -> None:
-    """Do what is not done yet.
+    """Run the steps that are not done yet.
 
-    Raises OperatorError if a step fails, or if the directory is not this plan's.
+    Raises OperatorError if a step fails, or if the directory belongs to another plan.
     """
     experiment.claim(_origin(plan, machine))
     experiment.check(plan)
@@ -43,7 +43,7 @@ def _origin(plan: Plan, machine: Machine) -> Beginning:
 
 
 class Running:
-    """A plan on its way."""
+    """A plan that is being run."""
 
     def __init__(self, plan: Plan, experiment: Experiment, machine: Machine, tell: Tell) -> None:
         self._plan = plan
@@ -53,7 +53,7 @@ class Running:
         self._serving: str | None = None
 
     def see_to(self, number: int, step: PlanStep) -> None:
-        """Have a step done. Raises OperatorError if it fails."""
+        """Run a step unless it is done. Raises OperatorError if it fails."""
         place = f"step {number} of {len(self._plan.steps)}, {step.name}"
         if self._experiment.is_done(step):
             return
@@ -69,9 +69,9 @@ class Running:
         self._experiment.end(step, seconds, self._machine.now())
 
     def _run(self, place: str, step: PlanStep) -> float:
-        """Run the command; how long it took."""
+        """Run the command and return how long it took."""
         self._serve(step.served)
-        self._tell(f"$ {shown(step.words)}")
+        self._tell(f"$ {typed(step.words)}")
         began, code = self._machine.now(), None
         try:
             code = self._machine.run(step.words)
@@ -87,7 +87,7 @@ class Running:
         return seconds
 
     def _is_trained(self, step: PlanStep) -> bool:
-        """Whether a training had come to its end when we were killed: its name is taken then."""
+        """Whether a training had finished when we were killed: then its model's name is taken."""
         return step.command == "finetune" and step.flag("--name") in self._machine.models()
 
     def _missing(self, step: PlanStep) -> list[str]:
@@ -96,14 +96,15 @@ class Running:
         return [it for it in step.needs if it not in known and not (directory / it).exists()]
 
     def _serve(self, model: str | None) -> None:
-        """Have this model served, or none: two would share the cores and the memory."""
+        """Serve this model and no other: two would share the cores and the memory. None: serve
+        none."""
         if model == self._serving:
             return
         self._machine.stop_serving()
         self._serving = None
         if model is not None:
             words = self._plan.serve_words(model)
-            self._tell(f"$ {shown(words)} &")
+            self._tell(f"$ {typed(words)} &")
             self._machine.serve(model, words)
             self._serving = model
 

@@ -1,4 +1,4 @@
-"""The schema's history. Every change of `tables.py` comes with a revision here."""
+"""The history of the schema. Every change of `tables.py` needs a revision here."""
 
 HEAD = "0007"
-"""The newest revision; a log that has it is opened without loading Alembic."""
+"""The newest revision. A log that has it is opened without loading Alembic."""

@@ -1,4 +1,4 @@
-"""Run by Alembic: migrates over the connection, and in the transaction, that `upgrade` opened."""
+"""Run by Alembic: migrates over the connection, and in the transaction, of `upgrade`."""
 
 from alembic import context
 

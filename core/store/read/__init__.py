@@ -1,1 +1,1 @@
-"""What reads the log: one thing by its name, or many at once."""
+"""Reads from the log: one thing by its name, or many at once."""

@@ -1,4 +1,4 @@
-"""Forks: the tree that a trajectory stands in, as far as an owner sees it."""
+"""Forks: the tree around a trajectory, limited to what its owner may see."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from agentlm.store.rows import parse_header
 from agentlm.store.tables import trajectories
 
 _MOST = 1_000
-"""Members that are told of one family."""
+"""Most members to return of one family."""
 _IDS_A_QUERY = 500
 
 
 def family(db: Connection, trajectory_id: str, owner: str | None) -> Family | None:
-    """The family of a trajectory; None if there is no such trajectory."""
+    """None if there is no such trajectory."""
     root = _root(db, trajectory_id, owner)
     if root is None:
         return None
@@ -28,24 +28,24 @@ def family(db: Connection, trajectory_id: str, owner: str | None) -> Family | No
 
 
 def _root(db: Connection, trajectory_id: str, owner: str | None) -> Header | None:
-    """The oldest ancestor that is there still."""
-    found: Header | None = None
+    """The oldest ancestor that still exists."""
+    root: Header | None = None
     wanted: str | None = trajectory_id
     while wanted is not None:
         query = headers().where(trajectories.c.id == wanted, *owned_by(owner))
         row = db.execute(query).mappings().one_or_none()
         if row is None:
             break
-        found = parse_header(row)
-        wanted = found.parent_id
-    return found
+        root = parse_header(row)
+        wanted = root.parent_id
+    return root
 
 
 def _forks(db: Connection, parents: list[str], owner: str | None, most: int) -> list[Header]:
     t = trajectories.c
-    found: list[Header] = []
+    members: list[Header] = []
     for start in range(0, len(parents), _IDS_A_QUERY):
         of_some = t.parent_id.in_(parents[start : start + _IDS_A_QUERY])
         query = headers().where(of_some, *owned_by(owner)).order_by(t.created, t.id).limit(most)
-        found += map(parse_header, db.execute(query).mappings())
-    return found
+        members += map(parse_header, db.execute(query).mappings())
+    return members

@@ -1,4 +1,4 @@
-"""Reading many trajectories: pages of headers, whole selections, counts."""
+"""Read many trajectories: pages of headers, whole selections, counts."""
 
 from __future__ import annotations
 
@@ -29,48 +29,48 @@ from agentlm.trajectory import Outcome
 
 _BATCH_TOKENS = 50_000
 _BATCH_ROWS = 100
-"""A batch of a selection ends with the first of these: it bounds memory."""
+"""A batch of a selection ends with the first limit that it reaches: it bounds memory."""
 
 
 def outcome_now(table: FromClause = trajectories) -> ColumnElement[str]:
-    """The outcome as it is at this moment: a `running` whose lease has ended is unknown."""
+    """The outcome at this moment: a `running` one whose lease has ended is `unknown`."""
     t = table.c
     expired = and_(t.outcome == Outcome.RUNNING.value, t.lease_until < time.time())
     return case((expired, Outcome.UNKNOWN.value), else_=t.outcome)
 
 
 def headers() -> Select[Any]:
-    """All columns of the header table, with the outcome as it is now."""
+    """All columns of the header table, with the outcome at this moment."""
     columns = [column for column in trajectories.c if column.name != "outcome"]
     return select(*columns, outcome_now().label("outcome"))
 
 
 def owned_by(owner: str | None, table: FromClause = trajectories) -> list[ColumnElement[bool]]:
-    """The condition that a trajectory is an owner's; none for an admin."""
+    """The condition that a trajectory belongs to an owner; empty for an admin."""
     return [] if owner is None else [table.c.owner == owner]
 
 
 def conditions(selection: Selection, table: FromClause = trajectories) -> list[ColumnElement[bool]]:
-    """What a selection asks of a header."""
+    """A selection's conditions on the header table."""
     t = table.c
-    found = owned_by(selection.owner, table)
+    clauses = owned_by(selection.owner, table)
     equal = {t.model: selection.model, t.source: selection.source}
     equal[t.environment] = selection.environment
-    found += [column == value for column, value in equal.items() if value is not None]
+    clauses += [column == value for column, value in equal.items() if value is not None]
     if selection.outcomes:
-        found.append(outcome_now(table).in_([outcome.value for outcome in selection.outcomes]))
+        clauses.append(outcome_now(table).in_([outcome.value for outcome in selection.outcomes]))
     if selection.min_reward is not None:
         enough = t.reward >= selection.min_reward
-        found.append(or_(enough, t.corrected) if selection.or_corrected else enough)
+        clauses.append(or_(enough, t.corrected) if selection.or_corrected else enough)
     if selection.since is not None:
-        found.append(t.created >= selection.since)
+        clauses.append(t.created >= selection.since)
     if selection.until is not None:
-        found.append(t.created < selection.until)
+        clauses.append(t.created < selection.until)
     if selection.may_train_only:
-        found.append(t.may_train)
+        clauses.append(t.may_train)
     if selection.sometimes_solved:
-        found.append(_of_tasks_sometimes_solved(selection, table))
-    return found + [_tagged(name, value, table) for name, value in selection.tags.items()]
+        clauses.append(_of_tasks_sometimes_solved(selection, table))
+    return clauses + [_tagged(name, value, table) for name, value in selection.tags.items()]
 
 
 def _tagged(name: str, value: str, table: FromClause) -> ColumnElement[bool]:
@@ -94,7 +94,7 @@ def _of_tasks_sometimes_solved(selection: Selection, table: FromClause) -> Colum
 
 
 def header(db: Connection, trajectory_id: str) -> Header:
-    """One header, whoever owns it; it must be there."""
+    """One header, which must exist, of any owner."""
     query = headers().where(trajectories.c.id == trajectory_id)
     return parse_header(db.execute(query).mappings().one())
 
@@ -110,7 +110,7 @@ def page(
 def newest(
     db: Connection, owner: str | None, selection: Selection, after: str | None, limit: int
 ) -> Select[Any]:
-    """The header rows of a selection that come after an id, newest first."""
+    """The header rows of a selection after an id, newest first."""
     t = trajectories.c
     query = headers().where(*owned_by(owner), *conditions(selection))
     if after is not None:
@@ -135,8 +135,8 @@ def last_key(db: Connection) -> int:
 def batch(
     db: Connection, selection: Selection, after: int, until: int, limit: int
 ) -> list[RowMapping]:
-    """The next header rows of a selection in the order they were written, few enough that their
-    steps fit in memory together."""
+    """The next header rows of a selection in the order of writing, few enough for their steps to
+    fit in memory together."""
     t = trajectories.c
     query = headers().where(*conditions(selection), t.content, t.key > after, t.key <= until)
     rows = db.execute(query.order_by(t.key).limit(min(limit, _BATCH_ROWS))).mappings()
@@ -151,13 +151,13 @@ def batch(
 
 
 def count(db: Connection, selection: Selection) -> int:
-    """Trajectories of a selection, rows without content included."""
+    """Trajectories of a selection, including rows without content."""
     query = select(func.count(trajectories.c.key)).where(*conditions(selection))
     return db.scalar(query) or 0
 
 
 def stats(db: Connection, selection: Selection) -> Stats:
-    """Counts over a selection, rows without content included."""
+    """Counts over a selection, including rows without content."""
     t = trajectories.c
     where = conditions(selection)
     totals = select(

@@ -1,4 +1,4 @@
-"""Finding one thing in the log: a trajectory, a completion, the end of a conversation."""
+"""Find one thing in the log: a trajectory, a completion, the end of a conversation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from agentlm.trajectory import Interaction, Trajectory
 
 _KEYS_A_QUERY = 500
 _DUPLICATES = 64
-"""Trajectories with the same conversation that are looked at, newest first."""
+"""How many trajectories with the same conversation are looked at, newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +37,24 @@ class Place:
     step: int
     conversation: str
     free: bool
-    """Nothing goes on from there yet."""
+    """No other request has gone on from there yet."""
 
 
 def find_place(db: Connection, owner: str, conversations: Sequence[str]) -> Place | None:
-    """The first of `conversations` that is stored; of several such, an unclaimed and new one."""
+    """The first of `conversations` that is stored. If there are several places, a free and new
+    one."""
     c = continuations.c
     for start in range(0, len(conversations), _KEYS_A_QUERY):
         wanted = conversations[start : start + _KEYS_A_QUERY]
         known = select(c.conversation).where(c.owner == owner, c.conversation.in_(wanted))
-        found = set(db.scalars(known.distinct()))
-        if found:
-            return _best(db, owner, next(name for name in wanted if name in found))
+        stored = set(db.scalars(known.distinct()))
+        if stored:
+            return _best(db, owner, next(name for name in wanted if name in stored))
     return None
 
 
 def place_at(db: Connection, owner: str, trajectory_id: str, step: int) -> Place | None:
-    """The place after so many steps of a trajectory."""
+    """The place after the first `step` steps of a trajectory."""
     t = trajectories.c
     free = and_(t.step_count == step, t.claimed_step < step)
     mine = select(t.key, free.label("free")).where(
@@ -85,19 +86,18 @@ def _best(db: Connection, owner: str, conversation: str) -> Place | None:
 
 
 def get(db: Connection, trajectory_id: str, owner: str | None) -> Trajectory | None:
-    """One trajectory, whole."""
     query = headers().where(trajectories.c.id == trajectory_id, *owned_by(owner))
     return next(whole(db, db.execute(query).mappings().all()), None)
 
 
 def ids(db: Connection, beginning: str, limit: int) -> list[str]:
-    """Trajectories whose id begins so."""
+    """Trajectories whose id has this beginning."""
     begins = trajectories.c.id.startswith(beginning, autoescape=True)
     return list(db.scalars(select(trajectories.c.id).where(begins).limit(limit)))
 
 
 def prefix(db: Connection, place: Place) -> Trajectory | None:
-    """A trajectory up to a place, without interactions. None if it was deleted meanwhile."""
+    """A trajectory up to a place, without interactions. None if it has just been deleted."""
     row = db.execute(headers().where(trajectories.c.key == place.key)).mappings().one_or_none()
     if row is None:
         return None
@@ -108,7 +108,7 @@ def prefix(db: Connection, place: Place) -> Trajectory | None:
 
 
 def whole(db: Connection, rows: Sequence[RowMapping]) -> Iterator[Trajectory]:
-    """The trajectories of header rows with all that hangs on them, in the rows' order."""
+    """The trajectories of header rows with everything that belongs to them, in the rows' order."""
     keys = [row["key"] for row in rows]
     s, i, f = steps.c, interactions.c, feedbacks.c
     with_steps = _children(db, select(steps).order_by(s.trajectory, s.number), s, keys)
@@ -139,7 +139,8 @@ def trained_on(db: Connection, trajectory_id: str) -> list[str]:
 
 
 def written(db: Connection, after: int, limit: int) -> list[Written]:
-    """Steps after a place, or the last `-after` of all; what forks copied is left out."""
+    """Steps after a place, or if `after` is negative, the last `-after` steps. Without copied
+    ones."""
     s, t = steps.c, trajectories.c
     own = s.number >= func.coalesce(t.parent_step, 0)
     query = select(steps, t.id.label("trajectory_id")).join(trajectories).where(own)

@@ -1,7 +1,7 @@
-"""Finding trajectories by what was said in them.
+"""Find trajectories by their text.
 
-There is no index of words: it would double the log. Instead each page looks at a bounded number of
-trajectories, newest first, so that no search holds anything up, and says how far it came.
+There is no word index, which would double the log. Instead each page looks at a bounded number of
+trajectories, newest first, so that no search delays anything, and says how far it got.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from agentlm.store.selection import Selection
 from agentlm.store.tables import steps, trajectories
 
 _LOOK = 2_000
-"""Trajectories that one page looks at."""
+"""How many trajectories one page looks at."""
 _KEYS_A_QUERY = 200
 _PREVIEW = 200
-"""Characters."""
+"""Characters of a preview."""
 
 
 def search(
     db: Connection, owner: str | None, selection: Selection, after: str | None, limit: int
 ) -> Found:
-    """The next trajectories in which somebody said `selection.text`, whatever the case."""
+    """The next trajectories with `selection.text` in a step, ignoring case."""
     rows = db.execute(newest(db, owner, selection, after, _LOOK + 1)).mappings().all()
     looked, more = rows[:_LOOK], len(rows) > _LOOK
     keys = _saying(db, [row["key"] for row in looked], selection.text or "", limit)
@@ -40,27 +40,27 @@ def search(
 
 
 def _saying(db: Connection, keys: Sequence[int], text: str, limit: int) -> set[int]:
-    """Those of `keys`, at least the first `limit` + 1 of them, whose steps hold a text."""
+    """Those of `keys` whose steps contain the text; at least the first `limit` + 1 of them."""
     wanted = text.casefold()
-    # The body is JSON, whose words for fields could hold the text too: so each find is looked at.
+    # The body is JSON, whose keys could contain the text as well, so each match is checked.
     as_json = to_json(text).decode()[1:-1]
     s = steps.c
-    found: set[int] = set()
+    matching: set[int] = set()
     for start in range(0, len(keys), _KEYS_A_QUERY):
         some = keys[start : start + _KEYS_A_QUERY]
         near = s.trajectory.in_(some) & s.body.icontains(as_json, autoescape=True)
         for key, body in db.execute(select(s.trajectory, s.body).where(near)):
             if wanted in from_json(body).get("text", "").casefold():
-                found.add(key)
-        if len(found) > limit:
+                matching.add(key)
+        if len(matching) > limit:
             break
-    return found
+    return matching
 
 
 def previews(db: Connection, headers: Sequence[Header]) -> dict[str, str]:
-    """How each begins: the start of what was first asked, by the trajectory's id."""
+    """The beginning of each trajectory's first question, by the trajectory's id."""
     s, t = steps.c, trajectories.c
-    asked = (
+    first_messages = (
         select(t.id, s.body)
         .join(trajectories)
         .where(t.id.in_([header.id for header in headers]), s.role == "user", s.number <= 2)
@@ -68,5 +68,5 @@ def previews(db: Connection, headers: Sequence[Header]) -> dict[str, str]:
     )
     return {
         identity: from_json(body).get("text", "").strip()[:_PREVIEW]
-        for identity, body in db.execute(asked)
+        for identity, body in db.execute(first_messages)
     }

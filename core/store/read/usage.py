@@ -1,4 +1,4 @@
-"""How models and owners did in the log: rewards, times and tokens."""
+"""Performance of models and use by owners, from the log: rewards, times and tokens."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from agentlm.store.tables import steps, trajectories
 from agentlm.trajectory import Origin
 
 _NEWEST = 500
-"""Trajectories of a model that are looked at: what it does now, at a bounded cost."""
+"""How many trajectories of a model are looked at: its present behaviour, at a bounded cost."""
 
 
 def of_model(db: Connection, owner: str | None, model: str) -> ModelRecord:
-    """A model's newest trajectories of an owner, None: of all."""
+    """Looks at a model's newest trajectories of an owner; None: of all owners."""
     t, s = trajectories.c, steps.c
     newest = (
         select(t.key, t.reward)
@@ -24,18 +24,18 @@ def of_model(db: Connection, owner: str | None, model: str) -> ModelRecord:
         .order_by(t.created.desc(), t.id.desc())
         .limit(_NEWEST)
     )
-    found = db.execute(newest).all()
-    rewards = [row.reward for row in found if row.reward is not None]
+    newest_rows = db.execute(newest).all()
+    rewards = [row.reward for row in newest_rows if row.reward is not None]
     turns = (
         select(s.seconds, s.token_count)
-        .where(s.trajectory.in_([row.key for row in found]))
+        .where(s.trajectory.in_([row.key for row in newest_rows]))
         .where(s.origin == Origin.SAMPLED.value, s.seconds > 0)
     )
     sampled = db.execute(turns).all()
     seconds, tokens = [row.seconds for row in sampled], sum(row.token_count for row in sampled)
     median, slow = _shares(seconds)
     return ModelRecord(
-        trajectories=len(found),
+        trajectories=len(newest_rows),
         rewarded=len(rewards),
         mean_reward=fmean(rewards) if rewards else None,
         turns=len(seconds),
@@ -46,7 +46,6 @@ def of_model(db: Connection, owner: str | None, model: str) -> ModelRecord:
 
 
 def by_owner(db: Connection) -> dict[str, OwnerUse]:
-    """What each owner's rows come to."""
     t = trajectories.c
     sums = func.sum(t.sampled_tokens), func.sum(t.prompt_tokens)
     query = select(t.owner, func.count(), *sums, func.max(t.created)).group_by(t.owner)
@@ -59,7 +58,7 @@ def by_owner(db: Connection) -> dict[str, OwnerUse]:
 
 
 def _shares(seconds: list[float]) -> tuple[float | None, float | None]:
-    """The median, and what nine of ten stay under."""
+    """The median, and the value that nine of ten stay under."""
     if len(seconds) < 2:
         return (seconds[0], seconds[0]) if seconds else (None, None)
     tenths = quantiles(seconds, n=10, method="inclusive")

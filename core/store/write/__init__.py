@@ -1,1 +1,1 @@
-"""What changes the log: one writer thread, and everything that runs inside its transactions."""
+"""Changes of the log: one writer thread, and everything that runs in its transactions."""

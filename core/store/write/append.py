@@ -1,4 +1,4 @@
-"""Adding an entry to the log, inside the writer's transaction."""
+"""Add an entry to the log, in the writer's transaction."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _INSERT_CONTINUATIONS = prepared_insert(continuations)
 
 
 def append(db: Connection, entry: Entry) -> None:
-    """Add an entry. Raises ConflictError unless it goes on exactly where the log ends."""
+    """Raises ConflictError unless the entry begins exactly where the stored trajectory ends."""
     header = entry.trajectory if entry.content else audit_header(entry.trajectory)
     stored = find(db, header.id)
     key = _begin(db, entry, header) if stored is None else _extend(db, entry, header, stored)
@@ -81,7 +81,7 @@ def call_key(tool_call_id: str) -> str:
 
 
 def _begin(db: Connection, entry: Entry, header: Trajectory) -> int:
-    """Insert the trajectory, with a copy of its parent's first steps if it is a fork."""
+    """Insert the trajectory; if it is a fork, with a copy of its parent's first steps."""
     parent = None if header.parent_id is None else _parent(db, entry, header.parent_id)
     _check_place(entry, (header.parent_step or 0) if parent is not None else 0)
     sampled, prompt = sampled_and_prompt(entry.steps)
@@ -130,7 +130,7 @@ def _copy_steps(db: Connection, parent: int, child: int, count: int) -> None:
 
 
 def _extend(db: Connection, entry: Entry, header: Trajectory, stored: Stored) -> int:
-    """Update the header of a trajectory that is there."""
+    """Update the header of an existing trajectory."""
     if stored.owner != header.owner:
         raise ConflictError(f"trajectory {header.id} belongs to another owner")
     _check_place(entry, stored.step_count)
@@ -179,8 +179,8 @@ def _step_rows(entry: Entry, key: int) -> list[dict[str, object]]:
     ]
 
 
-def _put_interaction(db: Connection, told: Interaction, key: int, *, content: bool) -> None:
-    interaction = told if content else audit_interaction(told)
+def _put_interaction(db: Connection, full: Interaction, key: int, *, content: bool) -> None:
+    interaction = full if content else audit_interaction(full)
     answer = {
         "completion": interaction.completion_id,
         "which": interaction.choice,

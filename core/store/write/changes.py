@@ -1,4 +1,4 @@
-"""What changes about a trajectory that is there: claims, judgements, provenance, deletion."""
+"""Changes of existing trajectories: claims, feedback, provenance, deletion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agentlm.trajectory import Feedback, Outcome
 
 
 def claim(db: Connection, key: int, step: int) -> bool:
-    """Take the right to go on from a trajectory's end. False if somebody has it already."""
+    """Take the right to go on from a trajectory's end. False if it is already taken."""
     free = and_(
         trajectories.c.key == key,
         trajectories.c.step_count == step,
@@ -30,14 +30,14 @@ def claim(db: Connection, key: int, step: int) -> bool:
 
 
 def renew(db: Connection, trajectory_id: str, lease_s: float) -> None:
-    """Let what runs be believed to do so for longer."""
+    """Extend the lease of a running trajectory."""
     t = trajectories.c
     running = and_(t.id == trajectory_id, t.outcome == Outcome.RUNNING.value)
     db.execute(update(trajectories).where(running).values(lease_until=time.time() + lease_s))
 
 
 def add_feedback(db: Connection, trajectory_id: str, feedback: Feedback, owner: str | None) -> None:
-    """Keep a judgement; unless the environment scored, it counts towards the reward."""
+    """Keep feedback. It counts towards the reward unless the environment has scored."""
     stored = _owned(db, trajectory_id, owner)
     if feedback.completion_id is not None:
         _check_completion(db, stored, feedback.completion_id)
@@ -49,22 +49,22 @@ def add_feedback(db: Connection, trajectory_id: str, feedback: Feedback, owner: 
 
 
 def judge(db: Connection, stored: Stored) -> None:
-    """Make the reward what all feedback says, unless the environment scored."""
+    """Set the reward from all feedback, unless the environment has scored."""
     of_it = feedbacks.c.trajectory == stored.key
-    given = select(feedbacks.c.body).where(of_it).order_by(feedbacks.c.key)
-    judgements = tuple(map(Feedback.model_validate_json, db.scalars(given)))
+    bodies = select(feedbacks.c.body).where(of_it).order_by(feedbacks.c.key)
+    judgements = tuple(map(Feedback.model_validate_json, db.scalars(bodies)))
     _set(db, stored, corrected=any(one.correction is not None for one in judgements))
     if not stored.scored and stored.outcome != Outcome.ERROR:
         _set(db, stored, reward=reward_of(judgements))
 
 
 def forget_feedback(db: Connection, stored: Stored, completion_id: str) -> None:
-    """Delete the judgements of one completion."""
+    """Delete the feedback on one completion."""
     f = feedbacks.c
-    given = db.execute(select(f.key, f.body).where(f.trajectory == stored.key)).all()
+    rows = db.execute(select(f.key, f.body).where(f.trajectory == stored.key)).all()
     of_it = [
         row.key
-        for row in given
+        for row in rows
         if Feedback.model_validate_json(row.body).completion_id == completion_id
     ]
     if of_it:
@@ -73,7 +73,7 @@ def forget_feedback(db: Connection, stored: Stored, completion_id: str) -> None:
 
 
 def check_value(value: float | None, param: str) -> None:
-    """Raise RequestError for a value that is no number in [0, 1]."""
+    """Raise RequestError unless the value is None or a number in [0, 1]."""
     if value is not None and not (math.isfinite(value) and 0 <= value <= 1):
         raise RequestError(f"{param} must be in [0, 1], got {value}", param=param)
 
@@ -88,7 +88,7 @@ def score(
     error_classes: Sequence[str],
     metadata: Mapping[str, Any],
 ) -> None:
-    """Keep the environment's verdict: it takes precedence over feedback."""
+    """Keep the environment's score. It takes precedence over feedback."""
     stored = _owned(db, trajectory_id, owner)
     ended = outcome or Outcome(stored.outcome)
     if ended is Outcome.ERROR:
@@ -107,7 +107,7 @@ def score(
 def tag(
     db: Connection, trajectory_id: str, owner: str | None, tags: Mapping[str, str | None]
 ) -> None:
-    """Set metadata that is text, or with None take it away."""
+    """Set text entries of the metadata; None removes an entry."""
     stored = _owned(db, trajectory_id, owner)
     if not stored.content:
         raise ConflictError(f"{trajectory_id} is kept without content, so it has no tags")
@@ -120,7 +120,7 @@ def tag(
 
 
 def remove(db: Connection, trajectory_id: str, owner: str | None) -> bool:
-    """Delete a trajectory and all that hangs on it. False if there is none."""
+    """Delete a trajectory and everything that belongs to it. False if there is none."""
     mine = [trajectories.c.id == trajectory_id]
     if owner is not None:
         mine.append(trajectories.c.owner == owner)
@@ -131,12 +131,12 @@ def remove(db: Connection, trajectory_id: str, owner: str | None) -> bool:
 
 
 def mark_trained(db: Connection, card: str, trajectory_ids: Sequence[str]) -> None:
-    """Remember that a card was trained on these; unknown ids are passed over."""
+    """Record that a card was trained on these. Unknown ids are ignored."""
     new = ~exists().where(trainings.c.trajectory == trajectories.c.key, trainings.c.card == card)
-    found = select(trajectories.c.key, literal(card)).where(
+    pairs = select(trajectories.c.key, literal(card)).where(
         trajectories.c.id.in_(trajectory_ids), new
     )
-    db.execute(insert(trainings).from_select(["trajectory", "card"], found))
+    db.execute(insert(trainings).from_select(["trajectory", "card"], pairs))
 
 
 def _owned(db: Connection, trajectory_id: str, owner: str | None) -> Stored:

@@ -1,6 +1,6 @@
-"""What stays of a record whose content must not be kept: counts, times and names of tools.
+"""The part of a record that is kept if its content must not be: counts, times, names of tools.
 
-Everything that a client or a model wrote goes: text, token ids, arguments, schemas, metadata.
+Everything that a client or a model wrote is removed: text, token ids, arguments, schemas, metadata.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from agentlm.trajectory import Interaction, Sampling, Step, Trajectory
 
 
 def audit_header(header: Trajectory) -> Trajectory:
-    """The header without tools and metadata; never training data."""
+    """The header without tools and metadata, and never training data."""
     return header.model_copy(update={"tools": (), "metadata": {}, "may_train": False})
 
 
 def audit_step(step: Step) -> Step:
-    """The step's facts; of a call only which tool it was."""
+    """The step's facts. Of a call, only the tool's name."""
     return Step(
         role=step.role,
         origin=step.origin,

@@ -1,4 +1,4 @@
-"""What several writes need: finding a trajectory that is there, its metadata, its tokens."""
+"""Shared by several writes: finding a stored trajectory, its metadata, its tokens."""
 
 from __future__ import annotations
 
@@ -32,12 +32,11 @@ def find(db: Connection, trajectory_id: str) -> Stored | None:
 
 
 def merge_metadata(db: Connection, stored: Stored, added: Mapping[str, Any]) -> None:
-    """Set entries of a trajectory's metadata; entries that are not named stay."""
+    """Set entries of a trajectory's metadata. Other entries stay."""
     set_metadata(db, stored, from_json(stored.metadata) | added)
 
 
 def set_metadata(db: Connection, stored: Stored, metadata: Mapping[str, Any]) -> None:
-    """Replace a trajectory's metadata."""
     changed = metadata_json(metadata)
     if changed == stored.metadata:
         return
@@ -47,19 +46,19 @@ def set_metadata(db: Connection, stored: Stored, metadata: Mapping[str, Any]) ->
 
 
 def insert_tags(db: Connection, key: int, metadata: Mapping[str, Any]) -> None:
-    """Make metadata something to filter by."""
+    """Insert the rows by which metadata can be filtered."""
     if rows := tag_rows("trajectory", key, metadata):
         _INSERT_TAGS(db, rows)
 
 
 def insert_completion_tags(db: Connection, key: int, metadata: Mapping[str, str]) -> None:
-    """The same for a stored completion's metadata; `key` is its interaction's."""
+    """The same for a stored completion's metadata. `key` is its interaction's."""
     if rows := tag_rows("interaction", key, metadata):
         _INSERT_COMPLETION_TAGS(db, rows)
 
 
 def count_tokens(db: Connection, trajectory: int, until: int) -> tuple[int, int]:
-    """How many sampled and other tokens the first `until` steps have."""
+    """The numbers of sampled and other tokens in the first `until` steps."""
     s = steps.c
     sampled = case((s.origin == Origin.SAMPLED.value, s.token_count), else_=0)
     sums = (func.coalesce(func.sum(column), 0) for column in (sampled, s.token_count))

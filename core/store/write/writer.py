@@ -1,8 +1,9 @@
-"""The writer: one thread that commits what is queued, together.
+"""The writer: one thread that commits queued writes together.
 
-Group commit without a timer: while one transaction is being committed, further writes queue; the
-next transaction takes all of them. So a lone write waits for nobody, and under load the cost of
-an fsync is shared. Within a transaction every write has a savepoint: a bad one fails alone.
+This is group commit without a timer: while one transaction is being committed, further writes
+queue, and the next transaction takes all of them. So a lone write doesn't wait for others, and
+under load the cost of an fsync is shared. Within a transaction every write has a savepoint: a bad
+one fails alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from agentlm.store.database import available, reason
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 _DEADLOCK = "40P01"
-"""PostgreSQL's code for it; SQLite has one writer at a time."""
+"""PostgreSQL's code for a deadlock. SQLite has only one writer at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class _Result:
 
     @property
     def deadlocked(self) -> bool:
-        """Whether the database chose this write to end a deadlock between two processes."""
+        """Whether the database aborted this write to end a deadlock between two processes."""
         cause = self.error.orig if isinstance(self.error, OperationalError) else None
         return getattr(cause, "sqlstate", None) == _DEADLOCK
 
@@ -56,7 +57,7 @@ class _Result:
 class Writer:
     """Runs writes in order, in its own thread, and answers when they are durable.
 
-    `committed` is told how many writes each transaction had.
+    `committed` gets the number of writes of each transaction.
     """
 
     def __init__(self, engine: Engine, committed: Callable[[int], None] | None = None) -> None:
@@ -74,7 +75,7 @@ class Writer:
         self._thread.start()
 
     async def run(self, work: Work[T]) -> T:
-        """Do `work` in the next transaction; return its value once that is committed.
+        """Do `work` in the next transaction, and return its value once that is committed.
 
         A caller that is cancelled while it waits does not take the write back. Raises
         UnavailableError if the transaction fails.
@@ -103,7 +104,7 @@ class Writer:
         self._disconnect()
 
     def _take(self) -> tuple[list[_Job], bool]:
-        """Everything queued, at least one; and whether more may come."""
+        """All queued writes, at least one, and whether more may come."""
         batch: list[_Job] = []
         job = self._queue.get()
         while job is not None:
@@ -115,11 +116,11 @@ class Writer:
         return batch, False
 
     def _commit(self, batch: list[_Job]) -> list[_Job]:
-        """Commit and answer a batch. Returns what has to be done again: it gave way to another
-        process that wanted the same rows, and that one has gone on."""
+        """Commit a batch and answer its callers. Returns what has to be done again because it gave
+        way to another process that wanted the same rows, and that has continued."""
         try:
             results = self._transact(batch)
-        except Exception as error:  # noqa: BLE001 (told to everyone who waits)
+        except Exception as error:  # noqa: BLE001 (passed to every waiting caller)
             self.failing = True
             self._disconnect()
             results = [_Result(error=UnavailableError(str(error))) for _ in batch]
@@ -147,12 +148,12 @@ class Writer:
 
 
 def _attempt(db: Connection, work: Work[Any]) -> _Result:
-    """Do one write. If its savepoint is lost the transaction is, and that is raised."""
+    """Do one write. If its savepoint is lost, the transaction is lost, too, and this raises."""
     db.exec_driver_sql("SAVEPOINT entry")
     try:
         value = work(db)
         db.exec_driver_sql("RELEASE SAVEPOINT entry")
-    except Exception as error:  # noqa: BLE001 (handed to whoever asked for the write)
+    except Exception as error:  # noqa: BLE001 (passed to the caller of the write)
         db.exec_driver_sql("ROLLBACK TO SAVEPOINT entry")
         return _Result(error=error)
     return _Result(value)
@@ -174,7 +175,7 @@ def _deliver(answers: list[tuple[_Job, _Result]]) -> None:
     for job, result in answers:
         waiting.setdefault(job.future.get_loop(), []).append((job, result))
     for loop, here in waiting.items():
-        with suppress(RuntimeError):  # closed: nobody waits there any more
+        with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
             loop.call_soon_threadsafe(_hand_out, here)
 
 
