@@ -1,4 +1,4 @@
-"""The application: the parts put together, and the order in which they start and stop."""
+"""The application: its parts put together, and the order in which they start and stop."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def create_app(
     store: Store,
     toolbox: Toolbox,
 ) -> FastAPI:
-    """The ASGI application. It closes what runs `base`, toolbox and store when it shuts down."""
+    """The ASGI application. On shutdown it closes the engine of `base`, the toolbox and the
+    store."""
     served = ServedModels(base, settings.drain_s)
     registry = Registry(settings.data_dir)
     publisher = Publisher(settings, served, registry)
@@ -91,7 +92,7 @@ def create_app(
         underway=underway,
     )
     if settings.cors_origins:
-        # Outside of the guard: a browser asks by itself first, without a key.
+        # Outside of the guard: a browser's preflight request has no key.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
@@ -104,7 +105,7 @@ def create_app(
 
 
 def openapi() -> dict[str, Any]:
-    """The OpenAPI document without a server: the page's types are made of it."""
+    """The OpenAPI document without a server. The types of the page are made from it."""
     return _with_routes(FastAPI(**_ABOUT)).openapi()
 
 

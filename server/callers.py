@@ -1,4 +1,4 @@
-"""Who calls: the API key of a request, what it may do, and how often."""
+"""Callers: the API key of a request, what it allows, and how often."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from agentlm.store import Store
 from agentlm.store.keys import LOCAL_OWNER, STATIC_OWNER, ApiKey
 
 LOCAL = ApiKey(name=LOCAL_OWNER, admin=True)
-"""Whoever calls a server that has no keys: only this machine can."""
+"""The caller of a server without keys, which only this machine can reach."""
 
 
 class Callers:
     """Knows keys by their secrets.
 
-    A server has keys if `--api-key` was given (its owner is an administrator) or the log has any
-    when it starts; then a request without a valid one is refused.
+    A server has keys if `--api-key` was given (its owner is an administrator) or if the log has any
+    when it starts. Then a request without a valid key is refused.
     """
 
     def __init__(self, settings: ServeSettings, store: Store) -> None:
@@ -32,7 +32,7 @@ class Callers:
         self._buckets: dict[str, _Bucket] = {}
 
     async def find(self, secret: str) -> ApiKey | None:
-        """The caller with this secret; None: no valid key."""
+        """The caller with this secret; None: it is not valid."""
         if not self.needs_key:
             return LOCAL
         if self._static and hmac.compare_digest(secret.encode(), self._static.encode()):
@@ -66,7 +66,7 @@ def check_strangers_need_a_key(settings: ServeSettings, store: Store) -> None:
 
 @dataclass
 class _Bucket:
-    """A token bucket that fills `size` times a minute and holds that many."""
+    """A token bucket of `size` tokens, which fills up once a minute."""
 
     size: int
     clock: Callable[[], float] = time.monotonic
@@ -76,7 +76,7 @@ class _Bucket:
         self._at = self.clock()
 
     def take(self) -> float:
-        """Take one: 0 if there was one, else the seconds until there is."""
+        """Take a token. Returns 0, or the seconds until there is one."""
         now = self.clock()
         rate = self.size / 60
         self._left = min(self.size, self._left + (now - self._at) * rate)
@@ -88,7 +88,7 @@ class _Bucket:
 
 
 def check_origins_need_a_key(settings: ServeSettings, store: Store) -> None:
-    """Raises OperatorError for a server without keys that any web page could drive."""
+    """Raises OperatorError for a server without keys that any web page could control."""
     if "*" in settings.cors_origins and not Callers(settings, store).needs_key:
         raise OperatorError(
             "--cors-origins *: any web page could run commands here; name origins, or give "
@@ -97,14 +97,14 @@ def check_origins_need_a_key(settings: ServeSettings, store: Store) -> None:
 
 
 def allowed_families(key: ApiKey, offered: Sequence[str]) -> tuple[str, ...]:
-    """The server's tools that a key may use."""
+    """The families of the server's tools that a key may use."""
     return tuple(name for name in offered if key.tools is None or name in key.tools)
 
 
 def require_decider(key: ApiKey) -> None:
-    """Raises ForbiddenError for a key that may not decide on calls: whose call it is, is no matter.
+    """Raises ForbiddenError for a key that may not decide on calls, even on its own.
 
-    The operator asks a person; the program that makes the call is none.
+    The operator wants a person to decide, not the program that makes the call.
     """
     if not (key.admin or key.may_decide):
         raise ForbiddenError(
@@ -114,6 +114,6 @@ def require_decider(key: ApiKey) -> None:
 
 
 def require_admin(key: ApiKey) -> None:
-    """Raises ForbiddenError for a key that may not change what the server serves."""
+    """Raises ForbiddenError for a key that may not change which models are served."""
     if not key.admin:
         raise ForbiddenError("this needs an administrator's key")

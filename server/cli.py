@@ -1,6 +1,7 @@
-"""`agentlm-serve`: flags, and everything that can be wrong before minutes of loading a model.
+"""`agentlm-serve`: flags, and every check that can be made before the minutes of loading a model.
 
-What serves, `serving`, takes seconds to import: it is, once the flags are right.
+The module that serves, `serving`, takes seconds to import. It is imported after the flags are
+checked.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from agentlm.server.vllm.launch import prepare_environment
 from agentlm.settings import parse_known
 
 LEAST_FREE_BYTES = 256 << 20
-"""With less in the data directory, the log would fill the disk before anybody looks."""
+"""With less room in the data directory, the log would fill the disk before anybody notices."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve until SIGINT or SIGTERM. Raises OperatorError for what the operator can mend."""
+    """Serve until SIGINT or SIGTERM. Raises OperatorError for what the operator can correct."""
     settings, engine_arguments = parse_known(ServeSettings, argv, "agentlm serve")
     prepare_environment()
     check_disk(settings.prepare_data_dir())
@@ -34,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def check_disk(directory: Path) -> None:
-    """Raises OperatorError if hardly anything can be written any more."""
+    """Raises OperatorError if there is hardly any room left."""
     free = shutil.disk_usage(directory).free
     if free < LEAST_FREE_BYTES:
         raise OperatorError(
@@ -44,8 +45,8 @@ def check_disk(directory: Path) -> None:
 
 
 def _only_server(log: str) -> AbstractContextManager[None]:
-    """Be the one server of a log that is a file: others would not see its leases, approvals and
-    limits, which a server keeps in its memory. Raises OperatorError if another one runs."""
+    """Be the only server of a log in a file: others would not see its leases, approvals and limits,
+    which are in the server's memory. Raises OperatorError if another one runs."""
     from agentlm.store.database import file_of
 
     file = file_of(log)

@@ -1,8 +1,8 @@
-"""The processes of fine-tuning jobs: started, awaited, told to stop.
+"""The processes of fine-tuning jobs: start them, wait for them, stop them.
 
-A job is a directory, see `agentlm.jobs.job`. For each that is unfinished one process runs, and a
-task waits for its end: that is how the server learns of it, also of a job that an earlier server
-began, whose process the new one waits for. The trainer is not imported here.
+A job is a directory, see `agentlm.jobs.job`. One process runs for each unfinished job, and a task
+waits for its end. This also works for a job that an earlier server began: the new server waits for
+its process. The trainer is not imported here.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from agentlm.files import exclusive
 from agentlm.jobs.job import ENDED, Job, JobState, all_jobs, unfinished
 
 _STARTS = 3
-"""How often a process that dies is started: a kill does not come again, want of memory does."""
+"""How often a dying process is started. A kill won't happen again, but lack of memory will."""
 _STOP_S = 10.0
-"""What a process gets to end by itself; killed, the job loses no more than its last steps."""
+"""Time for a process to end by itself. If it is killed, the job loses only its last steps."""
 
 
 class Jobs:
-    """The jobs of a data directory. `serve` is given the name of each new model."""
+    """The jobs of a data directory. `serve` gets the name of each new model."""
 
     def __init__(self, data_dir: Path, serve: Callable[[str], Awaitable[object]]) -> None:
         self._data_dir = data_dir
@@ -41,18 +41,18 @@ class Jobs:
         self._recipe_schema: dict[str, Any] | None = None
 
     def list(self) -> list[Job]:
-        """All jobs, oldest first."""
+        """Oldest first."""
         return all_jobs(self._data_dir)
 
     def get(self, job_id: str) -> Job:
-        """One job. Raises NotFoundError."""
+        """Raises NotFoundError."""
         job = Job(self._data_dir / "jobs" / job_id)
         if not fullmatch(r"ftjob-[0-9a-f]+", job_id) or not job.directory.is_dir():
             raise NotFoundError(f"there is no fine-tuning job {job_id!r}", param="job_id")
         return job
 
     def state(self, job: Job) -> JobState:
-        """How far it is. It has not succeeded before its model is served."""
+        """The job's state. It counts as succeeded only once its model is served."""
         state = job.state
         if state.status == "succeeded" and job.directory.name in self._tasks:
             unseen = {"status": "running", "finished_at": None, "fine_tuned_model": None}
@@ -60,25 +60,25 @@ class Jobs:
         return state
 
     def start_unfinished(self) -> None:
-        """Go on with what an earlier server left."""
+        """Continue the jobs of an earlier server."""
         for job in unfinished(self._data_dir):
             self.start(job)
 
     def start(self, job: Job) -> None:
-        """Work on a job until it has ended, in a process of its own."""
+        """Work on a job until it has ended, in a separate process."""
         name = job.directory.name
         if name not in self._tasks:
             task = self._tasks[name] = asyncio.create_task(self._see_through(job))
             task.add_done_callback(lambda _: self._tasks.pop(name, None))
 
     async def recipe_schema(self) -> dict[str, Any]:
-        """The JSON schema of a job's `recipe`, as the trainer that is installed has it."""
+        """The JSON schema of a job's `recipe`, from the installed trainer."""
         if self._recipe_schema is None:
             self._recipe_schema = await _ask_trainer("")
         return self._recipe_schema
 
     async def check_recipe(self, recipe: dict[str, Any]) -> None:
-        """Raises RequestError for what a job's `recipe` can't hold."""
+        """Raises RequestError for an impossible `recipe`."""
         if complaint := await _ask_trainer(json.dumps(recipe)):
             field = ".".join(filter(None, ("recipe", complaint["field"])))
             raise RequestError(f"{field}: {complaint['message']}", param=field)
@@ -93,11 +93,12 @@ class Jobs:
             with exclusive(job.lock, wait=False):
                 job.obey()
         except BlockingIOError:
-            _terminate(job)  # whose process does it
+            _terminate(job)  # its process then does the rest
         await self._end_process(job)
 
     async def _end_process(self, job: Job) -> None:
-        """Wait for the job's process, which has nothing left to do; tell one that only starts."""
+        """Wait for the job's process, which has nothing left to do. If it is just starting, stop
+        it."""
         name = job.directory.name
         if (process := self._processes.get(name)) and job.state.pid != process.pid:
             with suppress(ProcessLookupError):
@@ -106,7 +107,7 @@ class Jobs:
             await asyncio.wait([task], timeout=_STOP_S)
 
     async def resume(self, job: Job) -> None:
-        """Go on with a paused job. Raises RequestError if it is not."""
+        """Continue a paused job. Raises RequestError if it is not paused."""
         status = self.state(job).status
         if status != "paused":
             raise RequestError(f"the job {job.directory.name} is {status}", param="job_id")
@@ -116,10 +117,10 @@ class Jobs:
         self.start(job)
 
     async def close(self) -> None:
-        """Stop all processes: the next server goes on from the last checkpoints.
+        """Stop all processes. The next server continues from the last checkpoints.
 
-        Whoever ends a server wants the machine back. Only of a server that is killed do the jobs
-        survive; the next one then waits for them.
+        Whoever stops a server wants the machine back. Jobs survive only if the server is killed;
+        the next one then waits for them.
         """
         self._closing = True
         for name, process in list(self._processes.items()):
@@ -158,7 +159,7 @@ class Jobs:
                 stdout=log,
                 stderr=log,
                 env=_environment(),
-                start_new_session=True,  # Ctrl-C is for the server, which tells the process
+                start_new_session=True,  # Ctrl-C is for the server, which then stops the process
             )
         name = job.directory.name
         self._processes[name] = process
@@ -169,7 +170,7 @@ class Jobs:
 
 
 async def _ask_trainer(recipe: str) -> dict[str, Any]:
-    """What it says of a recipe; of none, which fields there are."""
+    """The trainer's answer about a recipe, or the recipe's schema if it is empty."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "agentlm.finetune.job_recipe"),
         stdin=PIPE,
@@ -179,17 +180,17 @@ async def _ask_trainer(recipe: str) -> dict[str, Any]:
     answer, _ = await process.communicate(recipe.encode())
     if process.returncode != 0:
         raise OperatorError("the trainer does not say what a recipe can hold; the server's log may")
-    found: dict[str, Any] = json.loads(answer)
-    return found
+    reply: dict[str, Any] = json.loads(answer)
+    return reply
 
 
 def _environment() -> dict[str, str]:
-    """What the server was told by its environment concerns the server only."""
+    """Environment variables of the server's settings concern the server only; they are removed."""
     return {k: v for k, v in os.environ.items() if not k.startswith("AGENTLM_")}
 
 
 def _terminate(job: Job) -> None:
-    """Send SIGTERM to the process that works on a job, whoever started it."""
+    """Send SIGTERM to the process that works on a job, even if another server started it."""
     pid = job.state.pid
     with _process(pid) as descriptor:
         if descriptor is not None and _works_on(job, pid):
@@ -198,7 +199,7 @@ def _terminate(job: Job) -> None:
 
 @contextmanager
 def _process(pid: int | None) -> Iterator[int | None]:
-    """A hold on a process: its number can't come to mean another one meanwhile."""
+    """A handle on a process, so that its number can't come to mean another one."""
     try:
         descriptor = None if pid is None else os.pidfd_open(pid)
     except ProcessLookupError:
@@ -211,7 +212,7 @@ def _process(pid: int | None) -> Iterator[int | None]:
 
 
 def _works_on(job: Job, pid: int | None) -> bool:
-    """Whether the process is the job's: after a crash its number may be another's."""
+    """Whether the process is the job's: after a crash its number may belong to another."""
     with suppress(OSError):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         return str(job.directory).encode() in words

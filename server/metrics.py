@@ -1,4 +1,4 @@
-"""What Prometheus is told: the server's own counts, beside the engine's, which stay as they are."""
+"""Prometheus metrics: the server's own counters, besides the engine's, which are unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 
 
 class Metrics:
-    """Counters of one server; each server has a registry of its own."""
+    """The counters of one server. Each server has its own registry."""
 
     def __init__(self, store: Store) -> None:
         registry = CollectorRegistry()
@@ -68,13 +68,13 @@ class Metrics:
         commits.set_function(lambda: store.commits)
 
     def call(self, event: CallEnded) -> None:
-        """A server tool has run."""
+        """Count a finished call of a server tool."""
         observation = event.observation
         self._calls.labels(event.call.name, str(observation.failed).lower()).inc()
         self._call_seconds.labels(event.call.name).observe(observation.seconds)
 
     def choice(self, transcript: Transcript, seconds: float) -> None:
-        """A choice has ended."""
+        """Count a finished choice."""
         self._choices.labels(transcript.outcome.value).inc()
         self.choice_seconds.observe(seconds)
         usage = transcript.usage()
@@ -84,5 +84,5 @@ class Metrics:
         self._tokens.labels("reasoning").inc(usage.reasoning_tokens)
 
     def exposition(self) -> bytes:
-        """In Prometheus' text format, the engine's metrics after the server's."""
+        """The metrics in Prometheus' text format, the server's before the engine's."""
         return generate_latest(self._registry) + generate_latest(REGISTRY)

@@ -1,5 +1,5 @@
-"""Answering: from a request to the trajectory that it continues, a run of the loop, and its row.
+"""Answers: from a request to the trajectory that it continues, a run of the loop, and its row.
 
-`chat` reads a request and finds where it begins (`conversation`); each `choice` runs the loop and
-records what came of it. `raw_completion` does the same for text without a conversation.
+`chat` reads a request and finds where it begins (`conversation`). Each `choice` runs the loop and
+records the result. `raw_completion` does the same for text without a conversation.
 """

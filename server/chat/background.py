@@ -1,8 +1,8 @@
-"""Answers in the background: they run on without their request, and are looked up meanwhile.
+"""Answers in the background: they run on without their request, and clients poll for them.
 
-What such a run has done stands in the log at every moment, so whoever follows it reads it there. A
-run that is here is known here, to be cancelled; of a server that died the lease ends soon, and what
-was done is kept.
+The log has the state of such a run at every moment, and followers read it there. The runs of this
+server can be cancelled here. After a crash of a server, the lease of its runs ends soon, and what
+they did is kept.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from agentlm.trajectory import Outcome
 log = logging.getLogger("agentlm.server")
 
 _LOOK_AGAIN_S = 1.0
-"""How soon a run that is elsewhere is looked at again."""
+"""Interval between looks at a run that another server may have."""
 
 
 class Background:
-    """Knows the runs that have no request."""
+    """The runs without a request."""
 
     def __init__(self, chat: Chat, leases: Leases) -> None:
         self._chat = chat
@@ -34,32 +34,32 @@ class Background:
         self._stopping = False
 
     async def start(self, choice: Choice) -> None:
-        """Run a choice; it is in the log when this returns."""
+        """Run a choice. It is in the log when this returns."""
         await choice.announce()
         identity = choice.request.completion_id
         self._news[identity] = asyncio.Event()
         self._runs[identity] = asyncio.create_task(self._run(identity, choice))
-        await asyncio.sleep(0)  # a task that never began could not note that it was cancelled
+        await asyncio.sleep(0)  # a task that never began could not record its cancellation
 
     def runs(self, completion_id: str) -> bool:
-        """Whether it runs here, whatever the clock says of its lease."""
+        """Whether it runs here, whatever the state of its lease."""
         return completion_id in self._runs
 
     async def cancel(self, completion_id: str) -> None:
-        """End a run, if it is here; what was done is in the log then."""
+        """End a run if it is here. Its state is then in the log."""
         if (task := self._runs.get(completion_id)) is not None:
             task.cancel()
             await asyncio.wait([task])
 
     async def changed(self, completion_id: str) -> None:
-        """Wait until there may be news of a run."""
+        """Wait until a run may have changed."""
         if (event := self._news.get(completion_id)) is None:
             await asyncio.sleep(_LOOK_AGAIN_S)
         else:
             await event.wait()
 
     async def close(self, wait_s: float) -> None:
-        """Let what runs end, or fail it: the server stops."""
+        """Let runs end, or fail them after `wait_s`, since the server stops."""
         tasks = list(self._runs.values())
         if tasks:
             await asyncio.wait(tasks, timeout=wait_s)
@@ -86,6 +86,6 @@ class Background:
             self._news.pop(identity).set()
 
     def _tell(self, identity: str) -> None:
-        """Wake who waits for news."""
-        told, self._news[identity] = self._news[identity], asyncio.Event()
-        told.set()
+        """Wake those who wait for a change."""
+        event, self._news[identity] = self._news[identity], asyncio.Event()
+        event.set()

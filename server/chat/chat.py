@@ -1,7 +1,7 @@
-"""Answering a chat request: whole, or as a stream of server-sent events.
+"""Answer a chat request, whole or as a stream of server-sent events.
 
-A choice is *answered* when the client gets its `finish_reason`; the commit comes before that. A
-client that goes away cancels generation and tools, and the partial trajectory is kept.
+A choice is *answered* when the client gets its `finish_reason`, which is after the commit. If a
+client disconnects, generation and tools are cancelled, and the partial trajectory is kept.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger("agentlm.server")
 
 @dataclass
 class Chat:
-    """What answering needs; one for the life of the server."""
+    """Answers chat requests. There is one for the life of the server."""
 
     settings: ServeSettings
     models: ServedModels
@@ -39,7 +39,7 @@ class Chat:
     toolbox: Toolbox
     metrics: Metrics
     background: set[asyncio.Task[None]] = field(default_factory=set)
-    """Commits of cancelled runs that are still under way; shutdown waits for them."""
+    """Commits of cancelled runs that are still in progress; shutdown waits for them."""
 
     async def prepare(
         self,
@@ -49,9 +49,10 @@ class Chat:
     ) -> list[Choice]:
         """Read a request and find where its choices begin. Raises RequestError.
 
-        `history` stands in for the body's messages.
+        `history` replaces the body's messages.
 
-        Raises UnavailableError while the log fails: nothing is generated that can't be answered.
+        Raises UnavailableError while the log fails, so that nothing is generated that can't be
+        answered.
         """
         reader = RequestReader(self.settings, self.models, self.toolbox)
         request = reader.read(body, caller, history)
@@ -65,7 +66,7 @@ class Chat:
         return choices
 
     async def count(self, body: ChatRequest, caller: ApiKey, history: History) -> int:
-        """How many tokens a request would be answered after. Raises RequestError."""
+        """Number of tokens of a request's prompt. Raises RequestError."""
         reader = RequestReader(self.settings, self.models, self.toolbox)
         request = reader.read(body, caller, history)
         self.models.find_own(request.served.name)
@@ -87,7 +88,7 @@ class Chat:
         return await request.served.begin(self.store, request.conversation)
 
     async def run(self, choices: Sequence[Choice]) -> None:
-        """Run all choices to their end; however they end, they are in the log then."""
+        """Run all choices to their end. They are in the log then, even if they failed."""
         tasks = [asyncio.ensure_future(exhaust(choice)) for choice in choices]
         try:
             await asyncio.gather(*tasks)
@@ -102,9 +103,9 @@ class Chat:
     async def stream(
         self, choices: Sequence[Choice], events: AsyncGenerator[bytes, None]
     ) -> AsyncGenerator[bytes, None]:
-        """Pass on `events`, which run all choices; closing the generator cancels them.
+        """Pass on `events`, which run all choices. Closing the generator cancels them.
 
-        However that ends, they are in the log then.
+        They are in the log then, even if they failed.
         """
         try:
             async with aclosing(events):
@@ -118,7 +119,7 @@ class Chat:
             raise
 
     async def keep(self, choices: Sequence[Choice]) -> None:
-        """Record what an interrupted request got done, as far as the log takes it."""
+        """Record what an interrupted request has done, as far as the log accepts it."""
         for choice in choices:
             if choice.transcript.finish_reason is None:
                 if choice.transcript.outcome is Outcome.RUNNING:
@@ -130,11 +131,11 @@ class Chat:
                     log.error("how %s ended is not in the log: %s", choice.trajectory.id, error)
 
     def _keep_in_background(self, choices: Sequence[Choice]) -> None:
-        # The task that was cancelled can't await any more.
+        # The cancelled task can't await any more.
         task = asyncio.create_task(self.keep(choices))
         self.background.add(task)
         task.add_done_callback(self.background.discard)
 
     async def drain(self) -> None:
-        """Wait until what was interrupted is in the log."""
+        """Wait until interrupted runs are in the log."""
         await asyncio.gather(*self.background, return_exceptions=True)

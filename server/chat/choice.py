@@ -39,29 +39,30 @@ class Choice:
     metrics: Metrics
     beginning: Beginning
     content: list[str] = field(default_factory=list)
-    """Parts of the answer, as they were handed out."""
+    """Parts of the answer, as they were yielded."""
     refusal: list[str] = field(default_factory=list)
-    """The same of a refusal."""
+    """Parts of a refusal, as they were yielded."""
     reasoning: list[str] = field(default_factory=list)
-    """Parts of thoughts and tool activity, as a stream would have told them; not filled on one."""
+    """Parts of thoughts and tool activity, as a stream would send them. Streams don't fill it."""
     tokens: list[Token] = field(default_factory=list)
     """The answer's tokens since they were last taken."""
     scored: Sequence[Sequence[TokenLogprob]] | None = None
-    """How likely the prompt's tokens are, if that was asked for."""
+    """The likelihood of the prompt's tokens, if requested."""
     announced: bool = False
-    """On a stream: whether its role was told, which goes before the first of what it says."""
-    call_told: bool = False
-    """On a stream: whether the call that the client has to run was told as it was generated."""
+    """On a stream: whether the role was sent, which comes before any text."""
+    call_streamed: bool = False
+    """On a stream: whether the client's call was sent while it was generated."""
     delivered: int | None = None
-    """On a stream: characters that had been sent, as far as the server knows."""
+    """On a stream: number of characters sent, as far as the server knows."""
     conversation_id: str | None = None
-    """The named conversation that it goes on from, which is busy until then."""
+    """The named conversation that it goes on from, which is busy during the run."""
     items: Callable[[], Sequence[Mapping[str, Any]]] = tuple
-    """Tells what is added to that when this choice has ended: it is committed with it."""
+    """Returns the items to add to that conversation, once this choice has ended. They are committed
+    with it."""
     sealed: Callable[[], str] | None = None
-    """Tells what its client is handed to go on from it without the log."""
+    """Returns what the client needs to go on from it without the log."""
     kept: Callable[[], KeptAnswer] | None = None
-    """Tells the request's whole answer when this choice has ended: it is committed with it."""
+    """Returns the request's whole answer once this choice has ended. It is committed with it."""
 
     def __post_init__(self) -> None:
         request, beginning = self.request, self.beginning
@@ -85,7 +86,8 @@ class Choice:
         )
 
     async def run(self) -> AsyncGenerator[Event, None]:
-        """Run the loop; afterwards the answer stands in the log. Cancelled, see `record`."""
+        """Run the loop. Afterwards the answer is in the log; after a cancellation, call
+        `record`."""
         events = run_agent(
             self._policy(),
             self.request.own,
@@ -111,7 +113,7 @@ class Choice:
             await self.record()
 
     async def announce(self) -> None:
-        """Let it be in the log before it runs, and what it is answered with if it comes again."""
+        """Put it into the log before it runs, with the answer for a repetition of the request."""
         kept, self.kept = self.kept, None
         await self._append(self.interaction(), kept=kept() if kept else None)
 
@@ -125,9 +127,9 @@ class Choice:
             self.refusal.append(fragment.text)
 
     async def record(self) -> None:
-        """Commit the steps that are not in the log yet, and the interaction as it ended.
+        """Commit the steps that are not in the log yet, and the interaction in its final state.
 
-        Called once more after a run that was cancelled or failed, so that nothing is lost.
+        Called again after a run that was cancelled or failed, so that nothing is lost.
         """
         response = self.response()
         key = self.key()
@@ -148,7 +150,7 @@ class Choice:
 
     @asynccontextmanager
     async def _renewing(self) -> AsyncIterator[None]:
-        """While it runs: what it holds stays held."""
+        """Renew its leases while it runs."""
         if self.conversation_id is None and not self.request.watched:
             yield
             return
@@ -168,12 +170,14 @@ class Choice:
                     await self.store.renew(self.trajectory.id, HELD_S)
 
     def key(self) -> str:
-        """Of the conversation that ends with the answer."""
-        asked = self.request.conversation
-        return continuation_key(replace(asked, messages=[*asked.messages, self.response()]))
+        """Key of the conversation that ends with the answer."""
+        conversation = self.request.conversation
+        return continuation_key(
+            replace(conversation, messages=[*conversation.messages, self.response()])
+        )
 
     def response(self) -> Message:
-        """What the client gets."""
+        """The answer for the client."""
         last = self.transcript.steps[-1]
         client_called = self.transcript.outcome is Outcome.REQUIRES_ACTION and last.call
         return Message(
@@ -184,29 +188,29 @@ class Choice:
         )
 
     def take_tokens(self) -> list[Token]:
-        """The answer's tokens since the last time."""
-        # The policy holds on to this very list.
+        """The answer's tokens since the last call."""
+        # The policy keeps a reference to this very list.
         taken = list(self.tokens)
         self.tokens.clear()
         return taken
 
     def take_logprobs(self) -> list[dict[str, Any]]:
-        """The same in OpenAI's shape."""
+        """The same in OpenAI's format."""
         return logprobs(self.take_tokens(), self.request.served.token_bytes)
 
     def prompt_ids(self) -> list[int]:
-        """What the engine was given."""
+        """The ids of the prompt, as the engine got them."""
         return [token for step in self.beginning.steps for token in step.token_ids or ()]
 
     def token_ids(self) -> list[int]:
-        """What it said, as it is recorded."""
+        """The ids of the answer, as they are recorded."""
         return self.transcript.ids[len(self.prompt_ids()) :]
 
     def _policy(self) -> Policy:
         ask = self.request.ask
         seed = ask.sampling.seed
         if seed is not None and self.index:
-            # Choices of one request differ, and are the same ones each time.
+            # The choices of one request differ from each other, and are the same each time.
             sampling = ask.sampling.model_copy(update={"seed": seed + self.index})
             ask = replace(ask, sampling=sampling)
         return self.request.served.policy(
@@ -245,7 +249,7 @@ class Choice:
         self._saved += len(steps)
 
     def interaction(self) -> Interaction:
-        """What was asked and answered, as it is recorded."""
+        """Request and answer, as they are recorded."""
         return Interaction(
             completion_id=self.request.completion_id,
             choice=self.index,

@@ -1,7 +1,7 @@
-"""Files that a request hands to bash: `{"type": "bash", "file_ids": ["file-…"]}`.
+"""Files that a request gives to bash: `{"type": "bash", "file_ids": ["file-…"]}`.
 
-They are in the conversation's work directory, under their own names, before its run begins. What
-has such a name there already stays as it is, so a client can send the same tools with each request.
+They are put into the conversation's work directory, under their own names, before the run begins.
+An existing file of the same name stays, so a client can send the same tools with each request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PART_BYTES = 1024 * 1024
 def inputs_of(
     tools: Sequence[WireTool] | None, files: KeptFiles, owner: str | None
 ) -> dict[str, Path]:
-    """Contents by name. Raises RequestError for what can't be handed in."""
+    """Contents by name. Raises RequestError for a file that can't be used."""
     inputs: dict[str, Path] = {}
     for index, tool in enumerate(tools or ()):
         param = f"tools[{index}].file_ids"
@@ -36,7 +36,7 @@ def inputs_of(
 
 
 def hand_in(inputs: Mapping[str, Path], workspace: WorkspaceFiles) -> None:
-    """Copy what is not there yet. Raises RequestError if it does not fit."""
+    """Copy the files that don't exist yet. Raises RequestError if there is no room."""
     present = {entry.path for entry in workspace.list()}
     for name in inputs.keys() - present:
         receiving = closing(workspace.receive(name))

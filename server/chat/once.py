@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: however often a request is sent, it is run once and answered the same."""
+"""`Idempotency-Key`: a request that is sent repeatedly runs once and gets the same answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ANSWER_ID = re.compile(r"\b(?:chatcmpl-|resp_)\w+")
 
 @dataclass(frozen=True)
 class Once:
-    """One request that came with a key."""
+    """One request with a key."""
 
     store: Store
     owner: str
@@ -34,7 +34,7 @@ class Once:
 
     @classmethod
     def of(cls, store: Store, owner: str, key: str | None, body: Any) -> Once | None:
-        """None if the request came without a key. Raises RequestError for an unusable one."""
+        """None if the request has no key. Raises RequestError for an unusable one."""
         if key is None:
             return None
         if not 0 < len(key) <= _LONGEST:
@@ -43,21 +43,21 @@ class Once:
         return cls(store, owner, key, hashlib.sha256(text.encode()).hexdigest())
 
     async def known(self) -> Answer | None:
-        """The answer that was given already; None: this request is to give it.
+        """The earlier answer; None: this request has to produce it.
 
         Raises ConflictError while another one is being answered, for a key that was used with
-        another request, and if the answer was not to be kept.
+        another request, and if the answer was not kept.
         """
         return await self.store.requests.begin(self.owner, self.key, self.digest)
 
     async def trajectories(self, answer: Answer) -> str:
-        """The trajectories of an answer that was given already, as its header named them."""
+        """The trajectories of an earlier answer, in the form of its header."""
         identity = completion_of(self.answer_id(answer))
-        told = await asyncio.to_thread(self.store.by_completion, identity, self.owner)
-        return ",".join(interaction.trajectory_id for interaction in told)
+        interactions = await asyncio.to_thread(self.store.by_completion, identity, self.owner)
+        return ",".join(interaction.trajectory_id for interaction in interactions)
 
     async def abandon(self) -> None:
-        """It was not answered: let it be tried again."""
+        """Allow another attempt, since it was not answered."""
         await asyncio.shield(self.store.requests.abandon(self.owner, self.key))
 
     async def answer(
@@ -66,7 +66,7 @@ class Once:
         choices: Sequence[Choice],
         spell: Callable[[], str],
     ) -> str:
-        """Run the choices and keep what `spell` then says; what fails can be tried again."""
+        """Run the choices and keep the text of `spell`. If it fails, it can be tried again."""
         body = cache(spell)
         self._keep_with(choices, body)
         try:
@@ -79,14 +79,14 @@ class Once:
         return body()
 
     def keep_at_once(self, choice: Choice, spell: Callable[[], str]) -> None:
-        """Let what `spell` says be the answer from when the choice is announced."""
+        """Keep the text of `spell` as the answer from the moment the choice is announced."""
         self._keep_with([choice], spell)
 
     def answer_id(self, answer: Answer) -> str:
-        """The id of an answer that was given already."""
-        found = _ANSWER_ID.search(answer.body or "")
-        assert found is not None
-        return found[0]
+        """The id of an earlier answer."""
+        match = _ANSWER_ID.search(answer.body or "")
+        assert match is not None
+        return match[0]
 
     async def stream(
         self,
@@ -94,9 +94,9 @@ class Once:
         choices: Sequence[Choice],
         end: Callable[[], bytes],
     ) -> AsyncGenerator[bytes, None]:
-        """Pass a stream on, and keep it before its last event is sent.
+        """Pass on a stream, and keep it before its last event is sent.
 
-        `end` tells what is still to come when a single choice has ended.
+        `end` returns the rest of the stream once a single choice has ended.
         """
         sent: list[bytes] = []
         self._keep_with(choices, lambda: (b"".join(sent) + end()).decode())
@@ -113,10 +113,10 @@ class Once:
             raise
 
     def _keep_with(self, choices: Sequence[Choice], body: Callable[[], str]) -> None:
-        """Let the answer be committed with the choice that ends it.
+        """Commit the answer with the choice that ends it.
 
-        Of several choices none knows to be the last: the answer is then a commit of its own. They
-        have no tools whose effects could double.
+        Among several choices none knows that it is the last, so their answer is a separate commit.
+        They have no tools whose effects could be doubled.
         """
         if len(choices) == 1:
             choices[0].kept = lambda: self._kept(choices[0].request, body())

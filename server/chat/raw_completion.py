@@ -1,4 +1,4 @@
-"""Raw completions: a prompt of text or ids continued as it is, and how likely a prompt is."""
+"""Raw completions: continue a prompt of text or ids unchanged, and score prompts."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ class CompletionRequest(SamplingFields):
     user: str | None = None
 
     def sampling(self) -> Sampling:
-        """How to draw tokens."""
         return self.sampling_of(self.max_tokens, self.logprobs)
 
     async def prompts(self, served: EngineModel) -> list[list[int]]:
-        """Each prompt's ids. Raises RequestError for those of another model and too long ones."""
+        """Ids of each prompt. Raises RequestError for prompts of another model and for too long
+        ones."""
         renderer, context = served.renderer, served.max_model_len
-        given: Any = self.prompt
-        if isinstance(given, str) or isinstance(given[0], int):
-            given = [given]
-        texts = [each for each in given if isinstance(each, str)]
+        prompt: Any = self.prompt
+        if isinstance(prompt, str) or isinstance(prompt[0], int):
+            prompt = [prompt]
+        texts = [each for each in prompt if isinstance(each, str)]
         for text in texts:
             check_can_fit([text], renderer, context, param="prompt")
-        prompts: list[list[int]] = given
+        prompts: list[list[int]] = prompt
         if texts:
             prompts = await reading(texts, lambda: list(map(renderer.encode_raw, texts)))
         size = renderer.vocabulary_size
@@ -79,17 +79,17 @@ def read_completion_request(body: Any) -> CompletionRequest:
 
 @dataclass(frozen=True)
 class PromptChoice:
-    """One prompt with one of its continuations."""
+    """One prompt and one of its continuations."""
 
     prompt: Sequence[int]
     choice: Choice | None
     """None: nothing is generated (`max_tokens: 0`)."""
     scored: Sequence[Sequence[TokenLogprob]]
-    """Of the prompt, if it is echoed with logprobs."""
+    """Likelihood of the prompt's tokens, if it is echoed with logprobs."""
 
 
 async def prepare(chat: Chat, body: CompletionRequest, caller: ApiKey) -> list[PromptChoice]:
-    """Read a request and score what is to be echoed. Raises RequestError."""
+    """Read a request, and score the prompts that are echoed. Raises RequestError."""
     served = chat.models.find_own(body.model)
     if body.max_tokens == 0 and not body.echo:
         raise RequestError("max_tokens can only be 0 with echo", param="max_tokens")
@@ -174,27 +174,29 @@ def text_completion(
         "object": "text_completion",
         "created": int(request.created if request else time.time()),
         "model": served.name,
-        "choices": [_shown(body, served, index, each) for index, each in enumerate(continuations)],
+        "choices": [
+            _one_choice(body, served, index, each) for index, each in enumerate(continuations)
+        ],
         "usage": _usage(parts or spent, len(continuations) // body.n, body.n),
     }
 
 
 def _usage(parts: Sequence[Usage], prompts: int, n: int) -> dict[str, Any]:
-    """Each prompt counts once, however many continuations it has."""
-    shown = usage(parts)
-    shown["prompt_tokens"] = sum(parts[place * n].prompt_tokens for place in range(prompts))
-    shown["total_tokens"] = shown["prompt_tokens"] + shown["completion_tokens"]
-    return shown
+    """Each prompt counts once, whatever its number of continuations."""
+    total = usage(parts)
+    total["prompt_tokens"] = sum(parts[place * n].prompt_tokens for place in range(prompts))
+    total["total_tokens"] = total["prompt_tokens"] + total["completion_tokens"]
+    return total
 
 
-def _shown(
+def _one_choice(
     body: CompletionRequest, served: EngineModel, index: int, each: PromptChoice
 ) -> dict[str, Any]:
     renderer = served.renderer
     echoed = renderer.decode_verbatim(each.prompt) if body.echo else ""
-    said = "".join(each.choice.content) if each.choice else ""
-    shown: dict[str, Any] = {"index": index, "text": echoed + said, "logprobs": None}
-    shown["finish_reason"] = each.choice.transcript.finish_reason if each.choice else "length"
+    text = "".join(each.choice.content) if each.choice else ""
+    choice: dict[str, Any] = {"index": index, "text": echoed + text, "logprobs": None}
+    choice["finish_reason"] = each.choice.transcript.finish_reason if each.choice else "length"
     if body.logprobs is not None:
         tokens: list[Sequence[TokenLogprob]] = []
         if body.echo:
@@ -207,14 +209,14 @@ def _shown(
                 [TokenLogprob(token.token_id, token.logprob), *token.top]
                 for token in each.choice.take_tokens()
             ]
-        shown["logprobs"] = _logprobs(tokens, served, first_is_known=not body.echo)
-    return shown
+        choice["logprobs"] = _logprobs(tokens, served, first_is_known=not body.echo)
+    return choice
 
 
 def _logprobs(
     tokens: Sequence[Sequence[TokenLogprob]], served: EngineModel, *, first_is_known: bool
 ) -> dict[str, Any]:
-    """The parallel lists of the completions API; a prompt's first token has no probability."""
+    """The parallel lists of the completions API. A prompt's first token has no probability."""
 
     def text(token: int) -> str:
         return served.renderer.token_bytes(token).decode(errors="replace")
@@ -238,7 +240,7 @@ def _logprobs(
 
 
 class TextChunks(Chunks):
-    """The same events in the shape of the completions API."""
+    """The same events in the format of the completions API."""
 
     def __init__(
         self, identity: str, created: float, model: str, *, include_usage: bool = False
@@ -254,9 +256,9 @@ class TextChunks(Chunks):
         logprobs: list[dict[str, Any]] | None = None,
         **ids: list[int],
     ) -> bytes:
-        """One chunk of one choice."""
-        shown = {"index": index, "text": delta.get("content", ""), "finish_reason": finish_reason}
-        shown["logprobs"] = logprobs and {
+        """One chunk for one choice."""
+        choice = {"index": index, "text": delta.get("content", ""), "finish_reason": finish_reason}
+        choice["logprobs"] = logprobs and {
             "tokens": [token["token"] for token in logprobs],
             "token_logprobs": [token["logprob"] for token in logprobs],
             "top_logprobs": [
@@ -265,4 +267,4 @@ class TextChunks(Chunks):
             ],
             "text_offset": [],
         }
-        return f"{self._head}{json.dumps(shown, ensure_ascii=False)}{self._tail}".encode()
+        return f"{self._head}{json.dumps(choice, ensure_ascii=False)}{self._tail}".encode()

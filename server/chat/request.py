@@ -1,4 +1,4 @@
-"""From the body of a chat request to what its choices share: checked once, before anything runs."""
+"""From the body of a chat request to what its choices share, checked once before anything runs."""
 
 from __future__ import annotations
 
@@ -32,45 +32,43 @@ from agentlm.trajectory import Interaction, Step
 
 @dataclass(frozen=True)
 class Request:
-    """What all choices of one request share."""
-
     completion_id: str
     owner: str
     created: float
     served: ServedModel
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...]
-    """All that the model is told of, the client's and the server's."""
+    """All tools that the model knows, the client's and the server's."""
     own: RunTools | None
-    """Those that run here."""
+    """The tools that run here."""
     ask: Ask
     limits: Limits
     metadata: dict[str, str]
     user: str | None = None
-    """Whom the client answers; stands in the trajectory's metadata unless that names one."""
+    """The client's user. It is kept in the trajectory's metadata unless these name one."""
     stored: bool = False
     """List it among the caller's stored completions."""
     keep: bool = True
-    """False: counts and audit only, no text, ids or arguments in the log."""
+    """False: keep only counts and audit in the log, no text, ids or arguments."""
     may_train: bool = True
     return_token_ids: bool = False
-    """Tell the ids of prompt and answer."""
+    """Return the ids of prompt and answer."""
     passed_on: dict[str, Any] = field(default_factory=dict)
-    """What only who runs the model reads, as the client wrote it."""
+    """Fields that only the server which runs the model reads, as the client wrote them."""
     after: Interaction | None = None
-    """The answer that it goes on from by its id; None: the messages tell."""
+    """The answer that it goes on from, given by id; None: found by the messages."""
     echo: dict[str, Any] = field(default_factory=dict)
-    """What the answer repeats of the request, in the caller's words."""
+    """Fields that the answer repeats, in the caller's form."""
     handed_back: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
     """See `Conversation.handed_back`."""
     watched: bool = False
-    """It is looked up while it runs: what is done is in the log at every moment."""
+    """Clients poll for it during the run, so its state is in the log at every moment."""
     began: float = field(default_factory=time.monotonic)
-    """When it came, by a clock that nobody sets: durations are measured from here."""
+    """When it came, by the monotonic clock: durations are measured from here."""
 
     @property
     def conversation(self) -> Conversation:
-        """What it continues."""
+        """The conversation that it continues."""
         return Conversation(
             self.owner,
             self.served.name,
@@ -84,19 +82,19 @@ class Request:
 
 @dataclass(frozen=True)
 class Brought:
-    """Tools that a request brought with it, of MCP servers."""
+    """Tools of MCP servers that the request itself names."""
 
     tools: Sequence[Tool] = ()
-    """Those that run without being asked about."""
-    asked: Sequence[Tool] = ()
-    """Those whose calls the client has to approve: they come back to it as calls of its own do."""
+    """Tools that run without an approval."""
+    to_approve: Sequence[Tool] = ()
+    """Tools whose calls the client has to approve. These calls are returned to it like its own."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """What their servers are sent, by what it is called."""
+    """Secrets that are sent to the servers, by their names."""
 
 
 @dataclass(frozen=True)
 class History:
-    """What was said, of a request whose body does not say all of it in messages."""
+    """The conversation of a request whose body does not contain all of it as messages."""
 
     messages: tuple[Message, ...]
     """The whole conversation."""
@@ -113,7 +111,7 @@ class History:
 
 @dataclass(frozen=True)
 class RequestReader:
-    """Reads requests; one for the life of the server."""
+    """Reads requests. There is one for the life of the server."""
 
     settings: ServeSettings
     models: ServedModels
@@ -125,7 +123,7 @@ class RequestReader:
         caller: ApiKey,
         history: History | None = None,
     ) -> Request:
-        """Raises RequestError for what can't be done, by the field that asks for it."""
+        """Raises RequestError with the field that asks for something impossible."""
         served, agent = self.models.find(body.model)
         served.check(body)
         served = served.with_template(body.chat_template_kwargs or {})
@@ -134,14 +132,14 @@ class RequestReader:
         _check_families(body, offered)
         brought = history.brought if history else Brought()
         own = self._own(families, caller, brought) if families or brought.tools else None
-        asked = [
+        to_approve = [
             spec.model_copy(update={"owner": "client"})
             for spec in self.toolbox.for_request(
-                (), owner=caller.name, brought=brought.asked
+                (), owner=caller.name, brought=brought.to_approve
             ).specs()
         ]
         client = client_tools(body.tools)
-        ours = (*(own.specs() if own else ()), *asked)
+        ours = (*(own.specs() if own else ()), *to_approve)
         _check_names(body, {spec.name for spec in ours})
         tools = (*ours, *client)
         if body.n > 1 and own:
@@ -194,7 +192,7 @@ class RequestReader:
             answer_form=body.answer_form(),
             answer_param=body.answer_param,
             constrained=body.constrained,
-            # The rest of a turn's tokens is for its thought, even at a character a token.
+            # The rest of a turn's tokens is for its thought, even if each character takes a token.
             max_string_chars=self.settings.max_turn_tokens * 3 // 4,
             logprobs=bool(body.logprobs),
             streamed=body.stream,
@@ -203,7 +201,7 @@ class RequestReader:
     def _limits(self, body: ChatRequest) -> Limits:
         turns = self.settings.max_turns
         if body.max_tool_calls is not None:
-            turns = min(turns, body.max_tool_calls + 1)  # the last one is made an answer
+            turns = min(turns, body.max_tool_calls + 1)  # the last turn has to be the answer
         return Limits(
             turns=turns,
             tokens=body.sampling().max_tokens,

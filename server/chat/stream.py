@@ -1,4 +1,4 @@
-"""A streamed answer: the events of running choices as chunks, in the order in which they come."""
+"""A streamed answer: the events of running choices as chunks, in order of arrival."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from agentlm.server.openai.answers import (
 async def choice_chunks(
     choices: Sequence[Choice], chunks: Chunks, *, include_usage: bool
 ) -> AsyncGenerator[bytes, None]:
-    """Run all choices and yield what they say; closing the generator cancels them.
+    """Run all choices and yield their chunks. Closing the generator cancels them.
 
-    Nothing is yielded before one of them has something to tell.
+    Nothing is yielded before one of them has a chunk.
     """
     events = _merged(choices, chunks) if len(choices) > 1 else _chunks(choices[0], chunks)
     async with aclosing(events):
@@ -40,7 +40,7 @@ async def choice_chunks(
 
 
 async def exhaust(choice: Choice) -> None:
-    """Run a choice that nobody reads along with."""
+    """Run a choice without a reader."""
     writer = _DeltaWriter(choice)
     async with aclosing(choice.run()) as events:
         async for event in events:
@@ -51,7 +51,7 @@ async def exhaust(choice: Choice) -> None:
 
 
 async def _chunks(choice: Choice, chunks: Chunks) -> AsyncGenerator[bytes, None]:
-    """The events of one choice, its `finish_reason` after the commit."""
+    """The events of one choice; its `finish_reason` comes after the commit."""
     choice.delivered = 0
     writer = _DeltaWriter(choice)
     async with aclosing(choice.run()) as events:
@@ -65,17 +65,17 @@ async def _chunks(choice: Choice, chunks: Chunks) -> AsyncGenerator[bytes, None]
                     delta = {"role": "assistant", "content": None, **delta}
                 else:
                     yield _announcement(choice, chunks)
-            shown = None
+            logprobs = None
             if delta.get("content") and choice.request.ask.logprobs:
-                shown = choice.take_logprobs()
-            yield chunks.delta(choice.index, delta, logprobs=shown)
+                logprobs = choice.take_logprobs()
+            yield chunks.delta(choice.index, delta, logprobs=logprobs)
             choice.delivered += _length(delta)
     for chunk in _last_chunks(choice, chunks):
         yield chunk
 
 
 def _length(delta: dict[str, Any]) -> int:
-    """Characters of what the model said."""
+    """Number of characters from the model in a delta."""
     texts = [delta.get(name) for name in ("content", "refusal", "reasoning_content")]
     texts += [call["function"].get("arguments") for call in delta.get("tool_calls", ())]
     return sum(len(text or "") for text in texts)
@@ -86,11 +86,11 @@ def _announcement(choice: Choice, chunks: Chunks) -> bytes:
 
 
 def _last_chunks(choice: Choice, chunks: Chunks) -> Iterator[bytes]:
-    """What a choice ends with: a call that the client has to run comes here, whole, unless it was
-    told as it was generated."""
+    """The end of a choice. A call for the client comes here as a whole, unless it was streamed
+    while it was generated."""
     if not choice.announced:
         yield _announcement(choice, chunks)
-    for call in choice.response().tool_calls if not choice.call_told else ():
+    for call in choice.response().tool_calls if not choice.call_streamed else ():
         yield chunks.delta(choice.index, {"tool_calls": [{"index": 0, **write_call(call)}]})
     left = choice.take_logprobs() or None
     ids = {}
@@ -100,7 +100,7 @@ def _last_chunks(choice: Choice, chunks: Chunks) -> Iterator[bytes]:
 
 
 def stream_end(choice: Choice, chunks: Chunks, *, include_usage: bool) -> bytes:
-    """What follows on a stream of one choice once that has ended."""
+    """The end of a stream of one choice, once that choice has ended."""
     usage = [chunks.usage([choice.transcript.usage()])] if include_usage else []
     return b"".join([*_last_chunks(choice, chunks), *usage, DONE])
 
@@ -114,12 +114,12 @@ class _DeltaWriter:
         self._own = {spec.name for spec in own.specs()} if own else set()
         self._clients = {spec.name for spec in choice.request.tools} - self._own
         self._server_call = False
-        # Where nothing holds a call to its form, it is told when it is known to be well-formed.
+        # Without constrained decoding, a call is sent only once it is known to be well-formed.
         self._tells_calls = choice.request.ask.constrained and choice.request.ask.streamed
         self._escaper = ControlEscaper()
 
     def delta(self, event: Event) -> dict[str, Any] | None:
-        """What the client is told of an event now; None: nothing."""
+        """The delta for an event; None: nothing to send."""
         if isinstance(event, Fragment):
             return self._fragment(event)
         if isinstance(event, CallEnded):
@@ -142,14 +142,14 @@ class _DeltaWriter:
                 self._server_call = fragment.text in self._own
                 if self._server_call:
                     return reasoning(call_text(fragment.text))
-                # What is cut within a name is no tool's.
+                # A name that was cut is no tool's.
                 if self._tells_calls and fragment.text in self._clients:
-                    self._choice.call_told = True
+                    self._choice.call_streamed = True
                     call = ToolCall(id=fragment.call_id, name=fragment.text, arguments="")
                     return {"tool_calls": [{"index": 0, **write_call(call)}]}
             case "arguments" if self._server_call:
                 return reasoning(fragment.text)
-            case "arguments" if self._choice.call_told:
+            case "arguments" if self._choice.call_streamed:
                 arguments = self._escaper.feed(fragment.text)
                 return {"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]}
         return None

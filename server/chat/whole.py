@@ -1,4 +1,4 @@
-"""A whole answer: what choices that have ended look like together."""
+"""A whole answer, made from choices that have ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentlm.server.openai.answers import finished_choice, prompt_logprobs, reas
 def completion(choices: Sequence[Choice]) -> dict[str, Any]:
     """A whole `chat.completion`."""
     request = choices[0].request
-    shown = {
+    body = {
         "id": request.completion_id,
         "object": "chat.completion",
         "created": int(request.created),
@@ -22,24 +22,24 @@ def completion(choices: Sequence[Choice]) -> dict[str, Any]:
         "usage": usage([choice.transcript.usage() for choice in choices]),
     }
     if request.return_token_ids:
-        shown["prompt_token_ids"] = choices[0].prompt_ids()
+        body["prompt_token_ids"] = choices[0].prompt_ids()
     if (scored := choices[0].scored) is not None:
-        shown["prompt_logprobs"] = prompt_logprobs(scored, request.served.token_bytes)
-    return shown
+        body["prompt_logprobs"] = prompt_logprobs(scored, request.served.token_bytes)
+    return body
 
 
 def _choice(choice: Choice) -> dict[str, Any]:
     request = choice.request
-    shown = finished_choice(choice.index, choice.response(), choice.transcript.finish_reason)
+    body = finished_choice(choice.index, choice.response(), choice.transcript.finish_reason)
     if request.tools or choice.reasoning:
-        shown["message"] |= reasoning("".join(choice.reasoning))
+        body["message"] |= reasoning("".join(choice.reasoning))
     if request.tools:
-        shown["message"]["agent_steps"] = _agent_steps(choice)
+        body["message"]["agent_steps"] = _agent_steps(choice)
     if request.return_token_ids:
-        shown["token_ids"] = choice.token_ids()
+        body["token_ids"] = choice.token_ids()
     if request.ask.logprobs:
-        shown["logprobs"] = {"content": choice.take_logprobs(), "refusal": None}
-    return shown
+        body["logprobs"] = {"content": choice.take_logprobs(), "refusal": None}
+    return body
 
 
 def _agent_steps(choice: Choice) -> list[dict[str, Any]]:

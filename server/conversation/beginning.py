@@ -1,7 +1,7 @@
-"""Where a request's run begins: in the trajectory that its conversation continues, or afresh.
+"""Where a request's run begins: in the trajectory that its conversation continues, or anew.
 
-A request continues from the longest indexed prefix of its messages: the recorded ids are kept as
-they are and only later messages are rendered.
+A request continues from the longest indexed prefix of its messages: the recorded ids are kept
+unchanged, and only later messages are rendered.
 """
 
 from __future__ import annotations
@@ -25,42 +25,40 @@ from agentlm.trajectory import Interaction, Step, Trajectory, template_settings
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a run starts from."""
-
     steps: tuple[Step, ...]
-    """The whole prompt: recorded steps, then those rendered for this request."""
+    """The whole prompt: recorded steps, then steps rendered for this request."""
     recorded: int
-    """How many of them stand in the log already."""
+    """How many of the steps are in the log already."""
     trajectory_id: str | None = None
     """The trajectory to extend; None: begin a new one."""
     parent_id: str | None = None
-    """The trajectory that a new one goes on from; recorded steps are copied from there."""
+    """The trajectory that a new one continues. Recorded steps are copied from it."""
     restored: int = 0
-    """How many steps the client handed back instead, which the log does not have."""
+    """How many steps the client sent back instead, because the log does not have them."""
     restored_key: str | None = None
-    """Continuation key of the answer that these end with."""
+    """Continuation key of the answer at the end of those steps."""
 
     @property
     def known(self) -> int:
-        """How many steps were there before this request."""
+        """How many steps existed before this request."""
         return self.recorded or self.restored
 
 
 @dataclass(frozen=True)
-class _Found:
+class _KnownSteps:
     """Steps that a conversation goes on from."""
 
     steps: Sequence[Step]
     answered: int
     """Index of the last message that they cover."""
     going_on: Callable[[Sequence[Step]], Beginning]
-    """The beginning, of the same steps and some more."""
+    """Makes the beginning from the same steps and some more."""
 
 
 async def begin(
     store: Store, conversation: Conversation, renderer: Renderer, context: int
 ) -> Beginning:
-    """Find where the conversation goes on; `context` is what the model holds, in tokens.
+    """Find where the conversation goes on. `context` is the model's context length in tokens.
 
     Raises ContextLengthError if it does not fit.
     """
@@ -69,13 +67,13 @@ async def begin(
     preamble = describe(conversation.tools, thoughts=renderer.thoughts)
     check_can_fit([preamble, *texts(messages)], renderer, context)
     if renderer.append_only:
-        found = await _find(store, conversation)
-        if found is not None:
-            later = messages[found.answered + 1 :]
-            extending = partial(_extended, renderer, found.steps, later)
+        known_steps = await _find(store, conversation)
+        if known_steps is not None:
+            later = messages[known_steps.answered + 1 :]
+            extending = partial(_extended, renderer, known_steps.steps, later)
             extended = await reading(texts(later), extending)
             if extended and _length(extended) < context:
-                return found.going_on(extended)
+                return known_steps.going_on(extended)
     rendered = partial(render, renderer, messages, preamble)
     steps = await reading([preamble, *texts(messages)], rendered)
     if _length(steps) >= context:
@@ -84,21 +82,23 @@ async def begin(
 
 
 async def begin_as_text(store: Store, conversation: Conversation, system: str | None) -> Beginning:
-    """The same for an upstream: what is recorded and what is added are messages, without ids.
+    """The same for an upstream: recorded and new parts are messages, without ids.
 
-    `system` is the system text of conversations that bring none.
+    `system` is the system text for conversations without one.
     """
     messages = conversation.messages
-    found = await _find(store, conversation)
-    if found is not None and all(step.token_ids is None for step in found.steps):
-        return found.going_on((*found.steps, *steps_of(messages[found.answered + 1 :])))
+    known_steps = await _find(store, conversation)
+    if known_steps is not None and all(step.token_ids is None for step in known_steps.steps):
+        return known_steps.going_on(
+            (*known_steps.steps, *steps_of(messages[known_steps.answered + 1 :]))
+        )
     if system and messages[0].role != "system":
         messages = [Message(role="system", content=system), *messages]
     return _anew(conversation, tuple(steps_of(messages)))
 
 
 def _anew(conversation: Conversation, steps: tuple[Step, ...]) -> Beginning:
-    """Nothing recorded is reused; what it goes on from, if it was named, is its parent."""
+    """Reuse nothing that is recorded. If the request names an answer, that is its parent."""
     after = conversation.after if conversation.kept else None
     return Beginning(steps, recorded=0, parent_id=after.trajectory_id if after else None)
 
@@ -106,27 +106,27 @@ def _anew(conversation: Conversation, steps: tuple[Step, ...]) -> Beginning:
 async def _claim_after(
     store: Store, conversation: Conversation, after: Interaction
 ) -> tuple[Continuation, int] | None:
-    """The same by the answer that is named, if what was said and offered up to it is the same."""
+    """The place after the answer that is named, if messages and tools up to there are the same."""
     heard = (*after.messages, after.response)
     if tuple(conversation.messages[: len(heard)]) != heard:
         return None
     suits = partial(_suits, conversation)
-    found = await store.claim_after(after, suits, take=conversation.take)
-    return None if found is None else (found, len(heard) - 1)
+    continuation = await store.claim_after(after, suits, take=conversation.take)
+    return None if continuation is None else (continuation, len(heard) - 1)
 
 
 def _suits(conversation: Conversation, recorded: Trajectory) -> bool:
-    """Whether it was with the same model and the same tools."""
+    """Whether the model and the tools were the same."""
     return (recorded.model, recorded.tools) == (conversation.model, tuple(conversation.tools))
 
 
-async def _find(store: Store, conversation: Conversation) -> _Found | None:
-    """Where it goes on: in the log, or in what its client hands back."""
+async def _find(store: Store, conversation: Conversation) -> _KnownSteps | None:
+    """Where it goes on: in the log, or in what its client sends back."""
     claimed = await _claim(store, conversation)
     if claimed is not None:
         continuation, answered = claimed
         steps = continuation.trajectory.steps
-        return _Found(steps, answered, partial(_going_on, continuation))
+        return _KnownSteps(steps, answered, partial(_going_on, continuation))
     if not conversation.handed_back:
         return None
     messages = conversation.messages
@@ -134,7 +134,7 @@ async def _find(store: Store, conversation: Conversation) -> _Found | None:
         restored = conversation.handed_back.get(key)
         if restored:
             going_on = partial(_restored, restored=len(restored), key=key)
-            return _Found(restored, index, going_on)
+            return _KnownSteps(restored, index, going_on)
     return None
 
 
@@ -154,18 +154,20 @@ async def _claim(store: Store, conversation: Conversation) -> tuple[Continuation
         return None
     last = messages[keys[0][1]]
     call_id = last.tool_calls[-1].id if last.tool_calls else None
-    found = await store.claim(
+    continuation = await store.claim(
         conversation.owner, [key for key, _ in keys], call_id, take=conversation.take
     )
-    if found is None:
+    if continuation is None:
         return None
-    if not _suits(conversation, found.trajectory):
+    if not _suits(conversation, continuation.trajectory):
         return None
-    return found, keys[0][1] if found.key_index is None else keys[found.key_index][1]
+    return continuation, keys[0][1] if continuation.key_index is None else keys[
+        continuation.key_index
+    ][1]
 
 
 def _answer_keys(conversation: Conversation) -> list[tuple[str, int]]:
-    """The key of each answer among the messages with its index, the last one first."""
+    """The key of each answer among the messages, with its index, the last one first."""
     keys = [*enumerate(conversation_keys(conversation))]
     messages = conversation.messages
     return [(key, index) for index, key in reversed(keys) if messages[index].role == "assistant"]
@@ -174,7 +176,7 @@ def _answer_keys(conversation: Conversation) -> list[tuple[str, int]]:
 def _extended(
     renderer: Renderer, before: Sequence[Step], messages: Sequence[Message]
 ) -> list[Step] | None:
-    """The steps with what was said since; None if they can't be gone on from."""
+    """The steps with those of later messages; None if they can't be continued."""
     turns = [turn_of(message) for message in messages]
     steps = list(before)
     last = steps[-1]
@@ -186,25 +188,25 @@ def _extended(
     return steps
 
 
-def _going_on(found: Continuation, steps: Sequence[Step]) -> Beginning:
-    """`steps` begin with those that were found."""
-    identity = found.trajectory.id
+def _going_on(continuation: Continuation, steps: Sequence[Step]) -> Beginning:
+    """The beginning from `steps`, which start with the recorded ones."""
+    identity = continuation.trajectory.id
     return Beginning(
         tuple(steps),
-        recorded=found.step,
-        trajectory_id=None if found.fork else identity,
-        parent_id=identity if found.fork else None,
+        recorded=continuation.step,
+        trajectory_id=None if continuation.fork else identity,
+        parent_id=identity if continuation.fork else None,
     )
 
 
 def _foreign(steps: Sequence[Step], renderer: Renderer) -> bool:
-    """Whether the recorded ids are those of another tokenizer or template, or set otherwise."""
+    """Whether the ids are from another tokenizer or template, or from other template settings."""
     other = [step.tokenizer_digest != renderer.digest for step in steps]
     return any(other) or template_settings(steps) != renderer.settings
 
 
 def check_can_answer(messages: Sequence[Message]) -> None:
-    """Raises RequestError if the model itself has spoken last."""
+    """Raises RequestError if the last message is the model's own."""
     if messages[-1].role == "assistant":
         raise RequestError(
             "the last message can't be the assistant's: there is nothing to answer",
@@ -213,14 +215,14 @@ def check_can_answer(messages: Sequence[Message]) -> None:
 
 
 def texts(messages: Iterable[Message]) -> Iterator[str]:
-    """All that is written in messages, however long."""
+    """All text in the messages."""
     for message in messages:
         yield message.content
         yield from (call.arguments for call in message.tool_calls)
 
 
 def render(renderer: Renderer, messages: Sequence[Message], preamble: str) -> tuple[Step, ...]:
-    """The whole prompt of a conversation that nothing recorded leads to.
+    """The whole prompt of a conversation without a recorded beginning.
 
     `preamble` is the grammar's description of the tools. The last message is the one to answer,
     even if it is the system's.
@@ -234,7 +236,7 @@ def render(renderer: Renderer, messages: Sequence[Message], preamble: str) -> tu
 
 
 def turn_of(message: Message) -> Turn:
-    """A message as the model reads it; system text amid a conversation is the user's to say."""
+    """A message as the model reads it. System text within a conversation becomes the user's."""
     if message.role == "assistant":
         return Turn("assistant", write(message))
     if message.role == "tool":

@@ -1,6 +1,6 @@
-"""Keys of conversations: under what an answer is indexed, so that a later request finds it.
+"""Keys of conversations. An answer is indexed by one, and a later request finds it by the same.
 
-What a key is made of must not change: logs hold the keys of conversations that may go on.
+The way keys are made must not change: logs have the keys of conversations that may go on.
 """
 
 from __future__ import annotations
@@ -18,31 +18,32 @@ _MANY_CHARS = 65_536
 
 @dataclass(frozen=True)
 class Conversation:
-    """Whose messages they are, whom they are for, and what may be called."""
+    """Messages, their owner and model, and the tools that may be called."""
 
     owner: str
     model: str
     messages: Sequence[Message]
     tools: Sequence[ToolSpec]
     after: Interaction | None = None
-    """The answer that it goes on from by its id; None: its messages tell."""
+    """The answer that it goes on from, given by id; None: found by its messages."""
     handed_back: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
-    """The steps of answers that its client keeps instead of the log, by continuation key."""
+    """Steps of answers that the client keeps instead of the log, by continuation key."""
     take: bool = True
-    """Go on from what is found; else it is only looked at, and stays free."""
+    """Claim the place where it goes on. Else only look at it, so that it stays free."""
     kept: bool = True
-    """Whether the log keeps what is said: what it does not keep goes on from nothing recorded."""
+    """Whether the log keeps the text. If it doesn't, the conversation goes on from nothing
+    recorded."""
 
 
 class Chain:
-    """The continuation keys of one conversation: a hash that grows by one message at a time."""
+    """The continuation keys of one conversation: a hash that is extended by each message."""
 
     def __init__(self, owner: str, model: str, tools: Sequence[ToolSpec]) -> None:
         seed = json.dumps([owner, model, [tool.model_dump(exclude_none=True) for tool in tools]])
         self._hash = hashlib.sha256(seed.encode())
 
     def add(self, message: Message) -> str:
-        """Grow by a message; returns the key of the conversation that ends with it."""
+        """Add a message. Returns the key of the conversation that ends with it."""
         calls = [(call.name, _canonical(call.arguments)) for call in message.tool_calls]
         text = message.content or message.refusal or ""
         part = json.dumps([message.role, text.strip(), calls])
@@ -51,7 +52,8 @@ class Chain:
 
 
 def _canonical(arguments: str) -> str:
-    """Arguments however a client re-serialised them, unless they are endless."""
+    """Arguments in one form, however a client has serialised them again, unless they are too
+    long."""
     if len(arguments) > _MANY_CHARS:
         return arguments
     try:
@@ -61,11 +63,11 @@ def _canonical(arguments: str) -> str:
 
 
 def conversation_keys(conversation: Conversation) -> list[str]:
-    """The key of the conversation up to each of its messages, that message included."""
+    """For each message, the key of the conversation up to and including it."""
     chain = Chain(conversation.owner, conversation.model, conversation.tools)
     return [chain.add(message) for message in conversation.messages]
 
 
 def continuation_key(conversation: Conversation) -> str:
-    """The key under which the answer is indexed that the conversation ends with."""
+    """The index key of the answer at the end of the conversation."""
     return conversation_keys(conversation)[-1]

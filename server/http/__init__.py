@@ -1,1 +1,2 @@
-"""HTTP, whatever it is about: who may ask, how bodies come in, how errors and streams go out."""
+"""HTTP independent of content: who may use the server, reading bodies, sending errors and
+streams."""

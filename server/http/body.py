@@ -1,4 +1,4 @@
-"""Reading a JSON body: bounded, and with an error that says where it broke."""
+"""Read a JSON body of limited size. An error says where the JSON is broken."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from agentlm.server.openai.chat_request import as_request_error
 B = TypeVar("B", bound=BaseModel)
 
 MAX_ITEMS = 500_000
-"""Of all lists and objects of a body together."""
+"""Limit for the items of all lists and objects of a body together."""
 MAX_NESTED = 100_000
-"""Lists, objects and their keys: what costs most to read, for the least text."""
+"""Limit for lists, objects and their keys, which cost most to read for the least text."""
 _STRING = re.compile(rb'"[^"]*"')
 
 
@@ -34,7 +34,7 @@ async def read_json(request: Request, max_bytes: int) -> Any:
 
 
 def parse_json(body: bytes) -> Any:
-    """What a body says. Raises RequestError if it is not JSON, or has too many values."""
+    """The decoded body. Raises RequestError if it is not JSON, or has too many values."""
     _check_values(body)
     try:
         return from_json(body, allow_inf_nan=False)
@@ -43,7 +43,7 @@ def parse_json(body: bytes) -> Any:
 
 
 async def read_model(kind: type[B], request: Request, max_bytes: int) -> B:
-    """The body as `kind`. Raises RequestError naming the first wrong field."""
+    """The body as `kind`. Raises RequestError with the first wrong field."""
     try:
         return kind.model_validate(await read_json(request, max_bytes))
     except ValidationError as error:
@@ -51,13 +51,13 @@ async def read_model(kind: type[B], request: Request, max_bytes: int) -> B:
 
 
 def _check_values(body: bytes) -> None:
-    """Raises RequestError for more values than are read in a blink: the event loop waits for that.
+    """Raises RequestError for more values than can be read in an instant, as the event loop waits.
 
-    A few megabytes can be millions of lists. What only stands in strings costs nothing.
+    A few megabytes can be millions of lists. Text inside strings doesn't count.
     """
     if not _are_many(body):
         return
-    bare = body.replace(rb"\\", b"").replace(rb"\"", b"")  # so that quotes only bound strings
+    bare = body.replace(rb"\\", b"").replace(rb"\"", b"")  # so that quotes only delimit strings
     if bare.count(b'"') > 2 * (MAX_ITEMS + MAX_NESTED) or _are_many(_STRING.sub(b"", bare)):
         raise RequestError(
             f"the body may have at most {MAX_ITEMS} items and {MAX_NESTED} lists, objects and keys"

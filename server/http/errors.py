@@ -1,4 +1,4 @@
-"""Errors in OpenAI's form, and the one place where they become that."""
+"""Errors in OpenAI's format, and the one place that converts them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger("agentlm.server")
 
 
 def error_body(error: BaseException) -> dict[str, Any]:
-    """`{"error": {"message", "type", "param", "code"}}`; never anything of our own insides."""
+    """`{"error": {"message", "type", "param", "code"}}`, without any internals of the server."""
     match error:
         case RequestError():
             return _body(str(error), error.type, error.param, error.code)
@@ -49,7 +49,7 @@ def error_response(error: Exception) -> JSONResponse:
 
 
 def _no_route(app: FastAPI, request: Request, error: HTTPException) -> str | None:
-    """What a request for no route meant, as far as can be guessed; None: it was for one."""
+    """A hint for a request to an unknown path; None: the path exists."""
     path, method = request.url.path, request.method
     if error.status_code == 405:
         allowed = (error.headers or {}).get("allow", "")
@@ -62,7 +62,7 @@ def _no_route(app: FastAPI, request: Request, error: HTTPException) -> str | Non
 
 
 def install(app: FastAPI) -> None:
-    """Make every foreseen failure of a route an error object; `Guard` answers the others."""
+    """Turn every expected failure of a route into an error object. `Guard` answers the others."""
 
     async def ours(_request: Request, error: Exception) -> JSONResponse:
         return error_response(error)
@@ -83,7 +83,7 @@ def install(app: FastAPI) -> None:
         return JSONResponse(_body(message, "invalid_request_error", param), 400)
 
     async def of_leaving(_request: Request, _error: Exception) -> Response:
-        return Response(status_code=499)  # nobody gets it
+        return Response(status_code=499)  # nobody reads it
 
     app.add_exception_handler(AgentLMError, ours)
     app.add_exception_handler(ClientDisconnect, of_leaving)

@@ -1,4 +1,4 @@
-"""Server-sent events that notice a client's going away at once, and keep idle streams alive."""
+"""Server-sent events that notice at once when a client disconnects, and keep idle streams alive."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class ClientGone(Exception):
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Run `work`, cancelling it when the client disconnects. Raises ClientGone then.
+    """Run `work`, and cancel it if the client disconnects. Raises ClientGone then.
 
-    Cancelled itself, as only a server is that stops, it raises UnavailableError. However this ends,
-    `work` has ended before.
+    If it is cancelled itself, which happens only when the server stops, it raises UnavailableError.
+    In every case `work` has ended before.
     """
     running = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(receive))
@@ -52,15 +52,15 @@ async def _disconnected(receive: Receive) -> None:
 
 
 def error_event(error: Exception) -> bytes:
-    """How a stream of chat's tells that it broke."""
+    """The error event of a chat stream."""
     return f"data: {json.dumps(error_body(error))}\n\n".encode()
 
 
 class EventStream(Response):
-    """Sends what a generator yields; closes it when the client goes away.
+    """Sends what a generator yields, and closes it when the client disconnects.
 
-    It begins with the first event, or a keep-alive before that: so what fails before then is raised
-    and answered with its own status. What fails later ends the stream with what `failure` says.
+    The response begins with the first event, or with a keep-alive before it. An earlier failure is
+    raised and answered with its own status. A later one ends the stream with the text of `failure`.
     """
 
     media_type = "text/event-stream"
@@ -82,12 +82,11 @@ class EventStream(Response):
         self._beginning = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
         try:
             await while_connected(receive, self._send_all(send))
         except ClientGone:
             if not self._begun:
-                await Response(status_code=499)(scope, receive, send)  # nobody gets it
+                await Response(status_code=499)(scope, receive, send)  # nobody reads it
         except Exception as error:
             if not self._begun:
                 raise
@@ -118,7 +117,7 @@ class EventStream(Response):
 
 
 class _Idle:
-    """Calls `beat` whenever nothing was sent for a while; one timer, moved lazily."""
+    """Calls `beat` whenever nothing was sent for a while. It has a single timer, moved lazily."""
 
     def __init__(self, beat: Callable[[], Coroutine[Any, Any, None]], after_s: float) -> None:
         self._beat = beat
@@ -129,11 +128,9 @@ class _Idle:
         self._timer = self._loop.call_later(after_s, self._ring)
 
     def touch(self) -> None:
-        """Something was sent."""
         self._last = self._loop.time()
 
     def stop(self) -> None:
-        """The stream is over."""
         self._timer.cancel()
         if self._task is not None:
             self._task.cancel()

@@ -1,9 +1,9 @@
-"""What stands before every route: who asks, from where, and in which form.
+"""Checks before every route: who sends the request, from where, and in which form.
 
-Plain ASGI, so that it costs a stream nothing. A web page that a user happens to visit must not be
-able to drive a local bash: so `Host` must name this machine, and what is posted must call itself
-JSON, which a page can't send elsewhere without asking first. (It has to ask for a PUT of anything.)
-An uploaded form it may send; but then its browser says where it comes from.
+This is plain ASGI, so that it costs streams nothing. A web page that a user happens to visit must
+not be able to control a local bash. So `Host` has to name this machine, and POSTs have to be
+declared as JSON, which a page can't send to another origin without a preflight. (Any PUT needs a
+preflight.) A page may send an upload form, but then its browser names the page's origin.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ from agentlm.server.settings import ServeSettings
 
 _OPEN = {"/health", "/"}
 _OPEN_BELOW = "/assets/"
-"""What needs no key: the page has nothing of anybody's, and asks for one."""
+"""Paths that need no key: the page contains nobody's data, and asks for a key."""
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _WITH_JSON = {"POST", "PATCH"}
 _FORMS = {"/v1/files"}
 _POLICY = 1008
-"""Why a WebSocket is closed, by its protocol's number."""
+"""Close code of the WebSocket protocol."""
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 class Guard:
-    """Refuses by 400, 401, 403, 413, 415, 429 and 503; otherwise notes the caller and a request id.
+    """Refuses with 400, 401, 403, 413, 415, 429 or 503. Otherwise it notes the caller and a request
+    id.
 
-    What fails unforeseen is answered here too, so that it has a request id and is counted.
+    It also answers unexpected failures, so that they have a request id and are counted.
     """
 
     def __init__(
@@ -53,14 +54,13 @@ class Guard:
         self._underway = underway
         self._callers = callers
         self._app = app
-        # A key that no web page has protects better than a name; and then the name may be any.
+        # A key that no web page has protects better than a host name, so then any name is allowed.
         local = {"localhost", "127.0.0.1", "[::1]", settings.host}
         self._hosts = None if callers.needs_key else local
         self._max_bytes = settings.max_request_bytes
         self._max_file_bytes = settings.max_file_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
         if scope["type"] == "websocket":
             await self._guard_socket(scope, receive, send)
             return
@@ -90,9 +90,10 @@ class Guard:
                 await error_response(error)(scope, receive, send_named)
 
     async def _guard_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The same before a WebSocket is opened; what is asked over it, `admit` is asked again.
+        """The same check before a WebSocket opens. Each request over it goes through `admit` again.
 
-        No browser asks before it opens one, so without keys a page is known by its origin.
+        Browsers send no preflight for a WebSocket, so without keys a page is recognised by its
+        origin.
         """
         headers = Headers(scope=scope)
         with self._underway.request():
@@ -136,7 +137,7 @@ class Guard:
         return None
 
     async def _identify(self, scope: Scope, headers: Mapping[str, str]) -> JSONResponse | None:
-        """Note who calls; what to answer if nobody may."""
+        """Note the caller. Returns the refusal if there is none."""
         if scope["path"] in _OPEN or scope["path"].startswith(_OPEN_BELOW):
             return None
         scheme, _, secret = headers.get("authorization", "").partition(" ")
@@ -152,7 +153,7 @@ class Guard:
 
 
 def _wrong_host(scope: Scope, named: Sequence[str]) -> str | None:
-    """What is wrong with the host that a request names: programs on its way could read another."""
+    """The error in the host that a request names: a proxy on its way could read another host."""
     if len(named) > 1 or (not named and scope.get("http_version") == "1.1"):
         return f"a request names its host once, by a Host header, got {len(named)}"
     if named and not _HOST.fullmatch(named[0]):

@@ -1,7 +1,8 @@
-"""The OpenAPI document of the server: what FastAPI can't know of it.
+"""The server's OpenAPI document: the parts that FastAPI can't know.
 
-Routes read their bodies themselves (bounded, and with errors in OpenAI's form), so what they read
-is declared beside them by `reads`; every operation refuses in the same shape, and by a bearer key.
+Routes read their bodies themselves (with a size limit and OpenAI's error format), so `reads`
+declares the body's type beside them. All operations refuse in the same format and take a bearer
+key.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ BYTES_SCHEMA = {"type": "string", "format": "binary"}
 BYTES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": BYTES_SCHEMA}}}
 }
-"""For a route's `responses`: it answers with a file."""
+"""For `responses` of a route that answers with a file."""
 Responses = dict[int | str, dict[str, Any]]
 
 
 def answers(
     kind: type[BaseModel], events: type[BaseModel] | None = None, *, followed: bool = False
 ) -> Responses:
-    """For a route's `responses`: it answers with this type, or as events of the other.
+    """For `responses` of a route that answers with one type, or with events of the other.
 
-    `followed`: or as events that another route describes.
+    `followed`: or with events that another route describes.
     """
     content = {"application/json": {"schema": _schema(kind)}}
     if events is not None:
@@ -61,11 +62,11 @@ _EVENT = {
         "data": {"type": "string", "contentMediaType": "application/json"},
     },
 }
-"""An event as programs that read streams have it."""
+"""An event as programs that read streams get it."""
 
 
 def answers_list(kind: type[BaseModel]) -> Responses:
-    """The same for a page of them."""
+    """For `responses` of a route that answers with a page of this type."""
     page = {
         "type": "object",
         "required": ["object", "data"],
@@ -81,10 +82,10 @@ def answers_list(kind: type[BaseModel]) -> Responses:
 
 
 def _schema(kind: type[BaseModel]) -> dict[str, Any]:
-    # Types of one name (`Choice`, `Error`) belong to several of OpenAI's: each keeps its owner's.
+    # Several of OpenAI's types have the same name (`Choice`, `Error`); each keeps its owner's name.
     template = f"{_SCHEMAS}{kind.__name__}.{{model}}"
     schema = kind.model_json_schema(mode="serialization", ref_template=template)
-    # Beside the fields of its own type an answer says what it is, as OpenAI's types do themselves.
+    # Besides the fields of its own type an answer allows others, as OpenAI's types do.
     if "properties" in schema:
         schema["properties"].setdefault("object", {"type": "string"})
     named = schema.pop("$defs", {})
@@ -92,13 +93,13 @@ def _schema(kind: type[BaseModel]) -> dict[str, Any]:
 
 
 def reads(kind: type[BaseModel]) -> dict[str, Any]:
-    """For a route's `openapi_extra`: it reads a JSON body of this kind."""
+    """For `openapi_extra` of a route that reads a JSON body of this kind."""
     schema = kind.model_json_schema(ref_template=_SCHEMAS + "{model}")
     return reads_content("application/json", schema)
 
 
 def asks(kind: type[BaseModel]) -> dict[str, Any]:
-    """For a route's `openapi_extra`: the fields of this kind are words of its query, as text."""
+    """For `openapi_extra` of a route whose query has the fields of this kind, as text."""
     names = (name for name in kind.model_fields if name != "tags")
     shared = {"in": "query", "required": False, "schema": {"type": "string"}}
     described = ((name, kind.model_fields[name].description) for name in names)
@@ -106,7 +107,7 @@ def asks(kind: type[BaseModel]) -> dict[str, Any]:
 
 
 def reads_content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """The same for a body of another type."""
+    """For `openapi_extra` of a route that reads a body of another type."""
     return {"requestBody": {"required": True, "content": {media_type: {"schema": schema}}}}
 
 
@@ -142,17 +143,17 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _take_definitions(schema: Any) -> dict[str, Any]:
-    """Types that a schema carries along, wherever in it; they are named in one place."""
-    found: dict[str, Any] = {}
+    """Collect nested type definitions; the document names them in one place."""
+    definitions: dict[str, Any] = {}
     left = [schema]
     while left:
         part = left.pop()
         if isinstance(part, dict):
-            found |= part.pop("$defs", {})
+            definitions |= part.pop("$defs", {})
             left += part.values()
         elif isinstance(part, list):
             left += part
-    return found
+    return definitions
 
 
 def _error(description: str) -> dict[str, Any]:

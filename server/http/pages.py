@@ -1,4 +1,4 @@
-"""Lists in OpenAI's form, a page at a time."""
+"""Lists in OpenAI's format, one page at a time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fastapi import Request
 from agentlm.errors import NotFoundError, RequestError
 
 _AS_IT_IS = [("stream", "false"), ("include_obfuscation", "false")]
-"""What asks for what is done anyway."""
+"""Query parameters that ask for what happens anyway."""
 
 
 def check_query(request: Request, *known: str) -> None:
-    """Raises RequestError for what would change the answer and is not read."""
+    """Raises RequestError for parameters that would change the answer but are not supported."""
     for name, value in request.query_params.items():
         plain = name.removesuffix("[]")[:64]
         if plain not in known and (plain, value) not in _AS_IT_IS:
@@ -33,7 +33,8 @@ def page(data: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
 
 
 def page_of(data: Sequence[dict[str, Any]], *, after: str | None, limit: int) -> dict[str, Any]:
-    """The page of a whole list that begins after an id. Raises NotFoundError if it has none."""
+    """The page of a list that begins after an id. Raises NotFoundError if the list doesn't have
+    it."""
     ids = [one["id"] for one in data]
     if after is not None and after not in ids:
         raise NotFoundError(f"the list has no {after!r}", param="after")

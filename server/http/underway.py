@@ -1,4 +1,4 @@
-"""The requests that are being answered: shutting down waits for what they have yet to write."""
+"""Requests in progress: shutdown waits until they have written their state."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 
 class Underway:
-    """Knows the tasks that answer requests."""
+    """The tasks that answer requests."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """Around the answer to one request, in the task that gives it."""
+        """Wraps the answer to one request, in its task."""
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -26,7 +26,7 @@ class Underway:
             self._tasks.discard(task)
 
     async def cancel(self) -> None:
-        """End what is left, and wait until each has noted how far it came."""
+        """Cancel the remaining requests, and wait until each has recorded its state."""
         for task in self._tasks:
             if not task.cancelling():
                 task.cancel()

@@ -1,4 +1,4 @@
-"""Receiving a file in a multipart form: to the disk as it comes, in constant memory."""
+"""Receive a file in a multipart form. It is written to disk as it comes, in constant memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_PARTS = 16
 
 @dataclass
 class Upload:
-    """What a form held."""
+    """The content of a form."""
 
     filename: str = ""
     bytes: int = 0
@@ -30,7 +30,7 @@ class Upload:
 
 
 async def receive_upload(request: Request, content: Path, max_bytes: int) -> Upload:
-    """Write a form's `file` to a path, and return the rest. Raises RequestError if it is none."""
+    """Write a form's `file` to a path, and return its other fields. Raises RequestError."""
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data" or b"boundary" not in options:
         raise RequestError("the content type must be multipart/form-data")
@@ -39,7 +39,7 @@ async def receive_upload(request: Request, content: Path, max_bytes: int) -> Upl
         try:
             parser = MultipartParser(options[b"boundary"], form.callbacks())
             async for chunk in request.stream():
-                # Disks can be slow: the streams of others go on meanwhile.
+                # Disks can be slow; other streams must go on meanwhile.
                 await asyncio.to_thread(parser.write, chunk)
         except FormParserError as error:
             raise RequestError(f"the form can't be read: {error}") from error
@@ -51,7 +51,7 @@ async def receive_upload(request: Request, content: Path, max_bytes: int) -> Upl
 
 
 class _Form:
-    """Takes the pieces of a form as the parser finds them."""
+    """Receives the parts of a form from the parser."""
 
     def __init__(self, file: BinaryIO, max_bytes: int) -> None:
         self.upload = Upload()
@@ -66,7 +66,7 @@ class _Form:
         self._is_file = False
 
     def callbacks(self) -> MultipartCallbacks:
-        """For the parser."""
+        """Callbacks for the parser."""
         return {
             "on_part_begin": self._begin_part,
             "on_header_field": lambda data, start, end: self._add_header(0, data[start:end]),

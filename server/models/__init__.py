@@ -1,1 +1,1 @@
-"""The models that a running server answers for: added, replaced and removed while it runs."""
+"""The models of a running server. They are added, replaced and removed while it runs."""

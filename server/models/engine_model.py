@@ -1,4 +1,4 @@
-"""A model that the engine runs: in token ids, continued exactly, held to grammars."""
+"""A model run by the engine, in token ids: continued exactly, with constrained decoding."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class EngineModel:
 
     @property
     def card(self) -> ModelCard:
-        """Its card, with the digests of its files."""
+        """The card with the digests of its files."""
         return self.files.card
 
     @property
@@ -45,12 +45,12 @@ class EngineModel:
 
     @property
     def weights_version(self) -> str:
-        """Digest of all that makes it answer as it does."""
+        """Digest of everything that determines its answers."""
         return self.card.weights_version or ""
 
     @property
     def max_model_len(self) -> int:
-        """Tokens that its context holds."""
+        """Context length in tokens."""
         return self.engine.max_model_len
 
     def check(self, request: ChatRequest) -> None:
@@ -63,7 +63,7 @@ class EngineModel:
         return limits
 
     def passed_on(self, request: ChatRequest) -> dict[str, Any]:
-        """Nothing: all that it can do is read here."""
+        """Nothing: this server reads every field that the model supports."""
         return {}
 
     async def begin(self, store: Store, conversation: Conversation) -> Beginning:
@@ -92,17 +92,17 @@ class EngineModel:
 
 
 def load_engine_model(files: ModelFiles, engine: Engine, name: str | None = None) -> EngineModel:
-    """A model whose files are at hand, ready to be rendered for. Raises OperatorError."""
+    """A model from local files, ready to render for. Raises OperatorError."""
     card = files.card
     adapter = None
     if files.adapter is not None:
-        # The version is in the name: an engine caches prefixes by it.
+        # The version is part of the name, because engines cache prefixes by name.
         adapter = Adapter(name=f"{card.name}@{card.weights_version}", path=str(files.adapter))
     return EngineModel(name or card.name, files, load_renderer(files), engine, adapter)
 
 
 def load_renderer(files: ModelFiles) -> Renderer:
-    """What renders for a model. Raises OperatorError for a template that can't be used."""
+    """The renderer of a model. Raises OperatorError for an unusable template."""
     card = files.card
     if card.prompt_digest not in (None, prompt_digest(thoughts=card.thoughts)):
         log.warning(
@@ -120,5 +120,5 @@ def load_renderer(files: ModelFiles) -> Renderer:
 
 
 def base_files(files: ModelFiles) -> ModelFiles:
-    """The files that the engine runs for a card: of what an adapter changes, or its own."""
+    """The files that the engine loads for a card: those of an adapter's base, or its own."""
     return files if files.base is None else ModelFiles(files.base, files.directory)

@@ -1,4 +1,4 @@
-"""Keeping weights as they are while requests use them."""
+"""Keep weights unchanged while requests use them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Leases:
-    """Who uses the weights now.
+    """Counts the users of the weights.
 
-    Weights are replaced between requests: those that run end first, those that come wait. So every
-    run keeps the version that it began with, unless it takes longer than `drain_s`; its next turns
-    are then the new weights', and the log says so.
+    Weights are replaced between requests: running ones end first, new ones wait. So every run keeps
+    the version that it began with. If it takes longer than `drain_s`, its next turns use the new
+    weights, and the log records that.
     """
 
     def __init__(self, drain_s: float) -> None:
@@ -26,7 +26,7 @@ class Leases:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
-        """Around a request. Waits while weights are replaced."""
+        """Wraps a request. Waits while weights are replaced."""
         await self._open.wait()
         self._held += 1
         self._idle.clear()
@@ -39,7 +39,7 @@ class Leases:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """Around replacing the weights."""
+        """Wraps the replacement of the weights."""
         async with self._alone:
             self._open.clear()
             try:

@@ -1,6 +1,6 @@
-"""Publishing on this side: from a name in the registry to a model that answers.
+"""Publish a model in a running server: from a name in the registry to a model that answers.
 
-The other side, which asks a running server to do so, is `agentlm.models.publish`.
+The client side, which asks a running server to do so, is `agentlm.models.publish`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger("agentlm.server")
 
 @dataclass(frozen=True)
 class Publisher:
-    """Serves cards of the registry; one for the life of the server."""
+    """Serves cards of the registry. There is one for the life of the server."""
 
     settings: ServeSettings
     models: ServedModels
@@ -33,12 +33,12 @@ class Publisher:
     _promoting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def publish(self, name: str) -> ServedModel:
-        """Serve a registered card: adapters and upstreams beside the base, full weights in its
-        place.
+        """Serve a registered card. Adapters and upstreams are added to the base; full weights
+        replace it.
 
-        An alias serves the card that it points to, and means that from now on. Publishing what is
-        served already changes nothing. Raises RequestError if the card is unknown or does not fit
-        what runs.
+        An alias serves the card that it points to now, and stands for it from now on. Publishing a
+        served model changes nothing. Raises RequestError if the card is unknown or does not fit the
+        running model.
         """
         card = self.registry.get(name)
         alias = name if name in self.registry.aliases.list() else None
@@ -52,7 +52,8 @@ class Publisher:
         return served
 
     async def promote(self, alias: str, decide: Callable[[], Promotion]) -> ServedModel:
-        """Point an alias to what is decided on, in its history and in traffic, or in neither."""
+        """Point an alias to the model that `decide` returns, in history and traffic, or in
+        neither."""
         async with self._promoting:
             promotion = await asyncio.to_thread(decide)
             await asyncio.to_thread(self.registry.aliases.add, alias, promotion)
@@ -63,10 +64,11 @@ class Publisher:
                 raise
 
     async def publish_known(self) -> None:
-        """Serve what the server was started with: its model if that is an adapter, results of jobs,
-        and what aliases point to.
+        """Serve the models known at the start: the configured model if it is an adapter, results of
+        jobs, and the models of aliases.
 
-        Upstreams, and adapters of the base: the weights that the operator named are not replaced.
+        This serves only upstreams and adapters of the base: the weights that the operator named are
+        not replaced.
         """
         await self._publish_own()
         made = [job.state.fine_tuned_model for job in all_jobs(self.settings.data_dir)]
@@ -80,7 +82,8 @@ class Publisher:
                 log.warning("%s is not served: %s", name, error)
 
     async def adapter_of(self, base: EngineModel, name: str, path: str) -> EngineModel:
-        """An adapter of the base that stands in no registry. Raises RequestError if it is none."""
+        """An adapter of the base that is not in the registry. Raises RequestError if it is not
+        one."""
         changes = {"name": name, "base": base.card.name, "adapter": path, "parent": base.card.name}
         card = base.card.model_copy(update=changes)
         try:
@@ -90,7 +93,8 @@ class Publisher:
         return load_engine_model(files, self.models.engine)
 
     async def _files(self, card: ModelCard) -> ModelFiles:
-        """Raises RequestError if they can't be had: a name may be of no model of the hub."""
+        """Raises RequestError if they are unavailable: the hub may not have a model of this
+        name."""
         try:
             return await asyncio.to_thread(self.registry.resolve, card)
         except OperatorError as error:
@@ -120,9 +124,9 @@ class Publisher:
         return served
 
     async def _publish_own(self) -> None:
-        asked, name = self.settings.model, self.settings.served_model_name
-        if asked in {card.name for card in self.registry.list() if card.adapter is not None}:
-            served = await self.publish(asked)
+        configured, name = self.settings.model, self.settings.served_model_name
+        if configured in {card.name for card in self.registry.list() if card.adapter is not None}:
+            served = await self.publish(configured)
             if name is not None:
                 self.models.point(name, served)
 

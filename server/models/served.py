@@ -1,7 +1,7 @@
 """The models that a running server answers for, by the names that clients use.
 
-A `ServedModel` is whatever can answer: `engine_model` in token ids, `upstream_model` in messages.
-Nothing outside this folder asks which of them it has.
+A `ServedModel` is anything that can answer: `engine_model` works in token ids, `upstream_model` in
+messages. Nothing outside this folder needs to know which of them it has.
 """
 
 from __future__ import annotations
@@ -26,61 +26,59 @@ from agentlm.server.openai.chat_request import ChatRequest
 from agentlm.store import Store
 
 AGENT_SUFFIX = ":agent"
-"""`NAME:agent` is NAME with all of the server's tools, for clients that can set nothing else."""
+"""`NAME:agent` is NAME with all of the server's tools, for clients that can't set anything else."""
 
 
 class ServedModel(Protocol):
-    """One model as it is served, whatever runs it."""
+    """One served model, whatever runs it."""
 
     @property
     def name(self) -> str:
-        """What clients call it."""
+        """The name that clients use."""
         ...
 
     @property
-    def card(self) -> ModelCard:
-        """What is known of it."""
-        ...
+    def card(self) -> ModelCard: ...
 
     @property
     def owned_by(self) -> str:
-        """Who runs it, as `/v1/models` says it."""
+        """Who runs it, for `/v1/models`."""
         ...
 
     @property
     def root(self) -> str:
-        """What it is where it comes from."""
+        """Its name at its origin."""
         ...
 
     @property
     def adapter(self) -> Adapter | None:
-        """What changes the engine's own weights."""
+        """The adapter that changes the engine's own weights."""
         ...
 
     @property
     def weights_version(self) -> str | None:
-        """Digest of all that makes it answer as it does; None: nobody tells."""
+        """Digest of everything that determines its answers; None: unknown."""
         ...
 
     @property
     def max_model_len(self) -> int | None:
-        """Tokens that its context holds; None: nobody tells."""
+        """Context length in tokens; None: unknown."""
         ...
 
     def check(self, request: ChatRequest) -> None:
-        """Raises RequestError for what this model can't do."""
+        """Raises RequestError if this model can't do what the request asks."""
         ...
 
     def with_template(self, settings: Settings) -> ServedModel:
-        """The same model with this set of its chat template. Raises RequestError."""
+        """The same model with these template settings. Raises RequestError."""
         ...
 
     def bounds(self, limits: Limits) -> Limits:
-        """The limits of a run, as far as they concern this model."""
+        """The limits of a run that apply to this model."""
         ...
 
     def passed_on(self, request: ChatRequest) -> dict[str, Any]:
-        """Fields of a request that only who runs the model reads."""
+        """Fields of a request that only the server which runs the model reads."""
         ...
 
     async def begin(self, store: Store, conversation: Conversation) -> Beginning:
@@ -95,16 +93,16 @@ class ServedModel(Protocol):
         on_tokens: Callable[[Sequence[Token]], None] | None,
         passed_on: Mapping[str, Any],
     ) -> Policy:
-        """What writes the turns of a run; `on_tokens` is called with the answer's tokens."""
+        """The policy that writes the turns of a run. `on_tokens` gets the answer's tokens."""
         ...
 
     def token_bytes(self, token_id: int) -> bytes:
-        """How a token is spelt. Raises RequestError if nobody tells."""
+        """The bytes of a token. Raises RequestError if they are unknown."""
         ...
 
 
 class ServedModels:
-    """Names to models. The first one added is the base that the engine runs, if there is one."""
+    """Models by name. The first one added is the engine's base, if there is one."""
 
     def __init__(self, first: ServedModel, drain_s: float = 30) -> None:
         self.leases = Leases(drain_s)
@@ -115,7 +113,7 @@ class ServedModels:
 
     @property
     def engine(self) -> Engine:
-        """What runs the base. Raises RequestError on a server that has upstreams only."""
+        """The engine of the base. Raises RequestError if the server has upstreams only."""
         if self._engine is None:
             raise RequestError("this server runs no model itself: it only asks upstreams")
         return self._engine
@@ -128,15 +126,15 @@ class ServedModels:
 
     @property
     def default(self) -> ServedModel:
-        """What a request means that names no model."""
+        """The model for requests that name none."""
         return next(iter(self._models.values()))
 
     def all(self) -> list[ServedModel]:
-        """Every served model, the base first."""
+        """The base first."""
         return list(self._models.values())
 
     def find(self, name: str) -> tuple[ServedModel, bool]:
-        """The model, and whether its agent form was asked for. Raises NotFoundError."""
+        """The model, and whether the name stands for its agent form. Raises NotFoundError."""
         plain = name.removesuffix(AGENT_SUFFIX)
         served = self._models.get(self._aliases.get(plain, plain))
         if served is None:
@@ -149,7 +147,7 @@ class ServedModels:
         return served, plain != name
 
     def find_own(self, name: str | None) -> EngineModel:
-        """A model that the engine runs, by default the base. Raises RequestError for another's."""
+        """A model of the engine, by default the base. Raises RequestError for an upstream's."""
         return self.base if name is None else self._own(self.find(name)[0])
 
     def _own(self, served: ServedModel) -> EngineModel:
@@ -161,30 +159,30 @@ class ServedModels:
         return served
 
     def aliases(self) -> dict[str, ServedModel]:
-        """Further names, each of a served model."""
+        """Other names, with the served model of each."""
         return {alias: self._models[name] for alias, name in self._aliases.items()}
 
     def point(self, alias: str, served: ServedModel) -> None:
-        """Let a further name mean a served model, from the next request on."""
+        """Make a name stand for a served model, from the next request on."""
         self._aliases[alias] = served.name
 
     async def add_adapter(self, served: EngineModel) -> None:
-        """Serve an adapter of the base beside it."""
+        """Serve an adapter of the base, in addition to it."""
         if served.adapter is None:
             raise ValueError(f"{served.name} has no adapter")
         await self.engine.load_adapter(served.adapter)
         self._models[served.name] = served
 
     def add_upstream(self, served: UpstreamModel) -> None:
-        """Serve another server's model beside what is served here."""
+        """Serve another server's model, in addition to those here."""
         self._models[served.name] = served
         self._upstreams.append(served.upstream)
 
     async def replace_base(self, served: EngineModel, alias: str | None = None) -> None:
-        """Put full weights in the base's place; the base and its adapters are served no more.
+        """Replace the base by full weights. The old base and its adapters are no longer served.
 
-        `alias` then means the new ones. Raises ConflictError if another one would mean nothing,
-        RequestError if the weights don't fit; the old ones then stay.
+        `alias` then stands for the new model. Raises ConflictError if another alias would lose its
+        model, RequestError if the weights don't fit; then the old ones stay.
         """
         for other, means in self.aliases().items():
             if other != alias and isinstance(means, EngineModel):
@@ -208,15 +206,15 @@ class ServedModels:
         self._models = {served.name: served, **upstreams}
 
     async def remove(self, name: str) -> None:
-        """Stop serving an adapter, or an upstream for requests that come from now on.
+        """Stop serving an adapter; stop serving an upstream for new requests.
 
-        Raises NotFoundError if the name is neither's.
+        Raises NotFoundError if the name belongs to neither.
         """
         served, _ = self.find(name)
         if served is self.default or (isinstance(served, EngineModel) and served.adapter is None):
             raise NotFoundError(f"{name!r} is the base model; it can't be unloaded", param="model")
-        if meant := [alias for alias, means in self._aliases.items() if means == served.name]:
-            raise ConflictError(f"{served.name} is {', '.join(meant)}", param="model")
+        if aliases := [alias for alias, means in self._aliases.items() if means == served.name]:
+            raise ConflictError(f"{served.name} is {', '.join(aliases)}", param="model")
         del self._models[served.name]
         if isinstance(served, EngineModel) and served.adapter is not None:
             await self.engine.unload_adapter(served.adapter.name)
@@ -226,11 +224,11 @@ class ServedModels:
         return self._engine is None or await self._engine.healthy()
 
     def compiles(self) -> bool:
-        """Whether the engine, if there is one, compiles what decoding is held to."""
+        """Whether the engine, if there is one, compiles constraints fast enough."""
         return self._engine is None or self._engine.compiles()
 
     async def close(self) -> None:
-        """End the engine, and the connections to upstreams."""
+        """End the engine, and close the connections to upstreams."""
         for upstream in self._upstreams:
             await upstream.close()
         if self._engine is not None:

@@ -1,4 +1,4 @@
-"""A model that another server runs: in messages, whatever it does beyond them is passed on."""
+"""A model run by another server, in messages. Fields beyond these are passed on."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class UpstreamModel:
 
     @property
     def root(self) -> str:
-        """What it is called there; where that is, is the operator's business."""
+        """Its name there. The server's address is known to the operator only."""
         return self.upstream.model
 
     @property
     def max_model_len(self) -> int | None:
-        """Tokens that its context holds, if anybody said."""
+        """Context length in tokens, if it is known."""
         return self.card.max_model_len
 
     def check(self, request: ChatRequest) -> None:
@@ -47,11 +47,11 @@ class UpstreamModel:
                 self._refuse_tokens(name)
 
     def with_template(self, settings: Settings) -> UpstreamModel:
-        """Itself: they are passed on, and the other server reads them or refuses."""
+        """Unchanged: the settings are passed on, and the other server uses or refuses them."""
         return self
 
     def bounds(self, limits: Limits) -> Limits:
-        """See `ServedModel.bounds`: what a small model loops in, an upstream's ends by itself."""
+        """Without the limits against loops of small models: an upstream ends by itself."""
         return replace(limits, turn_tokens=sys.maxsize)
 
     def passed_on(self, request: ChatRequest) -> dict[str, Any]:
@@ -81,5 +81,5 @@ class UpstreamModel:
 
 
 def connect_upstream(card: ModelCard, timeout_s: float, name: str | None = None) -> UpstreamModel:
-    """A model that another server runs. Raises OperatorError if its key is not set."""
+    """A model run by another server. Raises OperatorError if its key is not set."""
     return UpstreamModel(name or card.name, card, Upstream.of(card, timeout_s=timeout_s))

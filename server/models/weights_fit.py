@@ -1,7 +1,6 @@
-"""Whether new files fit the weights that run, read from their headers before an engine sees them.
+"""Check from their headers whether new files fit the running weights, before an engine reads them.
 
-An engine that meets a file it can't use while it serves dies of it, so nothing gets near it
-unchecked.
+A serving engine dies if it meets a file that it can't use, so it gets no file unchecked.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ SAME_CONFIG = (
     "rope_parameters",
     "tie_word_embeddings",
 )
-"""What shapes alone don't tell of a model and a running engine can't change."""
+"""Properties of a model that shapes don't show and a running engine can't change."""
 
 
 def check_weights_fit(new: Path, running: Path) -> None:
-    """Raises RequestError if the model in `new` can't take the place of the one in `running`."""
+    """Raises RequestError if the model in `new` can't replace the one in `running`."""
     try:
         check_model(new)
         ours, theirs = read_json(new / "config.json"), read_json(running / "config.json")
@@ -73,9 +72,9 @@ def check_adapter_fit(adapter: Path, running: Path, *, max_rank: int) -> None:
 
 
 def tensor_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
-    """Shapes by tensor name; files that are not safetensors tell nothing.
+    """Shapes by tensor name; empty for files that are not safetensors.
 
-    Raises OperatorError for a file that is cut or is none.
+    Raises OperatorError for a damaged file.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for path in files:

@@ -1,4 +1,4 @@
-"""OpenAI's words: what a request may say, and what an answer looks like.
+"""OpenAI's format: what a request may contain, and what an answer looks like.
 
-Nothing here knows how an answer comes about.
+Nothing here knows how an answer is produced.
 """

@@ -1,7 +1,7 @@
-"""What the server says, in OpenAI's shapes.
+"""The server's answers in OpenAI's format.
 
-Dicts instead of the openai package's models, because a stream makes one per token; the tests check
-each shape against that package's types.
+These are dicts instead of the openai package's models, because a stream makes one per token. Tests
+check each shape against that package's types.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ def finished_choice(
 
 
 def reasoning(text: str) -> dict[str, str]:
-    """Thoughts and tool activity, by the name of today and by the one that others still read."""
+    """Thoughts and tool activity, under both names in use for the field."""
     return {"reasoning": text, "reasoning_content": text}
 
 
 def call_text(name: str) -> str:
-    """How a server's call begins in the reasoning."""
+    """The beginning of a server tool's call in the reasoning text."""
     return f"\n{call_lead(name)}"
 
 
 def observation_text(text: str) -> str:
-    """How a result stands in the reasoning."""
+    """A result in the reasoning text."""
     return f"\n{OBSERVATION} {text}\n"
 
 
 def agent_step(event: CallEnded) -> dict[str, Any]:
-    """One finished call of a server's tool, on a stream."""
+    """A finished call of a server tool, on a stream."""
     return {
         "id": event.call.id,
         "call": event.call.name,
@@ -63,7 +63,7 @@ def approval(identity: str, call: ToolCall) -> dict[str, Any]:
 
 
 def usage(parts: Sequence[Usage]) -> dict[str, Any]:
-    """Usage over all choices; they share a prompt, which counts once."""
+    """Usage of all choices together. They share a prompt, which counts once."""
     prompt = max(part.prompt_tokens for part in parts)
     completion_tokens = sum(part.completion_tokens for part in parts)
     return {
@@ -91,7 +91,7 @@ def logprobs(tokens: Sequence[Token], spell: Callable[[int], bytes]) -> list[dic
 def prompt_logprobs(
     scored: Sequence[Sequence[TokenLogprob]], spell: Callable[[int], bytes]
 ) -> list[dict[str, Any] | None]:
-    """vLLM's `prompt_logprobs`: by id, for each token but the first, which has none before it."""
+    """vLLM's `prompt_logprobs`, by id, for each token except the first."""
     return [_scored(position, spell) if position else None for position in scored]
 
 
@@ -112,7 +112,7 @@ def _scored(
 
 def _token(token_id: int, logprob: float, spell: Callable[[int], bytes]) -> dict[str, Any]:
     raw = spell(token_id)
-    # -inf is no JSON; OpenAI says -9999 for what is out of reach.
+    # JSON has no -inf; OpenAI uses -9999 for impossible tokens.
     return {
         "token": raw.decode(errors="replace"),
         "logprob": max(logprob, -9999.0),
@@ -126,7 +126,7 @@ class Chunks:
     def __init__(
         self, identity: str, created: float, model: str, *, include_usage: bool = False
     ) -> None:
-        # Everything but the choices is the same on each chunk: encoded once.
+        # Everything except the choices is the same in each chunk, so it is encoded once.
         head = {
             "id": identity,
             "object": "chat.completion.chunk",
@@ -144,14 +144,14 @@ class Chunks:
         logprobs: list[dict[str, Any]] | None = None,
         **ids: list[int],
     ) -> bytes:
-        """One chunk of one choice; `ids` are vLLM's `token_ids` and `prompt_token_ids`."""
+        """One chunk for one choice. `ids` are vLLM's `token_ids` and `prompt_token_ids`."""
         choice: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": finish_reason}
         choice |= ids
         choice["logprobs"] = None if logprobs is None else {"content": logprobs, "refusal": None}
         return f"{self._head}{json.dumps(choice, ensure_ascii=False)}{self._tail}".encode()
 
     def usage(self, parts: Sequence[Usage]) -> bytes:
-        """The chunk after the last choice's, if the client asked for it."""
+        """The chunk after those of the choices, if the client wants usage."""
         return f'{self._head}],"usage":{json.dumps(usage(parts))}}}\n\n'.encode()
 
 

@@ -1,7 +1,7 @@
-"""The wire: what a chat request may say, and how it is read.
+"""The wire format of chat requests: what a request may contain, and how it is read.
 
-Field names and meanings are OpenAI's. What this server can't do is refused by name instead of
-being ignored, unless ignoring it changes nothing about the answer.
+Field names and meanings are OpenAI's. What this server can't do is refused by name instead of being
+ignored, unless ignoring it doesn't affect the answer.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from agentlm.trajectory import Sampling
 
 T = TypeVar("T")
 FIRST_WRONG = Field(fail_fast=True)
-"""Of all that is wrong in a collection the first is told: telling a million takes a minute."""
+"""Report only the first error in a collection: reporting a million takes a minute."""
 Items = Annotated[list[T], FIRST_WRONG]
 
 
@@ -59,7 +59,7 @@ class TextPart(Wire):
     refusal: str = ""
 
     def read(self) -> str:
-        """What it says, by the name that its type gives it."""
+        """Its text, under the name that its type requires."""
         return self.refusal if self.type == "refusal" else self.text
 
 
@@ -88,7 +88,7 @@ class WireMessage(Wire):
     tool_call_id: str | None = None
 
     def read(self) -> Message:
-        """In the project's own words."""
+        """Convert it to the project's own type."""
         content = self.content or self.refusal or ""
         if not isinstance(content, str):
             content = "".join(part.read() for part in content)
@@ -123,7 +123,7 @@ class WireTool(Wire):
     type: str
     function: WireFunction | None = None
     file_ids: Annotated[Items[str], Field(max_length=1024)] | None = None
-    """Not OpenAI's: files of `/v1/files` that bash is handed."""
+    """Not in OpenAI's API: files of `/v1/files` for bash."""
 
 
 WireTools = Annotated[Items[WireTool], Field(max_length=1024)]
@@ -157,7 +157,7 @@ class AllowedToolsChoice(Wire):
 
 
 class StructuredOutputs(Wire):
-    """vLLM's: what the answer is held to, one of these."""
+    """vLLM's: one of these ways to constrain the answer."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -168,7 +168,8 @@ class StructuredOutputs(Wire):
     grammar: Annotated[str, Field(max_length=8192)] | None = None
 
     def form(self) -> dict[str, Any]:
-        """As an element of a structural tag. Raises RequestError unless one field is set."""
+        """The constraint as an element of a structural tag. Raises RequestError unless one field is
+        set."""
         name = "structured_outputs"
         if len(self.model_fields_set) != 1:
             raise RequestError(f"{name}: give one of {', '.join(_HELD_TO)}", param=name)
@@ -203,7 +204,7 @@ class JSONSchemaFormat(Wire):
 
 
 class ResponseFormat(Wire):
-    """What the answer is held to."""
+    """A format for the answer."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JSONSchemaFormat | None = None
@@ -245,7 +246,7 @@ TemplateSettings = Annotated[
 
 
 class SamplingFields(Wire):
-    """How a caller says to draw tokens, in chat and in raw completions alike."""
+    """How tokens are drawn, in chat and in raw completions alike."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -255,7 +256,7 @@ class SamplingFields(Wire):
     stop: Stop | Annotated[Items[Stop], Field(max_length=4)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
-    """This and the next five are vLLM's. 0 and -1: all tokens."""
+    """This field and the next five are vLLM's. 0 and -1 mean all tokens."""
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
     min_tokens: Annotated[int, Field(ge=0)] | None = None
@@ -263,19 +264,19 @@ class SamplingFields(Wire):
     include_stop_str_in_output: bool | None = None
 
     def sampling_of(self, max_tokens: int | None, top_logprobs: int | None) -> Sampling:
-        """What was said, and nothing of what was left to the model. Raises RequestError."""
+        """The fields that the request sets, without the model's defaults. Raises RequestError."""
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         if "" in stop:
             raise RequestError("a stop string can't be empty", param="stop")
-        given = {name: getattr(self, name) for name in SamplingFields.model_fields}
-        given |= {"max_tokens": max_tokens, "top_logprobs": top_logprobs, "stop": stop or None}
-        given["top_k"] = None if self.top_k is None else max(0, self.top_k)
+        set_fields = {name: getattr(self, name) for name in SamplingFields.model_fields}
+        set_fields |= {"max_tokens": max_tokens, "top_logprobs": top_logprobs, "stop": stop or None}
+        set_fields["top_k"] = None if self.top_k is None else max(0, self.top_k)
         if max_tokens is not None and (self.min_tokens or 0) > max_tokens:
             raise RequestError(
                 f"min_tokens is {self.min_tokens}, more than max_tokens, {max_tokens}",
                 param="min_tokens",
             )
-        return Sampling(**{name: value for name, value in given.items() if value is not None})
+        return Sampling(**{name: value for name, value in set_fields.items() if value is not None})
 
 
 class ChatRequest(SamplingFields):
@@ -288,7 +289,7 @@ class ChatRequest(SamplingFields):
         Literal["auto", "none", "required"] | NamedToolChoice | AllowedToolsChoice | None
     ) = None
     parallel_tool_calls: bool | None = None
-    """Accepted: one call a turn is made either way."""
+    """Accepted without effect: each turn makes one call in any case."""
     stream: bool = False
     stream_options: StreamOptions | None = None
     n: Annotated[int, Field(ge=1, le=16)] = 1
@@ -299,24 +300,25 @@ class ChatRequest(SamplingFields):
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
     prompt_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    """vLLM's: how likely the prompt's tokens are, with so many alternatives."""
+    """vLLM's: the likelihood of the prompt's tokens, with this many alternatives."""
     return_token_ids: bool | None = None
-    """vLLM's: the ids of prompt and answer, as they are recorded."""
+    """vLLM's: return the ids of prompt and answer, as they are recorded."""
     user: str | None = None
     metadata: Metadata | None = None
     store: bool | None = None
     modalities: Items[Literal["text"]] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
-    """Of a model here, `none` leaves thoughts out; the other words and the next two fields are for
-    an upstream."""
+    """With a model of this server, `none` leaves out thoughts. The other values and the next two
+    fields are for upstreams."""
     verbosity: Literal["low", "medium", "high"] | None = None
     service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
     chat_template_kwargs: TemplateSettings | None = None
-    """vLLM's: what is set of the model's chat template, if that reads it (`enable_thinking`)."""
+    """vLLM's: settings of the model's chat template, if it reads them (`enable_thinking`)."""
     max_tool_calls: Annotated[int, Field(ge=1)] | None = None
-    """Of OpenAI's Responses: how many calls of the server's tools a run may make."""
+    """From OpenAI's Responses: how many calls of the server's tools a run may make."""
     constrained: bool = True
-    """Not OpenAI's: hold tool calls to their form while decoding. Off for honest evaluation."""
+    """Not in OpenAI's API: constrain the form of tool calls while decoding. Turn it off for honest
+    evaluation."""
 
     def read_messages(self) -> tuple[Message, ...]:
         return read_conversation(self.messages)
@@ -337,13 +339,13 @@ class ChatRequest(SamplingFields):
 
     @property
     def answer_param(self) -> str:
-        """Which field holds the answer to a form."""
+        """Name of the field that constrains the answer."""
         return "response_format" if self.structured_outputs is None else "structured_outputs"
 
     def answer_form(self) -> dict[str, Any] | None:
-        """What the answer is held to, as an element of a structural tag; None: free text.
+        """The constraint on the answer, as an element of a structural tag; None: free text.
 
-        Raises RequestError for what is none, or two.
+        Raises RequestError if it is invalid, or if there are two.
         """
         schema = self.response_format.schema_of_answer() if self.response_format else None
         if self.structured_outputs is None:
@@ -355,7 +357,7 @@ class ChatRequest(SamplingFields):
         return self.structured_outputs.form()
 
     def check_schemas(self) -> None:
-        """Raises RequestError for a schema that decoding must hold and could not, or in part."""
+        """Raises RequestError for a schema that decoding can't enforce completely."""
         functions = {
             f"tools[{index}].function.parameters": tool.function
             for index, tool in enumerate(self.tools or ())
@@ -374,7 +376,7 @@ class ChatRequest(SamplingFields):
                 check_held(function.parameters, name)
 
     def for_upstream(self) -> dict[str, Any]:
-        """What this server reads otherwise or not at all, as it came."""
+        """Fields that this server reads differently or not at all, unchanged."""
         return self.model_dump(include=_FOR_UPSTREAM, exclude_none=True, by_alias=True)
 
 
@@ -385,17 +387,17 @@ _FOR_UPSTREAM = {
 }
 
 
-def read_conversation(given: Sequence[WireMessage]) -> tuple[Message, ...]:
-    """The conversation. Raises RequestError for a message that means nothing where it stands."""
+def read_conversation(messages: Sequence[WireMessage]) -> tuple[Message, ...]:
+    """The conversation. Raises RequestError for a message that is invalid in its place."""
     calls: set[str] = set()
-    for index, message in enumerate(given):
+    for index, message in enumerate(messages):
         place = f"messages[{index}]"
         if message.role in ("system", "developer", "user") and message.content is None:
             raise RequestError(f"{place}.content: is required", param=f"{place}.content")
         if message.role == "tool":
             _check_result(message.tool_call_id, calls, f"{place}.tool_call_id")
         calls |= {call.id for call in message.tool_calls or ()}
-    return tuple(message.read() for message in given)
+    return tuple(message.read() for message in messages)
 
 
 def _check_result(call_id: str | None, calls: Collection[str], param: str) -> None:
@@ -410,7 +412,7 @@ def _check_result(call_id: str | None, calls: Collection[str], param: str) -> No
 
 
 def client_tools(tools: Sequence[WireTool] | None) -> tuple[ToolSpec, ...]:
-    """The functions that the client runs itself. Raises RequestError for a wrong one."""
+    """The functions that the client runs itself. Raises RequestError for an invalid one."""
     specs: dict[str, ToolSpec] = {}
     for index, tool in enumerate(tools or ()):
         if tool.type != "function":
@@ -438,11 +440,11 @@ def client_tools(tools: Sequence[WireTool] | None) -> tuple[ToolSpec, ...]:
 
 
 def server_families(tools: Sequence[WireTool] | None) -> tuple[str, ...]:
-    """The server's own tools that a request names by their type, each once."""
+    """The families of the server's own tools that a request names, each once."""
     return tuple(dict.fromkeys(tool.type for tool in tools or () if tool.type != "function"))
 
 
-# Fields of OpenAI's that change nothing about what a model here answers.
+# Fields of OpenAI's that don't affect the answer of a model here.
 _WITHOUT_EFFECT = {
     *("parallel_tool_calls", "prediction"),
     *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
@@ -451,7 +453,7 @@ _WITHOUT_EFFECT = {
 
 
 def read_chat_request(body: Any) -> ChatRequest:
-    """Check a decoded body. Raises RequestError naming the first wrong field."""
+    """Check a decoded body. Raises RequestError with the first wrong field."""
     openais = CompletionCreateParamsBase.__annotations__
     return read_request(ChatRequest, body, openais, _WITHOUT_EFFECT)
 
@@ -459,20 +461,20 @@ def read_chat_request(body: Any) -> ChatRequest:
 def read_request(
     kind: type[W], body: Any, openais: Collection[str], without_effect: Collection[str] = ()
 ) -> W:
-    """Check a decoded body, in which null says no more than nothing does.
+    """Check a decoded body. A field that is null counts as absent.
 
-    `openais` are all fields that OpenAI's own may have, `without_effect` those that are ignored.
-    Raises RequestError naming the first wrong field.
+    `openais` are all fields that OpenAI's API has, `without_effect` those that are ignored. Raises
+    RequestError with the first wrong field.
     """
     if not isinstance(body, dict):
         raise RequestError(f"the body must be a JSON object, got {type(body).__name__}")
-    given = {name: value for name, value in body.items() if value is not None}
+    fields = {name: value for name, value in body.items() if value is not None}
     known = {*kind.model_fields, *without_effect}
-    for name in given:
+    for name in fields:
         if name not in known:
             raise RequestError(_explain_unknown(name[:64], known, openais), param=name[:64])
     try:
-        return kind.model_validate(given)
+        return kind.model_validate(fields)
     except ValidationError as error:
         raise as_request_error(error) from None
 
@@ -481,7 +483,7 @@ _REFUSED = {
     "priority": "with it one key could starve others",
     "truncate_prompt_tokens": "a prompt that is cut is not the one that is recorded",
 }
-"""Fields of vLLM's that no model here takes, and why."""
+"""vLLM's fields that no model here supports, and the reasons."""
 
 
 def _explain_unknown(name: str, known: Collection[str], openais: Collection[str]) -> str:
@@ -495,9 +497,9 @@ def _explain_unknown(name: str, known: Collection[str], openais: Collection[str]
 
 
 def as_request_error(error: ValidationError) -> RequestError:
-    """The most telling of pydantic's complaints, in the caller's terms."""
+    """The most specific of pydantic's errors, with the caller's field names."""
     details = error.errors(include_url=False)[:100]
-    # A union complains once for each member: the deepest place is where the value went wrong.
+    # A union reports an error for each member: the deepest one shows where the value is wrong.
     worst = max(details, key=lambda detail: len(_path(detail["loc"])))
     param = _param(_path(worst["loc"]))
     if worst["type"] == "literal_error" and param.endswith(".type") and ".content" in param:

@@ -1,8 +1,8 @@
-"""Whether anything finite can be written under a schema whose references lead in circles.
+"""Whether a finite text is possible under a schema whose references are circular.
 
-`{"properties": {"next": {"$ref": "#"}}, "required": ["next"]}` compiles, and a model held to it
-then never ends. A reference is finite if what it names is, counting only what must be there:
-required properties, items that are not optional, all of `allOf`, one of `anyOf`.
+`{"properties": {"next": {"$ref": "#"}}, "required": ["next"]}` compiles, but a model constrained by
+it never ends. A reference is finite if its target is, counting only what must be present: required
+properties, items that are not optional, all of `allOf`, one of `anyOf`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 _PASSES = 20
-"""Each pass settles references whose targets are settled; in depth-first order few are needed."""
+"""Each pass settles references whose targets are settled. In depth-first order few are needed."""
 
 
 def endless_reference(root: Any) -> str | None:
-    """The first reference under which no finite text is possible; None: there is none."""
+    """The first reference without a finite text; None: all have one."""
     targets = dict(_targets(root))
     unsettled = set(targets)
     for _ in range(_PASSES):
@@ -27,8 +27,8 @@ def endless_reference(root: Any) -> str | None:
 
 
 def _targets(root: Any) -> Iterator[tuple[str, Any]]:
-    """References with what they name, those that others lead to first."""
-    found: dict[str, Any] = {}
+    """References with their targets, in depth-first order."""
+    targets: dict[str, Any] = {}
     left = [root]
     while left:
         part = left.pop()
@@ -36,15 +36,15 @@ def _targets(root: Any) -> Iterator[tuple[str, Any]]:
             left += part
         elif isinstance(part, dict):
             name = part.get("$ref")
-            if isinstance(name, str) and name not in found:
-                found[name] = _resolve(root, name)
+            if isinstance(name, str) and name not in targets:
+                targets[name] = _resolve(root, name)
             left += part.values()
-    known = {name: target for name, target in found.items() if target is not None}
+    known = {name: target for name, target in targets.items() if target is not None}
     yield from reversed(known.items())
 
 
 def _resolve(root: Any, name: str) -> Any:
-    """What a reference within the document names; None: nothing."""
+    """The target of a reference within the document; None: it has none."""
     if name == "#":
         return root
     place = root
@@ -75,7 +75,7 @@ def _is_finite(schema: Any, unsettled: set[str]) -> bool:
 
 
 def _musts(part: dict[str, Any]) -> Iterator[Any]:
-    """What has to be written wherever this is."""
+    """Parts that must be written wherever this part is."""
     every = part.get("allOf")
     yield from every if isinstance(every, list) else ()
     properties, required = part.get("properties"), part.get("required")

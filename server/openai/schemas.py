@@ -1,4 +1,4 @@
-"""JSON schemas of a request: what is none, what is too large, what decoding would hold in part."""
+"""JSON schemas of a request: which are invalid, too large, or only partly enforced by decoding."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _TOGETHER = (
     ({"propertyNames"}, {"properties", "patternProperties", "unevaluatedProperties"}),
     ({"patternProperties"}, {"properties"}),
 )
-"""Of keywords of the first kind and of the second, decoding heeds those of one."""
+"""If a schema has keywords of both kinds, decoding heeds only one of the kinds."""
 _FORMATS = (
     *("date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"),
     *("uri", "uri-reference", "uri-template", "json-pointer", "relative-json-pointer"),
 )
 _LOOKAHEAD = re.compile(r"(?<!\\)(?:\\\\)*\(\?[=!]")
 _BY_NAME = {"properties", "patternProperties", "$defs", "definitions"}
-"""Keywords whose keys are names of the caller's."""
+"""Keywords whose keys are names chosen by the caller."""
 _VALUES = {"enum", "const", "default", "examples"}
 
 BOUNDS = {
@@ -38,8 +38,8 @@ BOUNDS = {
     "alternatives": 250,
     "characters in a pattern": 512,
 }
-"""Of a request's schemas together, but for nesting and patterns: within these a grammar takes some
-seconds at the worst to compile, and nearly always far less than one."""
+"""Limits for a request's schemas together, except nesting and patterns. Within them a grammar takes
+at most some seconds to compile, and nearly always far less than one."""
 _LARGEST = {"nested schemas", "characters in a pattern"}
 _LISTS = {"enum": "enum values"} | dict.fromkeys(("anyOf", "oneOf", "allOf"), "alternatives")
 
@@ -49,15 +49,15 @@ def json_form(schema: Any) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def object_schema(given: dict[str, Any] | None, param: str, whose: str) -> dict[str, Any]:
-    """The schema of a function's arguments, which are an object whether it says so or not.
+def object_schema(parameters: dict[str, Any] | None, param: str, whose: str) -> dict[str, Any]:
+    """The schema of a function's arguments, which are an object even if it doesn't say so.
 
-    `whose` is whom an error speaks of. Raises RequestError for what is no such schema at first
-    sight.
+    `whose` names the function's owner in errors. Raises RequestError for an obviously invalid
+    schema.
     """
-    # Null says no more than nothing does: serialisers of other languages write it.
-    said = {key: value for key, value in (given or {}).items() if value is not None}
-    schema = {"type": "object"} | said
+    # Null counts as absent: serialisers of other languages write it.
+    keywords = {key: value for key, value in (parameters or {}).items() if value is not None}
+    schema = {"type": "object"} | keywords
     for name, kind in (("properties", dict), ("required", list)):
         if not isinstance(schema.get(name, kind()), kind):
             expected = "an object" if kind is dict else "a list"
@@ -74,7 +74,7 @@ def object_schema(given: dict[str, Any] | None, param: str, whose: str) -> dict[
 
 
 def check_size(schemas: Mapping[str, Any]) -> None:
-    """Raises RequestError for schemas, by where they stand, that are too large to compile."""
+    """Raises RequestError for schemas (by their place) that are too large to compile."""
     sizes: Counter[str] = Counter()
     for param, schema in schemas.items():
         for what, size in _sizes(schema):
@@ -88,7 +88,7 @@ def check_size(schemas: Mapping[str, Any]) -> None:
 
 
 def _sizes(schema: Any) -> Iterator[tuple[str, int]]:
-    """What is counted of a schema, the dearest to compile last."""
+    """The counts of a schema; the most expensive to compile come last."""
     yield "bytes", len(json.dumps(schema, ensure_ascii=False).encode(errors="surrogatepass"))
     left = [(schema, 1)]
     while left:
@@ -111,7 +111,7 @@ def _sizes(schema: Any) -> Iterator[tuple[str, int]]:
 
 
 def check_ends(schemas: Mapping[str, Any]) -> None:
-    """Raises RequestError for a schema, by where it stands, under which an answer could not end."""
+    """Raises RequestError for a schema (by its place) under which an answer could not end."""
     for param, schema in schemas.items():
         if name := endless_reference(schema):
             raise RequestError(
@@ -122,16 +122,16 @@ def check_ends(schemas: Mapping[str, Any]) -> None:
 
 
 def check_held(schema: Any, param: str) -> None:
-    """Raises RequestError for a schema that decoding would hold only in part."""
-    if found := unheld(schema):
+    """Raises RequestError for a schema that decoding would enforce only partly."""
+    if ignored := unheld(schema):
         raise RequestError(
-            f"{param}: decoding can't be held to this schema: {found} would be ignored",
+            f"{param}: decoding can't be held to this schema: {ignored} would be ignored",
             param=param,
         )
 
 
 def unheld(schema: Any) -> str | None:
-    """What xgrammar 0.2.8 would quietly ignore of a schema, the first of it; None: nothing."""
+    """The first part of a schema that xgrammar 0.2.8 would silently ignore; None: there is none."""
     if isinstance(schema, list):
         return next(filter(None, map(unheld, schema)), None)
     if not isinstance(schema, dict):
@@ -160,7 +160,7 @@ def _ignored(schema: dict[str, Any]) -> Iterator[str]:
 
 
 def _parts(schema: dict[str, Any]) -> Iterator[Any]:
-    """The schemas that a schema is made of."""
+    """The schemas that a schema consists of."""
     for keyword, value in schema.items():
         if keyword in _BY_NAME and isinstance(value, dict):
             yield from value.values()

@@ -1,7 +1,7 @@
-"""The Responses wire: the same answers as chat completions, spelt in items.
+"""The Responses wire: the same answers as in chat completions, written as items.
 
-`request` reads what may be asked and says it in chat's words, `items` reads and writes the items of
-a conversation, `output` spells a recorded interaction as a response, `events` does so while it is
-generated, and `previous` finds the answer that a request goes on from. Below stands what chat
-stands on: nothing there knows which of the two asked.
+`request` reads a request and converts it to chat's terms, `items` reads and writes the items of a
+conversation, `output` writes a recorded interaction as a response, `events` does so while it is
+generated, and `previous` finds the answer that a request goes on from. Everything below is shared
+with chat and doesn't know which of the two wires is used.
 """

@@ -1,7 +1,7 @@
-"""`/v1/responses/compact`: a conversation in short, for its client to go on from.
+"""`/v1/responses/compact`: a summary of a conversation, for its client to go on from.
 
-The model that is asked writes the summary, in an interaction whose text is not kept; the client
-gets it sealed (`sealed`), with what the user said.
+The requested model writes the summary, in an interaction whose text is not kept. The client gets it
+sealed (`sealed`), together with the user's messages.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def read_compact_request(body: Any) -> ResponseRequest:
 
 
 def with_order(history: History) -> History:
-    """The conversation, and that it is to be summarised."""
+    """The conversation with the instruction to summarise it."""
     return replace(history, messages=(*history.messages, _ORDER), after=None)
 
 
 def summary_of(choice: Choice, history: History) -> Summary:
-    """What is sealed."""
-    asked = (message.content for message in history.messages if message.role == "user")
-    return Summary(asked=tuple(asked), summary=choice.response().content)
+    """The content to seal."""
+    user_texts = (message.content for message in history.messages if message.role == "user")
+    return Summary(asked=tuple(user_texts), summary=choice.response().content)
 
 
 def compacted(choice: Choice, sealed: str) -> dict[str, Any]:

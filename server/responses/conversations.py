@@ -1,4 +1,4 @@
-"""A named conversation on this wire: what goes on from it, and its items as they are kept."""
+"""A named conversation on this wire: requests that go on from it, and its items as kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ITEM: TypeAdapter[Any] = TypeAdapter(ConversationItem)
 async def claimed(
     body: ResponseRequest, store: Store, caller: ApiKey
 ) -> AsyncIterator[Named | None]:
-    """The conversation that a request goes on from; given up if what follows here fails.
+    """The conversation that a request goes on from. It is given up if the body of this block fails.
 
     Raises NotFoundError, ConflictError while another request goes on from it, and RequestError for
     a request that is not to be kept.
@@ -47,7 +47,7 @@ async def claimed(
 
 
 def check_keeps(caller: ApiKey) -> None:
-    """Raises ForbiddenError for a key of which nothing that is said is kept."""
+    """Raises ForbiddenError for a key whose texts are not kept."""
     if caller.log != "full":
         raise ForbiddenError(
             f"a conversation keeps what is said in it, and of the key {caller.name!r} no text is "
@@ -57,7 +57,7 @@ def check_keeps(caller: ApiKey) -> None:
 
 
 async def looked_at(body: ResponseRequest, store: Store, owner: str) -> Named | None:
-    """The same without going on from it."""
+    """The same without claiming it."""
     identity = body.conversation_id
     if identity is None:
         return None
@@ -66,21 +66,22 @@ async def looked_at(body: ResponseRequest, store: Store, owner: str) -> Named | 
 
 
 def waiting(items: Sequence[Item]) -> list[Item]:
-    """Those that were added since the last answer."""
+    """Items that were added since the last answer."""
     return list(takewhile(lambda item: not item.answered, reversed(items)))[::-1]
 
 
 def kept_items(
-    given: str | Sequence[Any], place: str, before: Sequence[Item] = ()
+    added: str | Sequence[Any], place: str, before: Sequence[Item] = ()
 ) -> tuple[dict[str, Any], ...]:
-    """Items that a client adds after others, as they are kept: each with an id of its own.
+    """Items that a client adds after others, in the form in which they are kept, each with its own
+    id.
 
-    Raises RequestError for one that means nothing where it stands.
+    Raises RequestError for an item that is invalid in its place.
     """
-    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
-    said = Conversation()
-    said.add([item.body for item in before], "conversation")
-    said.add(items, place)
+    items = [{"role": "user", "content": added}] if isinstance(added, str) else added
+    conversation = Conversation()
+    conversation.add([item.body for item in before], "conversation")
+    conversation.add(items, place)
     return tuple(_kept(item, f"{place}[{index}]") for index, item in enumerate(items))
 
 
@@ -91,7 +92,7 @@ def _kept(item: dict[str, Any], place: str) -> dict[str, Any]:
 
 
 def _read(item: dict[str, Any], place: str) -> Iterator[dict[str, Any]]:
-    """The item as this server writes such; nothing, of one that only the record knows."""
+    """The item in this server's form; nothing for an item that only the record knows."""
     alone = Conversation()
     if item_kind(item, place) == "function_call_output":
         alone.calls.add(item["call_id"])
@@ -101,9 +102,9 @@ def _read(item: dict[str, Any], place: str) -> Iterator[dict[str, Any]]:
 
 
 def _as_it_is(item: dict[str, Any], place: str) -> dict[str, Any]:
-    given = {name: value for name, value in item.items() if value is not None} | {"id": "item_new"}
+    fields = {name: value for name, value in item.items() if value is not None} | {"id": "item_new"}
     try:
-        kept: dict[str, Any] = _ITEM.validate_python(given).model_dump(
+        kept: dict[str, Any] = _ITEM.validate_python(fields).model_dump(
             mode="json", exclude_unset=True
         )
     except ValidationError:

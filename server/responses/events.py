@@ -1,7 +1,7 @@
 """A response while it is generated: its events, in the specification's order.
 
-Each item is added, told in parts and done before the next one begins. The last event says how it
-ended, and comes after the commit.
+Each item is added, sent in parts and done before the next one begins. The last event says how the
+response ended, and comes after the commit.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ from agentlm.server.responses.shell import SHELL, is_local
 
 
 async def response_events(choice: Choice, writer: EventWriter) -> AsyncGenerator[bytes, None]:
-    """Run a choice and tell it; closing the generator cancels it.
+    """Run a choice and yield its events. Closing the generator cancels it.
 
-    Nothing is yielded before it has something to tell: what fails before then has its own status.
+    Nothing is yielded before the first event of the run, so an earlier failure has its own status.
     """
     choice.delivered = 0
     with in_these_words():
         async with aclosing(choice.run()) as events:
             async for event in events:
-                if told := writer.beginning() + b"".join(writer.tell(event)):
-                    yield told
+                if sent := writer.beginning() + b"".join(writer.tell(event)):
+                    yield sent
                 choice.delivered = writer.characters
     yield writer.end
 
@@ -67,22 +67,22 @@ class EventWriter:
         self._tools = echo.get("tools", ())
         self._sources = SOURCES in echo.get("include", ())
         self._thought = thought_kind(echo)
-        # Where nothing holds a call to its form, it is told when it is known to be well-formed.
+        # Without constrained decoding, a call is sent only once it is known to be well-formed.
         self._tells_calls = choice.request.ask.constrained
         names = {spec.name for spec in choice.request.tools} - self._own
-        # Of a call that its client has to approve, or that is the shell's, nothing is told before
-        # it is whole.
+        # A call that the client has to approve, or that is the shell's, is sent only when it is
+        # complete.
         whole = {SHELL} if any(map(is_local, self._tools)) else set()
         whole |= {name for name in names if label_of(name, self._tools)}
         self._clients = names - whole
         self._hex = suffix(choice.request.completion_id)
         self._number = 0
         self.characters = 0
-        """Of what the model said, as far as it was told."""
+        """Number of characters from the model that were sent."""
         self._index = 0
-        """Place of the open item, or of the next one."""
+        """Index of the open item, or of the next one."""
         self._open: str | None = None
-        """The type of the open item's part, or of the item if it has none."""
+        """Type of the open item's part, or of the item if it has no parts."""
         self._identity = ""
         self._parts: list[str] = []
         self._logprobs: list[dict[str, Any]] = []
@@ -91,17 +91,17 @@ class EventWriter:
         self._escaper = ControlEscaper()
 
     def beginning(self) -> bytes:
-        """What comes before the first item; nothing if it was told."""
+        """Everything before the first item; empty if it was sent already."""
         if self._number:
             return b""
-        asked = self._choice.interaction()
-        shown = head(asked, self._choice.request.served.name, "in_progress")
-        begun = [self._event(f"response.{word}", response=shown) for word in _BEGUN]
-        opened = opening(asked, self._choice.request.tools)
+        interaction = self._choice.interaction()
+        response = head(interaction, self._choice.request.served.name, "in_progress")
+        begun = [self._event(f"response.{word}", response=response) for word in _BEGUN]
+        opened = opening(interaction, self._choice.request.tools)
         return b"".join([*begun, *map(self._opened, opened)])
 
     def tell(self, event: Event) -> Iterator[bytes]:
-        """What the client is told of an event now."""
+        """The bytes to send for an event."""
         match event:
             case Fragment("thought", text):
                 yield from self._say(self._thought, text)
@@ -121,23 +121,24 @@ class EventWriter:
 
     @cached_property
     def end(self) -> bytes:
-        """What follows once the run has ended. Written once: it may be kept before it is sent."""
+        """The rest once the run has ended. It is computed once, since it may be kept before it is
+        sent."""
         begun = self.beginning()
         self._logprobs += self._choice.take_logprobs()
         response = answer(self._choice, self._logprobs)
         items = response["output"]
         statuses = {item["id"]: item.get("status", "completed") for item in items}
-        told = [begun, *self._close(statuses.get(self._identity, "completed"))]
-        told += [self._whole(item) for item in items[self._index :]]
-        told.append(self._event(f"response.{response['status']}", response=response))
-        return b"".join([*told, DONE])
+        event_bytes = [begun, *self._close(statuses.get(self._identity, "completed"))]
+        event_bytes += [self._whole(item) for item in items[self._index :]]
+        event_bytes.append(self._event(f"response.{response['status']}", response=response))
+        return b"".join([*event_bytes, DONE])
 
     def failed(self, error: Exception) -> bytes:
-        """The last event of a response that broke."""
+        """The last event of a response that failed."""
         why = failure(str(error_body(error)["error"]["message"]))
-        asked = self._choice.interaction()
-        shown = head(asked, self._choice.request.served.name, "failed") | {"error": why}
-        return self.beginning() + self._event("response.failed", response=shown) + DONE
+        interaction = self._choice.interaction()
+        response = head(interaction, self._choice.request.served.name, "failed") | {"error": why}
+        return self.beginning() + self._event("response.failed", response=response) + DONE
 
     def _event(self, kind: str, **fields: Any) -> bytes:
         self._number += 1
@@ -170,14 +171,14 @@ class EventWriter:
             yield self._of_part(f"{PARTS[kind]}.added", part=_part(kind, "", []))
         self._parts.append(text)
         self.characters += len(text)
-        told: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
         if kind == "output_text":
-            told["logprobs"] = self._choice.take_logprobs()
-            self._logprobs += told["logprobs"]
-        yield self._of_part(f"{TEXTS[kind]}.delta", delta=text, **told)
+            extra["logprobs"] = self._choice.take_logprobs()
+            self._logprobs += extra["logprobs"]
+        yield self._of_part(f"{TEXTS[kind]}.delta", delta=text, **extra)
 
     def _close(self, status: str) -> Iterator[bytes]:
-        """Whatever is open is done."""
+        """End the item that is open, if any."""
         if self._open in TEXTS:
             yield from self._close_text(self._open, status)
         elif self._open == "function_call" and self._call is not None:
@@ -185,7 +186,7 @@ class EventWriter:
             yield self._of_item("response.function_call_arguments.done", arguments=call.arguments)
             yield self._done(call_item(self._identity, call, status))
         elif self._open == "mcp_call" and self._server is not None:
-            # Cut before it was whole: it never ran.
+            # It was cut before it was complete, so it never ran.
             call = self._server.call.model_copy(update={"arguments": "".join(self._parts)})
             server = ServerCall(call, self._server.label)
             yield self._done(server.unrun_item(self._hex, self._index))
@@ -196,8 +197,8 @@ class EventWriter:
             self._logprobs += self._choice.take_logprobs()
         part = _part(kind, text, self._logprobs)
         name = "refusal" if kind == "refusal" else "text"
-        said = {name: text} | ({"logprobs": self._logprobs} if kind == "output_text" else {})
-        yield self._of_part(f"{TEXTS[kind]}.done", **said)
+        fields = {name: text} | ({"logprobs": self._logprobs} if kind == "output_text" else {})
+        yield self._of_part(f"{TEXTS[kind]}.done", **fields)
         yield self._of_part(f"{PARTS[kind]}.done", part=part)
         if kind == self._thought:
             yield self._done(reasoning_item(self._identity, text, status, kind=kind))
@@ -206,7 +207,7 @@ class EventWriter:
 
     def _begin_call(self, call: ToolCall) -> Iterator[bytes]:
         if call.name not in self._own | self._clients:
-            return  # cut within its name, or of a tool that there is not
+            return  # the name was cut, or no tool has it
         yield from self._close("completed")
         self._call = call
         if call.name in self._clients:
@@ -234,7 +235,7 @@ class EventWriter:
             yield self._of_item(f"response.{self._open}_arguments.delta", delta=text)
 
     def _start(self, call: ToolCall) -> Iterator[bytes]:
-        """A call of the server's is whole. Told once, though a call that runs not starts not."""
+        """A call of the server's is complete. It is sent once, even if it never runs."""
         if self._server is None or self._call is None or self._call.arguments:
             return
         self._call = call
@@ -253,7 +254,7 @@ class EventWriter:
         server, self._server = self._server, None
         item = server.item(self._hex, self._index, text, failed=failed)
         if not server.shell:
-            # A search that failed has ended too: there is no other event for it.
+            # A failed search counts as completed: there is no other event for it.
             word = item["status"] if server.label else "completed"
             yield self._of_item(f"response.{item['type']}.{word}")
         yield self._done(item)
@@ -261,19 +262,21 @@ class EventWriter:
             yield self._whole(more)
 
     def _opened(self, item: dict[str, Any]) -> bytes:
-        """An item that was whole before the model said anything."""
+        """An item that was complete before the model generated anything."""
         kind = item["type"]
         begun: dict[str, Any] = {"status": "in_progress", "output": None, "error": None}
         first = item | ({"tools": []} if kind == "mcp_list_tools" else begun)
         status = item.get("status", "completed")
-        told = [self._add(kind, first), self._of_item(f"response.{kind}.in_progress")]
+        event_bytes = [self._add(kind, first), self._of_item(f"response.{kind}.in_progress")]
         if kind == "mcp_call":
             done = self._of_item("response.mcp_call_arguments.done", arguments=item["arguments"])
-            told.append(done)
-        return b"".join([*told, self._of_item(f"response.{kind}.{status}"), self._done(item)])
+            event_bytes.append(done)
+        return b"".join(
+            [*event_bytes, self._of_item(f"response.{kind}.{status}"), self._done(item)]
+        )
 
     def _whole(self, item: dict[str, Any]) -> bytes:
-        """An item that was not told as it was generated."""
+        """An item that was not sent while it was generated."""
         if item["type"] != "function_call":
             return self._add(item["type"], item) + self._done(item)
         name, arguments = "response.function_call_arguments", item["arguments"]
@@ -303,10 +306,10 @@ TEXTS = {
     "output_text": "response.output_text",
     "refusal": "response.refusal",
 }
-"""By the type of a part: how the events of its text begin."""
+"""For each type of part, the beginning of the names of its text's events."""
 PARTS = dict.fromkeys(TEXTS, "response.content_part")
 PARTS[SUMMARY] = "response.reasoning_summary_part"
-"""The same of the part's own."""
+"""The same for the events of the part itself."""
 
 
 def _part(kind: str, text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""The items of a conversation: read into messages, and written from them.
+"""The items of a conversation: convert them into messages and back.
 
-An item says one thing; a message of the assistant's can be several items: what it said and each of
-its calls. Thoughts and calls of the server's tools are no part of what a client has to send again:
-the record holds them, so they are taken and left out. The exception is a call that the client
-approved: it stands between the question and what the model said to its result.
+An item has one thing; a message of the assistant can become several items: its text and each of its
+calls. Clients need not send thoughts and calls of the server's tools again: the record has them, so
+they are accepted and ignored. The exception is a call that the client approved: its item connects
+the question with its result.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from agentlm.server.responses.shell import ShellCall, ShellOutput
 K = TypeVar("K", bound=Wire)
 
 THOUGHT, SUMMARY = "reasoning_text", "summary_text"
-"""The types of the part that a thought is told in."""
+"""The types of the part that contains a thought."""
 _RECORDED = {"reasoning", "mcp_call", "mcp_list_tools", "web_search_call"}
 _TEXTS = {"input_text", "output_text", "text"}
 REFERENCE = "item_reference"
-"""The type of an item that names another one of the log's; it is replaced before items are read."""
+"""The type of an item that refers to another one in the log; it is resolved before items are
+read."""
 _APPROVALS = ("mcp_approval_request", "mcp_approval_response")
 _SHELL = ("shell_call", "shell_call_output")
 _KNOWN = (
@@ -46,7 +47,7 @@ class Part(Wire):
 
 
 class InputMessage(Wire):
-    """What somebody said."""
+    """A message in text."""
 
     role: Literal["user", "assistant", "system", "developer"]
     content: str | Items[Part]
@@ -61,26 +62,26 @@ class FunctionCall(Wire):
 
 
 class FunctionOutput(Wire):
-    """What such a call gave."""
+    """The result of such a call."""
 
     call_id: str = Field(min_length=1)
     output: str | Items[Part]
 
 
 class Thought(Wire):
-    """A thought: the record holds it, or else what the client was handed."""
+    """A thought. The record has it, or else its encrypted form, which the client got."""
 
     encrypted_content: str | None = None
 
 
 class Compaction(Wire):
-    """A conversation in short."""
+    """A summarised conversation."""
 
     encrypted_content: str
 
 
 class ApprovalRequest(Wire):
-    """A call that its client was asked to approve."""
+    """The question to the client whether it approves a call."""
 
     id: str = Field(pattern=r"^mcpr_.")
     server_label: str
@@ -89,7 +90,7 @@ class ApprovalRequest(Wire):
 
 
 class ApprovalResponse(Wire):
-    """What the client decided."""
+    """The client's decision."""
 
     approval_request_id: str
     approve: bool
@@ -97,7 +98,7 @@ class ApprovalResponse(Wire):
 
 
 class MadeCall(Wire):
-    """A call that was made here after it was approved."""
+    """A call that was made here after its approval."""
 
     approval_request_id: str = ""
     output: str | None = None
@@ -106,23 +107,22 @@ class MadeCall(Wire):
 
 @dataclass
 class Conversation:
-    """Messages, as items are added to them."""
+    """Messages, which items are added to."""
 
     messages: list[Message] = field(default_factory=list)
     calls: set[str] = field(default_factory=set)
     """Ids of all calls so far."""
     open: dict[str, str] = field(default_factory=dict)
-    """Those whose output is still to come, and where they stand."""
+    """Calls whose output is still missing, with their places."""
     sealed: dict[str, str] = field(default_factory=dict)
-    """What was handed out encrypted of answers, by where it stands."""
+    """Encrypted parts of answers, by their places."""
     compacted: dict[int, tuple[str, str]] = field(default_factory=dict)
-    """Where it stands and what was handed out of compacted conversations, by the index of the
-    message that it becomes."""
+    """Place and encrypted content of each summarised conversation, by the index of its message."""
     approved: dict[str, int] = field(default_factory=dict)
-    """Calls that are to be made now, and which message is to hold what they give."""
+    """Calls to make now, with the index of the message for each result."""
 
     def add_recorded(self, messages: Sequence[Message], place: str) -> None:
-        """Add what was recorded; calls that it leaves open are told of as being at `place`."""
+        """Add recorded messages. If one of their calls has no output, errors name `place`."""
         for message in messages:
             self.messages.append(message)
             for call in message.tool_calls:
@@ -131,7 +131,7 @@ class Conversation:
                 self.open.pop(message.tool_call_id, None)
 
     def add(self, items: str | Sequence[Any], place: str = "input") -> None:
-        """Add items. Raises RequestError for what means nothing where it stands."""
+        """Add items. Raises RequestError for an item that is invalid in its place."""
         if isinstance(items, str):
             self.messages.append(Message(role="user", content=items))
             return
@@ -139,7 +139,7 @@ class Conversation:
             self._add(item, f"{place}[{index}]")
 
     def check_answered(self) -> None:
-        """Raises RequestError if a call is left without its output."""
+        """Raises RequestError if a call has no output."""
         if self.open:
             call_id, place = next(iter(self.open.items()))
             raise RequestError(
@@ -153,8 +153,8 @@ class Conversation:
         if kind == "message":
             self._say(_read(InputMessage, item, place), place)
         elif kind == "function_call":
-            given = _read(FunctionCall, item, place)
-            call = ToolCall(id=given.call_id, name=given.name, arguments=given.arguments)
+            written = _read(FunctionCall, item, place)
+            call = ToolCall(id=written.call_id, name=written.name, arguments=written.arguments)
             self._join(call, f"{place}.call_id")
         elif kind == "reasoning":
             thought = _read(Thought, item, place)
@@ -173,53 +173,53 @@ class Conversation:
             gave = _read(ShellOutput, item, place)
             self._answer(FunctionOutput(call_id=gave.call_id, output=gave.read()), place)
         elif kind == "mcp_approval_request":
-            asked = _read(ApprovalRequest, item, place)
-            name = f"{asked.server_label}__{asked.name}"
-            call_id = asked.id.removeprefix(_ASKED)
-            self._join(ToolCall(id=call_id, name=name, arguments=asked.arguments), f"{place}.id")
+            question = _read(ApprovalRequest, item, place)
+            name = f"{question.server_label}__{question.name}"
+            call_id = question.id.removeprefix(_ASKED)
+            self._join(ToolCall(id=call_id, name=name, arguments=question.arguments), f"{place}.id")
         elif kind == "mcp_approval_response":
             self._decide(_read(ApprovalResponse, item, place), place)
         elif kind == "mcp_call":
             self._give(_read(MadeCall, item, place))
 
     def made(self, call_id: str, text: str) -> None:
-        """Add what a call gave that was approved."""
+        """Add the result of an approved call."""
         index = self.approved.pop(call_id)
         self.messages[index] = self.messages[index].model_copy(update={"content": text})
 
-    def _decide(self, given: ApprovalResponse, place: str) -> None:
+    def _decide(self, response: ApprovalResponse, place: str) -> None:
         param = f"{place}.approval_request_id"
-        if given.approval_request_id.startswith("appr_"):
+        if response.approval_request_id.startswith("appr_"):
             raise ForbiddenError(
                 "what the operator's policy asks is decided over /v1/approvals, by keys that may",
                 param=param,
             )
-        call_id = given.approval_request_id.removeprefix(_ASKED)
-        if call_id not in self.open or not given.approval_request_id.startswith(_ASKED):
+        call_id = response.approval_request_id.removeprefix(_ASKED)
+        if call_id not in self.open or not response.approval_request_id.startswith(_ASKED):
             raise RequestError(
-                f"no call before it waits for an approval of {given.approval_request_id[:64]!r}",
+                f"no call before it waits for an approval of {response.approval_request_id[:64]!r}",
                 param=param,
             )
         del self.open[call_id]
-        if given.approve:
+        if response.approve:
             self.approved[call_id] = len(self.messages)
-        denial = f"The call was not allowed: {given.reason or 'it was denied'}"
-        text = "" if given.approve else denial
+        denial = f"The call was not allowed: {response.reason or 'it was denied'}"
+        text = "" if response.approve else denial
         self.messages.append(Message(role="tool", content=text, tool_call_id=call_id))
 
     def _give(self, call: MadeCall) -> None:
-        """What an earlier answer made of an approval: it is not made again."""
+        """The result of an earlier approval: the call is not made again."""
         call_id = call.approval_request_id.removeprefix(_ASKED)
         if call_id in self.approved:
             self.made(call_id, _text_of(call))
 
-    def _say(self, given: InputMessage, place: str) -> None:
-        role = "system" if given.role == "developer" else given.role
-        content = _text(given.content, f"{place}.content")
+    def _say(self, message: InputMessage, place: str) -> None:
+        role = "system" if message.role == "developer" else message.role
+        content = _text(message.content, f"{place}.content")
         self.messages.append(Message(role=role, content=content))
 
     def _join(self, call: ToolCall, place: str) -> None:
-        """Calls that nothing stands between are of one message, with what was said before them."""
+        """Consecutive calls belong to one message, together with the text before them."""
         if call.id in self.calls:
             raise RequestError(f"two calls have the id {call.id[:64]!r}", param=place)
         last = self.messages[-1] if self.messages else None
@@ -233,23 +233,23 @@ class Conversation:
         self.calls.add(call.id)
         self.open[call.id] = place
 
-    def _answer(self, given: FunctionOutput, place: str) -> None:
-        if given.call_id not in self.calls:
+    def _answer(self, output: FunctionOutput, place: str) -> None:
+        if output.call_id not in self.calls:
             raise RequestError(
-                f"no function call before it has the call_id {given.call_id[:64]!r}",
+                f"no function call before it has the call_id {output.call_id[:64]!r}",
                 param=f"{place}.call_id",
             )
-        if given.call_id not in self.open:
+        if output.call_id not in self.open:
             raise RequestError(
-                f"the call {given.call_id[:64]!r} has an output already", param=f"{place}.call_id"
+                f"the call {output.call_id[:64]!r} has an output already", param=f"{place}.call_id"
             )
-        del self.open[given.call_id]
-        content = _text(given.output, f"{place}.output")
-        self.messages.append(Message(role="tool", content=content, tool_call_id=given.call_id))
+        del self.open[output.call_id]
+        content = _text(output.output, f"{place}.output")
+        self.messages.append(Message(role="tool", content=content, tool_call_id=output.call_id))
 
 
 _ASKED = "mcpr_"
-"""Before the id of a call, in that of the question whether it may be made."""
+"""Prefix to a call's id in the id of its approval request."""
 
 
 def approval_item(call: ToolCall, label: str) -> dict[str, Any]:
@@ -264,7 +264,7 @@ def approval_item(call: ToolCall, label: str) -> dict[str, Any]:
 
 
 def _text_of(call: MadeCall) -> str:
-    """What the model was told, as `ServerCall` spells it."""
+    """The text that the model read, from the item's form in `ServerCall`."""
     if call.output is not None or not isinstance(call.error, dict):
         return call.output or ""
     parts = call.error.get("content")
@@ -273,7 +273,7 @@ def _text_of(call: MadeCall) -> str:
 
 
 def item_kind(item: Any, place: str) -> str:
-    """The type of an item. Raises RequestError for one that is not read here."""
+    """The type of an item. Raises RequestError for an unsupported one."""
     if not isinstance(item, dict):
         raise RequestError(f"{place}: must be an object, got {type(item).__name__}", param=place)
     kind = item.get("type") or ("message" if "role" in item else REFERENCE)
@@ -287,10 +287,10 @@ def item_kind(item: Any, place: str) -> str:
 
 
 def _read(kind: type[K], item: dict[str, Any], place: str) -> K:
-    # Null says no more than nothing does.
-    given = {name: value for name, value in item.items() if value is not None}
+    # A null field counts as absent.
+    fields = {name: value for name, value in item.items() if value is not None}
     try:
-        return kind.model_validate(given)
+        return kind.model_validate(fields)
     except ValidationError as error:
         worse = as_request_error(error)
         raise RequestError(f"{place}.{worse}", param=f"{place}.{worse.param}") from None
@@ -309,7 +309,7 @@ def _text(content: str | Sequence[Part], place: str) -> str:
 
 
 def items_of(messages: Sequence[Message], suffix: str) -> Iterator[dict[str, Any]]:
-    """Messages as the items that were put in; ids end with `suffix` and where they stand."""
+    """Messages as input items. Ids end with `suffix` and the message's index."""
     for index, message in enumerate(messages):
         identity = f"{suffix}_{index}"
         if message.role == "tool":
@@ -322,8 +322,8 @@ def items_of(messages: Sequence[Message], suffix: str) -> Iterator[dict[str, Any
             }
         elif message.role != "assistant":
             content = [{"type": "input_text", "text": message.content}]
-            said = {"id": f"msg_{identity}", "type": "message", "role": message.role}
-            yield said | {"status": "completed", "content": content}
+            fields = {"id": f"msg_{identity}", "type": "message", "role": message.role}
+            yield fields | {"status": "completed", "content": content}
         else:
             if message.content or message.refusal or not message.tool_calls:
                 yield message_item(f"msg_{identity}", text_part(message))
@@ -331,18 +331,18 @@ def items_of(messages: Sequence[Message], suffix: str) -> Iterator[dict[str, Any
                 yield call_item(f"fc_{identity}_{number}", call)
 
 
-def text_part(said: Message, logprobs: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
-    """What a message says, as the part of an item."""
-    if said.refusal and not said.content:
-        return {"type": "refusal", "refusal": said.refusal}
+def text_part(message: Message, logprobs: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """The text of a message, as a part of an item."""
+    if message.refusal and not message.content:
+        return {"type": "refusal", "refusal": message.refusal}
     logs = list(logprobs)
-    return {"type": "output_text", "text": said.content, "annotations": [], "logprobs": logs}
+    return {"type": "output_text", "text": message.content, "annotations": [], "logprobs": logs}
 
 
 def message_item(
     identity: str, part: dict[str, Any] | None, status: str = "completed"
 ) -> dict[str, Any]:
-    """What the assistant said."""
+    """A message of the assistant."""
     item = {"id": identity, "type": "message", "role": "assistant", "status": status}
     return item | {"content": [] if part is None else [part]}
 
@@ -360,14 +360,15 @@ def call_item(identity: str, call: ToolCall, status: str = "completed") -> dict[
 
 
 def sealed_item(identity: str, sealed: str) -> dict[str, Any]:
-    """What the client is handed to go on without the log. It stands last: all before is in it."""
+    """What the client needs to go on without the log. It comes last and contains everything
+    before."""
     return reasoning_item(identity, None) | {"encrypted_content": sealed}
 
 
 def reasoning_item(
     identity: str, text: str | None, status: str = "completed", *, kind: str = THOUGHT
 ) -> dict[str, Any]:
-    """A thought, whole: as the item's content, or as its summary if that was asked for."""
-    told = [] if text is None else [{"type": kind, "text": text}]
+    """A whole thought: as the item's content, or as its summary if the request wants that."""
+    parts = [] if text is None else [{"type": kind, "text": text}]
     item: dict[str, Any] = {"id": identity, "type": "reasoning", "summary": [], "content": []}
-    return item | {"summary" if kind == SUMMARY else "content": told, "status": status}
+    return item | {"summary" if kind == SUMMARY else "content": parts, "status": status}

@@ -1,7 +1,7 @@
-"""MCP servers that a request brings, and the calls of their tools that its client approves.
+"""MCP servers that a request names, and the calls of their tools that the client approves.
 
-A call that its client has to approve ends the answer, as a call of the client's own function does;
-with the approval the next request makes it, here, and goes on from what it gave.
+A call that the client has to approve ends the answer, like a call of the client's own function.
+With the approval, the next request makes the call here, and goes on from its result.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class ToolFilter(Wire):
     read_only: bool | None = None
 
     def holds(self, name: str, *, read_only: bool) -> bool:
-        """Whether a tool is one of them."""
+        """Whether the filter includes a tool."""
         named = self.tool_names is None or name in self.tool_names
         return named and (self.read_only is None or read_only is self.read_only)
 
 
 class ApprovalFilter(Wire):
-    """Which tools have to be approved, and which not; the others have to be."""
+    """Which tools have to be approved, and which don't; all others have to be."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -59,7 +59,7 @@ class ApprovalFilter(Wire):
 
 
 class McpServerTool(Wire):
-    """A server, as a request names it among its tools."""
+    """A server in a request's list of tools."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -73,7 +73,7 @@ class McpServerTool(Wire):
     require_approval: Literal["always", "never"] | ApprovalFilter | None = None
 
     def server(self, place: str) -> BroughtServer:
-        """Raises RequestError for a label or a header that is none."""
+        """Raises RequestError for an invalid label or header."""
         if not LABEL.fullmatch(self.server_label) or "__" in self.server_label:
             raise _wrong(place, "server_label", "must be 1 to 40 letters, digits, - and single _")
         chosen = self.allowed_tools
@@ -88,7 +88,7 @@ class McpServerTool(Wire):
         )
 
     def asks(self, name: str, *, read_only: bool) -> bool:
-        """Whether the client wants to approve calls of a tool. As at OpenAI's, unless it says."""
+        """Whether the client has to approve calls of a tool. The default is OpenAI's."""
         rule = self.require_approval
         if not isinstance(rule, ApprovalFilter):
             return rule != "never"
@@ -101,7 +101,7 @@ class McpServerTool(Wire):
         if self.authorization is not None:
             sent["Authorization"] = f"Bearer {self.authorization}"
         for name, value in sent.items():
-            # Neither is told: whoever reads the refusal may not be who may read the header.
+            # Neither value is reported: not everybody who reads the error may read the header.
             if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS:
                 raise _wrong(place, "headers", "names a header that can't be set")
             if not _HEADER_VALUE.fullmatch(value):
@@ -109,21 +109,21 @@ class McpServerTool(Wire):
         return sent
 
     def echo(self) -> dict[str, Any]:
-        """As it is repeated and kept: without what is secret."""
-        shown = self.model_dump(exclude={"headers", "authorization"}, exclude_none=True)
-        approval = {} if "require_approval" in shown else {"require_approval": "always"}
-        return shown | approval | {"server_url": self.server_url.partition("?")[0]}
+        """The tool as it is repeated and kept: without secrets."""
+        fields = self.model_dump(exclude={"headers", "authorization"}, exclude_none=True)
+        approval = {} if "require_approval" in fields else {"require_approval": "always"}
+        return fields | approval | {"server_url": self.server_url.partition("?")[0]}
 
 
 def _wrong(place: str, name: str, reason: str) -> RequestError:
     return RequestError(f"{place}.{name}: {reason}", param=f"{place}.{name}")
 
 
-def read_tool(kind: type[T], given: Mapping[str, Any], place: str) -> T:
-    """Raises RequestError that names the wrong field, and no value: one may be a secret."""
-    said = {name: value for name, value in given.items() if value is not None}
+def read_tool(kind: type[T], declared: Mapping[str, Any], place: str) -> T:
+    """Raises RequestError with the wrong field, but without its value, which may be a secret."""
+    fields = {name: value for name, value in declared.items() if value is not None}
     try:
-        return kind.model_validate(said)
+        return kind.model_validate(fields)
     except ValidationError as error:
         worse = as_request_error(error)
         raise _wrong(place, worse.param or "type", _reason(error)) from None
@@ -135,7 +135,7 @@ def _reason(error: ValidationError) -> str:
 
 
 async def bring(tools: Mapping[str, McpServerTool], toolbox: Toolbox) -> Brought:
-    """Ask the servers, by their places in the request, for their tools. Raises RequestError."""
+    """Get the tools of the servers, given by their places in the request. Raises RequestError."""
     if len(tools) > _MOST_SERVERS:
         raise RequestError(f"tools: at most {_MOST_SERVERS} MCP servers", param="tools")
     servers = [tool.server(place) for place, tool in tools.items()]
@@ -146,21 +146,21 @@ async def bring(tools: Mapping[str, McpServerTool], toolbox: Toolbox) -> Brought
             raise _wrong(server.place, "server_label", reason)
     by_label = {tool.server_label: tool for tool in tools.values()}
     free: list[McpTool] = []
-    asked: list[McpTool] = []
+    to_approve: list[McpTool] = []
     for tool in await toolbox.bring(servers):
         label, _, _ = tool.name.partition("__")
         wanted = by_label[label].asks(tool.listed_name, read_only=tool.hints.read_only is True)
-        (asked if wanted else free).append(tool)
+        (to_approve if wanted else free).append(tool)
     secrets = {
         f"{server.label} {name}": value.removeprefix("Bearer ")
         for server in servers
         for name, value in server.headers.items()
     }
-    return Brought(tuple(free), tuple(asked), secrets)
+    return Brought(tuple(free), tuple(to_approve), secrets)
 
 
 def label_of(name: str, tools: Sequence[Mapping[str, Any]]) -> str | None:
-    """The brought server that a tool is of, by the tools that an answer repeats."""
+    """The brought server of a tool, by the tools that an answer repeats."""
     label, parts, _ = name.partition("__")
     brought = any("server_url" in tool and tool["server_label"] == label for tool in tools)
     return label if parts and brought else None
@@ -169,7 +169,7 @@ def label_of(name: str, tools: Sequence[Mapping[str, Any]]) -> str | None:
 def listings(
     tools: Sequence[Mapping[str, Any]], specs: Sequence[ToolSpec]
 ) -> Iterator[dict[str, Any]]:
-    """What each brought server offers, as items without their ids."""
+    """The tools of each brought server, as items without ids."""
     for tool in tools:
         if "server_url" in tool:
             prefix = f"{tool['server_label']}__"
@@ -191,23 +191,23 @@ def listings(
 
 
 async def make_approved(
-    said: Conversation, brought: Brought, toolbox: Toolbox, context: ToolContext
+    conversation: Conversation, brought: Brought, toolbox: Toolbox, context: ToolContext
 ) -> dict[str, bool]:
-    """Make the calls that the client approved; returns of each whether it failed.
+    """Make the calls that the client approved. Returns for each whether it failed.
 
-    Raises RequestError if the request does not name the server of one.
+    Raises RequestError if the request does not name the server of a call.
     """
-    calls = {call.id: call for message in said.messages for call in message.tool_calls}
-    named = {tool.name for tool in (*brought.tools, *brought.asked)}
+    calls = {call.id: call for message in conversation.messages for call in message.tool_calls}
+    named = {tool.name for tool in (*brought.tools, *brought.to_approve)}
     failed = {}
     own = toolbox.for_request(
         (),
         owner=context.owner,
-        brought=(*brought.tools, *brought.asked),
+        brought=(*brought.tools, *brought.to_approve),
         secrets=brought.secrets,
     )
     try:
-        for call_id in list(said.approved):
+        for call_id in list(conversation.approved):
             call = calls[call_id]
             if call.name not in named:
                 label, _, name = call.name.rpartition("__")
@@ -216,7 +216,7 @@ async def make_approved(
                     param="tools",
                 )
             observation = await own.call(call, context)
-            said.made(call_id, observation.text)
+            conversation.made(call_id, observation.text)
             failed[call_id] = observation.failed
     finally:
         await own.close()

@@ -1,4 +1,4 @@
-"""A recorded interaction as a response: the same whether it just ended or is looked up."""
+"""A recorded interaction as a response: the same whether it has just ended or is looked up."""
 
 from __future__ import annotations
 
@@ -36,53 +36,53 @@ _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"
 
 
 def response_object(
-    asked: Interaction,
+    interaction: Interaction,
     trajectory: Trajectory,
     logprobs: Sequence[dict[str, Any]] = (),
     *,
     include: Collection[str] = (),
 ) -> dict[str, Any]:
-    """A whole `response`; `include` is what it tells beside."""
-    status = status_of(asked, trajectory.outcome)
-    answered = asked.finish_reason is not None
-    reason = _INCOMPLETE.get(asked.finish_reason or "")
-    steps = trajectory.steps[asked.first_step : asked.end_step]
+    """A whole `response`. `include` lists the optional contents."""
+    status = status_of(interaction, trajectory.outcome)
+    answered = interaction.finish_reason is not None
+    reason = _INCOMPLETE.get(interaction.finish_reason or "")
+    steps = trajectory.steps[interaction.first_step : interaction.end_step]
     ended = [step.started + step.seconds for step in steps]
-    return head(asked, trajectory.model, status) | {
+    return head(interaction, trajectory.model, status) | {
         "completed_at": int(max(ended)) if ended and status == "completed" else None,
         "incomplete_details": {"reason": reason} if reason else None,
         "error": failure(_LOST) if status == "failed" else None,
         "output": output(
-            asked,
+            interaction,
             trajectory.tools,
             steps,
             logprobs,
             include=include,
             runs=status == "in_progress",
         ),
-        "usage": usage(asked.usage) if answered else None,
+        "usage": usage(interaction.usage) if answered else None,
     }
 
 
 def answer(choice: Choice, logprobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The response of a run that has ended."""
     ran = {"steps": tuple(choice.transcript.steps), "outcome": choice.transcript.outcome}
-    asked, trajectory = choice.interaction(), choice.trajectory.model_copy(update=ran)
+    interaction, trajectory = choice.interaction(), choice.trajectory.model_copy(update=ran)
     include = choice.request.echo.get("include", ())
-    response = response_object(asked, trajectory, logprobs, include=include)
-    if choice.sealed is not None and asked.finish_reason is not None:
+    response = response_object(interaction, trajectory, logprobs, include=include)
+    if choice.sealed is not None and interaction.finish_reason is not None:
         items = response["output"]
-        identity = item_id("rs", suffix(asked.completion_id), len(items))
+        identity = item_id("rs", suffix(interaction.completion_id), len(items))
         items.append(sealed_item(identity, choice.sealed()))
     return response
 
 
-def head(asked: Interaction, model: str, status: str) -> dict[str, Any]:
-    """What of a response is known before it says anything."""
+def head(interaction: Interaction, model: str, status: str) -> dict[str, Any]:
+    """The part of a response that is known before any output."""
     return {
-        "id": response_of(asked.completion_id),
+        "id": response_of(interaction.completion_id),
         "object": "response",
-        "created_at": int(asked.created),
+        "created_at": int(interaction.created),
         "completed_at": None,
         "status": status,
         "error": None,
@@ -90,8 +90,11 @@ def head(asked: Interaction, model: str, status: str) -> dict[str, Any]:
         "model": model,
         "output": [],
         "usage": None,
-        "metadata": asked.metadata,
-        **(_UNSAID | {name: value for name, value in asked.echo.items() if name not in _PRIVATE}),
+        "metadata": interaction.metadata,
+        **(
+            _UNSAID
+            | {name: value for name, value in interaction.echo.items() if name not in _PRIVATE}
+        ),
     }
 
 
@@ -101,29 +104,29 @@ _UNSAID: dict[str, Any] = {
     "tool_choice": "auto",
     "tools": [],
 }
-"""Of an answer that was asked for over chat."""
+"""For an answer to a chat request."""
 _PRIVATE = {"include", "approved"}
-"""Kept beside what is repeated: what else an answer was to tell, and which calls it began with."""
+"""Kept beside the repeated fields: the optional contents, and the calls made at the beginning."""
 _LOST = "the answer did not come to its end; the server's log says why"
 
 
 def failure(message: str) -> dict[str, Any]:
-    """Why a response failed."""
+    """The error object of a failed response."""
     return {"code": "server_error", "message": message}
 
 
-def status_of(asked: Interaction, outcome: Outcome) -> str:
-    """How a response ended, or that it has not."""
-    if asked.finish_reason in _INCOMPLETE:
+def status_of(interaction: Interaction, outcome: Outcome) -> str:
+    """How a response ended, or that it is in progress."""
+    if interaction.finish_reason in _INCOMPLETE:
         return "incomplete"
-    if asked.finish_reason is not None:
+    if interaction.finish_reason is not None:
         return "completed"
     words = {Outcome.RUNNING: "in_progress", Outcome.CANCELLED: "cancelled"}
     return words.get(outcome, "failed")
 
 
 def usage(counted: Usage) -> dict[str, Any]:
-    """Tokens, by this wire's names."""
+    """Token counts by this wire's names."""
     return {
         "input_tokens": counted.prompt_tokens,
         "input_tokens_details": {"cached_tokens": counted.cached_tokens, "cache_write_tokens": 0},
@@ -134,7 +137,7 @@ def usage(counted: Usage) -> dict[str, Any]:
 
 
 def output(
-    asked: Interaction,
+    interaction: Interaction,
     specs: Sequence[ToolSpec],
     steps: Sequence[Step],
     logprobs: Sequence[dict[str, Any]] = (),
@@ -142,23 +145,25 @@ def output(
     include: Collection[str] = (),
     runs: bool = False,
 ) -> list[dict[str, Any]]:
-    """The items of an answer, in the order in which they were said; `specs` are all its tools.
+    """The items of an answer, in order. `specs` are all its tools.
 
-    `runs`: more is to come.
+    `runs`: more output will come.
     """
-    items = opening(asked, specs)
+    items = opening(interaction, specs)
     opened = len(items)
-    hex_id = suffix(asked.completion_id)
-    tools = asked.echo.get("tools", ())
+    hex_id = suffix(interaction.completion_id)
+    tools = interaction.echo.get("tools", ())
     clients = {tool["name"] for tool in tools if tool["type"] == "function"}
     clients |= {SHELL for tool in tools if is_local(tool)}
     own = {spec.name for spec in specs} - clients
-    returned = {call.id for call in asked.response.tool_calls}
+    returned = {call.id for call in interaction.response.tool_calls}
     acts = list(_acts(steps))
     for step, result in acts:
         if step.thought:
             identity = item_id("rs", hex_id, len(items))
-            items.append(reasoning_item(identity, step.thought, kind=thought_kind(asked.echo)))
+            items.append(
+                reasoning_item(identity, step.thought, kind=thought_kind(interaction.echo))
+            )
         called = step.call
         call = None
         if called and called.name in own and called.id not in returned:
@@ -171,14 +176,14 @@ def output(
             items.append(call.unrun_item(hex_id, len(items), runs=runs))
         elif called and called.name in clients and step.finish_reason == "length":
             items.append(returned_item(hex_id, len(items), called, tools, "incomplete"))
-    said = asked.response
-    if said.content or said.refusal:
-        part = text_part(said, logprobs)
+    response = interaction.response
+    if response.content or response.refusal:
+        part = text_part(response, logprobs)
         items.append(message_item(item_id("msg", hex_id, len(items)), part))
-    for called in said.tool_calls:
+    for called in response.tool_calls:
         items.append(returned_item(hex_id, len(items), called, tools))
     in_call = acts and acts[-1][0].call is not None and acts[-1][0].call.name in own | clients
-    if len(items) > opened and asked.finish_reason in _INCOMPLETE and not in_call:
+    if len(items) > opened and interaction.finish_reason in _INCOMPLETE and not in_call:
         items[-1]["status"] = "incomplete"
     return items
 
@@ -190,7 +195,7 @@ def returned_item(
     tools: Sequence[Mapping[str, Any]],
     status: str = "completed",
 ) -> dict[str, Any]:
-    """A call that is the client's to run, or to approve."""
+    """A call for the client to run or to approve."""
     if label := label_of(call.name, tools):
         return approval_item(call, label)
     if call.name == SHELL and any(map(is_local, tools)):
@@ -198,19 +203,19 @@ def returned_item(
     return call_item(item_id("fc", hex_id, index), call, status)
 
 
-def opening(asked: Interaction, specs: Sequence[ToolSpec]) -> list[dict[str, Any]]:
-    """What comes before anything the model says: what servers that the request brought offer, and
-    what the calls gave that it approved.
+def opening(interaction: Interaction, specs: Sequence[ToolSpec]) -> list[dict[str, Any]]:
+    """Items before the model's output: the tools of servers that the request names, and the results
+    of calls that it approved.
     """
-    hex_id = suffix(asked.completion_id)
-    tools = asked.echo.get("tools", ())
+    hex_id = suffix(interaction.completion_id)
+    tools = interaction.echo.get("tools", ())
     items = [
         {"id": item_id("mcpl", hex_id, index), **listing}
         for index, listing in enumerate(listings(tools, specs))
     ]
-    calls = {call.id: call for message in asked.messages for call in message.tool_calls}
-    texts = {message.tool_call_id: message.content for message in asked.messages}
-    for call_id, failed in asked.echo.get("approved", {}).items():
+    calls = {call.id: call for message in interaction.messages for call in message.tool_calls}
+    texts = {message.tool_call_id: message.content for message in interaction.messages}
+    for call_id, failed in interaction.echo.get("approved", {}).items():
         call = calls[call_id]
         made = ServerCall(call, label_of(call.name, tools) or OWN_LABEL)
         item = made.item(hex_id, len(items), texts[call_id], failed=failed)
@@ -219,7 +224,7 @@ def opening(asked: Interaction, specs: Sequence[ToolSpec]) -> list[dict[str, Any
 
 
 def _acts(steps: Sequence[Step]) -> Iterator[tuple[Step, Step | None]]:
-    """What the model wrote, each with the result that its call got here."""
+    """The model's steps, each with the result of its call if it ran here."""
     results = {step.tool_call_id: step for step in steps if step.tool_call_id}
     for step in steps:
         if step.role == "assistant":
@@ -227,33 +232,33 @@ def _acts(steps: Sequence[Step]) -> Iterator[tuple[Step, Step | None]]:
 
 
 def suffix(completion_id: str) -> str:
-    """What the ids of an answer's items have in common."""
+    """The common part of the ids of an answer's items."""
     return response_of(completion_id).removeprefix("resp_")
 
 
 def item_id(prefix: str, hex_id: str, index: int) -> str:
-    """An item is known by its answer and its place in it."""
+    """An item's id is made of its answer and its place in it."""
     return f"{prefix}_{hex_id}_{index}"
 
 
 class ServerCall:
-    """A call of a tool of the server's, as the item that clients know it by."""
+    """A call of a server tool, as the type of item that clients know."""
 
     def __init__(
         self, call: ToolCall, label: str | None, *, sources: bool = False, shell: bool = False
     ) -> None:
         self.call = call
         self.label = label
-        """Of the MCP server that has the tool; None: it is the web's, or the shell."""
+        """Label of the MCP server that has the tool; None: the tool is the web's or the shell."""
         self.shell = shell
         self.sources = sources
-        """Tell which pages a search found."""
+        """Include the pages that a search found."""
 
     @classmethod
     def of(
         cls, call: ToolCall, tools: Sequence[dict[str, Any]], *, sources: bool = False
     ) -> ServerCall | None:
-        """None if the request did not declare its tools: clients know no item for it then."""
+        """None if the request did not declare the tool: then clients don't know an item for it."""
         kinds = {tool["type"] for tool in tools if not is_local(tool)} - {"function"}
         if not kinds:
             return None
@@ -262,14 +267,14 @@ class ServerCall:
         if call.name in _WEB and kinds & {*WEB_SEARCHES}:
             return cls(call, None, sources=sources)
         label, parts, _ = call.name.partition("__")
-        # What the operator's MCP servers have is SERVER__TOOL; families of our own are described.
+        # Tools of the operator's MCP servers are called SERVER__TOOL.
         theirs = any(t["type"] == "mcp" and "server_description" not in t for t in tools)
         return cls(call, label if parts and theirs else OWN_LABEL)
 
     def item(
         self, hex_id: str, index: int, text: str | None, *, failed: bool = False
     ) -> dict[str, Any]:
-        """`text` is what it gave; None: it runs still."""
+        """`text` is the result; None: the call is still running."""
         status = "in_progress" if text is None else "failed" if failed else "completed"
         if self.shell:
             status = "in_progress" if text is None else "completed"
@@ -296,13 +301,13 @@ class ServerCall:
     def output_items(
         self, hex_id: str, index: int, text: str, *, failed: bool
     ) -> list[dict[str, Any]]:
-        """What follows the item: the shell tells what it gave in one of its own."""
+        """Items after the call's item: the shell's result is a separate item."""
         if not self.shell:
             return []
         return [output_item(item_id("sho", hex_id, index), self.call, text, failed=failed)]
 
     def unrun_item(self, hex_id: str, index: int, *, runs: bool = False) -> dict[str, Any]:
-        """Of a call that was cut before it was whole, or that could not be run, or that runs."""
+        """The item of a call that was cut, could not be run, or is running."""
         item = self.item(hex_id, index, None)
         return item if runs else item | {"status": "incomplete"}
 
@@ -324,11 +329,11 @@ _WEB = ("web_search", "web_fetch")
 
 
 def thought_kind(echo: Mapping[str, Any]) -> str:
-    """The type of the part in which an answer tells its thoughts."""
+    """The type of the part for an answer's thoughts."""
     reasoning = echo.get("reasoning") or {}
     return SUMMARY if reasoning.get("summary") else THOUGHT
 
 
 def written(response: dict[str, Any]) -> str:
-    """As it is sent."""
+    """The response as it is sent."""
     return json.dumps(response, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The answer that a request goes on from by its id, and what was said up to it."""
+"""The answer that a request goes on from by its id, and the conversation up to it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _IN_SHORT = "What was said before by all, in short:"
 
 @dataclass(frozen=True)
 class Remembered:
-    """An answer that the log does not keep, as long as its connection lasts."""
+    """An answer that the log does not keep. It lives as long as its connection."""
 
-    asked: Interaction
+    interaction: Interaction
     sealed: Sealed
 
 
@@ -45,48 +45,51 @@ async def read_history(
     named: Named | None = None,
     remembered: Remembered | None = None,
     *,
-    asked_only: bool = False,
+    read_only: bool = False,
 ) -> History:
-    """The whole conversation that a request is about, after the calls were made that it approves.
+    """The whole conversation of a request, after making the calls that it approves.
 
-    `named` is what it goes on from by name; `asked_only`: nothing may be made for it.
+    `named` is the named conversation that it goes on from. With `read_only`, no call may be made.
 
-    Instructions are each request's own: those of the answer before do not carry over. Raises
-    NotFoundError for an answer that is not there or another's, RequestError for items out of order.
+    Instructions belong to one request: those of earlier answers do not carry over. Raises
+    NotFoundError for an answer that doesn't exist or is another owner's, RequestError for items out
+    of order.
     """
-    said, after = Conversation(), None
+    conversation, after = Conversation(), None
     if body.instructions is not None:
-        said.messages.append(Message(role="system", content=body.instructions))
+        conversation.messages.append(Message(role="system", content=body.instructions))
     last = _is_named(remembered, body.previous_response_id)
     if last is not None:
-        heard = [*conversation_of(last.asked), last.asked.response]
-        said.add_recorded(heard, "previous_response_id")
+        heard = [*conversation_of(last.interaction), last.interaction.response]
+        conversation.add_recorded(heard, "previous_response_id")
     elif body.previous_response_id is not None:
         after = await _previous(body.previous_response_id, store, owner)
         heard = [*conversation_of(after), after.response]
-        said.add_recorded(heard, "previous_response_id")
+        conversation.add_recorded(heard, "previous_response_id")
     elif named is not None:
-        after = await _add_named(said, named, store, owner)
-    said.sealed.clear()  # of a named conversation, which the log keeps
-    said.add(await _resolved(body.input or (), store, owner))
-    sealed = [seals.unseal(Sealed, text, owner, place) for place, text in said.sealed.items()]
+        after = await _add_named(conversation, named, store, owner)
+    conversation.sealed.clear()  # those of a named conversation, which the log keeps
+    conversation.add(await _resolved(body.input or (), store, owner))
+    sealed = [
+        seals.unseal(Sealed, text, owner, place) for place, text in conversation.sealed.items()
+    ]
     sealed += [last.sealed] if last else []
-    for index, (place, text) in said.compacted.items():
+    for index, (place, text) in conversation.compacted.items():
         before = seals.unseal(Summary, text, owner, place)
-        told = "\n\n".join([_ASKED, *before.asked, _IN_SHORT, before.summary])
-        said.messages[index] = Message(role="system", content=told)
-    said.check_answered()
-    if not said.messages:
+        summary_text = "\n\n".join([_ASKED, *before.asked, _IN_SHORT, before.summary])
+        conversation.messages[index] = Message(role="system", content=summary_text)
+    conversation.check_answered()
+    if not conversation.messages:
         raise RequestError("input: says nothing", param="input")
-    if said.approved and asked_only:
+    if conversation.approved and read_only:
         raise RequestError(
             "input: what an approved call gives is not known before it is made", param="input"
         )
     brought = await bring(body.servers(), toolbox)
     context = ToolContext(after.trajectory_id if after else "", owner)
-    approved = await make_approved(said, brought, toolbox, context)
+    approved = await make_approved(conversation, brought, toolbox, context)
     return History(
-        tuple(said.messages),
+        tuple(conversation.messages),
         after,
         body.echo() | {"include": body.include, "approved": approved},
         handed_back=handed_back(sealed),
@@ -98,16 +101,20 @@ async def read_history(
 def _is_named(remembered: Remembered | None, response_id: str | None) -> Remembered | None:
     if remembered is None or response_id is None:
         return None
-    return remembered if completion_of(response_id) == remembered.asked.completion_id else None
+    return (
+        remembered if completion_of(response_id) == remembered.interaction.completion_id else None
+    )
 
 
-async def _resolved(given: str | Sequence[Any], store: Store, owner: str) -> str | Sequence[Any]:
-    """The input with the items themselves where it names them by their ids."""
-    if isinstance(given, str):
-        return given
+async def _resolved(
+    input_items: str | Sequence[Any], store: Store, owner: str
+) -> str | Sequence[Any]:
+    """The input, with each reference replaced by the item itself."""
+    if isinstance(input_items, str):
+        return input_items
     items: list[Any] = []
     known: dict[str, list[dict[str, Any]]] = {}
-    for index, item in enumerate(given):
+    for index, item in enumerate(input_items):
         named = isinstance(item, dict) and not item.keys() & {"role", "content"}
         if named and item.get("type", REFERENCE) in (REFERENCE, None):
             item = await _find_item(item.get("id"), known, store, owner, f"input[{index}].id")
@@ -118,75 +125,76 @@ async def _resolved(given: str | Sequence[Any], store: Store, owner: str) -> str
 async def _find_item(
     identity: Any, known: dict[str, list[dict[str, Any]]], store: Store, owner: str, param: str
 ) -> dict[str, Any]:
-    """One that an answer gave; `known` are those of the answers that were looked at."""
+    """An item of an answer. `known` has the items of the answers that were looked up."""
     shape = _ITEM_ID.fullmatch(identity) if isinstance(identity, str) else None
     if shape is not None and shape[1] not in known:
-        asked = await find_response(f"resp_{shape[1]}", store, owner, param)
-        trajectory = await asyncio.to_thread(store.get, asked.trajectory_id, owner)
-        given = response_object(asked, trajectory)["output"] if trajectory else []
-        known[shape[1]] = given
-    found = [item for item in known[shape[1]] if item["id"] == identity] if shape else []
-    if not found:
+        interaction = await find_response(f"resp_{shape[1]}", store, owner, param)
+        trajectory = await asyncio.to_thread(store.get, interaction.trajectory_id, owner)
+        output_items = response_object(interaction, trajectory)["output"] if trajectory else []
+        known[shape[1]] = output_items
+    matches = [item for item in known[shape[1]] if item["id"] == identity] if shape else []
+    if not matches:
         raise NotFoundError(f"no item {str(identity)[:128]!r}", param=param)
-    return found[0]
+    return matches[0]
 
 
 _ITEM_ID = re.compile(r"[a-z]+_([0-9a-f]{32})_\d+")
-"""Of an item of an answer, with what its answer is known by."""
+"""The id of an answer's item, from which the answer's id is derived."""
 
 
-def conversation_of(asked: Interaction) -> tuple[Message, ...]:
-    """What was said to the model, without the request's own instructions."""
-    own = asked.echo.get("instructions") is not None
-    return asked.messages[1:] if own else asked.messages
+def conversation_of(interaction: Interaction) -> tuple[Message, ...]:
+    """The conversation without the request's own instructions."""
+    own = interaction.echo.get("instructions") is not None
+    return interaction.messages[1:] if own else interaction.messages
 
 
 async def find_response(
     response_id: str, store: Store, owner: str | None, param: str
 ) -> Interaction:
-    """Raises NotFoundError for what is not there or another's, or was not kept."""
+    """Raises NotFoundError for an answer that doesn't exist, is another owner's, or was not
+    kept."""
     completion_id = completion_of(response_id)
-    found = []
+    choices = []
     if completion_id != response_id:
-        found = await asyncio.to_thread(store.by_completion, completion_id, owner)
-    if len(found) != 1:  # of several choices none is the answer
+        choices = await asyncio.to_thread(store.by_completion, completion_id, owner)
+    if len(choices) != 1:  # with several choices none is the answer
         raise NotFoundError(
             f"no response {response_id[:128]!r}",
             param=param,
             code=_NOT_FOUND if param == "previous_response_id" else None,
         )
-    return found[0]
+    return choices[0]
 
 
 async def _add_named(
-    said: Conversation, named: Named, store: Store, owner: str
+    conversation: Conversation, named: Named, store: Store, owner: str
 ) -> Interaction | None:
-    """Add what was said in a conversation; returns the answer that it goes on from."""
+    """Add the items of a named conversation. Returns the answer that it goes on from."""
     header, items = named
     after = None
     if header.last is not None:
-        found = await asyncio.to_thread(store.by_completion, header.last, owner)
-        after = found[0] if found else None
+        choices = await asyncio.to_thread(store.by_completion, header.last, owner)
+        after = choices[0] if choices else None
     if after is not None and not header.edited:
-        said.add_recorded([*conversation_of(after), after.response], "conversation")
+        conversation.add_recorded([*conversation_of(after), after.response], "conversation")
         items = waiting(items)
-    said.add([item.body for item in items], "conversation")
+    conversation.add([item.body for item in items], "conversation")
     return after
 
 
 async def _previous(response_id: str, store: Store, owner: str) -> Interaction:
     param = "previous_response_id"
-    found = await find_response(response_id, store, owner, param)
-    if not found.messages:
+    interaction = await find_response(response_id, store, owner, param)
+    if not interaction.messages:
         raise RequestError(
             f"{response_id!r} was not kept (store: false): send its items again instead",
             param=param,
             code=_NOT_FOUND,
         )
-    if found.finish_reason is None:
+    if interaction.finish_reason is None:
         raise RequestError(
             f"{response_id!r} has no whole answer to go on from: it runs still, was cancelled, or "
             "failed",
             param=param,
         )
-    return found
+    return interaction

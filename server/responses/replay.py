@@ -1,7 +1,7 @@
-"""A response told from the log: its events at the granularity of items.
+"""A response from the log as events, one item at a time.
 
-Each item is told when it is done, its text in one delta. So the events of an answer have the same
-numbers whenever it is followed, while it runs or later, and wherever the follower begins.
+Each item is sent when it is done, with its text in one delta. So the events of an answer have the
+same numbers, whether it is followed while it runs or later, and wherever the follower begins.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ _TERMINAL = {"completed": "completed", "failed": "failed"}
 
 
 class Replay:
-    """Tells a response, as far as it has come, from where it was told before."""
+    """Sends a response as far as it has come, after the events that were sent before."""
 
     def __init__(self, starting_after: int | None = None) -> None:
         self._after = -1 if starting_after is None else starting_after
         self._number = 0
-        self._told = 0
+        self._sent_items = 0
         self._place: dict[str, Any] = {}
-        """Of the item that is being told."""
+        """Id and index of the item that is being sent."""
 
     def tell(self, response: dict[str, Any]) -> Iterator[bytes]:
-        """What is new, and was asked for."""
+        """The events that are new and after the requested one."""
         for kind, fields in self._events(response):
             number, self._number = self._number, self._number + 1
             if number > self._after:
                 yield written_event(kind, number, **fields)
 
     def broken(self, error: Exception) -> bytes:
-        """The last event where no more can be told; the answer itself may go on."""
-        told = error_body(error)["error"]
-        fields = {name: told[name] for name in ("code", "message", "param")}
+        """The last event if no more can be sent. The answer itself may go on."""
+        error_fields = error_body(error)["error"]
+        fields = {name: error_fields[name] for name in ("code", "message", "param")}
         return written_event("error", self._number, **fields) + DONE
 
     def _events(self, response: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -48,10 +48,10 @@ class Replay:
         running = is_running(response)
         items = response["output"]
         done = [item for item in items if not running or item.get("status") != "in_progress"]
-        for index, item in enumerate(done[self._told :], start=self._told):
+        for index, item in enumerate(done[self._sent_items :], start=self._sent_items):
             self._place = {"item_id": item["id"], "output_index": index}
             yield from self._item(item, index)
-        self._told = len(done)
+        self._sent_items = len(done)
         if not running:
             last = _TERMINAL.get(response["status"], "incomplete")
             yield f"response.{last}", {"response": response}
@@ -65,9 +65,9 @@ class Replay:
         if kind == "web_search_call":
             yield "response.web_search_call.searching", self._place
         if kind in ("function_call", "mcp_call"):
-            said = item["arguments"]
-            yield f"response.{kind}_arguments.delta", self._place | {"delta": said}
-            yield f"response.{kind}_arguments.done", self._place | {"arguments": said}
+            arguments = item["arguments"]
+            yield f"response.{kind}_arguments.delta", self._place | {"delta": arguments}
+            yield f"response.{kind}_arguments.done", self._place | {"arguments": arguments}
         for name in ("summary", "content"):
             for number, part in enumerate(item.get(name) or ()):
                 yield from self._part(part, {f"{name}_index": number})

@@ -154,7 +154,7 @@ async def compact(request: Request, state: State, caller: Caller) -> Response:
     with in_these_words():
         asked = body.as_chat()
         history = await read_history(
-            body, state.store, state.seals, state.chat.toolbox, caller.name, asked_only=True
+            body, state.store, state.seals, state.chat.toolbox, caller.name, read_only=True
         )
         [choice] = await state.chat.prepare(asked, caller, with_order(history))
         try:
@@ -179,7 +179,7 @@ async def count_input_tokens(request: Request, state: State, caller: Caller) -> 
         asked = body.as_chat()
         named = await looked_at(body, state.store, caller.name)
         history = await read_history(
-            body, state.store, state.seals, state.chat.toolbox, caller.name, named, asked_only=True
+            body, state.store, state.seals, state.chat.toolbox, caller.name, named, read_only=True
         )
         count = await state.chat.count(asked, caller, history)
     return {"object": "response.input_tokens", "input_tokens": count}
