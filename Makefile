@@ -27,7 +27,7 @@ PAGE := core/look.css $(shell find server/ui -name node_modules -prune -o -name 
     -type f -not -name 'openapi.json*' -not -name schema.d.ts -print)
 API := $(shell find server/routes server/openai server/http core -maxdepth 1 -name '*.py')
 
-.PHONY: help install model graph page serve check test test-slow ui-test reproduce bench-dataset bench-env bench-serve bench-store bench-swap bench-tools bench-train clients lock clean
+.PHONY: help install model graph page serve check docs test test-slow ui-test reproduce bench-dataset bench-env bench-serve bench-store bench-swap bench-tools bench-train clients lock clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ check: $(VENV)/.packages  ## formatting, types and import directions
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+docs: build/.installed  ## the pages of docs/ as a site, in build/docs
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
 
 test: install $(VENV)/.debian-test  ## every test but the slow ones, with real vLLM and DeepSpeed
 	@rm -rf build && $(MAKE) build/.installed
