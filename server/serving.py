@@ -1,4 +1,4 @@
-"""A server from its settings: model, tools, log and engine, then answers until it is stopped."""
+"""A server from its settings: prepare model, tools, log and engine, then answer until stopped."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ console = Console(stderr=True, markup=True, soft_wrap=True)
 
 def run(settings: ServeSettings, engine_arguments: Sequence[str], listener: socket.socket) -> None:
     """Serve on a bound socket until SIGINT or SIGTERM. Raises OperatorError for what the operator
-    can mend."""
+    can correct."""
     uvloop.run(_serve(settings, engine_arguments, listener))
     console.print("stopped")
 
@@ -59,7 +59,7 @@ async def _serve(
     hint = snippet(url, name, keyed=Callers(settings, store).needs_key)
 
     def ready() -> None:
-        # All that is loaded by now stays: looking through it for garbage took a fifth of the time.
+        # Everything loaded so far stays; scanning it for garbage took a fifth of the time.
         gc.collect()
         gc.freeze()
         print(hint, flush=True)
@@ -68,12 +68,11 @@ async def _serve(
 
 
 Start = Callable[[], Awaitable[ServedModel]]
-"""The last and longest part of making a model answer."""
+"""The last and longest part of starting a model."""
 
 
 async def _prepare(settings: ServeSettings, engine_arguments: Sequence[str]) -> Start:
-    """Find the model that was asked for. Raises OperatorError before anything is loaded, if it
-    can."""
+    """Find the requested model. Raises OperatorError, if possible before anything is loaded."""
     registry = Registry(settings.data_dir)
     card = registry.get(settings.model)
     if card.source == "upstream":
@@ -84,7 +83,7 @@ async def _prepare(settings: ServeSettings, engine_arguments: Sequence[str]) -> 
     own = base_files(files)
     if is_cpu_build():
         check_memory(own.directory, settings.max_model_len, engine_arguments)
-    # Takes seconds to import: not for what could be known to be wrong without it.
+    # The import takes seconds, so errors that can be found without it come first.
     from agentlm.server.vllm.engine import VLLMEngine, parse_arguments
 
     parse_arguments({}, engine_arguments)
@@ -122,7 +121,7 @@ def _prepare_upstream(
 
 
 class Server(uvicorn.Server):
-    """Answers until SIGINT or SIGTERM; what is being answered then gets `drain_s` to finish."""
+    """Answers until SIGINT or SIGTERM. Then requests in progress get `drain_s` to finish."""
 
     def __init__(self, app: FastAPI, settings: ServeSettings, on_listening: Callable[[], object]):
         config = uvicorn.Config(
@@ -136,23 +135,22 @@ class Server(uvicorn.Server):
         self._on_listening = on_listening
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn."""
         allow_many_connections()
         await super().startup(sockets)
         self._on_listening()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn, which would afterwards die of the signal that it has obeyed."""
+        """Afterwards uvicorn would kill itself with the signal that it has already obeyed."""
         console.print(
             f"stopping; what is being answered gets {self.config.timeout_graceful_shutdown} s"
         )
         await super().shutdown(sockets)
-        asked = (signal.SIGINT, signal.SIGTERM)
-        self._captured_signals = [it for it in self._captured_signals if it not in asked]
+        handled = (signal.SIGINT, signal.SIGTERM)
+        self._captured_signals = [it for it in self._captured_signals if it not in handled]
 
 
 def snippet(url: str, model: str, *, keyed: bool) -> str:
-    """What a user can paste to try the server."""
+    """An example to paste for trying the server."""
     header = ' -H "Authorization: Bearer $AGENTLM_API_KEY"' if keyed else ""
     key = 'os.environ["AGENTLM_API_KEY"]' if keyed else '"none"'
     return f"""

@@ -1,4 +1,4 @@
-"""What routes are given: the parts of a running server, and whose request it is."""
+"""Parameters of routes: the parts of a running server, and the caller."""
 
 from __future__ import annotations
 
@@ -25,8 +25,6 @@ from agentlm.store import ApiKey, Store
 
 @dataclass(frozen=True)
 class ServerState:
-    """The parts of a running server."""
-
     settings: ServeSettings
     store: Store
     models: ServedModels
@@ -41,7 +39,7 @@ class ServerState:
     evaluations: Evaluations
 
 
-# Coroutines, though they wait for nothing: FastAPI calls plain functions on a thread each.
+# These are coroutines although they never wait: FastAPI runs plain functions on threads.
 
 
 async def _state(request: Request) -> ServerState:
@@ -72,10 +70,10 @@ async def _weights(request: Request) -> AsyncIterator[None]:
 
 State = Annotated[ServerState, Depends(_state)]
 Caller = Annotated[ApiKey, Depends(_caller)]
-"""The API key that asks."""
+"""The API key of the request."""
 Admin = Annotated[ApiKey, Depends(_admin)]
-"""The same, and refused unless it is an administrator's."""
+"""The same; the request is refused unless the key is an administrator's."""
 SameWeights = Depends(_weights)
-"""Until the response has been sent, what generates it is not replaced."""
+"""Keeps the weights from being replaced until the response has been sent."""
 OwnerScope = Annotated[str | None, Depends(_scope)]
-"""Whose rows exist for the caller; None, an administrator's: everybody's."""
+"""The owner whose rows the caller may see; None for an administrator: all."""

@@ -89,7 +89,7 @@ class Replay:
 
 
 def is_running(response: dict[str, Any]) -> bool:
-    """Whether more of it is to come."""
+    """Whether more events will come."""
     return response["status"] in _UNDER_WAY
 
 
@@ -101,7 +101,7 @@ _BEGUN: dict[str, Any] = {
     "error": None,
     "incomplete_details": None,
 }
-"""What nobody knew when a response began."""
+"""Fields that were unknown when the response began."""
 _EMPTY: dict[str, Any] = {
     "status": "in_progress",
     "arguments": "",
@@ -110,4 +110,4 @@ _EMPTY: dict[str, Any] = {
     "output": None,
     "error": None,
 }
-"""The same of an item."""
+"""The same for an item."""

@@ -1,7 +1,7 @@
-"""What a request may ask for, and the same in chat's words.
+"""The fields of a request, and their conversion to chat's terms.
 
 Field names and meanings are OpenAI's. What this server can't do is refused by name instead of being
-ignored, unless ignoring it changes nothing about the answer.
+ignored, unless ignoring it doesn't affect the answer.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from agentlm.server.responses.mcp import McpServerTool, read_tool
 from agentlm.server.responses.shell import SHELL, ShellTool
 
 OWN_LABEL = "agentlm"
-"""The MCP server as whose tools the server's own appear."""
+"""The server's own tools appear as the tools of an MCP server with this label."""
 WEB_SEARCHES = ("web_search", "web_search_preview")
 _LOGPROBS = "message.output_text.logprobs"
 SOURCES = "web_search_call.action.sources"
 RECORDED_INCLUDED = (SOURCES,)
-"""What can be included of an answer that is looked up."""
+"""Optional contents of an answer that is looked up."""
 ENCRYPTED = "reasoning.encrypted_content"
 _INCLUDED = (_LOGPROBS, ENCRYPTED, *RECORDED_INCLUDED)
 _NOBODYS = (
@@ -50,11 +50,11 @@ _NOBODYS = (
     *("local_shell", "apply_patch", "custom", "tool_search", "namespace"),
     "programmatic_tool_calling",
 )
-"""Types of tools that OpenAI knows and nobody here can run."""
+"""OpenAI's types of tools that can't be run here."""
 
 
 class FlatTool(Wire):
-    """A function of the client's, or some of the server's tools by their name."""
+    """A function of the client's, or a family of the server's tools by its name."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -66,20 +66,20 @@ class FlatTool(Wire):
     file_ids: Annotated[Items[str], Field(max_length=1024)] | None = None
 
     def shell(self, place: str) -> ShellTool:
-        """The shell. Raises RequestError for an environment that there is not."""
+        """The shell. Raises RequestError for an unknown environment."""
         return read_tool(ShellTool, {"type": self.type, **(self.model_extra or {})}, place)
 
     @property
     def is_brought(self) -> bool:
-        """Whether it is an MCP server of the request's own."""
+        """Whether it is an MCP server that the request itself names."""
         return self.type == "mcp" and "server_url" in (self.model_extra or {})
 
     def server(self, place: str) -> McpServerTool:
-        """That server. Raises RequestError."""
+        """That MCP server. Raises RequestError."""
         return read_tool(McpServerTool, {"type": self.type, **(self.model_extra or {})}, place)
 
     def as_chat(self, place: str) -> WireTool:
-        """As chat says it. Raises RequestError for what nobody here can run."""
+        """Convert it to chat's form. Raises RequestError for a tool that can't be run here."""
         if self.type == "function":
             function = self._function(place)
             return WireTool(type="function", function=function, file_ids=self.file_ids)
@@ -110,9 +110,9 @@ class FlatTool(Wire):
         )
 
     def echo(self) -> dict[str, Any]:
-        """As it is repeated: the server's tools as those that clients have a type for.
+        """The tool as it is repeated: the server's tools as a type that clients know.
 
-        Theirs warn of any other. Their calls appear under this label.
+        Clients warn of unknown types. The calls of these tools appear under the same label.
         """
         if self.type in ("web", *WEB_SEARCHES):
             return {"type": "web_search" if self.type == "web" else self.type}
@@ -127,7 +127,7 @@ class FlatTool(Wire):
 
 
 _AS_IT_IS = [(kind, "search_context_size", "medium") for kind in WEB_SEARCHES]
-"""Settings that ask for what is done anyway; of other sizes there is none."""
+"""Settings that ask for what happens anyway; other sizes are not supported."""
 _NO_SETTING = "this server's tools take no such setting"
 _SETTING = {
     "mcp": "without server_url, {'type': 'mcp'} means all servers that the operator connected",
@@ -142,7 +142,6 @@ class NamedFunction(Wire):
     name: str
 
     def as_chat(self) -> NamedToolChoice:
-        """As chat says it."""
         return NamedToolChoice(type="function", function=ToolChoiceName(name=self.name))
 
 
@@ -154,7 +153,7 @@ class AllowedFunctions(Wire):
     tools: Annotated[Items[NamedFunction], Field(max_length=1024)]
 
     def as_chat(self) -> AllowedToolsChoice:
-        """As chat says it. Raises RequestError if it allows nothing."""
+        """Raises RequestError if it allows nothing."""
         if not self.tools:
             param = "tool_choice.tools"
             raise RequestError(f"{param}: must name a tool", param=param)
@@ -163,7 +162,7 @@ class AllowedFunctions(Wire):
 
 
 class TextFormat(Wire):
-    """What the answer is held to."""
+    """A format for the answer."""
 
     type: Literal["text", "json_object", "json_schema"]
     name: str = "answer"
@@ -172,7 +171,7 @@ class TextFormat(Wire):
     schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
 
     def as_chat(self) -> ResponseFormat:
-        """As chat says it. Raises RequestError if the schema is missing."""
+        """Raises RequestError if the schema is missing."""
         if self.type != "json_schema":
             return ResponseFormat(type=self.type)
         if self.schema_ is None:
@@ -194,9 +193,9 @@ class TextConfig(Wire):
 
 
 class Reasoning(Wire):
-    """How much to think, and how thoughts are told.
+    """How much to think, and how thoughts are sent.
 
-    Whichever summary is asked for: a thought is short, and is its own summary.
+    Any kind of summary may be requested: a thought is short and is its own summary.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -204,13 +203,13 @@ class Reasoning(Wire):
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
     generate_summary: Literal["auto", "concise", "detailed"] | None = None
-    """The same by its old name."""
+    """The same field by its old name."""
     context: Literal["auto", "all_turns"] | None = None
-    """All thoughts of a run that is gone on from are there."""
+    """The thoughts of a run that is continued are always there."""
     mode: Literal["standard"] | None = None
 
     def echo(self) -> dict[str, Any]:
-        """As it is repeated."""
+        """The settings as they are repeated."""
         return {"effort": self.effort, "summary": self.summary or self.generate_summary}
 
 
@@ -220,9 +219,9 @@ class StreamOptions(Wire):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     include_obfuscation: Literal[False] | None = None
-    """Nothing is added to hide how long a part is."""
+    """No padding hides the length of a part."""
     include_usage: bool | None = None
-    """Chat's word: the last event has it in any case."""
+    """Chat's field. The last event has the usage in any case."""
 
 
 class ConversationName(Wire):
@@ -238,14 +237,14 @@ class ResponseRequest(SamplingFields):
 
     model: str
     input: str | Annotated[list[Any], Field(min_length=1, max_length=16_384)] | None = None
-    """May be missing where what it goes on from has something to answer."""
+    """Optional if the conversation that it goes on from ends with something to answer."""
     conversation: str | ConversationName | None = None
     instructions: str | None = None
     previous_response_id: str | None = None
     tools: Annotated[Items[FlatTool], Field(max_length=1024)] | None = None
     tool_choice: Literal["auto", "none", "required"] | NamedFunction | AllowedFunctions = "auto"
     parallel_tool_calls: bool = True
-    """Accepted: one call a turn is made either way."""
+    """Accepted without effect: each turn makes one call in any case."""
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     max_tool_calls: Annotated[int, Field(ge=1)] | None = None
     text: TextConfig = TextConfig()
@@ -255,7 +254,7 @@ class ResponseRequest(SamplingFields):
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
-    """Both are repeated, and mean nothing here: prompts are cached by what they say."""
+    """This field and the next are repeated, without effect: prompts are cached by their content."""
     include: Items[str] = []
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     truncation: Literal["auto", "disabled"] = "disabled"
@@ -264,23 +263,23 @@ class ResponseRequest(SamplingFields):
     stream_options: StreamOptions | None = None
     background: bool = False
     chat_template_kwargs: TemplateSettings | None = None
-    """vLLM's: what is set of the model's chat template, if that reads it."""
+    """vLLM's: settings of the model's chat template, if it reads them."""
     constrained: bool = True
-    """Not OpenAI's: hold tool calls to their form while decoding."""
+    """Not in OpenAI's API: constrain the form of tool calls while decoding."""
 
     @property
     def conversation_id(self) -> str | None:
-        """The conversation that it goes on from."""
+        """The id of the conversation that it goes on from."""
         named = self.conversation
         return named.id if isinstance(named, ConversationName) else named
 
     @property
     def logprobs(self) -> bool:
-        """Whether the answer's tokens are told with their log-probabilities."""
+        """Whether the answer has its tokens' log-probabilities."""
         return _LOGPROBS in self.include
 
     def as_chat(self) -> ChatRequest:
-        """The same in chat's words, but for what was said. Raises RequestError."""
+        """Convert it to chat's form, without the conversation. Raises RequestError."""
         self._check()
         tools = [
             tool.as_chat(f"tools[{index}]")
@@ -303,7 +302,7 @@ class ResponseRequest(SamplingFields):
             response_format=self.text.format.as_chat() if self.text.format else None,
             user=self.user,
             metadata=self.metadata,
-            # Listed are the completions that a client asked chat to store.
+            # Lists contain only the completions that a client asked chat to store.
             store=None if self.store else False,
             reasoning_effort=self.reasoning.effort,
             verbosity=self.text.verbosity,
@@ -313,7 +312,7 @@ class ResponseRequest(SamplingFields):
         )
 
     def servers(self) -> dict[str, McpServerTool]:
-        """The MCP servers that it brings, by their places. Raises RequestError."""
+        """The MCP servers that the request itself names, by their places. Raises RequestError."""
         return {
             f"tools[{index}]": tool.server(f"tools[{index}]")
             for index, tool in enumerate(self.tools or ())
@@ -346,7 +345,7 @@ class ResponseRequest(SamplingFields):
             check_included(self.include, RECORDED_INCLUDED)
 
     def echo(self) -> dict[str, Any]:
-        """What the answer repeats of it."""
+        """The fields that the answer repeats."""
         text = self.text.model_dump(exclude_none=True, by_alias=True)
         choice = self.tool_choice
         named = {"conversation": {"id": self.conversation_id}} if self.conversation else {}
@@ -376,7 +375,7 @@ class ResponseRequest(SamplingFields):
 
 
 def check_included(names: Sequence[str], known: Sequence[str], param: str = "include") -> None:
-    """Raises RequestError for what no answer has."""
+    """Raises RequestError for contents that no answer has."""
     for name in names:
         if name not in known:
             why = _NOT_INCLUDED.get(name, f"known: {', '.join(known)}")
@@ -400,12 +399,12 @@ _REFUSED = {
     "context_management": "a conversation that is cut is not the one that is recorded",
     "moderation": "nothing here moderates",
 }
-"""Fields of OpenAI's that are not read here, and what to do instead."""
+"""OpenAI's fields that are not supported here, and what to use instead."""
 _WITHOUT_EFFECT = {"prompt_cache_options", "prompt_cache_retention"}
 
 
 def read_response_request(body: Any) -> ResponseRequest:
-    """Check a decoded body. Raises RequestError naming the first wrong field."""
+    """Check a decoded body. Raises RequestError with the first wrong field."""
     for name, why in _REFUSED.items():
         if isinstance(body, dict) and body.get(name) is not None:
             raise RequestError(f"{name} is not supported: {why}", param=name)
@@ -414,7 +413,7 @@ def read_response_request(body: Any) -> ResponseRequest:
 
 
 def read_count_request(body: Any, model: str) -> ResponseRequest:
-    """The same of a body whose tokens are to be counted, by default for `model`."""
+    """The same for a body whose tokens are to be counted, by default for `model`."""
     if isinstance(body, dict):
         for name, value in body.items():
             if name not in InputTokenCountParams.__annotations__ and value is not None:
@@ -437,18 +436,18 @@ _SPELT = (
     (re.compile(r"\btool_choice\.allowed_tools\b"), "tool_choice"),
     (re.compile(r"\b(tools\[\d+\]|tool_choice)\.function\b"), r"\1"),
 )
-"""Chat's fields, and what they are called here."""
+"""Chat's fields, and their names on this wire."""
 
 
 @contextmanager
 def in_these_words() -> Iterator[None]:
-    """What is refused below is told by this wire's fields, whichever they were called there."""
+    """Rename the fields in errors from below to this wire's names."""
     try:
         yield
     except RequestError as error:
         if error.param is not None:
-            said, error.param = error.param, _respelt(error.param)
-            if said != error.param:
+            before, error.param = error.param, _respelt(error.param)
+            if before != error.param:
                 error.args = (_respelt(str(error)),)
         raise
 

@@ -1,11 +1,11 @@
-"""`reasoning.encrypted_content`: an answer's steps in the client's hands, for nobody to read.
+"""`reasoning.encrypted_content`: an answer's steps, encrypted, for the client to keep.
 
-Where the log does not keep an answer (`store: false`), its client can: the ids as they were
-sampled, what tools gave, and which conversation they belong to, encrypted and authenticated by a
-key of this server's, bound to the owner. Handed back with its conversation it goes on from there.
+If the log does not keep an answer (`store: false`), its client can: the sampled ids, the tools'
+results, and the key of their conversation, encrypted and authenticated with a key of this server,
+bound to the owner. When the client sends them back with the conversation, it goes on from there.
 
-Each answer's seal holds the steps since the one before it that was handed back, so a conversation's
-seals grow as it does.
+The seal of each answer has the steps since the previous seal that was sent back, so a
+conversation's seals together grow linearly.
 """
 
 from __future__ import annotations
@@ -33,39 +33,40 @@ _FORM = b"agentlm-seal-1:"
 
 
 class Sealed(Frozen):
-    """What a seal holds."""
+    """The content of a seal."""
 
     key: str
     """Continuation key of the conversation that ends with the answer."""
     after: str | None = None
-    """The same of the answer before, where its own seal holds what comes before these steps."""
+    """Continuation key of the previous answer, if that answer's own seal has the steps before
+    these."""
     steps: tuple[Step, ...]
 
 
 class Summary(Frozen):
-    """What a compacted conversation said."""
+    """The content of a summarised conversation."""
 
     asked: tuple[str, ...]
-    """By its user, in full."""
+    """The user's messages, in full."""
     summary: str
-    """By all, in short."""
+    """A summary of the whole conversation."""
 
 
 S = TypeVar("S", bound=Frozen)
 
 
 class Seals:
-    """Seals and unseals, by one secret key."""
+    """Seals and unseals with one secret key."""
 
     def __init__(self, secret: bytes) -> None:
         self._cipher = AESGCM(secret)
 
     @classmethod
     def open(cls, directory: Path) -> Seals:
-        """The key in a server's data directory, made if there is none. Raises OperatorError."""
+        """Read the key in a server's data directory, or make one. Raises OperatorError."""
         path = directory / _FILE
         if not path.exists():
-            with suppress(FileExistsError):  # another server's, just now
+            with suppress(FileExistsError):  # another server has just made one
                 write_text(path, AESGCM.generate_key(256).hex(), replace=False)
         try:
             return cls(bytes.fromhex(path.read_text()))
@@ -76,14 +77,14 @@ class Seals:
             ) from error
 
     def seal(self, content: Frozen, owner: str) -> str:
-        """As a client gets it."""
+        """The sealed form, for the client."""
         plain = zlib.compress(content.model_dump_json(exclude_none=True).encode())
         nonce = os.urandom(_NONCE_BYTES)
         text = self._cipher.encrypt(nonce, plain, _FORM + owner.encode())
         return base64.urlsafe_b64encode(nonce + text).decode()
 
     def unseal(self, kind: type[S], text: str, owner: str, param: str) -> S:
-        """Raises RequestError for what was not sealed here for this owner, or was changed."""
+        """Raises RequestError if it was not sealed here for this owner, or was changed."""
         try:
             raw = base64.b64decode(text.encode(), altchars=b"-_", validate=True)
             nonce, sealed = raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
@@ -97,12 +98,13 @@ class Seals:
 
 
 def without_odds(step: Step) -> Step:
-    """What a step needs to be gone on from."""
+    """The part of a step that is needed to continue from it."""
     return step.model_copy(update={"logprobs": None, "single_choice": None, "discarded_ids": ()})
 
 
 def handed_back(seals: Sequence[Sealed]) -> dict[str, tuple[Step, ...]]:
-    """All steps up to each answer that seals lead to without a gap, by its continuation key."""
+    """For each answer that seals lead to without a gap, by its continuation key, all steps up to
+    it."""
     known = {sealed.key: sealed for sealed in seals}
     whole: dict[str, tuple[Step, ...]] = {}
     for sealed in seals:  # in the order in which they were answered
@@ -113,6 +115,6 @@ def handed_back(seals: Sequence[Sealed]) -> dict[str, tuple[Step, ...]]:
 
 
 def _of_before(step: Step) -> Step:
-    """What was sampled for another trajectory is not learned from in this one."""
+    """Steps sampled for another trajectory are not learned from in this one."""
     sampled = step.origin is Origin.SAMPLED
     return step.model_copy(update={"origin": Origin.IMPORTED}) if sampled else step

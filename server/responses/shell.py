@@ -1,8 +1,7 @@
 """The shell tool: commands for the client's own machine, or for our sandbox.
 
-With a local environment it is, to the model and in the log, a function of the client's; with a
-container it is our bash. On this wire its calls and their outputs are items of their own kind
-either way.
+With a local environment, the model and the log see a function of the client's; with a container, it
+is our bash. On this wire its calls and outputs have their own types of items in both cases.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from agentlm.messages import ToolCall
 from agentlm.server.openai.chat_request import Items, Wire, WireFunction, WireTool
 
 SHELL = "shell"
-"""The type of the tool, and the name of the function that it is to the model."""
+"""The type of the tool, and the name of its function in the prompt."""
 _FUNCTION = WireFunction(
     name=SHELL,
     description="Run shell commands on the user's machine and get what they print.",
@@ -34,7 +33,7 @@ _FUNCTION = WireFunction(
 
 
 class ShellAction(Wire):
-    """What is to be run."""
+    """What to run."""
 
     commands: Annotated[Items[str], Field(min_length=1)]
     timeout_ms: int | None = None
@@ -48,33 +47,33 @@ class ShellCall(Wire):
     action: ShellAction
 
     def read(self) -> ToolCall:
-        """As the model wrote it."""
+        """The call as the model wrote it."""
         arguments = json.dumps(self.action.model_dump(exclude_none=True), ensure_ascii=False)
         return ToolCall(id=self.call_id, name=SHELL, arguments=arguments)
 
 
 class Exit(Wire):
-    """How a command ended."""
+    """A command's exit code."""
 
     type: Literal["exit"]
     exit_code: int
 
 
 class Timeout(Wire):
-    """Its time was over."""
+    """A command that ran out of time."""
 
     type: Literal["timeout"]
 
 
 class CommandOutput(Wire):
-    """What one command gave."""
+    """The output of one command."""
 
     stdout: str
     stderr: str
     outcome: Annotated[Exit | Timeout, Field(discriminator="type")]
 
     def read(self) -> str:
-        """As the model is told."""
+        """The text for the model."""
         if isinstance(self.outcome, Timeout):
             ended = "(it was stopped: its time was over)"
         else:
@@ -83,13 +82,13 @@ class CommandOutput(Wire):
 
 
 class ShellOutput(Wire):
-    """What a call gave."""
+    """The output of a call."""
 
     call_id: str = Field(min_length=1)
     output: Items[CommandOutput]
 
     def read(self) -> str:
-        """As the model is told."""
+        """The text for the model."""
         return "\n".join(output.read() for output in self.output) or "(no output)"
 
 
@@ -102,7 +101,7 @@ class Local(Wire):
 
 
 class NoNetwork(Wire):
-    """What our sandbox has."""
+    """The network policy of our sandbox."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -120,7 +119,7 @@ class Container(Wire):
 
 
 class ShellTool(Wire):
-    """The tool, as a request names it."""
+    """The tool in a request's list."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -128,19 +127,18 @@ class ShellTool(Wire):
     environment: Annotated[Local | Container, Field(discriminator="type")] = Local()
 
     def as_chat(self) -> WireTool:
-        """As chat says it."""
         if isinstance(self.environment, Container):
             return WireTool(type="bash", file_ids=self.environment.file_ids)
         return WireTool(type="function", function=_FUNCTION)
 
 
 def is_local(tool: Mapping[str, Any]) -> bool:
-    """Whether a tool that an answer repeats is the shell of the client's machine."""
+    """Whether a tool in an answer's list is the shell of the client's machine."""
     return bool(tool["type"] == SHELL and tool["environment"]["type"] == "local")
 
 
 def in_container(tools: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether bash is the shell of the request, by the tools that an answer repeats."""
+    """Whether bash is the request's shell, by the tools in the answer's list."""
     return any(tool["type"] == SHELL and not is_local(tool) for tool in tools)
 
 
@@ -169,7 +167,7 @@ def shell_item(
 
 
 def output_item(identity: str, call: ToolCall, text: str, *, failed: bool) -> dict[str, Any]:
-    """What a call gave in our sandbox, whose bash tells it as one text."""
+    """The output of a call in our sandbox, where bash returns it as one text."""
     outcome = {"type": "exit", "exit_code": 1 if failed else 0}
     return {
         "id": identity,

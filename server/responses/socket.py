@@ -1,8 +1,8 @@
-"""Responses over a WebSocket: on one connection, one after another.
+"""Responses over a WebSocket: one connection, one response after another.
 
-A message is a request, `{"type": "response.create", …}`; its events come back, each as a message.
-The last answer is remembered as long as the connection lasts, even if it is not to be kept: the
-next request goes on from it by its id. A request that fails forgets it.
+A message is a request, `{"type": "response.create", …}`. Its events come back, one message each.
+The last answer is remembered as long as the connection lasts, even if it is not to be kept, and the
+next request can go on from it by its id. A request that fails removes it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from agentlm.server.http.errors import error_body
 from agentlm.server.responses.request import ResponseRequest, read_response_request
 
 _WAITING = 16
-"""Messages that are read before their turn."""
+"""How many messages are read ahead of their turn."""
 _NOT_HERE = ("stream", "stream_options", "background")
 Answer = Callable[[ResponseRequest], Awaitable[None]]
 
 
 async def listen(socket: WebSocket, max_bytes: int, answer: Answer) -> None:
-    """Read messages and let each be answered, until the client leaves; that ends what runs."""
+    """Read messages and answer each, until the client leaves. Then what runs is cancelled."""
     messages: asyncio.Queue[str] = asyncio.Queue(_WAITING)
     reading = asyncio.create_task(_read(socket, messages))
     try:
@@ -55,7 +55,7 @@ async def _first_of(*tasks: asyncio.Task[Any]) -> None:
 
 
 async def _read(socket: WebSocket, messages: asyncio.Queue[str]) -> None:
-    with suppress(WebSocketDisconnect, KeyError):  # bytes are no message here
+    with suppress(WebSocketDisconnect, KeyError):  # a message of bytes is invalid here
         while True:
             await messages.put(await socket.receive_text())
 
@@ -65,7 +65,7 @@ async def _turn(socket: WebSocket, text: str, max_bytes: int, answer: Answer) ->
         await answer(_request_of(text, max_bytes))
     except WebSocketDisconnect:
         return
-    except Exception as error:  # noqa: BLE001 (told to the client, by what may be told)
+    except Exception as error:  # noqa: BLE001 (sent to the client, in its public form)
         await socket.send_text(json.dumps(error_event(error), ensure_ascii=False))
 
 
@@ -86,19 +86,19 @@ def _request_of(text: str, max_bytes: int) -> ResponseRequest:
 
 
 def error_event(error: Exception) -> dict[str, Any]:
-    """How a request is told to have failed."""
-    told = error_body(error)["error"]
+    """The event for a failed request."""
+    fields = error_body(error)["error"]
     status = 500
     if isinstance(error, RequestError):
         status = error.status
     elif isinstance(error, UnavailableError):
         status = 503
-    code = told["code"] or (told["type"] if isinstance(error, AgentLMError) else "server_error")
-    return {"type": "error", "status": status, "error": told | {"code": code}}
+    code = fields["code"] or (fields["type"] if isinstance(error, AgentLMError) else "server_error")
+    return {"type": "error", "status": status, "error": fields | {"code": code}}
 
 
 def messages_of(events: bytes) -> Iterator[str]:
-    """Events as they are sent over a WebSocket, from how they are over HTTP."""
+    """The WebSocket form of events, from their HTTP form."""
     for block in events.decode().split("\n\n"):
         _, _, data = block.partition("\ndata: ")
         if data:

@@ -1,4 +1,4 @@
-"""The HTTP routes, one file for each thing they are about. Thin: what they do is elsewhere."""
+"""The HTTP routes, one file per topic. They are thin: the work is done elsewhere."""
 
 from agentlm.server.routes import (
     adapters,
@@ -50,4 +50,4 @@ ROUTERS = (
     health.router,
     page.router,
 )
-"""All of them, in the order in which they are documented."""
+"""All routers, in the order of the documentation."""

@@ -1,7 +1,7 @@
-"""`/v1/load_lora_adapter` and `/v1/unload_lora_adapter`, as vLLM has them.
+"""`/v1/load_lora_adapter` and `/v1/unload_lora_adapter`, as in vLLM.
 
-For an adapter that stands in no registry; what `agentlm-finetune` made is published by
-`POST /v1/models`.
+They serve adapters that are not in the registry. What `agentlm-finetune` made is published by `POST
+/v1/models`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class UnloadAdapterRequest(BaseModel):
     "/load_lora_adapter", response_class=PlainTextResponse, openapi_extra=reads(LoadAdapterRequest)
 )
 async def load_adapter(request: Request, state: State, _admin: Admin) -> PlainTextResponse:
-    """Serve an adapter under a name that is not taken."""
+    """Serve an adapter under a new name."""
     body = await read_model(LoadAdapterRequest, request, 64 * 1024)
     if body.lora_name.endswith(AGENT_SUFFIX):
         raise RequestError(

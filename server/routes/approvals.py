@@ -1,4 +1,4 @@
-"""`/v1/approvals`: tool calls that the policy lets nobody but a person decide on."""
+"""`/v1/approvals`: tool calls that, by the policy, a person has to decide on."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ router = APIRouter(prefix="/v1/approvals")
 
 @router.get("", responses=answers_list(ApprovalItem))
 async def list_approvals(state: State, caller: Caller) -> dict[str, Any]:
-    """The calls that wait now, the oldest first; their runs are paused.
+    """The waiting calls, oldest first. Their runs are paused.
 
-    Everybody's for a key that may decide on them, else the key's own.
+    A key that may decide sees everybody's, any other key its own.
     """
     owner = None if caller.admin or caller.may_decide else caller.name
     waiting = state.chat.toolbox.approvals.pending(owner)
@@ -30,7 +30,7 @@ async def list_approvals(state: State, caller: Caller) -> dict[str, Any]:
 async def decide(
     approval_id: str, request: Request, state: State, caller: Caller
 ) -> dict[str, Any]:
-    """Approve or deny a call: `{"approve": true}`; its run goes on at once."""
+    """Approve or deny a call: `{"approve": true}`. Its run goes on at once."""
     require_decider(caller)
     decision = await read_model(Decision, request, 64 * 1024)
     item = state.chat.toolbox.approvals.decide(approval_id, decision)

@@ -41,7 +41,7 @@ async def create_chat_completion(
     owner: OwnerScope,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Answer a conversation, running the server's tools on the way."""
+    """Answer a conversation. The server's tools run during the answer."""
     raw = await read_json(request, state.settings.max_request_bytes)
     body = read_chat_request(raw)
     once = Once.of(state.store, caller.name, idempotency_key, raw)
@@ -66,7 +66,7 @@ async def create_chat_completion(
 
 
 def run_headers(choices: list[Choice]) -> dict[str, str]:
-    """Where the run is kept, and which weights answer: a name may mean others tomorrow."""
+    """Headers with the run's trajectory and the weights, since a name's model may change."""
     headers = {"x-trajectory-id": ",".join(choice.trajectory.id for choice in choices)}
     version = choices[0].request.served.weights_version
     if version:
@@ -82,10 +82,12 @@ def _stream(
     headers: dict[str, str],
 ) -> Response:
     usage = body.stream_options is not None and body.stream_options.include_usage
-    asked = choices[0].request
-    chunks = Chunks(asked.completion_id, asked.created, asked.served.name, include_usage=usage)
-    told = choice_chunks(choices, chunks, include_usage=usage)
-    events = state.chat.stream(choices, told)
+    request = choices[0].request
+    chunks = Chunks(
+        request.completion_id, request.created, request.served.name, include_usage=usage
+    )
+    chunk_stream = choice_chunks(choices, chunks, include_usage=usage)
+    events = state.chat.stream(choices, chunk_stream)
     end = partial(stream_end, choices[0], chunks, include_usage=usage)
     return EventStream(
         events if once is None else once.stream(events, choices, end),

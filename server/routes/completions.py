@@ -25,7 +25,7 @@ from agentlm.server.state import Caller, SameWeights, State
 router = APIRouter(prefix="/v1")
 
 _LONGEST_HEADER = 8192
-"""Bytes that any client reads: thousands of prompts have more trajectories than that names."""
+"""Bytes that every client can read. Thousands of prompts have more trajectories than fit."""
 
 
 @router.post(
@@ -40,7 +40,7 @@ async def create_completion(
     caller: Caller,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Continue raw prompts; with `echo` and `logprobs`, say how likely they are."""
+    """Continue raw prompts. With `echo` and `logprobs`, score them."""
     if idempotency_key is not None:
         raise RequestError("raw completions take no Idempotency-Key: each is run anew")
     raw = await read_json(request, state.settings.max_request_bytes)
@@ -51,9 +51,9 @@ async def create_completion(
     headers = {"x-trajectory-id": trajectories} if len(trajectories) <= _LONGEST_HEADER else {}
     if body.stream:
         wanted = body.stream_options is not None and body.stream_options.include_usage
-        asked = choices[0].request
+        first = choices[0].request
         chunks = TextChunks(
-            asked.completion_id, asked.created, asked.served.name, include_usage=wanted
+            first.completion_id, first.created, first.served.name, include_usage=wanted
         )
         events = state.chat.stream(choices, choice_chunks(choices, chunks, include_usage=wanted))
         return EventStream(events, headers=headers, keep_alive_s=state.settings.keep_alive_s)

@@ -1,4 +1,4 @@
-"""`/v1/conversations`: conversations that have a name, and their items."""
+"""`/v1/conversations`: named conversations and their items."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Items = Annotated[list[Any], Field(max_length=16_384)]
 
 
 class NewConversation(BaseModel):
-    """What it begins with."""
+    """The first items and the metadata."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,7 +34,7 @@ class NewConversation(BaseModel):
 
 
 class ConversationUpdate(BaseModel):
-    """Metadata in the place of what it has."""
+    """The new metadata, which replaces the old."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,7 +42,7 @@ class ConversationUpdate(BaseModel):
 
 
 class NewItems(BaseModel):
-    """Items to be added at its end."""
+    """Items to add at the end."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -51,18 +51,20 @@ class NewItems(BaseModel):
 
 @router.post("", openapi_extra=reads(NewConversation), responses=answers(OpenAIConversation))
 async def create_conversation(request: Request, state: State, caller: Caller) -> dict[str, Any]:
-    """Begin a conversation that has a name."""
+    """Begin a named conversation."""
     check_keeps(caller)
     body = await read_model(NewConversation, request, state.settings.max_request_bytes)
     items = kept_items(body.items or (), "items")
-    return _shown(await state.store.conversations.create(caller.name, body.metadata or {}, items))
+    return _conversation_object(
+        await state.store.conversations.create(caller.name, body.metadata or {}, items)
+    )
 
 
 @router.get("/{conversation_id}", responses=answers(OpenAIConversation))
 async def get_conversation(conversation_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
     """One conversation."""
     get = state.store.conversations.get
-    return _shown(await asyncio.to_thread(get, conversation_id, owner))
+    return _conversation_object(await asyncio.to_thread(get, conversation_id, owner))
 
 
 @router.post(
@@ -76,14 +78,14 @@ async def update_conversation(
     """Replace a conversation's metadata."""
     body = await read_model(ConversationUpdate, request, 64 * 1024)
     update = state.store.conversations.update
-    return _shown(await update(conversation_id, owner, body.metadata or {}))
+    return _conversation_object(await update(conversation_id, owner, body.metadata or {}))
 
 
 @router.delete("/{conversation_id}", responses=answers(ConversationDeletedResource))
 async def delete_conversation(
     conversation_id: str, state: State, owner: OwnerScope
 ) -> dict[str, Any]:
-    """Delete a conversation's name and items; what was answered stays in the log."""
+    """Delete a conversation's name and items. Its answers stay in the log."""
     await state.store.conversations.delete(conversation_id, owner)
     return {"id": conversation_id, "object": "conversation.deleted", "deleted": True}
 
@@ -98,7 +100,7 @@ async def list_items(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Literal["asc", "desc"] = "desc",
 ) -> dict[str, Any]:
-    """What was said in a conversation."""
+    """The items of a conversation."""
     check_query(request, "after", "limit", "order")
     items = await _items(conversation_id, state, owner)
     if order == "desc":
@@ -132,18 +134,20 @@ async def get_item(
     """One item of a conversation."""
     check_query(request)
     items = await _items(conversation_id, state, owner)
-    found = next((item for item in items if item["id"] == item_id), None)
-    if found is None:
+    item_object = next((item for item in items if item["id"] == item_id), None)
+    if item_object is None:
         raise NotFoundError(f"no item {item_id[:128]!r}", param="item_id")
-    return found
+    return item_object
 
 
 @router.delete("/{conversation_id}/items/{item_id}", responses=answers(OpenAIConversation))
 async def delete_item(
     conversation_id: str, item_id: str, state: State, owner: OwnerScope
 ) -> dict[str, Any]:
-    """Delete an item: what goes on from the conversation then begins a new trajectory."""
-    return _shown(await state.store.conversations.remove(conversation_id, owner, item_id))
+    """Delete an item. The next answer of the conversation then begins a new trajectory."""
+    return _conversation_object(
+        await state.store.conversations.remove(conversation_id, owner, item_id)
+    )
 
 
 async def _items(conversation_id: str, state: State, owner: str | None) -> list[dict[str, Any]]:
@@ -151,7 +155,7 @@ async def _items(conversation_id: str, state: State, owner: str | None) -> list[
     return [item.body for item in items]
 
 
-def _shown(named: NamedConversation) -> dict[str, Any]:
+def _conversation_object(named: NamedConversation) -> dict[str, Any]:
     return {
         "id": named.id,
         "object": "conversation",

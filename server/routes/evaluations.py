@@ -1,6 +1,6 @@
-"""`/v1/evaluations`: what `agentlm eval` and the gate measured, read from the data directory.
+"""`/v1/evaluations`: results of `agentlm eval` and the gate, from the data directory.
 
-For administrators only: the runs name tasks and trajectories of whoever measured.
+Only for administrators: the runs name tasks and trajectories of whoever measured.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ async def list_evaluations(
     after: str | None = None,
     limit: Limit = 20,
 ) -> dict[str, Any]:
-    """Evaluations, newest first; `model`: those with a row of it."""
-    found = await asyncio.to_thread(state.evaluations.list)
-    wanted = [one for one in found if model is None or model in _models(one)]
+    """Evaluations, newest first. With `model`, only those with a row for it."""
+    evaluations = await asyncio.to_thread(state.evaluations.list)
+    wanted = [one for one in evaluations if model is None or model in _models(one)]
     return page_of([_object(one) for one in wanted], after=after, limit=limit)
 
 
 @router.get("/{evaluation_id}", responses=answers(Evaluation))
 async def get_evaluation(evaluation_id: str, state: State, _admin: Admin) -> dict[str, Any]:
-    """One evaluation: success with intervals, error classes, base beside candidate."""
+    """One evaluation: success with intervals, error classes, base and candidate."""
     return _object(await asyncio.to_thread(state.evaluations.get, evaluation_id))
 
 
@@ -54,17 +54,17 @@ async def list_runs(
     after: str | None = None,
     limit: Limit = 100,
 ) -> dict[str, Any]:
-    """Its tries; those of one task stand side by side with `task_id`, failed ones by `group`."""
-    asked = {
+    """The tries of an evaluation: with `task_id` those of one task, with `group` failed ones."""
+    conditions = {
         "environment": environment,
         "model": model,
         "decoding": decoding,
         "task_id": task_id,
         "group": group,
     }
-    same = {name: value for name, value in asked.items() if value is not None}
+    same = {name: value for name, value in conditions.items() if value is not None}
 
-    def found() -> list[dict[str, Any]]:
+    def matching() -> list[dict[str, Any]]:
         return [
             run.model_dump(mode="json")
             for run in state.evaluations.runs(evaluation_id)
@@ -72,7 +72,7 @@ async def list_runs(
             and all(getattr(run, name) == value for name, value in same.items())
         ]
 
-    return page_of(await asyncio.to_thread(found), after=after, limit=limit)
+    return page_of(await asyncio.to_thread(matching), after=after, limit=limit)
 
 
 def _models(evaluation: Evaluation) -> set[str]:

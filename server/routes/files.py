@@ -1,4 +1,4 @@
-"""`/v1/files`: what jobs read and write. Each key sees its own; an administrator's sees all."""
+"""`/v1/files`: files that jobs read and write. A key sees its own; an administrator's sees all."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ router = APIRouter(prefix="/v1/files")
 
 _LOOK_ROWS = 10_000
 _LOOK_S = 5.0
-"""How much of a file for fine-tuning is read when it comes; its job reads all of it."""
+"""How long to check a file for fine-tuning when it comes. Its job checks all of it."""
 
 _UPLOAD = {
     "type": "object",
@@ -40,7 +40,7 @@ _UPLOAD = {
 
 
 class FileAnswer(FileObject):
-    """OpenAI's type of a file does not know every purpose that its uploads may have."""
+    """OpenAI's type for files doesn't know every purpose that its uploads may have."""
 
     purpose: str  # type: ignore[assignment]
 
@@ -51,7 +51,7 @@ class FileAnswer(FileObject):
     responses=answers(FileAnswer),
 )
 async def create_file(request: Request, state: State, caller: Caller) -> dict[str, Any]:
-    """Keep a file; it is on the disk when this answers."""
+    """Keep a file. It is on disk when this answers."""
     with state.files.arriving() as content:
         upload = await receive_upload(request, content, state.settings.max_file_bytes)
         file = KeptFile(
@@ -75,22 +75,22 @@ async def list_files(
     order: Literal["asc", "desc"] = "desc",
 ) -> dict[str, Any]:
     """The caller's files, newest first."""
-    found: Iterable[KeptFile] = await asyncio.to_thread(state.files.list, owner)
-    objects = [file_object(file) for file in found if purpose in (None, file.purpose)]
+    files: Iterable[KeptFile] = await asyncio.to_thread(state.files.list, owner)
+    objects = [file_object(file) for file in files if purpose in (None, file.purpose)]
     return page_of(objects[::-1] if order == "desc" else objects, after=after, limit=limit)
 
 
 @router.get("/{file_id}", responses=answers(FileAnswer))
 async def get_file(file_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
-    """What is known of a file."""
+    """A file's metadata."""
     return file_object(state.files.get(file_id, owner))
 
 
 @router.get("/{file_id}/content", response_class=Response, responses=BYTES)
 async def get_content(file_id: str, state: State, owner: OwnerScope) -> FileResponse:
-    """A file as it was sent."""
+    """A file's content, as it was uploaded."""
     file = state.files.get(file_id, owner)
-    # Whatever it holds: no browser is to show it as a page of this server.
+    # Whatever its content is, no browser may display it as a page of this server.
     return FileResponse(
         state.files.content(file),
         media_type="application/octet-stream",
@@ -111,7 +111,7 @@ async def delete_file(file_id: str, state: State, owner: OwnerScope) -> dict[str
 
 
 def _check_rows(content: Path, filename: str) -> None:
-    """Raise RequestError for a file that no job could train on, as far as a short look tells."""
+    """Raise RequestError if a short look at the file shows that no job could train on it."""
     until = time.monotonic() + _LOOK_S
     rows = islice(read_file(content, filename, Columns()), _LOOK_ROWS)
     short = takewhile(lambda _: time.monotonic() < until, rows)
@@ -125,7 +125,7 @@ def _check_rows(content: Path, filename: str) -> None:
 
 
 def file_object(file: KeptFile) -> dict[str, Any]:
-    """A file in OpenAI's shape."""
+    """A file in OpenAI's format."""
     return {
         "id": file.id,
         "object": "file",
@@ -138,7 +138,7 @@ def file_object(file: KeptFile) -> dict[str, Any]:
 
 
 def _purpose(upload: Upload) -> str:
-    """What a file is for. Raises RequestError for what files can't be for, and for other fields."""
+    """The file's purpose. Raises RequestError for an impossible one, and for unknown fields."""
     known = get_args(FilePurpose)
     purpose = upload.fields.pop("purpose", "")
     if purpose not in known:

@@ -1,6 +1,6 @@
-"""`/v1/fine_tuning/jobs`: training a served model's successor, supervised, as a LoRA adapter.
+"""`/v1/fine_tuning/jobs`: train a successor of a served model, supervised, as a LoRA adapter.
 
-For administrators only: a job takes the machine's time and adds a model that every key may use.
+Only for administrators: a job takes the machine's time and adds a model that every key may use.
 """
 
 from __future__ import annotations
@@ -37,21 +37,20 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 class Hyperparameters(BaseModel):
-    """What OpenAI lets a caller choose of a supervised run."""
+    """The settings that OpenAI offers for a supervised run."""
 
     model_config = ConfigDict(extra="forbid")
-
     n_epochs: Literal["auto"] | Annotated[int, Field(ge=1, le=50)] = "auto"
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
     learning_rate_multiplier: Literal["auto"] | Annotated[float, Field(gt=0, le=100)] = "auto"
 
     def chosen(self) -> dict[str, Any]:
-        """Those that were chosen."""
+        """The settings that are not left at their defaults."""
         return {name: value for name, value in self if value != "auto"}
 
 
 class Supervised(BaseModel):
-    """How to train on what the file's assistant says."""
+    """Train on what the assistant says in the file."""
 
     hyperparameters: Hyperparameters = Hyperparameters()
 
@@ -79,17 +78,18 @@ class CreateJobRequest(BaseModel):
     metadata: Metadata | None = None
     integrations: list[Any] | None = None
     recipe: dict[str, Any] = {}
-    """Ours: settings of `agentlm finetune`; `GET /v1/fine_tuning/recipe` explains each."""
+    """Not in OpenAI's API: settings of `agentlm finetune`. `GET /v1/fine_tuning/recipe` describes
+    them."""
 
     def chosen(self) -> dict[str, Any]:
-        """The hyperparameters, wherever they stand."""
+        """The hyperparameters, wherever the request has them."""
         method = self.method.supervised.hyperparameters if self.method else self.hyperparameters
         return method.chosen()
 
 
 @router.post("", openapi_extra=reads(CreateJobRequest), responses=answers(FineTuningJob))
 async def create_job(request: Request, state: State, admin: Admin) -> dict[str, Any]:
-    """Begin a job; its model is served as soon as it has succeeded."""
+    """Begin a job. Its model is served as soon as it has succeeded."""
     if find_spec("deepspeed") is None:
         raise RequestError(f"this server has no trainer: {install('train')}")
     body = await read_model(CreateJobRequest, request, 64 * 1024)
@@ -110,14 +110,14 @@ async def list_jobs(
     after: str | None = None,
     limit: Limit = 20,
 ) -> dict[str, Any]:
-    """Jobs, newest first; `metadata[name]=value` filters them."""
+    """Jobs, newest first. `metadata[name]=value` filters them."""
     wanted = metadata_filter(request).items()
 
-    def found() -> list[dict[str, Any]]:
+    def job_objects() -> list[dict[str, Any]]:
         jobs = (job_object(job, state) for job in reversed(state.jobs.list()))
         return [job for job in jobs if wanted <= (job["metadata"] or {}).items()]
 
-    return page_of(await asyncio.to_thread(found), after=after, limit=limit)
+    return page_of(await asyncio.to_thread(job_objects), after=after, limit=limit)
 
 
 @router.get("/{job_id}", responses=answers(FineTuningJob))
@@ -136,7 +136,7 @@ async def cancel_job(job_id: str, state: State, _admin: Admin) -> dict[str, Any]
 
 @router.post("/{job_id}/pause", responses=answers(FineTuningJob))
 async def pause_job(job_id: str, state: State, _admin: Admin) -> dict[str, Any]:
-    """Stop a job; it goes on from its last checkpoint when it is resumed."""
+    """Stop a job. It continues from its last checkpoint when it is resumed."""
     job = state.jobs.get(job_id)
     await state.jobs.stop(job, "pause")
     return job_object(job, state)
@@ -144,7 +144,7 @@ async def pause_job(job_id: str, state: State, _admin: Admin) -> dict[str, Any]:
 
 @router.post("/{job_id}/resume", responses=answers(FineTuningJob))
 async def resume_job(job_id: str, state: State, _admin: Admin) -> dict[str, Any]:
-    """Go on with a paused job."""
+    """Continue a paused job."""
     job = state.jobs.get(job_id)
     await state.jobs.resume(job)
     return job_object(job, state)
@@ -154,7 +154,7 @@ async def resume_job(job_id: str, state: State, _admin: Admin) -> dict[str, Any]
 async def list_events(
     job_id: str, state: State, _admin: Admin, after: str | None = None, limit: Limit = 20
 ) -> dict[str, Any]:
-    """What happened, newest first."""
+    """A job's events, newest first."""
     job = state.jobs.get(job_id)
     events = await asyncio.to_thread(lambda: job.events[::-1])
     return page_of(events, after=after, limit=limit)
@@ -162,7 +162,8 @@ async def list_events(
 
 @router.get("/{job_id}/run", responses=answers(TrainingRun))
 async def get_run(job_id: str, state: State, _admin: Admin) -> dict[str, Any]:
-    """How its training goes: losses by step, what was left out and why, rows with their mask."""
+    """The state of its training: losses by step, what was left out and why, rows with their
+    mask."""
     name = state.jobs.get(job_id).request.fine_tuned_model
     directory = state.settings.data_dir / "runs" / name
     run = await asyncio.to_thread(read_training_run, directory)
@@ -173,33 +174,34 @@ async def get_run(job_id: str, state: State, _admin: Admin) -> dict[str, Any]:
 async def list_checkpoints(
     job_id: str, state: State, _admin: Admin, after: str | None = None, limit: Limit = 10
 ) -> dict[str, Any]:
-    """The checkpoints that can be asked for as a model: the finished one."""
+    """The checkpoints that can be used as models, which is only the final one."""
     return page_of(state.jobs.get(job_id).checkpoints[::-1], after=after, limit=limit)
 
 
 @recipes.get("")
 async def get_recipe(state: State, _admin: Admin) -> dict[str, Any]:
-    """The JSON schema of a job's `recipe`: each setting with its default, bounds and meaning."""
+    """The JSON schema of a job's `recipe`: each setting with its default, limits and
+    description."""
     return await state.jobs.recipe_schema()
 
 
 def job_object(job: Job, state: ServerState) -> dict[str, Any]:
-    """A job in OpenAI's shape."""
-    asked, now = job.request, state.jobs.state(job)
-    numbers = {name: getattr(asked, name) or "auto" for name in Hyperparameters.model_fields}
+    """A job in OpenAI's format."""
+    request, now = job.request, state.jobs.state(job)
+    numbers = {name: getattr(request, name) or "auto" for name in Hyperparameters.model_fields}
     return {
-        "id": asked.id,
+        "id": request.id,
         "object": "fine_tuning.job",
-        "created_at": asked.created_at,
-        "model": asked.model,
+        "created_at": request.created_at,
+        "model": request.model,
         "organization_id": "agentlm",
-        "training_file": asked.training_file,
+        "training_file": request.training_file,
         "validation_file": None,
-        "seed": asked.seed,
-        "metadata": asked.metadata,
+        "seed": request.seed,
+        "metadata": request.metadata,
         "integrations": [],
         "hyperparameters": numbers,
-        "recipe": asked.options,
+        "recipe": request.options,
         "method": {"type": "supervised", "supervised": {"hyperparameters": numbers}},
         "status": now.status,
         "finished_at": now.finished_at,
@@ -212,7 +214,7 @@ def job_object(job: Job, state: ServerState) -> dict[str, Any]:
 
 
 _SAID_ELSEWHERE = {"epochs": "n_epochs", "batch_size": "batch_size"}
-"""Settings of a recipe that hyperparameters of OpenAI's are too."""
+"""Recipe settings that OpenAI has as hyperparameters."""
 
 
 async def _check_recipe(body: CreateJobRequest, state: ServerState) -> None:
@@ -225,7 +227,7 @@ async def _check_recipe(body: CreateJobRequest, state: ServerState) -> None:
 
 
 def _write(body: CreateJobRequest, state: ServerState) -> Job:
-    """Put a request where a process finds it."""
+    """Write a request to where its process will find it."""
     identity = new_id()
     base = _base(body.model, state)
     request = JobRequest(
@@ -248,7 +250,7 @@ def _write(body: CreateJobRequest, state: ServerState) -> Job:
 
 
 def _base(name: str, state: ServerState) -> str:
-    """How the registry finds the model to train. Raises NotFoundError if it is not known here."""
+    """The base's name for the registry. Raises NotFoundError if the base is unknown."""
     cards = {card.name: card for card in state.registry.list()}
     named = cards.get(state.registry.aliases.list().get(name, name))
     card: ModelCard = named or state.models.find(name)[0].card
@@ -262,7 +264,7 @@ def _base(name: str, state: ServerState) -> str:
 
 
 def _training(training_file: str, state: ServerState) -> str:
-    """Where the rows are. Raises RequestError for a file that is none, or not for training."""
+    """Where the rows are. Raises RequestError for an unknown file or one for another purpose."""
     if training_file.startswith("log:"):
         try:
             parse_conditions(parse_query(training_file.removeprefix("log:")))
@@ -280,7 +282,7 @@ def _training(training_file: str, state: ServerState) -> str:
 
 
 def _name(base: str, suffix: str | None, identity: str) -> str:
-    """`ft:base::suffix:id`, where the base of a fine-tuned model is what that was made from."""
+    """`ft:base::suffix:id`. For a fine-tuned base, `base` is the model that it was made from."""
     root = base.removeprefix("ft:").split(":")[0].rstrip("/").rsplit("/", 1)[-1]
     word = re.sub(r"[^A-Za-z0-9._-]+|^[^A-Za-z0-9]+", "-", root)[:96].strip("-") or "model"
     return f"ft:{word}::{suffix or ''}:{identity}"

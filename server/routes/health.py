@@ -17,7 +17,7 @@ router = APIRouter()
 
 @router.get("/health")
 async def health(state: State) -> JSONResponse:
-    """200 while engine, compiler and log take work, else 503 saying which does not, and why."""
+    """200 while engine, compiler and log work, else 503 with the one that does not, and why."""
     engine, store = await asyncio.gather(state.models.healthy(), _takes_writes(state.store))
     compiler = state.models.compiles()
     reasons = {
@@ -34,7 +34,7 @@ async def health(state: State) -> JSONResponse:
 
 
 async def _takes_writes(store: Store) -> bool:
-    """Asked of the database each time: one that went away since the last write must show."""
+    """Asks the database each time, because it may have failed since the last write."""
     try:
         await store.probe()
     except UnavailableError:

@@ -1,4 +1,4 @@
-"""`/v1/key`: what the key that asks may do."""
+"""`/v1/key`: what the caller's own key allows."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ router = APIRouter(prefix="/v1/key")
 
 
 class KeyAnswer(BaseModel):
-    """A key as its holder sees it."""
+    """A key, for its holder."""
 
     name: str
-    """The owner of what it makes."""
+    """The owner of its trajectories."""
     admin: bool
     may_decide: bool
-    """On tool calls that the server's policy asks a person about."""
+    """Whether it may decide on tool calls that the server's policy asks a person about."""
     tools: list[str]
-    """The server's families of tools that it may hand to a model."""
+    """The families of server tools that it may use."""
     needed: bool
-    """Whether this server asks for keys at all."""
+    """Whether this server requires keys at all."""
 
 
 @router.get("", responses=answers(KeyAnswer))
 async def get_key(state: State, caller: Caller) -> KeyAnswer:
-    """The caller's own key: its name, and what it may do."""
+    """The caller's own key: its name and what it allows."""
     return KeyAnswer(
         name=caller.name,
         admin=caller.admin,

@@ -1,4 +1,4 @@
-"""`/v1/keys`: who may ask, what they may do, and what they did. Secrets are known to nobody."""
+"""`/v1/keys`: keys, what they allow, and how much they were used. Secrets are not stored."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ router = APIRouter(prefix="/v1/keys")
 
 
 class KeyUse(Frozen):
-    """An owner of rows."""
+    """One owner of rows."""
 
     id: str
     key: ApiKey | None
-    """None: rows of the server's own --api-key, of a server without keys, or imported."""
+    """None: rows of the server's own --api-key, of a server without keys, or imported rows."""
     use: OwnerUse | None
-    """None: it has no row in the log."""
+    """None: no rows in the log."""
 
 
 @router.get("", responses=answers_list(KeyUse))
 async def list_keys(state: State, _admin: Admin) -> dict[str, Any]:
-    """Every key, revoked ones included, and whoever else has rows in the log."""
+    """Every key, including revoked ones, and all other owners of rows in the log."""
 
-    def found() -> list[dict[str, Any]]:
+    def listing() -> list[dict[str, Any]]:
         keys = {key.name: key for key in state.store.keys.list()}
         uses = state.store.use_by_owner()
         names = dict.fromkeys((*keys, *sorted(uses)))
         owners = (KeyUse(id=name, key=keys.get(name), use=uses.get(name)) for name in names)
         return [{"object": "key", **owner.model_dump(mode="json")} for owner in owners]
 
-    return {"object": "list", "data": await asyncio.to_thread(found), "has_more": False}
+    return {"object": "list", "data": await asyncio.to_thread(listing), "has_more": False}

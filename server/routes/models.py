@@ -1,4 +1,4 @@
-"""`/v1/models`: what is served, and publishing a new model to a running server."""
+"""`/v1/models`: the served models, and publishing a new model to a running server."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class PublishRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    """A card in the server's registry."""
+    """The name of a card in the server's registry."""
 
 
 @router.get("/models", responses=answers_list(Model))
 async def list_models(state: State, _caller: Caller) -> dict[str, Any]:
-    """Every served model, the base first, then the aliases; an alias's root is what it means."""
+    """Every served model, the base first, then the aliases. An alias's root is its model."""
     models = [model_object(served, state) for served in state.models.all()]
     return {"object": "list", "data": [*models, *_aliases(state)]}
 
@@ -41,14 +41,14 @@ async def get_model(name: str, state: State, _caller: Caller) -> dict[str, Any]:
 
 @router.post("/models", openapi_extra=reads(PublishRequest), responses=answers(Model))
 async def publish_model(request: Request, state: State, _admin: Admin) -> dict[str, Any]:
-    """Serve a registered card without a restart; publishing what is served changes nothing."""
+    """Serve a registered card without a restart. Publishing a served model changes nothing."""
     body = await read_model(PublishRequest, request, 64 * 1024)
     return model_object(await state.publisher.publish(body.name), state)
 
 
 @router.delete("/models/{name:path}", responses=answers(ModelDeleted))
 async def unpublish_model(name: str, state: State, _admin: Admin) -> dict[str, Any]:
-    """Stop serving an adapter or an upstream; its card stays."""
+    """Stop serving an adapter or an upstream. Its card stays."""
     await state.models.remove(name)
     return {"id": name, "object": "model", "deleted": True}
 
@@ -61,7 +61,7 @@ def _aliases(state: ServerState) -> list[dict[str, Any]]:
 
 
 def model_object(served: ServedModel, state: ServerState) -> dict[str, Any]:
-    """A model in OpenAI's shape, with what vLLM adds to it."""
+    """A model in OpenAI's format, with vLLM's additional fields."""
     return {
         "id": served.name,
         "object": "model",

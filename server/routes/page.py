@@ -1,8 +1,8 @@
-"""`/`: the page, a client of this same API that runs in the browser.
+"""`/`: the page, a client of this API that runs in the browser.
 
-What is sent here is what was built from server/ui, the same for everybody and without a key: the
-page asks the API for what it shows, with the key that its user gives it. Nothing of it is made
-here, and nothing but its own files may run in it (the policy below), whatever a model writes.
+These routes send what was built from server/ui, the same for everybody and without a key. The page
+gets its data from the API, with the user's key. Nothing of it is generated here, and by the policy
+below nothing but its own files may run in it, whatever a model writes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Node, from a package index) and says what it lacks; a wheel brings it built.</p>
 
 @router.get("/")
 async def page(request: Request) -> Response:
-    """The page itself, asked for anew each time: it names the files of its own build."""
+    """The page itself. It is fetched anew each time, because it names the files of its build."""
     if not await asyncio.to_thread((BUILT / "index.html").is_file):
         return HTMLResponse(_NOT_BUILT, headers=_HEADERS | _ANEW)
     return await asyncio.to_thread(_file, BUILT / "index.html", "text/html", _ANEW, request)
@@ -53,7 +53,7 @@ async def page(request: Request) -> Response:
 
 @router.get("/assets/{name}")
 async def asset(name: str, request: Request) -> Response:
-    """A file that the page names; its name holds its digest, so it never changes."""
+    """A file of the page. Its name contains its digest, so it never changes."""
     files = await asyncio.to_thread(lambda: {file.name: file for file in _assets()})
     if name not in files:
         raise NotFoundError(f"the page has no file {name[:128]!r}")
@@ -66,7 +66,7 @@ def _assets() -> list[Path]:
 
 
 def _file(file: Path, kind: str, caching: dict[str, str], request: Request) -> FileResponse:
-    """A file, compressed as the build left it beside where the browser reads that."""
+    """A file; if the browser accepts it, in the compressed form that the build left beside it."""
     headers = _HEADERS | caching
     packed = file.with_name(f"{file.name}.gz")
     if "gzip" in request.headers.get("accept-encoding", "") and packed.is_file():

@@ -1,8 +1,8 @@
-"""`/v1/registry` and `/v1/aliases`: every version of a model, what became of it, and which one
+"""`/v1/registry` and `/v1/aliases`: every version of a model, how it performed, and which one
 traffic gets.
 
-Where files are is the operator's alone; rewards and times are those of the caller's own
-trajectories, an administrator's of all.
+Paths of files are not returned. Rewards and times are those of the caller's own trajectories; for
+an administrator, of all.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TOLD_OF_TRAINING = ("rows", "steps", "trained_tokens", "first_loss", "last_loss
 
 
 class Version(Frozen):
-    """A model card, with what came of it."""
+    """A model card with its results."""
 
     id: str
     created: int
@@ -40,17 +40,17 @@ class Version(Frozen):
     parent: str | None
     """The card that it was trained from."""
     base: str | None
-    """Of an adapter: the card whose weights it changes."""
+    """For an adapter: the card whose weights it changes."""
     weights_version: str | None
     served: bool
     aliases: tuple[str, ...]
-    """Names of traffic that mean it now."""
+    """The aliases that point to it now."""
     training: dict[str, float]
-    """Counts and losses of the run that made it."""
+    """Counts and losses of its training run."""
     verdict: Verdict | None
-    """What the gate said; None: it was not asked."""
+    """The gate's verdict; None: it did not go through the gate."""
     verdict_error: str | None
-    """Why its verdict can't be read."""
+    """The reason why its verdict can't be read."""
     record: ModelRecord
     """Rewards and times of its newest trajectories."""
 
@@ -60,7 +60,7 @@ class AliasHistory(Frozen):
 
     id: str
     card: str
-    """What it means now."""
+    """The card that it points to now."""
     history: tuple[Promotion, ...]
     """Oldest first."""
 
@@ -73,14 +73,14 @@ class PromoteRequest(BaseModel):
     model: str
     """A registered model."""
     force: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
-    """Why it is promoted although the gate did not pass it; kept in the history."""
+    """Why it is promoted without having passed the gate; kept in the history."""
 
 
 @router.get("/registry", responses=answers_list(Version))
 async def list_versions(state: State, _caller: Caller, owner: OwnerScope) -> dict[str, Any]:
-    """Every card that is registered or served, oldest first, with its parent: the lineage."""
+    """Every registered or served card, oldest first, with its parent: the lineage."""
 
-    def found() -> list[dict[str, Any]]:
+    def versions() -> list[dict[str, Any]]:
         served = {one.card.name: one.card for one in state.models.all()}
         cards = served | {card.name: card for card in state.registry.list()}
         aliases = state.registry.aliases.list()
@@ -89,24 +89,25 @@ async def list_versions(state: State, _caller: Caller, owner: OwnerScope) -> dic
             for card in sorted(cards.values(), key=lambda card: card.created)
         ]
 
-    return {"object": "list", "data": await asyncio.to_thread(found), "has_more": False}
+    return {"object": "list", "data": await asyncio.to_thread(versions), "has_more": False}
 
 
 @router.get("/aliases", responses=answers_list(AliasHistory))
 async def list_aliases(state: State, _caller: Caller) -> dict[str, Any]:
-    """The names that traffic uses, and which model had each of them when, and why."""
+    """The names that traffic uses, with every model that had them, when and why."""
 
-    def found() -> list[dict[str, Any]]:
+    def histories() -> list[dict[str, Any]]:
         return [_alias(name, state) for name in state.registry.aliases.list()]
 
-    return {"object": "list", "data": await asyncio.to_thread(found), "has_more": False}
+    return {"object": "list", "data": await asyncio.to_thread(histories), "has_more": False}
 
 
 @router.post(
     "/aliases/{alias}/promote", openapi_extra=reads(PromoteRequest), responses=answers(AliasHistory)
 )
 async def promote(alias: str, request: Request, state: State, _admin: Admin) -> dict[str, Any]:
-    """Let an alias mean a model that the gate has passed, or one with a reason, at once."""
+    """Point an alias to a model that has passed the gate, or to any model with a reason, at
+    once."""
     body = await read_model(PromoteRequest, request, 64 * 1024)
 
     def decide() -> Promotion:
@@ -117,7 +118,7 @@ async def promote(alias: str, request: Request, state: State, _admin: Admin) -> 
 
 @router.post("/aliases/{alias}/rollback", responses=answers(AliasHistory))
 async def roll_back(alias: str, state: State, _admin: Admin) -> dict[str, Any]:
-    """Let an alias mean the model that it meant before."""
+    """Point an alias to the model that it pointed to before."""
     return await _point(alias, lambda: rollback_of(state.registry, alias), state)
 
 
@@ -156,7 +157,7 @@ def _version(
         base=card.base,
         weights_version=card.weights_version,
         served=served,
-        aliases=tuple(alias for alias, meant in aliases.items() if meant == card.name),
+        aliases=tuple(alias for alias, target in aliases.items() if target == card.name),
         training={name: training[name] for name in _TOLD_OF_TRAINING if name in training},
         verdict=verdict,
         verdict_error=unreadable,

@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1/responses")
 
 @router.websocket("")
 async def converse(socket: WebSocket) -> None:
-    """Answer requests, one after another."""
+    """Answer the requests of one connection, one after another."""
     await socket.accept()
     state: ServerState = socket.app.state.server
     await listen(socket, state.settings.max_request_bytes, _Conversing(socket, state).answer)
@@ -32,7 +32,7 @@ async def converse(socket: WebSocket) -> None:
 
 @dataclass
 class _Conversing:
-    """A connection, and what it remembers."""
+    """A connection, with its last answer."""
 
     socket: WebSocket
     state: ServerState
@@ -49,7 +49,8 @@ class _Conversing:
         self.last = _remembered(choice)
 
     async def _caller(self) -> ApiKey:
-        """Who asks: the key may have been revoked since, or have spent its requests."""
+        """The caller, checked again: the key may have been revoked, or have used up its
+        requests."""
         refusal = await self.socket.scope["admit"]()
         if refusal is not None:
             raise RequestError(json.loads(refusal.body)["error"]["message"])

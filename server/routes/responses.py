@@ -1,4 +1,4 @@
-"""`/v1/responses`: the same answers as over chat completions, in items."""
+"""`/v1/responses`: the same answers as in chat completions, as items."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _JSON = "application/json"
 
 
 class ResponseDeleted(BaseModel):
-    """A response that is gone; the openai package has no type for it."""
+    """A deleted response; the openai package has no type for it."""
 
     id: str
     object: Literal["response"]
@@ -82,7 +82,7 @@ async def create_response(
     owner: OwnerScope,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Answer a conversation, running the server's tools on the way."""
+    """Answer a conversation. The server's tools run during the answer."""
     raw = await read_json(request, state.settings.max_request_bytes)
     body = read_response_request(raw)
     if body.background and caller.log != "full":
@@ -115,18 +115,18 @@ async def prepare(
     owner: str | None,
     remembered: Remembered | None = None,
 ) -> Choice:
-    """Find where a request goes on, and what it runs. Raises RequestError."""
-    asked = body.as_chat()
+    """Find where a request goes on, and make its choice. Raises RequestError."""
+    chat_request = body.as_chat()
     async with claimed(body, state.store, caller) as named:
         history = await read_history(
             body, state.store, state.seals, state.chat.toolbox, caller.name, named, remembered
         )
-        inputs = inputs_of(asked.tools, state.files, owner)
-        [choice] = await state.chat.prepare(asked, caller, history)
+        inputs = inputs_of(chat_request.tools, state.files, owner)
+        [choice] = await state.chat.prepare(chat_request, caller, history)
         if named is not None:
             choice.conversation_id = body.conversation_id
-            given = kept_items(body.input or (), "input", named[1])
-            choice.items = lambda: (*given, *answer(choice, ())["output"])
+            new_items = kept_items(body.input or (), "input", named[1])
+            choice.items = lambda: (*new_items, *answer(choice, ())["output"])
         if ENCRYPTED in body.include:
             choice.sealed = cache(lambda: state.seals.seal(_sealed(choice), caller.name))
         if inputs:
@@ -136,7 +136,7 @@ async def prepare(
 
 
 def _sealed(choice: Choice) -> Sealed:
-    """What the client of an answer is handed."""
+    """The content of the seal for the client of an answer."""
     beginning = choice.beginning
     steps = tuple(map(without_odds, choice.transcript.steps[beginning.restored :]))
     return Sealed(key=choice.key(), after=beginning.restored_key, steps=steps)
@@ -149,14 +149,14 @@ def _sealed(choice: Choice) -> Sealed:
     responses=answers(CompactedResponse),
 )
 async def compact(request: Request, state: State, caller: Caller) -> Response:
-    """Let the model say a conversation in short, for its client to go on from."""
+    """Let the model summarise a conversation, for its client to go on from."""
     body = read_compact_request(await read_json(request, state.settings.max_request_bytes))
     with in_these_words():
-        asked = body.as_chat()
+        chat_request = body.as_chat()
         history = await read_history(
             body, state.store, state.seals, state.chat.toolbox, caller.name, read_only=True
         )
-        [choice] = await state.chat.prepare(asked, caller, with_order(history))
+        [choice] = await state.chat.prepare(chat_request, caller, with_order(history))
         try:
             await while_connected(request.receive, state.chat.run([choice]))
         except ClientGone:
@@ -172,16 +172,16 @@ async def compact(request: Request, state: State, caller: Caller) -> Response:
     responses=answers(InputTokenCountResponse),
 )
 async def count_input_tokens(request: Request, state: State, caller: Caller) -> dict[str, Any]:
-    """How many tokens a request would be answered after: what is recorded of it included."""
+    """Number of prompt tokens of a request, including the recorded conversation."""
     raw = await read_json(request, state.settings.max_request_bytes)
     body = read_count_request(raw, state.models.default.name)
     with in_these_words():
-        asked = body.as_chat()
+        chat_request = body.as_chat()
         named = await looked_at(body, state.store, caller.name)
         history = await read_history(
             body, state.store, state.seals, state.chat.toolbox, caller.name, named, read_only=True
         )
-        count = await state.chat.count(asked, caller, history)
+        count = await state.chat.count(chat_request, caller, history)
     return {"object": "response.input_tokens", "input_tokens": count}
 
 
@@ -251,7 +251,7 @@ def _follow(
     include: Sequence[str] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Tell a response from the log, to its end; who leaves does not end it."""
+    """The events of a response from the log, to its end. A client that leaves does not end it."""
 
     async def events() -> AsyncGenerator[bytes, None]:
         completion_id = completion_of(response_id)
@@ -259,8 +259,8 @@ def _follow(
         while running:
             news = asyncio.ensure_future(state.background.changed(completion_id))
             try:
-                asked, trajectory = await _find(response_id, state, owner)
-                response = response_object(asked, trajectory, include=include)
+                interaction, trajectory = await _find(response_id, state, owner)
+                response = response_object(interaction, trajectory, include=include)
                 for event in replay.tell(response):
                     yield event
                 running = is_running(response)
@@ -287,28 +287,28 @@ async def get_response(
     stream: bool = False,
     starting_after: Annotated[int | None, Query(ge=0)] = None,
 ) -> Response:
-    """One response as far as it has come, or its events, to the end."""
+    """One response as far as it has come, or all of its events."""
     check_query(request, "include", "stream", "starting_after")
     if starting_after is not None and not stream:
         raise RequestError("starting_after needs stream to be true", param="starting_after")
     include = _included(request)
-    asked, trajectory = await _find(response_id, state, owner)
+    interaction, trajectory = await _find(response_id, state, owner)
     if stream:
         return _follow(state, response_id, owner, Replay(starting_after), include)
-    text = written(response_object(asked, trajectory, include=include))
+    text = written(response_object(interaction, trajectory, include=include))
     return Response(text, media_type=_JSON)
 
 
 @router.post("/{response_id}/cancel", responses=answers(OpenAIResponse))
 async def cancel_response(response_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
-    """End a response that runs in the background; one that has ended is answered as it is."""
-    asked, _ = await _find(response_id, state, owner)
-    if not asked.echo.get("background"):
+    """Cancel a response that runs in the background. A finished one is returned unchanged."""
+    interaction, _ = await _find(response_id, state, owner)
+    if not interaction.echo.get("background"):
         raise RequestError(
             f"{response_id!r} was not asked for in the background: leave its request to end it",
             param="response_id",
         )
-    await state.background.cancel(asked.completion_id)
+    await state.background.cancel(interaction.completion_id)
     response = response_object(*await _find(response_id, state, owner))
     if is_running(response):
         raise ConflictError(f"{response_id!r} runs on another server", param="response_id")
@@ -317,10 +317,10 @@ async def cancel_response(response_id: str, state: State, owner: OwnerScope) -> 
 
 @router.delete("/{response_id}", responses=answers(ResponseDeleted))
 async def delete_response(response_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
-    """Delete a response, and with it what no later one of its conversation needs."""
-    asked, trajectory = await _find(response_id, state, owner)
-    await state.background.cancel(asked.completion_id)
-    if not await state.store.completions.delete(asked.completion_id, owner, listed=False):
+    """Delete a response, with everything that no later one of its conversation needs."""
+    interaction, trajectory = await _find(response_id, state, owner)
+    await state.background.cancel(interaction.completion_id)
+    if not await state.store.completions.delete(interaction.completion_id, owner, listed=False):
         raise _missing(response_id)
     if await asyncio.to_thread(state.store.get, trajectory.id, None) is None:
         await release(trajectory.id, state)
@@ -337,10 +337,10 @@ async def list_input_items(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Literal["asc", "desc"] = "desc",
 ) -> dict[str, Any]:
-    """What was said to the model: the whole conversation before the answer."""
+    """The input of the model: the whole conversation before the answer."""
     check_query(request, "after", "limit", "order")
-    asked, _ = await _find(response_id, state, owner)
-    items = list(items_of(conversation_of(asked), suffix(asked.completion_id) + "_in"))
+    interaction, _ = await _find(response_id, state, owner)
+    items = list(items_of(conversation_of(interaction), suffix(interaction.completion_id) + "_in"))
     if order == "desc":
         items.reverse()
     return page_of(items, after=after, limit=limit)
@@ -349,19 +349,21 @@ async def list_input_items(
 async def _find(
     response_id: str, state: ServerState, owner: str | None
 ) -> tuple[Interaction, Trajectory]:
-    asked = await find_response(response_id, state.store, owner, "response_id")
-    trajectory = await asyncio.to_thread(state.store.get, asked.trajectory_id, owner)
-    if trajectory is None or not asked.messages:
+    interaction = await find_response(response_id, state.store, owner, "response_id")
+    trajectory = await asyncio.to_thread(state.store.get, interaction.trajectory_id, owner)
+    if trajectory is None or not interaction.messages:
         raise _missing(response_id)
-    # Read again with it: a run may have ended in between.
-    asked = next(one for one in trajectory.interactions if one.completion_id == asked.completion_id)
-    if trajectory.outcome is Outcome.UNKNOWN and state.background.runs(asked.completion_id):
+    # Read it again from this trajectory: a run may have ended in between.
+    interaction = next(
+        one for one in trajectory.interactions if one.completion_id == interaction.completion_id
+    )
+    if trajectory.outcome is Outcome.UNKNOWN and state.background.runs(interaction.completion_id):
         trajectory = trajectory.model_copy(update={"outcome": Outcome.RUNNING})
-    return asked, trajectory
+    return interaction, trajectory
 
 
 def _included(request: Request) -> list[str]:
-    """What a look-up tells beside the answer. Raises RequestError for what is not in the log."""
+    """The optional contents of a look-up. Raises RequestError for contents that the log lacks."""
     query = request.query_params
     names = [*query.getlist("include"), *query.getlist("include[]")]
     check_included(names, RECORDED_INCLUDED)

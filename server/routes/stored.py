@@ -1,4 +1,4 @@
-"""Stored completions: what was asked for with `store: true`, listed, tagged and deleted."""
+"""Stored completions: those with `store: true`, which can be listed, tagged and deleted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1/chat/completions")
 
 
 class UpdateRequest(BaseModel):
-    """What can be changed of a stored completion."""
+    """The fields of a stored completion that can be changed."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,7 +33,7 @@ class UpdateRequest(BaseModel):
 
 
 class StoredMessage(BaseModel):
-    """A message of a stored completion; OpenAI's own type knows the assistant's only."""
+    """A message of a stored completion. OpenAI's own type allows the assistant's only."""
 
     id: str
     role: Role
@@ -52,8 +52,8 @@ async def list_completions(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Literal["asc", "desc"] = "asc",
 ) -> dict[str, Any]:
-    """Stored completions in the order of creation; `metadata[name]=value` filters them."""
-    found, has_more = await asyncio.to_thread(
+    """Stored completions in the order of creation. `metadata[name]=value` filters them."""
+    completions, has_more = await asyncio.to_thread(
         state.store.completions.page,
         owner,
         limit=limit,
@@ -62,7 +62,7 @@ async def list_completions(
         metadata=metadata_filter(request),
         newest_first=order == "desc",
     )
-    return page([_completion(each) for each in found], has_more=has_more)
+    return page([_completion(each) for each in completions], has_more=has_more)
 
 
 @router.get("/{completion_id}", responses=answers(ChatCompletion))
@@ -80,11 +80,11 @@ async def list_messages(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Literal["asc", "desc"] = "asc",
 ) -> dict[str, Any]:
-    """What was asked: the messages of a stored completion."""
-    found = await _find(completion_id, state, owner)
+    """The messages of a stored completion's request."""
+    completion = await _find(completion_id, state, owner)
     messages = [
         _message(message, f"{completion_id}-{index}")
-        for index, message in enumerate(found.choices[0].messages)
+        for index, message in enumerate(completion.choices[0].messages)
     ]
     if order == "desc":
         messages.reverse()
@@ -104,21 +104,21 @@ async def update_completion(
 
 @router.delete("/{completion_id}", responses=answers(ChatCompletionDeleted))
 async def delete_completion(completion_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
-    """Delete a stored completion, and with it what no later one needs."""
-    found = await _find(completion_id, state, owner)
+    """Delete a stored completion, with everything that no later one needs."""
+    completion = await _find(completion_id, state, owner)
     if not await state.store.completions.delete(completion_id, owner):
         raise _missing(completion_id)
-    for trajectory_id in {choice.trajectory_id for choice in found.choices}:
+    for trajectory_id in {choice.trajectory_id for choice in completion.choices}:
         if await asyncio.to_thread(state.store.get, trajectory_id, None) is None:
             await release(trajectory_id, state)
     return {"id": completion_id, "object": "chat.completion.deleted", "deleted": True}
 
 
 async def _find(completion_id: str, state: State, owner: str | None) -> Completion:
-    found = await asyncio.to_thread(state.store.completions.get, completion_id, owner)
-    if found is None:
+    completion = await asyncio.to_thread(state.store.completions.get, completion_id, owner)
+    if completion is None:
         raise _missing(completion_id)
-    return found
+    return completion
 
 
 def _missing(completion_id: str) -> NotFoundError:
@@ -126,7 +126,7 @@ def _missing(completion_id: str) -> NotFoundError:
 
 
 def metadata_filter(request: Request) -> dict[str, str]:
-    """What a list's `metadata[name]=value` parameters ask for."""
+    """The conditions in a list's `metadata[name]=value` parameters."""
     prefix = "metadata["
     return {
         name.removeprefix(prefix).removesuffix("]"): value
@@ -135,19 +135,19 @@ def metadata_filter(request: Request) -> dict[str, str]:
     }
 
 
-def _completion(found: Completion) -> dict[str, Any]:
-    first = found.choices[0]
+def _completion(completion: Completion) -> dict[str, Any]:
+    first = completion.choices[0]
     return {
-        "id": found.id,
+        "id": completion.id,
         "object": "chat.completion",
         "created": int(first.created),
-        "model": found.model,
+        "model": completion.model,
         "metadata": first.metadata,
         "choices": [
             finished_choice(choice.choice, choice.response, choice.finish_reason)
-            for choice in found.choices
+            for choice in completion.choices
         ],
-        "usage": usage([choice.usage for choice in found.choices]),
+        "usage": usage([choice.usage for choice in completion.choices]),
     }
 
 

@@ -1,4 +1,4 @@
-"""`/tokenize` and `/detokenize`, as vLLM has them: what a text or a conversation costs."""
+"""`/tokenize` and `/detokenize`, as in vLLM: the tokens of a text or a conversation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TokenizeRequest(BaseModel):
     tools: WireTools | None = None
     return_token_strs: bool = False
     chat_template_kwargs: TemplateSettings = {}
-    """Of a conversation: what is set of the chat template."""
+    """Only for a conversation: settings of the chat template."""
 
 
 class DetokenizeRequest(BaseModel):
@@ -52,7 +52,7 @@ class DetokenizeRequest(BaseModel):
     model: str | None = None
     tokens: Items[int] = Field(max_length=MAX_ITEMS)
     return_token_strs: bool = False
-    """Ours: what each of them spells too."""
+    """Not in vLLM's API: also return the text of each token."""
 
 
 class DetokenizeAnswer(BaseModel):
@@ -61,12 +61,12 @@ class DetokenizeAnswer(BaseModel):
     prompt: str
     token_strs: list[str] | None = None
     tokenizer_digest: str | None = None
-    """Of what spelt them, as steps of trajectories name it: with `token_strs`."""
+    """With `token_strs`: the digest of the tokenizer, as in the steps of trajectories."""
 
 
 @router.post("/tokenize", openapi_extra=reads(TokenizeRequest))
 async def tokenize(request: Request, state: State, _caller: Caller) -> dict[str, Any]:
-    """Ids of a raw prompt (markers in it count as control tokens), or of a conversation."""
+    """Ids of a raw prompt (control tokens in it count as such), or of a conversation."""
     body = await read_model(TokenizeRequest, request, state.settings.max_request_bytes)
     served = state.models.find_own(body.model)
     if (body.prompt is None) == (body.messages is None):
@@ -95,7 +95,7 @@ async def tokenize(request: Request, state: State, _caller: Caller) -> dict[str,
     "/detokenize", openapi_extra=reads(DetokenizeRequest), responses=answers(DetokenizeAnswer)
 )
 async def detokenize(request: Request, state: State, _caller: Caller) -> dict[str, Any]:
-    """The text of ids, control tokens spelt out."""
+    """The text of ids, with control tokens spelled out."""
     body = await read_model(DetokenizeRequest, request, state.settings.max_request_bytes)
     served = state.models.find_own(body.model)
     size = served.renderer.vocabulary_size

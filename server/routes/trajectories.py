@@ -36,11 +36,11 @@ class FeedbackRequest(BaseModel):
     step: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     """Index of the one step that is judged."""
     correction: Annotated[str, Field(min_length=1, max_length=200_000)] | None = None
-    """What should have been said there; without a step, as the answer."""
+    """What should have been said at that step, or without a step, as the answer."""
 
 
 class TagRequest(BaseModel):
-    """What is set of a trajectory's metadata; null takes an entry away."""
+    """Entries to set in a trajectory's metadata; null removes an entry."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -54,14 +54,14 @@ class TagRequest(BaseModel):
 
 
 class ListedHeader(Header):
-    """A trajectory as the API lists it."""
+    """A trajectory in a list."""
 
     preview: str = ""
-    """The start of what was first asked."""
+    """The beginning of its first question."""
 
 
 class Member(BaseModel):
-    """A trajectory as its family lists it."""
+    """A trajectory in the list of its family."""
 
     id: str
     parent_id: str | None
@@ -73,7 +73,7 @@ class Member(BaseModel):
 
 
 class FamilyAnswer(BaseModel):
-    """A tree of forks, and the models that were trained on the trajectory that was asked for."""
+    """A tree of forks, and the models that were trained on the requested trajectory."""
 
     object: Literal["list"] = "list"
     data: list[Member]
@@ -82,7 +82,7 @@ class FamilyAnswer(BaseModel):
 
 
 class ScoreRequest(BaseModel):
-    """An environment's verdict."""
+    """An environment's score."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -100,16 +100,16 @@ async def list_trajectories(
     after: str | None = None,
     text: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
 ) -> dict[str, Any]:
-    """Headers, newest first; `after` is the id that the last page ended with, its `last_id`.
+    """Headers, newest first. `after` is the last id of the previous page, its `last_id`.
 
-    Conditions of the log's query language say which: `model`, `since=7d`, `tags.NAME`, …; and
-    `text`, what somebody said in it. A page of a search looks at so many trajectories and no more:
-    it may hold few or none though `has_more`.
+    Conditions are words of the log's query language (`model`, `since=7d`, `tags.NAME`, …), and
+    `text` to find in them. A page of a search looks at a limited number of trajectories, so it can
+    have few or none although `has_more` is true.
     """
     own = ("limit", "after", "text")
     query = [pair for pair in request.query_params.multi_items() if pair[0] not in own]
-    asked = parse_conditions(query).conditions()
-    selection = Selection(**asked, may_train_only=False, text=text)
+    conditions = parse_conditions(query).conditions()
+    selection = Selection(**conditions, may_train_only=False, text=text)
     return await asyncio.to_thread(_listed, state.store, owner, selection, limit, after)
 
 
@@ -120,8 +120,8 @@ def _listed(
         rows, has_more = store.page(owner, selection, limit=limit, after=after)
         end = rows[-1].id if has_more else None
     else:
-        found = store.search(owner, selection, limit=limit, after=after)
-        rows, end = found.headers, found.end
+        results = store.search(owner, selection, limit=limit, after=after)
+        rows, end = results.headers, results.end
     previews = store.previews(rows)
     data = [
         {
@@ -136,7 +136,7 @@ def _listed(
 
 @router.get("/{trajectory_id}", responses=answers(Trajectory))
 async def get_trajectory(trajectory_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
-    """One whole trajectory, by its own id or by that of a completion in it."""
+    """One whole trajectory, by its own id or that of a completion in it."""
     return (await find_trajectory(trajectory_id, state, owner)).model_dump(mode="json")
 
 
@@ -144,7 +144,7 @@ async def get_trajectory(trajectory_id: str, state: State, owner: OwnerScope) ->
 async def tag_trajectory(
     trajectory_id: str, request: Request, state: State, owner: OwnerScope
 ) -> dict[str, Any]:
-    """Set entries of a trajectory's metadata, by which it is found afterwards (`tags.NAME`)."""
+    """Set entries of a trajectory's metadata, by which it can be found later (`tags.NAME`)."""
     body = await read_model(TagRequest, request, _MAX_BYTES)
     header = await state.store.tag(trajectory_id, owner, body.metadata)
     return {"id": trajectory_id, "object": "trajectory", "metadata": header.metadata}
@@ -152,21 +152,22 @@ async def tag_trajectory(
 
 @router.get("/{trajectory_id}/family", responses=answers(FamilyAnswer))
 async def get_family(trajectory_id: str, state: State, owner: OwnerScope) -> FamilyAnswer:
-    """What it forked from, what forked from any of these, and the models that learnt from it."""
+    """Its ancestors, all their forks, and the models that were trained on it."""
     store = state.store
-    found = await asyncio.to_thread(store.family, trajectory_id, owner)
-    if found is None:
+    tree = await asyncio.to_thread(store.family, trajectory_id, owner)
+    if tree is None:
         raise missing(trajectory_id)
-    members = [Member.model_validate(each.model_dump()) for each in found.members]
+    members = [Member.model_validate(each.model_dump()) for each in tree.members]
     models = await asyncio.to_thread(store.trained_on, trajectory_id)
-    return FamilyAnswer(data=members, has_more=not found.complete, models=models)
+    return FamilyAnswer(data=members, has_more=not tree.complete, models=models)
 
 
 @router.delete("/{trajectory_id}")
 async def delete_trajectory(trajectory_id: str, state: State, owner: OwnerScope) -> dict[str, Any]:
-    """Delete a trajectory, all that hangs on it, and what its tools kept: shell, files, variables.
+    """Delete a trajectory, everything that belongs to it, and its tools' state: shell, files,
+    variables.
 
-    Forks of it stay.
+    Its forks stay.
     """
     if not await state.store.delete(trajectory_id, owner):
         raise missing(trajectory_id)
@@ -178,7 +179,7 @@ async def delete_trajectory(trajectory_id: str, state: State, owner: OwnerScope)
 async def add_feedback(
     trajectory_id: str, request: Request, state: State, caller: Caller, owner: OwnerScope
 ) -> dict[str, Any]:
-    """Judge a trajectory, one interaction of it by its completion id, or one step."""
+    """Judge a trajectory, one of its interactions by completion id, or one step."""
     body = await read_model(FeedbackRequest, request, _MAX_BYTES)
     if body.value is None and body.comment is None and body.correction is None:
         raise RequestError("feedback needs a value, a comment or a correction", param="value")
@@ -210,7 +211,8 @@ async def add_feedback(
 async def score_trajectory(
     trajectory_id: str, request: Request, state: State, owner: OwnerScope
 ) -> dict[str, Any]:
-    """Keep an environment's reward, outcome and error classes; they outrank feedback."""
+    """Keep an environment's reward, outcome and error classes. They take precedence over
+    feedback."""
     body = await read_model(ScoreRequest, request, _MAX_BYTES)
     header = await state.store.score(
         trajectory_id,
@@ -228,14 +230,14 @@ async def score_trajectory(
 
 
 async def find_trajectory(identity: str, state: ServerState, owner: str | None) -> Trajectory:
-    """By its own id or that of a completion in it. Raises NotFoundError."""
-    store, found = state.store, identity
+    """Find it by its own id or that of a completion in it. Raises NotFoundError."""
+    store, trajectory_id = state.store, identity
     completion_id = completion_of(identity)
     if completion_id.startswith(("chatcmpl-", "cmpl-")):
         interactions = await asyncio.to_thread(store.by_completion, completion_id, owner)
         if interactions:
-            found = interactions[0].trajectory_id
-    trajectory = await asyncio.to_thread(store.get, found, owner)
+            trajectory_id = interactions[0].trajectory_id
+    trajectory = await asyncio.to_thread(store.get, trajectory_id, owner)
     if trajectory is None:
         raise missing(identity)
     return trajectory
@@ -243,10 +245,10 @@ async def find_trajectory(identity: str, state: ServerState, owner: str | None) 
 
 async def release(trajectory_id: str, state: ServerState) -> None:
     """Drop what tools keep for a trajectory that is deleted."""
-    with suppress(ValueError):  # imported, under a name that no tool was ever called with
+    with suppress(ValueError):  # an imported name that no tool can have been called with
         await state.chat.toolbox.release(trajectory_id)
 
 
 def missing(trajectory_id: str) -> NotFoundError:
-    """There is none, or it is another's."""
+    """The error for a trajectory that doesn't exist or is another owner's."""
     return NotFoundError(f"no trajectory {trajectory_id!r}", param="trajectory_id")

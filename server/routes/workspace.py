@@ -1,7 +1,7 @@
-"""`/v1/trajectories/{id}/files`: what bash sees in /workspace, put in and taken out.
+"""`/v1/trajectories/{id}/files`: the files in bash's /workspace, uploaded and downloaded.
 
-A file goes through in parts, so its size is no matter of memory. It comes back as an attachment of
-no type: what a model wrote must not be a page of this server.
+A file is transferred in parts, so its size doesn't affect memory. It is sent as an attachment
+without a type: what a model wrote must not be a page of this server.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _PART_BYTES = 256 * 1024
 async def list_files(
     trajectory_id: str, state: State, caller: Caller, owner: OwnerScope
 ) -> dict[str, Any]:
-    """Every regular file of the work directory, by name."""
+    """Every regular file in the work directory, by name."""
     files = await _files(trajectory_id, state, caller, owner)
-    found = await asyncio.to_thread(files.list)
-    data = [_described(entry.path, entry.length_bytes) for entry in found]
+    entries = await asyncio.to_thread(files.list)
+    data = [_described(entry.path, entry.length_bytes) for entry in entries]
     return {"object": "list", "data": data, "has_more": False}
 
 
@@ -65,7 +65,7 @@ async def put_file(
     caller: Caller,
     owner: OwnerScope,
 ) -> Response:
-    """Put the body there under this name, directories included, in place of what was there."""
+    """Write the body to a file of this name, creating directories and replacing the old content."""
     files = await _files(trajectory_id, state, caller, owner)
     with closing(await asyncio.to_thread(files.receive, path)) as incoming:
         try:
@@ -80,19 +80,19 @@ async def put_file(
 async def _files(
     trajectory_id: str, state: ServerState, caller: ApiKey, owner: str | None
 ) -> WorkspaceFiles:
-    """The work directory of a trajectory that is the caller's. Raises NotFoundError."""
+    """The work directory of the caller's trajectory. Raises NotFoundError."""
     toolbox = state.chat.toolbox
     if "bash" not in allowed_families(caller, toolbox.families()):
         raise NotFoundError("there is no bash here that files could be for", param="trajectory_id")
     trajectory = await find_trajectory(trajectory_id, state, owner)
     try:
         return toolbox.files(trajectory.id)
-    except ValueError:  # imported, and called as no directory can be
+    except ValueError:  # imported, under a name that no directory can have
         raise missing(trajectory_id) from None
 
 
 def _parts(file: BinaryIO) -> Iterator[bytes]:
-    """A file's content up to the length that it has at first: it may be growing."""
+    """A file's content up to its present length: it may be growing."""
     with file:
         left = os.fstat(file.fileno()).st_size
         while left > 0 and (part := file.read(min(left, _PART_BYTES))):
@@ -101,5 +101,5 @@ def _parts(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _described(path: str, length: int) -> dict[str, Any]:
-    shown = os.fsencode(path).decode(errors="replace")  # a name is bytes, and JSON is text
-    return {"object": "trajectory.file", "path": shown, "bytes": length}
+    name = os.fsencode(path).decode(errors="replace")  # names are bytes, JSON is text
+    return {"object": "trajectory.file", "path": name, "bytes": length}

@@ -1,1 +1,1 @@
-"""vLLM behind the engine protocol. `engine` and `request` are all that imports it."""
+"""vLLM behind the engine protocol. Only `engine` and `request` import it."""

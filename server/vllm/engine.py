@@ -1,8 +1,8 @@
-"""The engine: vLLM in this process (`AsyncLLM`), its core and workers in processes of their own.
+"""The engine: vLLM in this process (`AsyncLLM`), with its core and workers in other processes.
 
-With `request`, all that imports vLLM. Who can act on an error is decided here: what vLLM
-refuses before it runs is the caller's (`RequestError`), a dead engine is nobody's
-(`UnavailableError`) and is started again for the next request.
+Only this module and `request` import vLLM. Errors are sorted here by who can act on them: what vLLM
+refuses before it runs is the caller's (`RequestError`); a dead engine is nobody's
+(`UnavailableError`), and is started again for the next request.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from vllm import SamplingParams
 logger = logging.getLogger(__name__)
 
 SHUTDOWN_S = 2.0
-"""What vLLM's core gets to clean up; to leave Python alone would take it seconds more."""
+"""Time for vLLM's core to clean up. Leaving Python would take it some seconds more."""
 
 
 class VLLMEngine:
@@ -66,7 +66,7 @@ class VLLMEngine:
         self.max_model_len: int = llm.model_config.max_model_len
         self.weights_version = weights_version
         self._llm: AsyncLLM | None = llm
-        """None: closed."""
+        """None once it is closed."""
         self._args = args
         self._end_of_turn_ids = tuple(end_of_turn_ids)
         self._adapters: dict[str, LoRARequest] = {}
@@ -74,7 +74,7 @@ class VLLMEngine:
         self._grammars = Grammars(vocabulary(llm))
         self._restarting: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
-        """Held while weights are swapped or a dead engine is started again: requests wait."""
+        """Held while weights are swapped or a dead engine is restarted; requests wait."""
 
     @classmethod
     async def start(
@@ -89,9 +89,9 @@ class VLLMEngine:
     ) -> Self:
         """Load a model directory and be ready to generate.
 
-        `end_of_turn_ids` end a generation beside those that the model's own files name.
-        `arguments` are flags of vLLM's own; they win over what is chosen here. Raises
-        OperatorError for a flag that vLLM has not and for a model that it can't load.
+        `end_of_turn_ids` end a generation, in addition to those in the model's own files.
+        `arguments` are vLLM's own flags; they override the choices made here. Raises OperatorError
+        for an unknown flag, and for a model that vLLM can't load.
         """
         cpu = current_platform.is_cpu()
         flags = chosen(model, seed, max_model_len, arguments, cpu=cpu)
@@ -119,9 +119,9 @@ class VLLMEngine:
                 lora_request=self._loaded(request.adapter) if request.adapter else None,
             )
             if request.whole and passage is not None:
-                # Its first token will be known with its last.
+                # Its first token is known only with its last one.
                 passage.leave()
-            # Closing it is what aborts the request in the engine.
+            # Closing it aborts the request in the engine.
             async with aclosing(outputs):
                 async for output in outputs:
                     self._grammars.served(began)
@@ -165,7 +165,7 @@ class VLLMEngine:
         raise UnavailableError("the engine gave the request up; try again")
 
     async def load_adapter(self, adapter: Adapter) -> None:
-        """See `Engine.load_adapter`. Loading what is loaded changes nothing."""
+        """Loading an adapter that is loaded changes nothing."""
         if (known := self._adapters.get(adapter.name)) and known.lora_path == adapter.path:
             return
         if not self._args.enable_lora:
@@ -176,7 +176,7 @@ class VLLMEngine:
             Path(self._args.model),
             max_rank=self._args.max_lora_rank,
         )
-        # A name and a number of its own for each content: vLLM caches by them.
+        # Each content gets its own name and number, since vLLM caches by them.
         number = next(self._adapter_ids)
         request = LoRARequest(f"{adapter.name}#{number}", number, adapter.path)
         llm = await self._running()
@@ -197,15 +197,15 @@ class VLLMEngine:
         request = self._adapters.get(adapter.name)
         if request is None:
             raise RequestError(f"the adapter {adapter.name!r} is not loaded", param="model")
-        # vLLM reads an adapter that was long out of use again, and dies if its files are gone.
+        # vLLM rereads an adapter after a long time without use, and dies if its files are gone.
         if not Path(request.lora_path, "adapter_config.json").is_file():
             raise UnavailableError(f"the adapter's files are gone from {request.lora_path}")
         return request
 
     async def load_weights(self, path: str, version: str) -> None:
-        """See `Engine.load_weights`. The adapters, made for the old weights, are forgotten."""
+        """The adapters, which were made for the old weights, are unloaded."""
         await asyncio.to_thread(check_weights_fit, Path(path), Path(self._args.model))
-        # Begun, it must end, whether or not anybody still waits: the engine is paused meanwhile.
+        # Once begun, it must end even if nobody waits for it any more, since the engine is paused.
         swap = asyncio.create_task(self._swap(path, version))
         await asyncio.shield(swap)
 
@@ -219,7 +219,7 @@ class VLLMEngine:
                 await _answer(llm, llm.update_weight_version(version))
                 await _answer(llm, llm.resume_generation())
             except RuntimeError as error:
-                # Half old and half new: only a new start has the old weights whole.
+                # The weights may be half replaced: only a restart brings the old ones back whole.
                 await self._restart()
                 raise RequestError(f"{path} could not be loaded: {error}") from error
             self._args = dataclasses.replace(self._args, model=path)
@@ -227,7 +227,7 @@ class VLLMEngine:
             self._adapters.clear()
 
     async def healthy(self) -> bool:
-        """See `Engine.healthy`. A dead engine begins to start again."""
+        """Starts to restart a dead engine."""
         if self._llm is None:
             return False
         if self._llm.errored:
@@ -247,10 +247,10 @@ class VLLMEngine:
             await _stop(llm)
 
     async def _running(self) -> AsyncLLM:
-        """vLLM, alive: started again if it died. Raises UnavailableError if that fails."""
+        """vLLM, restarted if it has died. Raises UnavailableError if that fails."""
         async with self._changing:
             if self._llm is not None and self._llm.errored:
-                # Shielded: who waits for it may be cancelled, the others still need it.
+                # Shielded: one waiter may be cancelled while others still need it.
                 await asyncio.shield(self._restart())
             if self._llm is None or self._llm.errored:
                 raise UnavailableError("the engine is not running")
@@ -279,7 +279,7 @@ async def _at_the_end(
     *,
     lora_request: LoRARequest | None,
 ) -> AsyncGenerator[RequestOutput, None]:
-    """As `AsyncLLM.generate` for a request that is told at its end; cancelled, what there is."""
+    """Like `AsyncLLM.generate`, with one output at the end; if cancelled, with what there is."""
     collector = await llm.add_request(request_id, prompt, params, lora_request=lora_request)
     try:
         output = await collector.get()
@@ -292,14 +292,14 @@ async def _at_the_end(
     yield output
 
 
-def parse_arguments(flags: Mapping[str, str], given: Sequence[str]) -> AsyncEngineArgs:
-    """vLLM's arguments from flags chosen here and those a user gave, which win.
+def parse_arguments(flags: Mapping[str, str], user_flags: Sequence[str]) -> AsyncEngineArgs:
+    """vLLM's arguments from the flags chosen here and the user's, which override them.
 
-    Raises OperatorError for a flag that vLLM has not, naming the nearest, and for a wrong value.
+    Raises OperatorError for an unknown flag, with the nearest known one, and for a wrong value.
     """
     parser = AsyncEngineArgs.add_cli_args(_Parser(allow_abbrev=False))
-    check_known(given, parser._option_string_actions)
-    return AsyncEngineArgs.from_cli_args(parser.parse_args(command_line(flags, given)))
+    check_known(user_flags, parser._option_string_actions)
+    return AsyncEngineArgs.from_cli_args(parser.parse_args(command_line(flags, user_flags)))
 
 
 class _Parser(FlexibleArgumentParser):  # type: ignore[misc]
@@ -308,13 +308,13 @@ class _Parser(FlexibleArgumentParser):  # type: ignore[misc]
 
 
 async def _launch(args: AsyncEngineArgs) -> AsyncLLM:
-    """Start vLLM's processes. Raises OperatorError if it doesn't come up."""
+    """Start vLLM's processes. Raises OperatorError if that fails."""
     try:
-        # It blocks until the model is loaded.
+        # This blocks until the model is loaded.
         llm = await asyncio.to_thread(_start_processes, args)
     except Exception as error:
         raise OperatorError(f"vLLM can't serve {args.model}: {_line(error)}") from error
-    # It ends when the engine dies, which `_answer` watches.
+    # This task ends when the engine dies; `_answer` watches it.
     llm._run_output_handler()
     cores = [process.pid for process in _cores(llm)]
     if cores and args.nnodes == 1:
@@ -336,7 +336,7 @@ def _start_processes(args: AsyncEngineArgs) -> AsyncLLM:
 
 
 async def _stop(llm: AsyncLLM) -> None:
-    # It would report its end as the engine's death.
+    # It would report a regular end as the engine's death.
     llm.output_handler.cancel()
     await asyncio.to_thread(_stop_processes, llm)
 
@@ -349,14 +349,14 @@ def _stop_processes(llm: AsyncLLM) -> None:
 
 
 def _cores(llm: AsyncLLM) -> list[BaseProcess]:
-    """The engine's own processes here; none where Ray started them."""
+    """The engine's processes on this machine; none if Ray started them."""
     return list(getattr(llm.engine_core.resources.engine_manager, "processes", ()))
 
 
 async def _answer(llm: AsyncLLM, call: Coroutine[Any, Any, object]) -> None:
-    """Wait for a call of the engine's; a dead engine would never answer it.
+    """Wait for a call of the engine, which a dead engine would never answer.
 
-    Raises UnavailableError if it dies, RuntimeError with its words if it can't do what it should.
+    Raises UnavailableError if the engine dies, and RuntimeError with its message if the call fails.
     """
     task = asyncio.ensure_future(call)
     await asyncio.wait({task, llm.output_handler}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,9 +1,10 @@
-"""The process that tries grammars out before the engine compiles them, each in a fork of its own.
+"""The process that tries out grammars before the engine compiles them, each in its own fork.
 
-It imports xgrammar once (seconds) and is then asked over a socket, one connection a grammar. A fork
-(milliseconds) compiles it and decodes a few tokens under it: whatever a schema makes xgrammar do,
-only that fork does it. It is killed when its time or memory is used up, and when its asker goes.
-An answer is JSON: `{"seconds": …, "bytes": …}` of the compiled grammar, or `{"error": …}`.
+It imports xgrammar once, which takes seconds, and then takes requests over a socket, one connection
+for each grammar. A fork (milliseconds) compiles the grammar and decodes a few tokens with it.
+Whatever a schema makes xgrammar do, only that fork does it. The fork is killed when its time or
+memory is used up, or when the client of the connection goes. An answer is JSON: `{"seconds": …,
+"bytes": …}` of the compiled grammar, or `{"error": …}`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 WALL_S = 30.0
-"""Time that it may take on a machine that is busy."""
+"""Time limit on a busy machine."""
 MEMORY_BYTES = 2 << 30
 TOKENS = 32
-"""Tokens decoded under a grammar: some compile quickly and are slow at each token."""
+"""Tokens decoded with a grammar: some compile quickly and are slow at each token."""
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Fork:
-    """A grammar that is being compiled, and who waits for it."""
+    """A grammar that is being compiled, and the connection that waits for it."""
 
     asker: socket.socket
     process: int
@@ -52,7 +53,7 @@ class Fork:
 
 
 class Forks:
-    """Answers by forks; its own process compiles nothing and always has time."""
+    """Answers by forks. This process itself compiles nothing, so it always responds."""
 
     def __init__(self, listening: socket.socket, vocabulary: Any, cpu_s: int) -> None:
         self._listening = listening
@@ -64,7 +65,7 @@ class Forks:
         self._events.register(sys.stdin, selectors.EVENT_READ)
 
     def run(self) -> None:
-        """Until standard input ends, which it does with the server however that goes."""
+        """Run until standard input ends, which happens in every case when the server ends."""
         while True:
             for key, _ in self._events.select(1.0 if self._running else None):
                 if key.fileobj is sys.stdin:
@@ -84,11 +85,11 @@ class Forks:
             fork = Fork(asker, process, os.pidfd_open(process), time.monotonic() + WALL_S)
             self._running.append(fork)
             self._events.register(fork.pidfd, selectors.EVENT_READ, fork)
-            # Who has asked says no more: it can only hang up.
+            # The client has nothing more to send: it can only hang up.
             self._events.register(asker, selectors.EVENT_READ, fork)
 
     def _finish(self, fork: Fork) -> None:
-        """It has ended, its asker has gone, or its time is over."""
+        """It has ended, its client has gone, or its time is over."""
         self._running.remove(fork)
         for watched in (fork.pidfd, fork.asker):
             self._events.unregister(watched)
@@ -119,7 +120,7 @@ class Forks:
 
 
 def limit(cpu_s: int) -> None:
-    """Bound what this process may use from now on."""
+    """Limit this process's resources from now on."""
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY_BYTES,) * 2)
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
@@ -127,7 +128,7 @@ def limit(cpu_s: int) -> None:
 
 
 def attempt(tag: str, vocabulary: Any) -> dict[str, Any]:
-    """How a structural tag compiles, as an answer."""
+    """Compile a structural tag, and return the result as an answer."""
     began = time.perf_counter()
     try:
         size = compile_and_step(tag, vocabulary)
@@ -137,9 +138,9 @@ def attempt(tag: str, vocabulary: Any) -> dict[str, Any]:
 
 
 def compile_and_step(tag: str, vocabulary: Any) -> int:
-    """Compile a structural tag and decode some tokens under it; returns its size in bytes.
+    """Compile a structural tag and decode some tokens with it. Returns its size in bytes.
 
-    Raises what xgrammar raises.
+    Raises xgrammar's exceptions.
     """
     import xgrammar
 
@@ -161,7 +162,7 @@ def compile_and_step(tag: str, vocabulary: Any) -> int:
 
 
 def read_frame(descriptor: int) -> bytes:
-    """A length in four bytes and so many more. Raises EOFError, an OSError if it is cut short."""
+    """Four bytes of length, then as many bytes. Raises EOFError, or OSError if it is cut short."""
     return _read(descriptor, int.from_bytes(_read(descriptor, 4), "big"))
 
 

@@ -1,10 +1,10 @@
-"""Grammars on their way to the engine: tried out beside it, and a key's one after the other.
+"""Grammars on their way to the engine: tried out beside it, and one at a time for each key.
 
-vLLM compiles grammars on a few threads of its core, which nothing can stop: one that takes ten
-minutes keeps all others waiting. So each grammar that the engine has not met is compiled first in a
-process that can be killed (`grammar_worker`), and refused if that takes too long. As the engine
-takes as long again, a key has one such grammar under way at a time, here and in the engine: however
-many it sends, another key's waits for one of them at most.
+vLLM compiles grammars on a few threads of its core, which can't be stopped: one that takes ten
+minutes delays all others. So a grammar that is new to the engine is first compiled in a process
+that can be killed (`grammar_worker`), and is refused if that takes too long. The engine then takes
+as long again, so a key has only one such grammar in progress at a time, here and in the engine.
+However many a key sends, another key's grammar waits for at most one of them.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from agentlm.errors import UnavailableError
 from agentlm.server.vllm.grammar_worker import WALL_S
 
 CPU_S = 6
-"""Processor time that a grammar may take; most take a hundredth of it, and one that bounds strings
-a third."""
+"""Processor time for one grammar. Most take a hundredth of it, and one that limits strings a
+third."""
 KNOWN_BYTES = 256 << 20
-"""Compiled grammars that are let through at once: half of those that vLLM keeps by default."""
+"""Size of the compiled grammars that are let through at once: half of vLLM's default cache."""
 REFUSED_BYTES = 1 << 16
-"""What a refused one counts."""
+"""Size that a refused one counts for."""
 AT_ONCE = max(2, (os.cpu_count() or 1) // 2)
 START_S = 60.0
 STUCK_S = 30.0
-"""A grammar that is under way for so long while requests that came later are served is stuck;
-alone, one that is for four times as long."""
+"""A grammar is stuck if it is in progress this long while later requests are served, or if it is
+alone, four times as long."""
 
 
 class GrammarRefused(Exception):
-    """It can't be compiled, or not within bounds; the text says why."""
+    """The grammar can't be compiled, or not within the limits; the message says why."""
 
 
 @dataclass(frozen=True)
 class Compilation:
-    """How a grammar compiled."""
+    """The result of compiling a grammar."""
 
     error: str | None
     seconds: float
@@ -60,7 +60,7 @@ class Passage:
 
     grammars: Grammars
     turn: asyncio.Lock | None
-    """The key's, if the engine has to compile for it."""
+    """The key's lock, if the engine has to compile for it."""
     seconds: float
     began: float = field(default_factory=time.monotonic)
 
@@ -72,7 +72,7 @@ class Passage:
         self.turn = None
 
     def leave(self) -> None:
-        """Nobody waits for it any longer; the engine compiles on all the same."""
+        """Nobody waits for it any longer, but the engine continues compiling."""
         if self.turn is not None:
             asyncio.get_running_loop().call_later(self.seconds, self.end)
         else:
@@ -91,9 +91,9 @@ class Grammars:
         self._served = 0.0
 
     async def admit(self, tag: str, owner: str) -> Passage:
-        """Wait until the engine may be given `tag`. Who stops waiting ends the try.
+        """Wait until the engine may get `tag`. Cancelling the wait ends the attempt.
 
-        Raises GrammarRefused, and UnavailableError if grammars can't be tried out now.
+        Raises GrammarRefused, or UnavailableError if grammars can't be tried out now.
         """
         digest = hashlib.sha256(tag.encode()).hexdigest()
         turn = None
@@ -127,15 +127,14 @@ class Grammars:
         return verdict
 
     async def close(self) -> None:
-        """End the process."""
         await self.worker.close()
 
     def served(self, began: float) -> None:
-        """A request that came then (`time.monotonic`) has its first token."""
+        """A request that came at `began` (`time.monotonic`) has its first token."""
         self._served = max(self._served, began)
 
     def stuck(self) -> bool:
-        """Whether the engine compiles one for too long."""
+        """Whether the engine has been compiling one for too long."""
         now = time.monotonic()
         return any(
             now - each.began > (STUCK_S if each.began < self._served else 4 * STUCK_S)
@@ -144,7 +143,7 @@ class Grammars:
 
 
 class GrammarWorker:
-    """The process of `grammar_worker`, started again whenever it is gone."""
+    """The process of `grammar_worker`, which is restarted whenever it has ended."""
 
     def __init__(self, vocabulary: str, cpu_s: int) -> None:
         self._vocabulary = vocabulary.encode()
@@ -154,7 +153,7 @@ class GrammarWorker:
         self._starting = asyncio.Lock()
 
     async def start(self) -> None:
-        """Have it run; it imports for some seconds, and meanwhile questions wait."""
+        """Start it. It imports for some seconds; requests wait meanwhile."""
         async with self._starting:
             if self.process is not None and self.process.returncode is None:
                 return
@@ -175,7 +174,7 @@ class GrammarWorker:
             self.process.stdin.write(_frame(self._vocabulary))
 
     async def ask(self, tag: str) -> dict[str, Any]:
-        """How a structural tag compiles. Raises UnavailableError if it can't be tried out."""
+        """Try out a structural tag. Raises UnavailableError if that is impossible now."""
         await self.start()
         try:
             async with asyncio.timeout(START_S + WALL_S):
@@ -196,7 +195,6 @@ class GrammarWorker:
             writer.close()
 
     async def close(self) -> None:
-        """End it."""
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
             await self.process.wait()

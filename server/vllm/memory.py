@@ -1,8 +1,8 @@
-"""How much memory a model takes on a CPU: known from its files and the machine, before vLLM is.
+"""How much memory a model needs on a CPU, from its files and the machine, before vLLM starts.
 
-An engine holds the weights, a cache of keys and values, and libraries. The cache is chosen here:
-room for a dozen runs, less where little memory is free, and never less than the one whole context
-without which vLLM refuses to start.
+An engine needs memory for the weights, a cache of keys and values, and libraries. The size of the
+cache is chosen here: room for a dozen runs, less if little memory is free, and never less than one
+whole context, without which vLLM refuses to start.
 """
 
 from __future__ import annotations
@@ -18,34 +18,35 @@ from agentlm.errors import OperatorError
 from agentlm.models.model_files import read_json, weight_files
 
 ROOM = 24_576
-"""Tokens that the cache has room for, if the memory is free: twelve runs of 2,000, or three whole
-contexts of the default model. vLLM takes all of it at its start, used or not."""
+"""Tokens in the cache if the memory is free: twelve runs of 2,000, or three whole contexts of the
+default model. vLLM takes all of it at its start, used or not."""
 BLOCK = 128
-"""Tokens that vLLM's cache takes and gives at once on a CPU."""
+"""Tokens that vLLM's cache on a CPU takes and frees at once."""
 PROGRAM = 1_600 << 20
-"""Bytes of the server itself and of what vLLM imports, at their most while a model is loaded."""
+"""Bytes of the server itself and vLLM's imports, at their maximum while a model is loaded."""
 LEAST_CONTEXT = 512
-"""Tokens below which no agent can do anything."""
+"""With fewer tokens no agent can do anything."""
 UNKNOWN_CACHE = 4 << 30
-"""At most so many bytes for a model whose layers don't all keep the same."""
+"""Limit in bytes for a model whose layers don't all cache the same."""
 BYTES = {"float32": 4, "float": 4, "bfloat16": 2, "float16": 2, "half": 2}
 _OWN_CACHE = ("kv_lora_rank", "sliding_window", "layer_types", "linear_num_key_heads", "ssm_cfg")
-"""Keys of configurations whose layers keep something else than each token's keys and values."""
+"""Configuration keys of models whose layers cache something other than keys and values of each
+token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The bytes that a model needs."""
+    """The number of bytes that a model needs."""
 
     weights: int
     context: int
     """Tokens of one whole context."""
     token: int | None
-    """Of the keys and values of one token; None if the configuration does not say."""
+    """Bytes of one token's keys and values; None if the configuration does not say."""
 
     @classmethod
     def of(cls, model: Path, max_model_len: int | None, number_bytes: int) -> Self:
-        """What a model directory says, computed in numbers of so many bytes."""
+        """The needs of the model in a directory, with numbers of `number_bytes` bytes."""
         config = read_json(model / "config.json")
         text = config.get("text_config", config)
         longest = int(text.get("max_position_embeddings") or LEAST_CONTEXT)
@@ -56,7 +57,7 @@ class Needs:
         return cls(files, max_model_len or longest, _token_bytes(text, number_bytes))
 
     def cache(self, free: int) -> int:
-        """The bytes to give to keys and values where so many are free for the whole engine."""
+        """Bytes for keys and values if `free` bytes are free for the whole engine."""
         left = free - self.weights - PROGRAM
         if self.token is None:
             return max(256 << 20, min(UNKNOWN_CACHE, left // 2))
@@ -64,7 +65,8 @@ class Needs:
         return max(one, min(_rounded(ROOM) * self.token, left // 2))
 
     def check(self, free: int) -> None:
-        """Raises OperatorError if so many free bytes don't do, naming what would."""
+        """Raises OperatorError if `free` bytes are too few, with the amount that would be
+        enough."""
         left = free - self.weights - PROGRAM
         if self.token is None or left >= (cache := _rounded(self.context) * self.token):
             return
@@ -83,32 +85,32 @@ class Needs:
 
 
 def check_memory(model: Path, max_model_len: int | None, arguments: Sequence[str]) -> None:
-    """Raises OperatorError if a CPU engine of the model would not find the memory it needs.
+    """Raises OperatorError if too little memory is free for a CPU engine of the model.
 
-    Whoever says how much the cache takes is believed.
+    A cache size that the user has set is not checked.
     """
-    if not cache_is_given(arguments, os.environ):
+    if not sets_cache_size(arguments, os.environ):
         Needs.of(model, max_model_len, number_bytes(model, arguments)).check(free_memory())
 
 
 def cache_bytes(model: Path, max_model_len: int | None, arguments: Sequence[str]) -> int:
-    """The bytes for keys and values that suit a model and the memory that is free now."""
+    """Bytes for keys and values that suit the model and the memory that is free now."""
     return Needs.of(model, max_model_len, number_bytes(model, arguments)).cache(free_memory())
 
 
-def cache_is_given(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
-    """Whether the user has said how much memory the cache takes."""
+def sets_cache_size(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Whether the user has set the size of the cache."""
     return "VLLM_CPU_KVCACHE_SPACE" in environ or bool(_value(arguments, "--kv-cache-memory-bytes"))
 
 
 def number_bytes(model: Path, arguments: Sequence[str]) -> int:
-    """The bytes of a number that a CPU engine computes in, by what was asked and what it can."""
-    asked = _value(arguments, "--dtype")
-    if asked in BYTES:
-        return BYTES[asked]
+    """Bytes of a number in a CPU engine, by the user's choice and the processor's abilities."""
+    dtype = _value(arguments, "--dtype")
+    if dtype in BYTES:
+        return BYTES[dtype]
     config = read_json(model / "config.json")
     kept = str(config.get("dtype") or config.get("torch_dtype"))
-    return BYTES.get(kept, 2) if has_native_bfloat16() or asked == "auto" else 4
+    return BYTES.get(kept, 2) if has_native_bfloat16() or dtype == "auto" else 4
 
 
 def has_native_bfloat16(cpuinfo: str | None = None) -> bool:
@@ -120,13 +122,13 @@ def has_native_bfloat16(cpuinfo: str | None = None) -> bool:
 def free_memory(
     meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
 ) -> int:
-    """Bytes that a program can take, on this machine or in its container if that has less."""
+    """Bytes that a program can use, on this machine or in its container if that has less."""
     fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
     free = int(fields["MemAvailable"].split()[0]) * 1024
     limit = cgroup / "memory.max"
     if not limit.is_file() or (most := limit.read_text().strip()) == "max":
         return free
-    # The kernel drops pages of files that nobody has read lately before it kills for memory.
+    # Before it kills for memory, the kernel drops pages of files that were not read recently.
     stat = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
     used = int((cgroup / "memory.current").read_text()) - int(stat["inactive_file"])
     return max(0, min(free, int(most) - used))
@@ -145,12 +147,13 @@ def _token_bytes(text: Mapping[str, Any], number_bytes: int) -> int | None:
 
 
 def _rounded(tokens: int) -> int:
-    """As many tokens as vLLM's cache needs to hold so many: whole blocks, and one it keeps back."""
+    """How many tokens vLLM's cache needs in order to hold `tokens`: whole blocks, and a reserved
+    one."""
     return (-(-tokens // BLOCK) + 1) * BLOCK
 
 
 def _value(arguments: Sequence[str], flag: str) -> str | None:
-    """The last value that a command line gives for a flag."""
+    """The last value of a flag on a command line."""
     value = None
     for argument, following in pairwise([*arguments, ""]):
         name, equals, rest = argument.partition("=")

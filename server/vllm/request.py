@@ -1,4 +1,4 @@
-"""A request in vLLM's terms, and its outputs in ours. With `engine`, all that imports vLLM."""
+"""A request in vLLM's terms, and its outputs in ours. Only this module and `engine` import vLLM."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from agentlm.server.openai.schemas import unheld
 from vllm import SamplingParams
 
 MAX_WHITESPACE = 8
-"""Characters between two tokens of JSON: enough to indent, too few to be caught in."""
+"""Characters between two tokens of JSON: enough to indent, too few for an endless loop."""
 
 LEAST_TOP_P = 1e-6
-"""For 0, which OpenAI allows and vLLM does not: only the likeliest token is left."""
+"""Used for 0, which OpenAI allows and vLLM does not: only the likeliest token is left."""
 
 
 def sampling_params(request: GenerateRequest, end_of_turn_ids: Sequence[int]) -> SamplingParams:
@@ -42,18 +42,18 @@ def sampling_params(request: GenerateRequest, end_of_turn_ids: Sequence[int]) ->
         repetition_penalty=sampling.repetition_penalty,
         min_tokens=min(sampling.min_tokens, request.max_tokens),
         max_tokens=request.max_tokens,
-        # 0: the sampled token alone.
+        # 0 stands for the sampled token alone.
         logprobs=sampling.top_logprobs,
         flat_logprobs=True,
         structured_outputs=_structured(constraint) if constraint else None,
         output_kind=RequestOutputKind.FINAL_ONLY if request.whole else RequestOutputKind.DELTA,
-        # It is made for this request, so vLLM need not copy it deeply.
+        # It is made for this request, so vLLM need not make a deep copy.
         skip_clone=True,
     )
 
 
 def scoring_params(top_logprobs: int) -> SamplingParams:
-    """To learn how likely a prompt is; vLLM generates at least one token."""
+    """Parameters for scoring a prompt. vLLM generates at least one token."""
     return SamplingParams(
         max_tokens=1,
         temperature=0.0,
@@ -64,7 +64,7 @@ def scoring_params(top_logprobs: int) -> SamplingParams:
 
 
 def prompt_logprobs(output: RequestOutput) -> list[list[TokenLogprob]]:
-    """Per prompt token: itself first, then the likeliest; nothing for the first one."""
+    """For each prompt token, itself first, then the likeliest; nothing for the first token."""
     ids, positions = output.prompt_token_ids or [], output.prompt_logprobs or []
     scored = []
     for token, position in zip(ids, positions, strict=True):
@@ -82,9 +82,9 @@ def _structured(constraint: Constraint) -> StructuredOutputsParams:
 
 
 def json_tag(schema: str) -> str:
-    """A JSON schema as a structural tag, which is what bounds the whitespace.
+    """A JSON schema as a structural tag, which limits the white space.
 
-    Raises VLLMValidationError if it is no JSON, or asks for what decoding would quietly ignore.
+    Raises VLLMValidationError if it is not JSON, or if decoding would silently ignore a part of it.
     """
     try:
         parsed = json.loads(schema)
@@ -97,7 +97,7 @@ def json_tag(schema: str) -> str:
 
 
 def delta(output: RequestOutput, top_logprobs: int) -> Delta:
-    """What one output adds. Raises UnavailableError if the engine gave the request up."""
+    """What one output adds. Raises UnavailableError if the engine abandoned the request."""
     completion = output.outputs[0]
     reason = completion.finish_reason
     if reason not in (None, "stop", "length"):
@@ -106,7 +106,7 @@ def delta(output: RequestOutput, top_logprobs: int) -> Delta:
     return Delta(
         token_ids=completion.token_ids,
         text=completion.text,
-        # At each position the sampled token stands first.
+        # At each position the sampled token comes first.
         logprobs=[logprobs.logprobs[start] for start in logprobs.start_indices],
         top_logprobs=_likeliest(logprobs, top_logprobs) if top_logprobs else (),
         finish_reason=cast(Literal["stop", "length"] | None, reason),
@@ -115,42 +115,44 @@ def delta(output: RequestOutput, top_logprobs: int) -> Delta:
 
 
 def _likeliest(logprobs: FlatLogprobs, count: int) -> list[list[TokenLogprob]]:
-    """The `count` likeliest of each position.
+    """The `count` likeliest tokens of each position.
 
-    The sampled token stands among them once, twice or not at all, by whether vLLM had to join
+    The sampled token is among them once, twice or not at all, depending on whether vLLM joined
     several steps into one output.
     """
     likeliest = []
     for start, end in zip(logprobs.start_indices, logprobs.end_indices, strict=True):
-        found = dict(zip(logprobs.token_ids[start:end], logprobs.logprobs[start:end], strict=True))
-        ranked = sorted(found.items(), key=lambda item: -item[1])
+        by_token = dict(
+            zip(logprobs.token_ids[start:end], logprobs.logprobs[start:end], strict=True)
+        )
+        ranked = sorted(by_token.items(), key=lambda item: -item[1])
         likeliest.append([TokenLogprob(*item) for item in ranked[:count]])
     return likeliest
 
 
 PARAMS = {"logprobs": "top_logprobs", "input_tokens": "messages", "prompt_token_ids": "messages"}
-"""vLLM's names of parameters where the caller's differ."""
+"""vLLM's names of parameters that the caller knows by other names."""
 
 
 def refusal(error: VLLMClientError, constraint: Constraint | None) -> RequestError:
-    """What vLLM would not take, in the caller's terms."""
+    """The error for what vLLM refuses, in the caller's terms."""
     parameter = getattr(error, "parameter", None)
     if parameter is not None:
         return RequestError(str(error.args[0]), param=PARAMS.get(parameter, parameter))
-    # Of a structural tag vLLM says only that it is invalid; xgrammar's own words say why.
+    # vLLM only says that a structural tag is invalid; xgrammar's own message says why.
     cause = error.__cause__
     reason = _plain(str(cause if isinstance(cause, RuntimeError) else error))
     return RequestError(reason) if constraint is None else unheld_schema(reason, constraint)
 
 
 def unheld_schema(reason: str, constraint: Constraint | None) -> RequestError:
-    """Why no grammar can be made of a constraint, in xgrammar's words or ours."""
+    """Why a constraint can't be made a grammar, in xgrammar's words or ours."""
     param = constraint.param if constraint else "response_format"
     return RequestError(f"decoding can't be held to this schema: {_plain(reason)}", param=param)
 
 
 def vocabulary(llm: AsyncLLM) -> str:
-    """An engine's tokens as xgrammar knows them, serialised."""
+    """An engine's tokens in xgrammar's serialised form."""
     size = llm.model_config.get_vocab_size()
     return str(
         TokenizerInfo.from_huggingface(llm.get_tokenizer(), vocab_size=size).serialize_json()

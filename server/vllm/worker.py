@@ -1,7 +1,7 @@
-"""What AgentLM adds to vLLM's processes, in those processes.
+"""What AgentLM adds to vLLM's processes; it runs in those processes.
 
-vLLM runs `live_with_server` when one of them begins, and mixes `WorkerExtension` into its worker.
-This imports nothing of vLLM: they have it.
+vLLM runs `live_with_server` when one of its processes begins, and mixes `WorkerExtension` into its
+worker. Nothing of vLLM is imported here, because those processes have it already.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from typing import Any
 
 SERVER_PROCESS = "AGENTLM_SERVER_PROCESS"
-"""Environment variable that tells vLLM's processes which one started them."""
+"""Environment variable that tells vLLM's processes which process started them."""
 
 
 def live_with_server() -> None:
-    """End this process as soon as the server is gone: else a model that it loads would stay.
+    """End this process as soon as the server is gone; else a model that is loading would stay.
 
-    A plugin of vLLM's, installed by the package's metadata.
+    vLLM loads this as a plugin, by the package's metadata.
     """
     server = int(os.environ.get(SERVER_PROCESS, os.getpid()))
     if server == os.getpid():
@@ -44,19 +44,20 @@ class WorkerExtension:
         """End this worker and the engine's cores as soon as one of these processes is gone.
 
         vLLM's cores outlive a killed server, and workers a killed core: they would keep their
-        memory for ever. Of the server they know already, unless VLLM_PLUGINS left that out.
+        memory for ever. They know of the server's end already unless VLLM_PLUGINS excludes our
+        plugin.
         """
         watched = [os.pidfd_open(process) for process in (server, *cores) if process != os.getpid()]
         threading.Thread(target=_follow, args=(watched, watched[1:]), daemon=True).start()
-        # When a worker has shut down, taking the interpreter apart would still take seconds.
+        # After a worker has shut down, taking the interpreter apart would take seconds more.
         multiprocessing.util.Finalize(None, os._exit, args=(0,), exitpriority=-100)
 
     def score_beside_others(self) -> None:
-        """Let prompts be scored while other requests run, on an engine that takes adapters.
+        """Allow scoring prompts while other requests run, on an engine with adapters.
 
         vLLM 0.32 adds the adapters' output heads to logits by one index for each running request,
-        to those of a prompt too: with two requests or more that ended the engine. A prompt's logits
-        go without: our trainer's adapters have no output head.
+        also to those of a prompt: with two or more requests that ended the engine. The logits of a
+        prompt now omit them, since our trainer's adapters have no output head.
         """
         head = getattr(self.get_model(), "logits_processor", None)
         wrapper = getattr(head, "punica_wrapper", None)
@@ -72,8 +73,8 @@ class WorkerExtension:
     def swap_weights(self, path: str) -> None:
         """Load other weights of the same shapes in place."""
         self.reload_weights(weights_path=path)
-        # On the CPU an output head keeps a packed copy. Tied to the embeddings, it has no weights
-        # of its own in the files, so a reload leaves that copy as it was.
+        # On the CPU an output head keeps a packed copy. If it is tied to the embeddings, it has no
+        # weights in the files, so a reload leaves that copy unchanged.
         for layer in self.get_model().modules():
             if hasattr(layer, "cpu_linear") and hasattr(layer, "num_embeddings"):
                 layer.quant_method.process_weights_after_loading(layer)

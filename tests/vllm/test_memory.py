@@ -11,10 +11,10 @@ from agentlm.errors import OperatorError
 from agentlm.server.vllm.memory import (
     PROGRAM,
     Needs,
-    cache_is_given,
     free_memory,
     has_native_bfloat16,
     number_bytes,
+    sets_cache_size,
 )
 
 GIB = 1 << 30
@@ -114,7 +114,7 @@ def test_free_is_what_the_machine_and_the_container_have_free(tmp_path: Path) ->
 def test_who_says_how_much_the_cache_takes_is_believed(
     arguments: list[str], environ: dict[str, str], *, given: bool
 ) -> None:
-    assert cache_is_given(arguments, environ) == given
+    assert sets_cache_size(arguments, environ) == given
 
 
 def test_numbers_are_as_wide_as_asked(tmp_path: Path) -> None:
