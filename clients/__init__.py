@@ -1,1 +1,1 @@
-"""Ways into AgentLM from other libraries."""
+"""Clients of AgentLM for other libraries."""

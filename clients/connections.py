@@ -1,9 +1,8 @@
 """HTTP connections, shared by all models of a process.
 
-Making an HTTP client costs more than many a request (it reads the system's certificates), and
-programs make a model wherever they need one: so models share clients. The blocking one is the
-process's; the asynchronous ones belong to an event loop each, because connections can't cross
-loops.
+Making an HTTP client costs more than many requests (it reads the system's certificates), and
+programs make a model wherever they need one, so models share clients. The process has one blocking
+client; each event loop has its own asynchronous one, because connections can't cross loops.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ def http_client() -> DefaultHttpxClient:
 async def async_http_client() -> DefaultAsyncHttpxClient:
     """The running loop's client.
 
-    An open asynchronous generator holds it, and a loop closes its generators before it ends
-    (`asyncio.run` does): so nobody has to remember to.
+    An open asynchronous generator holds it. A loop closes its generators before it ends
+    (`asyncio.run` does), so nobody has to remember to.
     """
     loop = asyncio.get_running_loop()
     if loop not in _of_loops:

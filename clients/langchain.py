@@ -5,7 +5,7 @@
     model = ChatAgentLM(model="smollm2-135m", base_url="http://127.0.0.1:8000/v1")
     model.bind_tools([{"type": "bash"}]).invoke("How many files are in /etc?")
 
-Needs `pip install '/path/to/agentlm[langchain]'` and nothing of the server's.
+Needs `pip install '/path/to/agentlm[langchain]'`, and nothing of the server.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from agentlm.clients.langchain_tools import (
 )
 
 _OPTIONS = ("timeout", "extra_headers")
-"""What a call may say that is the HTTP client's business and no field of the request."""
+"""Options of a call that concern the HTTP client and are not fields of the request."""
 
 
 class ChatAgentLM(BaseChatModel):
@@ -60,11 +60,11 @@ class ChatAgentLM(BaseChatModel):
     max_tokens: int | None = None
     """Most tokens to sample, over all turns of an agent's run."""
     stop: list[str] | None = None
-    """Strings that end the answer, unless the call says others."""
+    """Strings that end the answer, unless the call has its own."""
     logprobs: bool | None = None
     """Put the answer's log-probabilities into `response_metadata["logprobs"]`."""
     top_logprobs: int | None = None
-    """Likeliest alternatives to tell at each token, up to 20."""
+    """Number of likeliest alternatives to report for each token, up to 20."""
     model_kwargs: dict[str, Any] = {}
     """Any other field of the request: `seed`, `top_p`, `metadata`, `constrained`, …"""
     streaming: bool = False
@@ -85,14 +85,15 @@ class ChatAgentLM(BaseChatModel):
         parallel_tool_calls: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """This model with tools: functions of yours, which come back as `tool_calls`, and families
-        of the server's (`{"type": "bash"}`), which it runs before it answers.
+        """This model with tools: your own functions, whose calls come back as `tool_calls`, and
+        families of the server's tools (`{"type": "bash"}`), which the server runs before it
+        answers.
 
         `tool_choice` is `auto`, `none`, `any`, or a tool's name.
         """
         choice = write_tool_choice(tool_choice)
-        given = {"tool_choice": choice, "parallel_tool_calls": parallel_tool_calls}
-        kwargs |= {name: value for name, value in given.items() if value is not None}
+        choices = {"tool_choice": choice, "parallel_tool_calls": parallel_tool_calls}
+        kwargs |= {name: value for name, value in choices.items() if value is not None}
         return self.bind(tools=[write_tool(tool, strict) for tool in tools], **kwargs)
 
     def with_structured_output(
@@ -107,27 +108,27 @@ class ChatAgentLM(BaseChatModel):
     ) -> Runnable[LanguageModelInput, Any]:
         """This model, answering with an object of `schema` (pydantic, TypedDict or JSON schema).
 
-        Decoding is held to the schema by `json_schema` and `function_calling`; `json_mode` gives
-        some JSON object. `tools` of the server's may run before a `json_schema` answer.
+        `json_schema` and `function_calling` hold decoding to the schema; `json_mode` gives any JSON
+        object. The server's `tools` may run before a `json_schema` answer.
         """
         if tools and method != "json_schema":
             raise ValueError(f"tools need method 'json_schema', got {method!r}")
         fields = answer_fields(schema, method, strict)
         if tools:
             fields["tools"] = [write_tool(tool, strict) for tool in tools]
-        told = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
-        model = self.bind(**fields, ls_structured_output_format=told, **kwargs)
+        output_format = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+        model = self.bind(**fields, ls_structured_output_format=output_format, **kwargs)
         return parsed(model, schema, method, include_raw=include_raw)
 
     def get_token_ids(self, text: str) -> list[int]:
-        """Ids of a text, by the tokenizer of the served model."""
+        """Ids of a text, from the tokenizer of the served model."""
         ids: list[int] = self._tokenized(prompt=text)["tokens"]
         return ids
 
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[ToolLike] | None = None
     ) -> int:
-        """What a conversation with these tools costs as a prompt, to the token."""
+        """The exact number of prompt tokens of a conversation with these tools."""
         written = [write_tool(tool, None) for tool in tools or ()]
         count: int = self._tokenized(messages=to_wire(messages), tools=written)["count"]
         return count
@@ -196,11 +197,11 @@ class ChatAgentLM(BaseChatModel):
                     yield reader.read(event)
 
     def _request(
-        self, messages: Sequence[BaseMessage], stop: list[str] | None, given: dict[str, Any]
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, call_options: dict[str, Any]
     ) -> dict[str, Any]:
-        """What to call `create` with. Fields go through `extra_body`: the server has more of them
+        """Arguments for `create`. Fields go into `extra_body`, because the server has more of them
         than the openai package knows."""
-        fields = {**self._fields, **given, **({"stop": stop} if stop else {})}
+        fields = {**self._fields, **call_options, **({"stop": stop} if stop else {})}
         options = {name: fields.pop(name) for name in _OPTIONS if name in fields}
         fields.pop("stream", None)
         return {
@@ -211,9 +212,9 @@ class ChatAgentLM(BaseChatModel):
         }
 
     def _stream_request(
-        self, messages: Sequence[BaseMessage], stop: list[str] | None, given: dict[str, Any]
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, call_options: dict[str, Any]
     ) -> dict[str, Any]:
-        request = self._request(messages, stop, given)
+        request = self._request(messages, stop, call_options)
         fields = request["extra_body"]
         if fields.get("n", 1) != 1:
             raise ValueError(f"n must be 1 on a stream, got {fields['n']}")
@@ -242,7 +243,7 @@ class ChatAgentLM(BaseChatModel):
 
     @property
     def _connection(self) -> dict[str, Any]:
-        # Never None: the openai client would send the user's key for OpenAI to this server.
+        # Never None: then the openai client would send the user's key for OpenAI to this server.
         key = self.api_key.get_secret_value() if self.api_key else "none"
         timeout = {} if self.timeout is None else {"timeout": self.timeout}
         return {

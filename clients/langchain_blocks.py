@@ -1,8 +1,8 @@
-"""What a message of the server's says, in LangChain's standard content blocks.
+"""A message of the server in LangChain's standard content blocks.
 
-What LangChain itself reads of it (thoughts, text, calls of the client's tools), and between its
-thoughts and its text the calls of the server's tools with their results. A call that waits for a
-person is a `non_standard` block: LangChain has no other for it.
+These are the blocks that LangChain itself makes (thoughts, text, calls of the client's tools), and,
+between thoughts and text, the calls of the server's tools with their results. A call that waits for
+a person is a `non_standard` block, since LangChain has no block for it.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from langchain_core.messages.content import ContentBlock
 M = TypeVar("M", bound=AIMessage)
 
 PROVIDER = "agentlm"
-"""`response_metadata["model_provider"]` of what this server answers."""
+"""`response_metadata["model_provider"]` of this server's answers."""
 
 
 def content_blocks(message: AIMessage) -> list[ContentBlock]:
-    """All blocks of a message, or of a chunk of one."""
+    """All blocks of a message, or of a chunk."""
     blocks = _plain(message).content_blocks
     thoughts = [block for block in blocks if block["type"] == "reasoning"]
     others = [block for block in blocks if block["type"] != "reasoning"]
-    told = message.response_metadata
+    metadata = message.response_metadata
     return [
         *thoughts,
-        *(_approval(asked) for asked in told.get("approvals", ())),
-        *(block for step in told.get("agent_steps", ()) for block in _call(step)),
+        *(_approval(request) for request in metadata.get("approvals", ())),
+        *(block for step in metadata.get("agent_steps", ()) for block in _call(step)),
         *others,
     ]
 
 
 def _plain(message: M) -> M:
-    """The same without the provider, by which this module would be asked again."""
-    told = {**message.response_metadata}
-    told.pop("model_provider", None)
-    return message.model_copy(update={"response_metadata": told})
+    """The message without its provider, which would make LangChain call this module again."""
+    metadata = {**message.response_metadata}
+    metadata.pop("model_provider", None)
+    return message.model_copy(update={"response_metadata": metadata})
 
 
-def _approval(asked: dict[str, Any]) -> ContentBlock:
-    return {"type": "non_standard", "value": {"type": "approval_request", **asked}}
+def _approval(request: dict[str, Any]) -> ContentBlock:
+    return {"type": "non_standard", "value": {"type": "approval_request", **request}}
 
 
 def _call(step: dict[str, Any]) -> Iterator[ContentBlock]:
@@ -63,7 +63,7 @@ def _call(step: dict[str, Any]) -> Iterator[ContentBlock]:
 
 
 def _arguments(text: str) -> dict[str, Any]:
-    """As the model wrote them; what is no object stands under one name."""
+    """The arguments as the model wrote them. If they are not an object, they get a key."""
     try:
         read = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""What goes wrong, as both the openai package and LangChain name it.
+"""Errors under the names of both the openai package and LangChain.
 
-Each class is the openai package's error and LangChain's, so that code written for either catches
-it: `except openai.BadRequestError` and `except ContextOverflowError` alike.
+Each class derives from the openai package's error and from LangChain's, so code written for either
+catches it: `except openai.BadRequestError` and `except ContextOverflowError` alike.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class AgentLMAuthenticationError(openai.AuthenticationError, ModelAuthentication
 
 
 class AgentLMPermissionDeniedError(openai.PermissionDeniedError, ModelPermissionDeniedError):
-    """403: the server does not answer to this."""
+    """403: the server refuses this caller or origin."""
 
 
 class AgentLMNotFoundError(openai.NotFoundError, ModelNotFoundError):
@@ -44,7 +44,7 @@ class AgentLMNotFoundError(openai.NotFoundError, ModelNotFoundError):
 
 
 class AgentLMRateLimitError(openai.RateLimitError, ModelRateLimitError):
-    """429: too many requests of this key."""
+    """429: too many requests with this key."""
 
 
 class AgentLMServerError(openai.InternalServerError, ModelAPIError):

@@ -1,9 +1,9 @@
 """LangChain's messages to the wire's, and the server's answers to LangChain's messages.
 
-Thoughts and tool activity of a run come as `additional_kwargs["reasoning_content"]`, which
-`content_blocks` shows as a `reasoning` block; structured they are
-`response_metadata["agent_steps"]`, and on a stream `["approvals"]`, which are blocks too.
-`response_metadata["trajectory_id"]` names the trajectory that recorded the answer.
+Thoughts and tool activity of a run are in `additional_kwargs["reasoning_content"]`, which
+`content_blocks` returns as a `reasoning` block. In structured form they are in
+`response_metadata["agent_steps"]`, and on a stream also in `["approvals"]`; these become blocks
+too. `response_metadata["trajectory_id"]` names the trajectory that recorded the answer.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from pydantic import BaseModel
 from agentlm.clients.langchain_blocks import PROVIDER
 
 _UNSENT = ("thinking", "redacted_thinking", "reasoning", "tool_use", "tool_call")
-"""Blocks of other providers and of LangChain that say nothing to this server, or that a message
-says elsewhere."""
+"""Blocks of other providers and of LangChain that this server ignores, or whose content is
+elsewhere in the message."""
 
 _BLOCKS_BEFORE_CALLS = 10_000
-"""A streamed block's `index` says which chunks belong together. LangChain counts the blocks before
-calls, thoughts, text and the server's tools, itself; a call's number must be none of theirs."""
+"""A streamed block's `index` says which chunks belong together. LangChain itself counts the blocks
+before calls (thoughts, text, the server's tools), and a call's number must differ from theirs."""
 
 
 def to_wire(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-    """Messages as a request has them."""
+    """Messages in the wire's format."""
     return [written for message in messages for written in _write(message)]
 
 
 def _write(message: BaseMessage) -> list[dict[str, Any]]:
-    """Mostly one; a user's `tool_result` blocks are messages of their own on the wire."""
+    """Usually one message. A user's `tool_result` blocks become separate messages on the wire."""
     if isinstance(message, AIMessage):
         return [_write_answer(message)]
     if isinstance(message.content, str):
@@ -53,7 +53,7 @@ def _write(message: BaseMessage) -> list[dict[str, Any]]:
     blocks = [block for block in message.content if _kind(block) not in _UNSENT]
     written = convert_to_openai_messages([message.model_copy(update={"content": blocks})])
     if all(_kind(block) == "text" for block in blocks):
-        # As the server joins text: without a separator.
+        # Joined without a separator, as the server does.
         written[0]["content"] = str(message.text)
     return written
 
@@ -83,7 +83,7 @@ def read_completion(completion: ChatCompletion, headers: Mapping[str, str]) -> C
     """A whole answer; each choice has its own trajectory."""
     trajectories = headers.get("x-trajectory-id", "").split(",")
     generations = []
-    # Of the whole request: on one message, so that a sum over messages is right.
+    # Usage of the whole request, on one message only, so that a sum over messages is right.
     usage = read_usage(completion.usage) if completion.usage else None
     for choice, trajectory in zip_longest(completion.choices, trajectories):
         message = _read_message(choice, usage)
@@ -98,7 +98,7 @@ def read_completion(completion: ChatCompletion, headers: Mapping[str, str]) -> C
 def _origin(
     answer: ChatCompletion | ChatCompletionChunk, headers: Mapping[str, str]
 ) -> dict[str, Any]:
-    """`response_metadata` that says where an answer comes from."""
+    """`response_metadata` about where an answer comes from."""
     return {
         "id": answer.id,
         "model_name": answer.model,
@@ -124,13 +124,12 @@ def _read_message(choice: Choice, usage: UsageMetadata | None) -> AIMessage:
 
 
 class StreamReader:
-    """Reads a stream's events; the first chunk says where the answer comes from."""
+    """Reads a stream's events. The first chunk says where the answer comes from."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers: Mapping[str, str] | None = headers
 
     def read(self, event: ChatCompletionChunk) -> ChatGenerationChunk:
-        """One event."""
         chunk = _read_chunk(event)
         if self._headers is not None:
             chunk.message.response_metadata |= _origin(event, self._headers)
@@ -169,27 +168,27 @@ def _call_chunks(choice: ChunkChoice) -> list[ToolCallChunk]:
     ]
 
 
-def _thoughts(said: BaseModel) -> dict[str, Any]:
-    return _beyond_openai(said, "reasoning_content")
+def _thoughts(message: BaseModel) -> dict[str, Any]:
+    return _beyond_openai(message, "reasoning_content")
 
 
-def _agent_steps(said: BaseModel) -> dict[str, Any]:
-    return _beyond_openai(said, "agent_steps")
+def _agent_steps(message: BaseModel) -> dict[str, Any]:
+    return _beyond_openai(message, "agent_steps")
 
 
 def _of_the_server(delta: BaseModel) -> dict[str, Any]:
-    """What a chunk tells of the server's tools; LangChain asks by the provider for its blocks."""
-    found = _agent_steps(delta) | _approvals(delta)
-    return found | {"model_provider": PROVIDER} if found else found
+    """The server's tool activity in a chunk. LangChain finds its blocks by the provider."""
+    fields = _agent_steps(delta) | _approvals(delta)
+    return fields | {"model_provider": PROVIDER} if fields else fields
 
 
-def _approvals(said: BaseModel) -> dict[str, Any]:
-    asked = _beyond_openai(said, "approval")
-    return {"approvals": [asked["approval"]]} if asked else {}
+def _approvals(message: BaseModel) -> dict[str, Any]:
+    approval = _beyond_openai(message, "approval")
+    return {"approvals": [approval["approval"]]} if approval else {}
 
 
-def _beyond_openai(said: BaseModel, field: str) -> dict[str, Any]:
-    value = (said.model_extra or {}).get(field)
+def _beyond_openai(message: BaseModel, field: str) -> dict[str, Any]:
+    value = (message.model_extra or {}).get(field)
     return {field: value} if value else {}
 
 

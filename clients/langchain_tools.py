@@ -1,4 +1,4 @@
-"""Tools, choices of tools, and schemas of answers, as a request has them."""
+"""Tools, tool choices and answer schemas in the request's format."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _OF_A_FUNCTION = {"function", "name", "title", "properties", "toolSpec"}
 
 
 def write_tool(tool: ToolLike, strict: bool | None) -> dict[str, Any]:
-    """A function of the client's from whatever LangChain takes for one; `{"type": "bash"}` and the
-    like, which name tools of the server's, stay as they are."""
+    """A function of the client's, from anything that LangChain accepts. `{"type": "bash"}` and the
+    like, which name the server's tools, stay unchanged."""
     if isinstance(tool, dict) and "type" in tool and not _OF_A_FUNCTION & tool.keys():
         return tool
     return convert_to_openai_tool(tool, strict=strict)
 
 
 def write_tool_choice(choice: str | bool | Mapping[str, Any] | None) -> Any:
-    """OpenAI's words, LangChain's `any`, True for "some tool", or the name of one."""
+    """OpenAI's words, LangChain's `any`, True for "some tool", or a tool's name."""
     match choice:
         case None | False:
             return None
@@ -48,7 +48,7 @@ def write_tool_choice(choice: str | bool | Mapping[str, Any] | None) -> Any:
 
 
 def answer_fields(schema: Schema, method: Method, strict: bool | None) -> dict[str, Any]:
-    """Fields of a request whose answer is an object. Raises ValueError for an unknown method."""
+    """Fields of a request for an object as the answer. Raises ValueError for an unknown method."""
     match method:
         case "json_schema":
             function = convert_to_openai_function(schema, strict=strict)
@@ -69,9 +69,10 @@ def parsed(
     *,
     include_raw: bool,
 ) -> Runnable[LanguageModelInput, Any]:
-    """The model followed by what makes an object of its message.
+    """The model, followed by a step that makes an object of its message.
 
-    With `include_raw`: a dict of `raw`, `parsed` and `parsing_error`, which then is not raised.
+    With `include_raw` the result is a dict of `raw`, `parsed` and `parsing_error`, and errors are
+    not raised.
     """
     parser = _parser(schema, method)
     if not include_raw:

@@ -4,7 +4,7 @@ import sys
 
 from agentlm.cli import run_command
 
-# DeepSpeed's launcher says each process's place in its arguments too; the environment has it.
+# DeepSpeed's launcher also passes each process's rank as an argument; the environment has it.
 sys.exit(
     run_command("finetune", [word for word in sys.argv[1:] if not word.startswith("--local_rank=")])
 )

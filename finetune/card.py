@@ -1,4 +1,4 @@
-"""The card of a trained model: what it is, and where it came from."""
+"""The card of a trained model: its name and its origin."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from agentlm.prompt.digest import prompt_digest
 
 
 def successor_card(prepared: Prepared) -> ModelCard:
-    """The base's card, changed where the successor differs: an adapter, or weights of its own.
+    """The base's card with the successor's changes: an adapter, or its own weights.
 
-    Digests are left to the registry, which computes them from the files.
+    The registry computes the digests from the files.
     """
     base, run = prepared.base, prepared.run
     changed = {

@@ -1,7 +1,7 @@
-"""`agentlm data check`: what files hold, as a run would take it, and nothing is trained.
+"""`agentlm data check`: what a run would take from files, without training.
 
-The rows go through the stages that `agentlm finetune --data` sends them through, under the same
-settings, so what is counted here is what would be trained on.
+The rows go through the same stages as in `agentlm finetune --data`, with the same settings, so what
+is counted here is what would be trained on.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ class CheckData(Reading, Filtering):
 
 @dataclass
 class Checked:
-    """What a file came to."""
+    """What a file contains."""
 
     drops: Drops = field(default_factory=Drops)
     tokens: int = 0
     trained: int = 0
-    shown: list[Row] = field(default_factory=list)
+    samples: list[Row] = field(default_factory=list)
 
     def refusal(self, most_malformed: float) -> str | None:
-        """Why a run would not take it, if it would not."""
+        """Why a run would not take the file, or None."""
         malformed, rows = self.drops.counts[MALFORMED], self.drops.rows
         if malformed > most_malformed * rows:
             return (
@@ -70,10 +70,10 @@ class Checked:
 
 
 def check(settings: CheckData) -> int:
-    """Check each file; the exit code."""
+    """Check each file. Returns the exit code."""
     run = FinetuneSettings(
         **settings.model_dump(exclude={"files", "show", "max_malformed"}),
-        max_malformed=1.0,  # all of it is looked at
+        max_malformed=1.0,  # the whole file is checked
     )
     registry = Registry(run.prepare_data_dir())
     base = in_form(registry.resolve(registry.get(settings.base)), run)
@@ -90,13 +90,13 @@ def check(settings: CheckData) -> int:
 
 
 def _check(name: str, settings: FinetuneSettings, pipeline: Pipeline, show: int) -> Checked:
-    found = Checked()
-    for kept in pipeline.run(file_rows((name,), settings, found.drops), found.drops):
-        found.tokens += len(kept.row.ids)
-        found.trained += kept.row.loss.count(1)
-        if len(found.shown) < show:
-            found.shown.append(kept.row)
-    return found
+    checked = Checked()
+    for kept in pipeline.run(file_rows((name,), settings, checked.drops), checked.drops):
+        checked.tokens += len(kept.row.ids)
+        checked.trained += kept.row.loss.count(1)
+        if len(checked.samples) < show:
+            checked.samples.append(kept.row)
+    return checked
 
 
 def _lines(name: str, checked: Checked, refusal: str | None, renderer: Renderer) -> Iterator[str]:
@@ -109,6 +109,6 @@ def _lines(name: str, checked: Checked, refusal: str | None, renderer: Renderer)
         yield f"  scrubbed: {kind} ({count:,} times)"
     for line in example_lines(drops.to_json(), KINDS):
         yield f"  {line}"
-    for row in checked.shown:
+    for row in checked.samples:
         arrays = np.array(row.ids, np.int32), np.frombuffer(row.loss, np.uint8)
         yield f"\n{row.name}:\n{marked(arrays, renderer.decode_verbatim)}"

@@ -1,4 +1,4 @@
-"""`agentlm finetune` up to its work: flags that are wrong, and `--help`, wait for no library."""
+"""The entry of `agentlm finetune`: errors in flags, and `--help`, don't wait for any library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from agentlm.settings import parse
 
 
 def main(argv: Sequence[str]) -> int:
-    """Entry point of `agentlm finetune`."""
     restart_with_tcmalloc(argv)
     settings = parse(FinetuneSettings, with_shipped_recipe(argv), "agentlm finetune")
     settings.check()

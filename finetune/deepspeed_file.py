@@ -1,7 +1,7 @@
-"""DeepSpeed's own configuration file (`--deepspeed FILE`): merged into ours, and checked before.
+"""DeepSpeed's own configuration file (`--deepspeed FILE`), checked and merged into ours.
 
-What decides the weights stays with the flags that a recipe keeps; a file that says such a thing is
-refused with the flag's name. `"auto"`, as transformers' users write it, leaves a value to us.
+Settings that affect the weights belong to flags, which a recipe keeps. If a file has one of them,
+it is refused with the flag's name. `"auto"`, as in transformers, leaves a value to us.
 """
 
 from __future__ import annotations
@@ -47,24 +47,24 @@ _KNOWN = (
 
 
 def read_deepspeed(path: Path) -> dict[str, Any]:
-    """What a file sets. Raises OperatorError for what can't be read or is not its to set."""
+    """The settings in a file. Raises OperatorError if it is unreadable or sets what it may not."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise OperatorError(f"--deepspeed {path} can't be read: {error}") from error
     if not isinstance(content, dict):
         raise OperatorError(f"--deepspeed {path}: a JSON object is needed")
-    found = _without_auto(content)
-    for name, value in found.items():
+    settings = _without_auto(content)
+    for name, value in settings.items():
         _check(path, name, value)
-    optimizer = found.pop("optimizer", None)
+    optimizer = settings.pop("optimizer", None)
     if optimizer is not None:
         _check_optimizer(path, optimizer)
-    return found
+    return settings
 
 
 def merged(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-    """Ours, with theirs in its sections."""
+    """Our settings, with theirs added to the sections."""
     both = ours | theirs
     for name in ours.keys() & theirs.keys():
         if isinstance(ours[name], dict) and isinstance(theirs[name], dict):
@@ -95,12 +95,12 @@ def _check(path: Path, name: str, value: Any) -> None:
 
 
 def _check_optimizer(path: Path, optimizer: Any) -> None:
-    found = optimizer if isinstance(optimizer, dict) else {}
-    if str(found.get("type")).lower() not in ("adam", "adamw"):
+    options = optimizer if isinstance(optimizer, dict) else {}
+    if str(options.get("type")).lower() not in ("adam", "adamw"):
         raise OperatorError(
-            f"--deepspeed {path}: optimizer.type is AdamW, got {found.get('type')!r}"
+            f"--deepspeed {path}: optimizer.type is AdamW, got {options.get('type')!r}"
         )
-    if set_there := sorted(found.get("params") or {}):
+    if set_there := sorted(options.get("params") or {}):
         raise OperatorError(
             f"--deepspeed {path}: optimizer.params.{set_there[0]} is set by --lr and "
             '--weight-decay; write "auto" or leave it out'

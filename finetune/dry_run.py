@@ -1,7 +1,8 @@
-"""`--dry-run`: all of a run but its size, on a tiny model of the base's kind, and nothing is kept.
+"""`--dry-run`: everything of a run except its size, on a tiny model of the base's kind, without a
+result.
 
-The recipe's data is read, filtered, tokenised and mixed by the base's own tokenizer and template;
-two steps of the recipe's batches are packed and trained with its ZeRO stage and offload; the result
+The recipe's data is read, filtered, tokenised and mixed with the base's own tokenizer and template.
+Two steps of the recipe's batches are packed and trained with its ZeRO stage and offload. The result
 is saved and read back. What would fail after an hour of a large run fails here in minutes.
 """
 
@@ -47,7 +48,8 @@ def shrunken(settings: FinetuneSettings, processes: Processes) -> Iterator[Finet
 
 
 def _set_up(settings: FinetuneSettings, directory: Path) -> None:
-    """A data directory with a tiny base of the real one's architecture, vocabulary and template."""
+    """A data directory with a tiny base that has the real one's architecture, vocabulary and
+    template."""
     registry = Registry(settings.prepare_data_dir())
     files = registry.resolve(registry.get(settings.base or DEFAULT_BASE))
     shutil.rmtree(directory, ignore_errors=True)
@@ -66,7 +68,7 @@ def _set_up(settings: FinetuneSettings, directory: Path) -> None:
 
 
 def _shrink(directory: Path, into: Path) -> None:
-    """Random weights of the same kind; tokenizer and template are the model's own."""
+    """Random weights of the same kind, with the model's own tokenizer and template."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(directory)

@@ -1,10 +1,10 @@
-"""The gate: a candidate is fit to be promoted only if the recipe's rule holds of its evaluation.
+"""The gate: a candidate may be promoted only if the recipe's rule holds for its evaluation.
 
-`agentlm eval --model CANDIDATE --base INCUMBENT` measures both on the same tasks and leaves
-report.json; this reads it. The rule asks three things: on no family of tasks may the candidate be
-plausibly worse than allowed, over all of them it must be better, and of its general ability it may
-not have lost more than allowed. Plausibly means by the 95% interval of the paired difference, so
-too few tasks fail the gate rather than pass it.
+`agentlm eval --model CANDIDATE --base INCUMBENT` measures both on the same tasks and writes
+report.json; this module reads it. The rule has three conditions: on no family of tasks may the
+candidate be plausibly worse than allowed, over all families it must be better, and it may not have
+lost more of its general ability than allowed. "Plausibly" refers to the 95% interval of the paired
+difference, so too few tasks fail the gate rather than pass it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from agentlm.models.cards import ModelCard
 from agentlm.settings import Settings
 
 Ability = Literal["hellaswag", "truthfulqa", "perplexity", "instructions", "abstention"]
-"""Of `agentlm eval --general`."""
+"""Choices of `agentlm eval --general`."""
 Split = Literal["train", "dev", "dev2", "test", "test-kinds"]
-"""Of `agentlm eval --split`."""
+"""Choices of `agentlm eval --split`."""
 
 
 class GateRule(Settings):
@@ -65,10 +65,10 @@ class GateRule(Settings):
 
 
 def gate(rule: GateRule, card: ModelCard, url: str, api_key: str | None) -> Verdict:
-    """Evaluate a model that a server serves beside its parent, hold the result against the rule,
-    and keep the verdict with the model's run.
+    """Evaluate a served model beside its parent, apply the rule to the result, and keep the verdict
+    with the model's run.
 
-    Raises OperatorError if there is nothing to measure beside, or no place to keep it.
+    Raises OperatorError if there is nothing to compare with, or no place to keep the verdict.
     """
     run = check_gated(card, rule)
     name = f"gate-{card.name}"
@@ -85,7 +85,7 @@ def gate(rule: GateRule, card: ModelCard, url: str, api_key: str | None) -> Verd
 
 
 def check_gated(card: ModelCard, rule: GateRule) -> Path:
-    """The run of a model that can be measured. Raises OperatorError for any other."""
+    """The run of a model that can be measured. Raises OperatorError for any other model."""
     run = (card.training or {}).get("run")
     if card.parent is None or not run or not Path(str(run)).is_dir():
         raise OperatorError(
@@ -103,7 +103,7 @@ def check_gated(card: ModelCard, rule: GateRule) -> Path:
 def measure(
     rule: GateRule, *, url: str, api_key: str | None, candidate: str, incumbent: str, name: str
 ) -> None:
-    """Run `agentlm eval` on the server of both models, or of each; goes on if it was interrupted.
+    """Run `agentlm eval` on the server of both models, or of each. Continues after an interruption.
 
     Raises OperatorError if the evaluation could not be completed.
     """
@@ -125,8 +125,8 @@ def measure(
     flags |= {"--general": ",".join(rule.gate_general)} if rule.gate_general else {}
     program = "import sys; from agentlm.cli import main; sys.exit(main())"
     words = [word for pair in flags.items() for word in pair]
-    # The evaluation is another part of the system: it is run, not imported. No key on a command
-    # line, where every user of the machine could read it.
+    # The evaluation is another part of the system, so it is run, not imported. The key is not on
+    # the command line, where every user of the machine could read it.
     environment = os.environ | ({"AGENTLM_API_KEY": api_key} if api_key else {})
     done = subprocess.run(
         [sys.executable, "-c", program, "eval", *words], env=environment, check=False
@@ -136,24 +136,24 @@ def measure(
 
 
 class Judged(NamedTuple):
-    """One family by one rule."""
+    """The result for one family."""
 
     difference: float
     complaint: str | None
 
 
 def judge(report: Path, candidate: str, incumbent: str, rule: GateRule) -> Verdict:
-    """Hold an evaluation's report.json against the rule.
+    """Apply the rule to an evaluation's report.json.
 
-    Raises OperatorError if it is no such report.
+    Raises OperatorError if the file is not such a report.
     """
     read = read_report(report)
-    found = {
+    differences = {
         one.environment: one
         for one in read.differences
         if (one.candidate, one.base, one.decoding) == (candidate, incumbent, rule.gate_decoding)
     }
-    families = [_family(name, found.get(name), rule) for name in rule.gate_env]
+    families = [_family(name, differences.get(name), rule) for name in rule.gate_env]
     gain = fmean(family.difference for family in families)
     reasons = [family.complaint for family in families if family.complaint]
     if not gain > rule.gate_min_gain:
@@ -170,28 +170,32 @@ def judge(report: Path, candidate: str, incumbent: str, rule: GateRule) -> Verdi
     )
 
 
-def _family(name: str, found: Difference | None, rule: GateRule) -> Judged:
-    if found is None:
+def _family(name: str, difference: Difference | None, rule: GateRule) -> Judged:
+    if difference is None:
         return Judged(0.0, f"{name} was not measured with {rule.gate_decoding} decoding")
-    low, high = found.interval
-    if found.tasks < rule.gate_tasks:
-        return Judged(found.difference, f"{name}: only {found.tasks} tasks have both results")
+    low, high = difference.interval
+    if difference.tasks < rule.gate_tasks:
+        return Judged(
+            difference.difference, f"{name}: only {difference.tasks} tasks have both results"
+        )
     if not low > -rule.gate_max_loss:
-        said = f"{name}: {found.difference:+.1%}, plausibly from {low:+.1%} to {high:+.1%}"
-        return Judged(found.difference, f"{said}; down to -{rule.gate_max_loss:.1%} is allowed")
-    return Judged(found.difference, None)
+        change = f"{name}: {difference.difference:+.1%}, plausibly from {low:+.1%} to {high:+.1%}"
+        return Judged(
+            difference.difference, f"{change}; down to -{rule.gate_max_loss:.1%} is allowed"
+        )
+    return Judged(difference.difference, None)
 
 
 def _general(
     name: str, report: EvaluationReport, models: tuple[str, str], allowed: float
 ) -> str | None:
-    """What there is to complain of in one general ability of incumbent and candidate."""
-    found = {one.model: one for one in report.abilities if one.measure == name}
-    before, after = (found.get(model, Measured(measure=name, model=model)) for model in models)
+    """Complaints about one general ability of incumbent and candidate."""
+    measured = {one.model: one for one in report.abilities if one.measure == name}
+    before, after = (measured.get(model, Measured(measure=name, model=model)) for model in models)
     if before.value is None or after.value is None:
         why = before.skipped or after.skipped or "the report has nothing of it"
         return f"{name} was not measured: {why}"
-    # Of two perplexities the ratio counts, and the lower one is better.
+    # For perplexities the ratio counts, and lower is better.
     share = name != "perplexity"
     lost = before.value - after.value if share else after.value / before.value - 1
     if lost <= allowed:

@@ -33,7 +33,7 @@ class Stopped(Exception):
 
 
 class JobProgress:
-    """Tells a job how its training goes."""
+    """Reports a job's training progress."""
 
     def __init__(self, job: Job, prepared: Prepared, plan: Plan) -> None:
         self._job = job
@@ -42,17 +42,16 @@ class JobProgress:
         self._left = sum(int(lengths[source][row]) for source, row in plan.draws)
         job.update(status="running")
         job.tell("Fine-tuning job started")
-        for name, found in prepared.run.read("selection.json").items():
-            job.tell(f"{name}: {found['summary']}", level="warn" if found["dropped"] else "info")
-            for line in example_lines(found):
+        for name, drops in prepared.run.read("selection.json").items():
+            job.tell(f"{name}: {drops['summary']}", level="warn" if drops["dropped"] else "info")
+            for line in example_lines(drops):
                 job.tell(line, level="warn")
 
     def skip(self, tokens: float) -> None:
-        """Tokens that an earlier process trained on."""
+        """Count tokens that an earlier process trained on."""
         self._left -= int(tokens)
 
     def report(self, metrics: dict[str, float]) -> None:
-        """One step is done."""
         self._left -= int(metrics["tokens"])
         seconds = self._left * metrics["seconds"] / metrics["tokens"]
         step = int(metrics["step"]) + 1
@@ -74,7 +73,7 @@ def main(argv: list[str]) -> int:
     restart_with_tcmalloc(argv)
     job = Job(Path(argv[0]).absolute())
     signal.signal(signal.SIGTERM, _stop)
-    # A server that answers people on the same machine comes first.
+    # A server that answers people on the same machine has priority.
     os.nice(_NICE)
     try:
         with exclusive(job.lock):
@@ -86,16 +85,16 @@ def main(argv: list[str]) -> int:
 
 def _see_through(job: Job) -> None:
     try:
-        job.update()  # from here on the server knows whom to tell
+        job.update()  # from now on the server knows which process to signal
         if not job.obey():
             _work(job)
     except Stopped:
         job.obey()
     except AgentLMError as error:
-        begun = job.state.status == "running"  # so nothing was wrong with the file
+        begun = job.state.status == "running"  # so the file was fine
         job.fail("server_error" if begun else "invalid_training_file", str(error))
     except Exception:
-        # Its own words stand in the process's stderr; a client is not shown a traceback.
+        # The traceback is in the process's stderr; clients must not see it.
         job.fail("server_error", "the trainer failed; its log says why")
         raise
 
@@ -149,7 +148,7 @@ def _keep_results(job: Job, metrics: list[dict[str, float]]) -> KeptFile:
 
 
 def _stop(_signal: int, _frame: object) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one signal is enough
     raise Stopped
 
 

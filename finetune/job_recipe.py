@@ -1,11 +1,11 @@
-"""What a job's `recipe` may hold: the settings that decide what is learned, each explained.
+"""A job's `recipe`: the settings that decide what is learned, with descriptions.
 
     python -m agentlm.finetune.job_recipe               prints a JSON schema
-    python -m agentlm.finetune.job_recipe < recipe.json says whether that is one
+        python -m agentlm.finetune.job_recipe < recipe.json checks a recipe
 
-The server runs it, as it runs jobs: what a trainer can be told is the trainer's to say. Left back
-are settings that name files or servers of the operator's machine, and those that a job has for
-itself: it trains an adapter, from what it was given.
+The server runs this as a program, like jobs, because only the trainer knows its settings. Left out
+are settings that name files or servers of the operator's machine, and those that a job determines
+itself: it trains an adapter, from its own files.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def recipe_model() -> type[BaseModel]:
 
 
 def schema() -> dict[str, Any]:
-    """Its JSON schema; each field says which `group` it belongs to."""
+    """The JSON schema. Each field has a `group`."""
     described = recipe_model().model_json_schema()
     groups = _groups()
     for name, field in described["properties"].items():
@@ -51,7 +51,7 @@ def schema() -> dict[str, Any]:
 
 
 def complaint(recipe: Any) -> dict[str, str]:
-    """What is wrong with a recipe: `field` and `message`; nothing if it is one."""
+    """The error in a recipe: `field` and `message`; empty if there is none."""
     try:
         recipe_model().model_validate(recipe)
     except ValidationError as error:
@@ -69,7 +69,7 @@ def complaint(recipe: Any) -> dict[str, str]:
 
 
 def _groups() -> dict[str, str]:
-    """Field → what it is about; fields that a class inherits are not its own."""
+    """For each field, the title of its class. Inherited fields belong to the ancestor."""
     concerns = FinetuneSettings.__mro__[1:]
     return {
         name: re.split(r"[.:;]\s", inspect.cleandoc(concern.__doc__ or "") + " ")[0]
@@ -80,9 +80,9 @@ def _groups() -> dict[str, str]:
 
 
 def main() -> int:
-    """Read what stands on stdin, answer on stdout."""
-    said = sys.stdin.read()
-    print(json.dumps(complaint(json.loads(said)) if said.strip() else schema()))
+    """Read a recipe from stdin, and print the answer."""
+    text = sys.stdin.read()
+    print(json.dumps(complaint(json.loads(text)) if text.strip() else schema()))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a job of the API asks for, as settings of a fine-tuning run."""
+"""A job of the API as settings of a fine-tuning run."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from agentlm.store.selection import condition_words, parse_query
 
 
 def settings_of(job: Job) -> FinetuneSettings:
-    """What the job's request means. Raises OperatorError for what can't be meant."""
-    asked = job.request
+    """The settings for the job's request. Raises OperatorError for impossible ones."""
+    request = job.request
     chosen: dict[str, Any] = {
         "data_dir": job.data_dir,
-        "store_url": asked.store_url,
-        "base": asked.model,
-        "name": asked.fine_tuned_model,
-        "seed": asked.seed,
-        **asked.options,
+        "store_url": request.store_url,
+        "base": request.model,
+        "name": request.fine_tuned_model,
+        "seed": request.seed,
+        **request.options,
     }
-    chosen |= {"epochs": float(asked.n_epochs)} if asked.n_epochs else {}
-    chosen |= {"batch_size": asked.batch_size} if asked.batch_size else {}
-    chosen |= _training(asked)
+    chosen |= {"epochs": float(request.n_epochs)} if request.n_epochs else {}
+    chosen |= {"batch_size": request.batch_size} if request.batch_size else {}
+    chosen |= _training(request)
     try:
         settings = FinetuneSettings(**chosen)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise OperatorError(f"{field}: {first['msg'].lower()}") from error
-    scale = asked.learning_rate_multiplier
+    scale = request.learning_rate_multiplier
     return settings.model_copy(update={"lr": settings.peak_lr * scale} if scale else {})
 
 
-def _training(asked: JobRequest) -> dict[str, Any]:
-    if not asked.training.startswith("log:"):
-        return {"data": (asked.training,)}
+def _training(request: JobRequest) -> dict[str, Any]:
+    if not request.training.startswith("log:"):
+        return {"data": (request.training,)}
     try:
-        query = condition_words(parse_query(asked.training.removeprefix("log:")))
+        query = condition_words(parse_query(request.training.removeprefix("log:")))
     except RequestError as error:
-        raise OperatorError(f"{asked.training}: {error}") from error
-    owner = {"owner": asked.owner} if asked.owner is not None else {}
+        raise OperatorError(f"{request.training}: {error}") from error
+    owner = {"owner": request.owner} if request.owner is not None else {}
     return {"from_logs": True, **query, **owner}

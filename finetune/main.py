@@ -34,11 +34,11 @@ from agentlm.models.registry import Registry
 from agentlm.store import Store
 
 Watch = Callable[[Prepared, Plan], AbstractContextManager[Progress]]
-"""Makes what watches the training of a run."""
+"""Makes the observer of a run's training."""
 
 
 def run(settings: FinetuneSettings) -> int:
-    """Do what the settings ask for; returns the exit code."""
+    """Do what the settings ask for. Returns the exit code."""
     if settings.dry_run:
         dry_run(settings)
         return 0
@@ -53,8 +53,8 @@ def run(settings: FinetuneSettings) -> int:
 
 
 def go_on(settings: FinetuneSettings, card: ModelCard) -> ModelCard | None:
-    """With what comes after the training, which this command has done before; the card, in the
-    first process."""
+    """Do the stages after training, which this command has finished before. Returns the card in the
+    first process, else None."""
     if os.environ.get("RANK", "0") != "0":
         return None
     tell = Console(stderr=True, highlight=False, soft_wrap=True).print
@@ -67,7 +67,7 @@ def go_on(settings: FinetuneSettings, card: ModelCard) -> ModelCard | None:
 
 
 def dry_run(settings: FinetuneSettings) -> None:
-    """Go through all that training does, on a tiny model; what does not work is raised."""
+    """Do everything that training does, on a tiny model. Raises what fails."""
     from agentlm.finetune.dry_run import shrunken
     from agentlm.finetune.training import processes
 
@@ -76,7 +76,7 @@ def dry_run(settings: FinetuneSettings) -> None:
 
 
 def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
-    """Train, register and publish a successor; its card, in the first process.
+    """Train, register and publish a successor. Returns the card in the first process, else None.
 
     Raises OperatorError if another process trains a run of this name.
     """
@@ -85,7 +85,7 @@ def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
 
 
 def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> ModelCard | None:
-    # torch and DeepSpeed take seconds to import: not for --help or a misspelt flag.
+    # torch and DeepSpeed take seconds to import: --help and a wrong flag must not wait for them.
     from agentlm.finetune.training import model, processes, reference, save, train, zero
     from agentlm.finetune.training.loss.methods import objective_of
     from agentlm.finetune.training.measure import HeldOut
@@ -104,19 +104,19 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
     loss = model.pack_loss(network, objective_of(settings, sources, plan))
     engine = zero.open_engine(loss, settings, these)
     probe = train.probe_pack(sources, plan)
-    said = reference.establish(engine, sources[0].rows, plan, settings, these)
-    if said and these.first:
-        run.log(said)
-        tell(said)
+    note = reference.establish(engine, sources[0].rows, plan, settings, these)
+    if note and these.first:
+        run.log(note)
+        tell(note)
     sources = prepared.sources()
-    shown = these.first and not settings.dry_run
+    visible = these.first and not settings.dry_run
     held_out = None
     if (rows := prepared.held_out()) is not None:
         held_out = HeldOut(rows, settings, run, these, plan.steps, network, base.directory, probe)
     with (
         watch(prepared, plan) as progress,
         live_report(prepared, plan) as report,
-        wandb_run(run, shown=shown) as elsewhere,
+        wandb_run(run, visible=visible) as elsewhere,
     ):
         watching = Together(progress, report, *elsewhere)
         train.train(engine, sources, plan, settings, run, these, watching, held_out)
@@ -154,14 +154,14 @@ def tidy(run: Run) -> None:
 
 
 def begin(settings: FinetuneSettings, held: ExitStack) -> Prepared:
-    """Find or make the run, and keep others from training it."""
+    """Find or make the run, and lock it against other processes."""
     prepared = prepare(settings)
     held.enter_context(prepared.run.held())
     return prepared
 
 
 def serve(url: str, api_key: str | None, card: ModelCard) -> str:
-    """Let a running server serve the new model; what came of it, in a sentence."""
+    """Make a running server serve the new model. Returns the outcome in a sentence."""
     try:
         answer = publish(url, api_key, card.name)
     except OperatorError as error:
@@ -179,7 +179,7 @@ def show(prepared: Prepared, plan: Plan) -> Iterator[TrainingProgress]:
 
 
 def describe(prepared: Prepared, tell: Callable[[str], None]) -> None:
-    """Say what is about to be trained, and show one row with what is trained on marked."""
+    """Describe what will be trained, and print one row with marks around what is trained on."""
     run, sources = prepared.run, prepared.sources()
     tell(f"training {run.name} from {prepared.base.card.name}: {run.directory}")
     for source in sources:
@@ -190,10 +190,10 @@ def describe(prepared: Prepared, tell: Callable[[str], None]) -> None:
         )
     if (held_out := prepared.held_out()) is not None:
         tell(f"held out: {len(held_out)} rows, {held_out.trained.sum():,} tokens to measure on")
-    for name, found in run.read("selection.json").items():
-        if found["dropped"] or found.get("out_of_form"):
-            tell(f"{name}: {found['summary']}")
-        for line in example_lines(found):
+    for name, drops in run.read("selection.json").items():
+        if drops["dropped"] or drops.get("out_of_form"):
+            tell(f"{name}: {drops['summary']}")
+        for line in example_lines(drops):
             tell(f"  {line}")
     if (run.directory / "rewards.json").exists():
         rewards = run.read("rewards.json")
@@ -203,9 +203,9 @@ def describe(prepared: Prepared, tell: Callable[[str], None]) -> None:
 
 
 def register(settings: FinetuneSettings, prepared: Prepared) -> ModelCard:
-    """Tell the log which of its rows the model was trained on, and add the card.
+    """Record in the log which of its rows the model was trained on, and add the card.
 
-    In this order: killed between the two, the log knows of a model that is not registered yet.
+    If the process is killed between the two, the log has a model that is not registered yet.
     """
     names = chain.from_iterable(source.rows.names() for source in prepared.sources())
     with closing(Store.open(settings.log_url())) as store:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Their files by name."""
+    """The recipe files by name."""
     directory = Path(str(files("agentlm.finetune").joinpath("recipes")))
     return {path.stem: path for path in sorted(directory.glob("*.yaml"))}
 
 
 def with_shipped_recipe(argv: Sequence[str]) -> list[str]:
-    """The arguments, with the file of a shipped recipe where `--config` names one."""
+    """The arguments, with `--config NAME` of a shipped recipe replaced by its file."""
     words = [part for word in argv for part in _parts(word)]
     for index, word in enumerate(words[1:], 1):
         if words[index - 1] == "--config" and not Path(word).exists():

@@ -1,10 +1,10 @@
 """`agentlm data rehearse`: general rows whose answers are the base model's own.
 
-A model that is trained on its own answers to general questions keeps what it could do before. The
-rows are made once, through a running server, and any number of runs mixes them in (`--general`).
+A model that is trained on its own answers to general questions keeps its earlier abilities. The
+rows are made once, through a running server, and any number of runs can mix them in (`--general`).
 
-Answers are kept as they come: the same command goes on after a kill. The file is there when it is
-whole, and not before.
+Answers are kept as they come, so the same command continues after a kill. The file appears only
+when it is complete.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class RehearseData(Settings):
 
 
 def rehearse(settings: RehearseData) -> int:
-    """Make the rows; returns the exit code."""
+    """Make the rows. Returns the exit code."""
     output = settings.output.expanduser().absolute()
     kept = output.with_name(f".{output.name}.answers")
     with alone(kept.with_suffix(".lock"), f"{output} is being made already"):
@@ -83,12 +83,12 @@ def rehearse(settings: RehearseData) -> int:
 
 def _rows(settings: RehearseData, answers: _Answers) -> Iterator[dict[str, Any]]:
     asker = Asker(settings.url, settings.model, settings.api_key)
-    asked = _questions(settings)
+    pending = _questions(settings)
     with ThreadPoolExecutor(settings.concurrency) as threads:
-        # As many at a time as are answered at a time, so that few are asked in vain at the end.
-        while batch := list(islice(asked, settings.concurrency)):
-            said = threads.map(lambda question: _ask(question, settings, asker, answers), batch)
-            for question, answer in zip(batch, list(said), strict=True):
+        # Batches of the number of concurrent requests, so that few are wasted at the end.
+        while batch := list(islice(pending, settings.concurrency)):
+            replies = threads.map(lambda question: _ask(question, settings, asker, answers), batch)
+            for question, answer in zip(batch, list(replies), strict=True):
                 answers.keep(question, answer)
                 if answer is not None:
                     yield _row(question, answer, settings)
@@ -106,11 +106,11 @@ def _ask(question: str, settings: RehearseData, asker: Asker, answers: _Answers)
 
 
 def _questions(settings: RehearseData) -> Iterator[str]:
-    """Each once."""
-    found = questions(settings.seed)
+    """Each question once."""
+    all_questions = questions(settings.seed)
     if settings.prompts is not None:
-        found = _of_file(settings.prompts)
-    return iter(dict.fromkeys(found))
+        all_questions = _of_file(settings.prompts)
+    return iter(dict.fromkeys(all_questions))
 
 
 def _of_file(name: str) -> Iterator[str]:
@@ -123,18 +123,18 @@ def _of_file(name: str) -> Iterator[str]:
 
 
 def _row(question: str, answer: str, settings: RehearseData) -> dict[str, Any]:
-    """An OpenAI row; which are shown with tools hangs on the question alone."""
+    """A row in OpenAI's format. Whether it has tools depends on the question alone."""
     random = Random(f"{settings.seed}/{question}")
-    said: dict[str, Any] = {"role": "assistant", "content": answer}
+    message: dict[str, Any] = {"role": "assistant", "content": answer}
     row: dict[str, Any] = {"source": "rehearsed", "model": settings.model}
     if random.random() < settings.no_tool_share:
-        said["reasoning_content"] = NO_TOOL
+        message["reasoning_content"] = NO_TOOL
         row["tools"] = [write_tool(tool) for tool in unfit_tools(random)]
-    return row | {"messages": [{"role": "user", "content": question}, said]}
+    return row | {"messages": [{"role": "user", "content": question}, message]}
 
 
 def _plan(settings: RehearseData) -> dict[str, object]:
-    """What an answer hangs on, the served weights included."""
+    """Everything that an answer depends on, including the served weights."""
     asker = Asker(settings.url, settings.model, settings.api_key)
     plan = settings.model_dump(
         mode="json", include={"url", "model", "temperature", "max_tokens", "seed"}
@@ -143,7 +143,7 @@ def _plan(settings: RehearseData) -> dict[str, object]:
 
 
 class _Answers:
-    """What was answered so far, a line each in a file beside the rows."""
+    """The answers so far, one line each in a file beside the rows."""
 
     def __init__(self, file: Path, plan: dict[str, object]) -> None:
         digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
@@ -157,7 +157,7 @@ class _Answers:
             print(f"{len(self.known):,} answers kept from before", file=sys.stderr)
 
     def keep(self, question: str, answer: str | None) -> None:
-        """Once this returns, killing the process does not lose it."""
+        """Once this returns, killing the process does not lose the answer."""
         self._count += 1
         self.cut += answer is None
         if question not in self.known:
@@ -169,7 +169,7 @@ class _Answers:
 
 
 def _kept(file: Path, digest: str) -> Iterator[tuple[str, str | None]]:
-    """Of the same plan; a line that was half written when the process died is none."""
+    """Answers of the same plan. A line that was half written when the process died is ignored."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     if lines[:1] == [digest]:
         for line in lines[1:]:

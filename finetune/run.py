@@ -1,20 +1,20 @@
-"""A run's directory: everything that was read, decided and measured, in files a person can open.
+"""A run's directory: everything that was read, decided and measured, in readable files.
 
-recipe.json          what decides the weights: a run goes on only under the same
+recipe.json          what decides the weights: a run continues only with the same recipe
 selection.json       rows seen, and how many each filter dropped, with examples
 agentinstruct.jsonl  the selected trajectories
 agent/ …             token rows of each source of the mixture
-rewards.json         of a run that learns from rewards: what it has of which
+rewards.json         for a run that learns from rewards: how many rows of each kind it has
 plan.npz             which rows each step takes
 metrics.jsonl        one line per optimizer step
 held-out/            token rows that the loss is measured on
-starts.json          when the run was begun and gone on with, by which command and version
-checkpoints/         the last one, to go on from
-best/                the weights with the least held-out loss so far
+starts.json          when the run was begun and continued, by which command and version
+checkpoints/         the last one, to continue from
+best/                the weights with the lowest held-out loss so far
 run.log              what was printed
 model/               the result
 report.json          all numbers in one place
-samples.json         some rows as they are trained on, cut where that begins and ends
+samples.json         some rows as they are trained on, split where that begins and ends
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from agentlm.files import alone, write_text
 
 
 def damaged(path: Path, reason: str) -> OperatorError:
-    """What to raise for a file of a run that is not as it was written."""
+    """The error for a file of a run that is not as it was written."""
     return OperatorError(
         f"{path} is damaged or not whole: {reason}. Restore it, or delete the run's directory to "
         "begin again"
@@ -46,9 +46,9 @@ _NO_ROOM = (os.strerror(errno.ENOSPC), "PytorchStreamWriter failed writing")
 
 @contextmanager
 def room_needed(directory: Path) -> Iterator[None]:
-    """Say in one sentence that the disk is full, whichever library found it out.
+    """Report in one sentence that the disk is full, whichever library notices it.
 
-    What was written whole stays: a run goes on from its last checkpoint.
+    Complete files stay: a run continues from its last checkpoint.
     """
     try:
         yield
@@ -62,7 +62,8 @@ def room_needed(directory: Path) -> Iterator[None]:
 
 
 def _no_room(error: BaseException) -> bool:
-    """Whether it, or what it came of, is for want of room; safetensors and torch only say so."""
+    """Whether it or one of its causes is a full disk; safetensors and torch only mention it in
+    text."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or any(words in str(error) for words in _NO_ROOM):
         return True
@@ -72,17 +73,16 @@ def _no_room(error: BaseException) -> bool:
 
 @dataclass(frozen=True)
 class Run:
-    """One run by its directory; the directory's name is the new model's."""
+    """One run, by its directory, whose name is the new model's."""
 
     directory: Path
 
     @property
     def name(self) -> str:
-        """The new model's name."""
         return self.directory.name
 
     def held(self) -> AbstractContextManager[None]:
-        """To be held while it is trained. Raises OperatorError if another process trains it."""
+        """Held during training. Raises OperatorError if another process trains the run."""
         return alone(
             self.directory.with_name(f".{self.name}.lock"),
             f"{self.name} is being trained already: use another --name, or wait for it",
@@ -90,12 +90,12 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """Where DeepSpeed keeps what it goes on from."""
+        """DeepSpeed's directory of checkpoints."""
         return self.directory / "checkpoints"
 
     @property
     def best(self) -> Path:
-        """Where the weights with the least held-out loss are kept."""
+        """The directory of the weights with the lowest held-out loss."""
         return self.directory / "best"
 
     @property
@@ -122,7 +122,7 @@ class Run:
             raise damaged(path, str(error)) from error
 
     def check_recipe(self, recipe: Mapping[str, object], later: Collection[str] = ()) -> None:
-        """Raise OperatorError if the run was begun under another recipe; see `changes`."""
+        """Raise OperatorError if the run was begun with another recipe; see `changes`."""
         if changes := self.changes(recipe, later):
             raise OperatorError(
                 f"the unfinished run {self.name} was begun with other settings ({changes}): "
@@ -130,9 +130,10 @@ class Run:
             )
 
     def changes(self, recipe: Mapping[str, object], later: Collection[str] = ()) -> str:
-        """What was otherwise in the recipe that the run was begun under; nothing if it is this one.
+        """The differences from the recipe that the run was begun with; empty if there are none.
 
-        Settings that came `later` are in a recipe only if they are not as usual.
+        Settings in `later`, which older recipes lack, are in a recipe only if they differ from the
+        default.
         """
         begun = self.read("recipe.json")
         keys = [*recipe, *(key for key in begun if key in later and key not in recipe)]
@@ -140,26 +141,26 @@ class Run:
         return ", ".join(f"{key} was {begun.get(key)!r}" for key in differing)
 
     def add_start(self, record: Mapping[str, str]) -> None:
-        """Remember that a process began to work on it, or to go on with it."""
+        """Record that a process began or continued the run."""
         self.write("starts.json", [*self.starts(), record])
 
     def starts(self) -> list[dict[str, str]]:
-        """How it was begun and gone on with; of a run of before that was kept, nothing."""
+        """How the run was begun and continued; empty for runs from before this was recorded."""
         there = (self.directory / "starts.json").exists()
         return list(self.read("starts.json")) if there else []
 
     def add_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Append one step's line."""
+        """Append the line of one step."""
         with (self.directory / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(metrics) + "\n")
 
     def metrics(self) -> list[dict[str, float]]:
-        """All steps so far; a line that was cut off by a crash is left out."""
+        """All steps so far, without a line that a crash cut off."""
         path = self.directory / "metrics.jsonl"
         return list(_whole_lines(path)) if path.exists() else []
 
     def forget_after(self, step: int) -> None:
-        """Drop the lines of steps from `step` on: they are about to be done again."""
+        """Drop the lines from `step` on, because these steps will be repeated."""
         kept = [line for line in self.metrics() if line["step"] < step]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         write_text(self.directory / "metrics.jsonl", text)

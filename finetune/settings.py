@@ -1,8 +1,8 @@
-"""The settings of a fine-tuning run: flags, environment variables, and the keys of a recipe.
+"""The settings of a fine-tuning run: flags, environment variables, and recipe keys.
 
-A **recipe** is a YAML file of these keys (`--config FILE`, or the name of one in `recipes/`); what
-is given on the command line wins over it. `Selecting`, `Reading`, `Filtering`, `Mixing`,
-`Rewarding`, `Training` and `GateRule` are the concerns; functions take the one they need.
+A **recipe** is a YAML file of these keys (`--config FILE`, or the name of one in `recipes/`); the
+command line overrides it. `Selecting`, `Reading`, `Filtering`, `Mixing`, `Rewarding`, `Training`
+and `GateRule` are the concerns; functions take the one they need.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from agentlm.trajectory import Outcome
 
 Method = Literal["sft", "dpo", "kto", "grpo"]
 Scrubbing = Literal["none", "secrets", "personal"]
-"""`personal` data goes beside secrets."""
+"""`personal` covers personal data as well as secrets."""
 SkippableFilter = Literal[
     "no_answer",
     "ends_in_error",
@@ -36,7 +36,7 @@ SkippableFilter = Literal[
     "template_mismatch",
     "near_duplicate",
 ]
-"""Filters that a setting can turn off; the others are turned off by settings of their own."""
+"""Filters that this setting can turn off. The others have their own settings."""
 
 
 class Selecting(Settings, Conditions):
@@ -52,13 +52,13 @@ class Selecting(Settings, Conditions):
 
     @property
     def endings(self) -> tuple[Outcome, ...]:
-        """The outcomes that count: what the grammar can't read is a failure to learn from."""
+        """The outcomes that count. With rewards, unreadable turns are failures to learn from."""
         if self.method == "sft" or "outcomes" in self.model_fields_set:
             return self.outcomes
         return (*self.outcomes, Outcome.INVALID)
 
-    def asked(self) -> Selection:
-        """The rows in question, before anything is judged of them."""
+    def requested(self) -> Selection:
+        """The requested rows, before anything is judged."""
         judged = {"min_reward": None, "outcomes": ()}
         return Selection(**(self.conditions() | judged), may_train_only=False)
 
@@ -74,7 +74,7 @@ class Reading(Settings):
     """Share of a file's rows that may be unreadable; if more are, nothing is trained."""
 
     def read_columns(self) -> Columns:
-        """What a file's keys mean. Raises OperatorError for a key that no format has."""
+        """The names of a file's keys. Raises OperatorError for a key that no format has."""
         return Columns(self.columns, self.ignore_keys)
 
 

@@ -1,6 +1,6 @@
 """From trajectories and files to token rows.
 
-`sources` name where rows come from, `selection` asks the log, `pipeline` filters what came, `rows`
-turns it into token ids with loss marks (a `dataset` on the disk), and `mixture` draws from several.
-`prepare` does all of it for a run, once.
+`sources` finds where rows come from, `selection` reads the log, `pipeline` filters, `rows` turns
+trajectories into token ids with loss marks (a `dataset` on disk), and `mixture` draws from several
+sources. `prepare` does all of it for a run, once.
 """

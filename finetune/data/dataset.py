@@ -1,21 +1,21 @@
-"""Token rows on disk: written as they stream by, read by memory mapping.
+"""Token rows on disk: written as a stream, read by memory mapping.
 
-A row is one trajectory as the trainer sees it: its ids, and for each id whether the model learns to
-say it. Four files hold any number of rows, and three more what a row that is learned from by its
-reward has beside them:
+A row is one trajectory as the trainer sees it: its ids, and for each id whether the model learns
+it. Four files hold any number of rows. Rows that are learned from by their reward have three more:
 
     ids.bin       int32, all rows end to end
     loss.bin      uint8, one per id
-    rows.npy      per row: where it begins, its length, how many of its ids are trained on
+        rows.npy      per row: its start, its length, how many of its ids are trained on
     names.txt     per row: the trajectory it came from, one line each
-    credit.bin    float32, one per id: how much, and whether more or less of it
-    recorded.bin  float32, one per id: its log-probability when it was said
-    judged.npy    per row: which ones it is judged beside, and how old the weights were that said it
+        credit.bin    float32, one per id: how strongly the reward speaks for it (> 0) or against it
+        recorded.bin  float32, one per id: its log-probability when it was sampled
+        judged.npy    per row: the rows it is compared with, and the age of the weights that sampled
+        it
 
-If every id's log-probability is to be known and was not recorded, `reference.bin` has it, as those
-weights have it that the training starts from.
+If the log-probabilities of all ids are needed and were not recorded, `reference.bin` has those
+under the weights that the training starts from.
 
-Memory does not grow with the tokens; per row it is the 24 bytes of `rows.npy`.
+Memory does not grow with the tokens; a row costs the 24 bytes of `rows.npy`.
 """
 
 from __future__ import annotations
@@ -43,50 +43,51 @@ class TokenRow(NamedTuple):
     loss: Loss
     """For each id whether it is trained on."""
     credit: Values | None = None
-    """For each id how much its row's reward speaks for it (above 0) or against it (below); None:
-    the row is imitated."""
+    """For each id, how strongly its row's reward speaks for it (> 0) or against it (< 0). None: the
+    row is imitated."""
     recorded: Values | None = None
     """For each id its log-probability under the weights that it is compared with."""
     number: int = 0
-    """Of the row in its source."""
+    """The row's index in its source."""
     pair: int = -1
-    """Rows of one number are computed together: their losses are not apart."""
+    """Rows with the same number are computed together, because their losses depend on each
+    other."""
 
 
 REFERENCE = "reference.bin"
-"""As recorded.bin, of the weights that the training started from."""
+"""Like recorded.bin, under the weights that the training started from."""
 BUFFER = 1 << 20
-"""Bytes of some hundred rows."""
+"""Bytes of a few hundred rows."""
 
 
 class Row(NamedTuple):
     """One trajectory as the trainer sees it."""
 
     name: str
-    """Id of the trajectory, or where in which file it stood."""
+    """Id of the trajectory, or the file and line it comes from."""
     ids: Sequence[int]
     loss: bytes
-    """One per id: 1 if the model learns to say it, else 0."""
+    """One per id: 1 if the model learns it, else 0."""
     judged: Judged | None = None
-    """Of a row that is learned from by its reward."""
+    """Set if the row is learned from by its reward."""
 
 
 class Judged(NamedTuple):
-    """What a row that is learned from by its reward has beside ids and marks."""
+    """Data of a row that is learned from by its reward, beyond ids and marks."""
 
     recorded: Values
-    """One per id: its log-probability when it was said; not a number where that is not known."""
+    """One per id: its log-probability when it was sampled; NaN if unknown."""
     credit: Values | None = None
-    """One per id; None until all rows are there that it is judged beside."""
+    """One per id; None until all rows that it is compared with are there."""
     unit: int = 0
-    """Rows of one unit follow each other, and are in one step."""
+    """Rows of one unit are adjacent, and belong to one step."""
     pair: int = -1
     age: int = 0
-    """How many trainings lie between the weights that said it and those that are trained."""
+    """Number of trainings between the weights that sampled it and those being trained."""
 
 
 class RowWriter:
-    """Appends rows, either all of them judged or none; `close` makes them readable."""
+    """Appends rows, of which either all are judged or none. `close` makes them readable."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -112,7 +113,7 @@ class RowWriter:
             self._judged.add(row.judged)
 
     def close(self) -> None:
-        """Write the index; the rows can be opened then."""
+        """Write the index. After this the rows can be opened."""
         if self._judged is not None:
             self._judged.close()
         for file in (self._ids, self._loss, self._names):
@@ -121,7 +122,7 @@ class RowWriter:
 
 
 class _JudgedWriter:
-    """Appends what judged rows have beside ids and marks."""
+    """Appends the additional data of judged rows."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -144,19 +145,19 @@ class _JudgedWriter:
 
 @dataclass(frozen=True)
 class JudgedRows:
-    """What the rows of a set have beside ids and marks, memory-mapped."""
+    """The additional data of a set's rows, memory-mapped."""
 
     recorded: Values
     credit: Values
     table: NDArray[np.int64]
     """(rows, 3): unit, pair, age."""
     reference: Values | None
-    """The log-probability of each id under the weights that the training started from, where it was
-    computed: of rows of which none was recorded."""
+    """Log-probability of each id under the weights that the training started from, if it was
+    computed, because no row had it recorded."""
 
     @classmethod
     def open(cls, directory: Path, tokens: int, rows: int) -> JudgedRows:
-        """Map what was written. Raises OperatorError if a file is missing or damaged."""
+        """Map the files. Raises OperatorError if one is missing or damaged."""
         path, kind = directory / "judged.npy", np.dtype(np.float32)
         table = _load_integers(path)
         if len(table) != rows:
@@ -210,7 +211,7 @@ class Rows:
         return self.ids[start : start + length], self.loss[start : start + length]
 
     def token_row(self, index: int) -> TokenRow:
-        """One row with all that training has to know of it."""
+        """One row with everything that training needs."""
         ids, loss = self.row(index)
         if self.judged is None:
             return TokenRow(ids, loss, number=index)
@@ -219,7 +220,7 @@ class Rows:
 
     @property
     def unit_ends(self) -> NDArray[np.int64]:
-        """One past the last row of each unit: of rows that must be in one step."""
+        """For each unit (rows that must be in one step), one past its last row."""
         if self.judged is None:
             return np.arange(1, len(self) + 1)
         units = self.judged.table[:, 0]
@@ -232,22 +233,22 @@ class Rows:
 
     @property
     def trained(self) -> NDArray[np.int64]:
-        """Tokens of each row that the model learns to say."""
+        """Number of tokens of each row that the model learns."""
         return self.table[:, 2]
 
     def names(self) -> Iterator[str]:
-        """Where each row came from, in order. Raises OperatorError if any name is missing."""
-        path, found = self.directory / "names.txt", 0
+        """Where each row came from, in order. Raises OperatorError if a name is missing."""
+        path, count = self.directory / "names.txt", 0
         try:
             with path.open(newline="\n") as lines:
-                for found, line in enumerate(lines, 1):
+                for count, line in enumerate(lines, 1):
                     if not line.endswith("\n"):
-                        raise damaged(path, f"its line {found} has no end")
+                        raise damaged(path, f"its line {count} has no end")
                     yield line.rstrip("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise damaged(path, str(error)) from error
-        if found != len(self):
-            raise damaged(path, f"{found} names of {len(self)} rows")
+        if count != len(self):
+            raise damaged(path, f"{count} names of {len(self)} rows")
 
 
 def _load_integers(path: Path) -> NDArray[np.int64]:

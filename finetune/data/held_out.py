@@ -1,8 +1,8 @@
-"""Rows that are not trained on, so that the loss on them tells what was learned.
+"""Rows that are not trained on, so that their loss shows what was learned.
 
-A row is held out with all that would give it away: other rows of its task, of its conversation
-(forks, corrections), and those that ask the same question. The seed decides which; that they are
-rows of a run of their own directory makes a killed run go on with the same ones.
+A row is held out together with all rows that would give it away: other rows of its task and of its
+conversation (forks, corrections), and rows with the same question. The seed decides which. They are
+in the run's own directory, so a killed run continues with the same ones.
 """
 
 from __future__ import annotations
@@ -34,49 +34,49 @@ from agentlm.finetune.settings import FinetuneSettings
 
 HELD_OUT = "held-out"
 TUNED_ON = ("train", "dev", "dev2")
-"""Splits that may be measured on while training: how long to train is tuned by what they say."""
+"""Splits that may be measured on during training, since the length of training is tuned by them."""
 _DRAW = 0x48454C44
-"""Beside the seed: another draw than the plan's."""
+"""Added to the seed, so that this draw differs from the plan's."""
 _TRAINED_ON = Refused("trained_on", "its task, conversation or question is trained on")
 _HELD_OUT = Refused("held_out", "its task, conversation or question is held out")
 
 
 class Kin:
-    """Which rows belong together, as they come by, and which of them are held out."""
+    """Which rows belong together, collected as they come, and which of them are held out."""
 
     def __init__(self) -> None:
         self._above: dict[str, str] = {}
         self._rows: list[str] = []
-        """Of each agent row one of its names."""
+        """One name of each agent row."""
         self._held: list[str] = []
-        """Of each row that is held out one of its names."""
+        """One name of each held-out row."""
 
     def add(self, kept: Kept) -> None:
         """Count the next agent row."""
         self._rows.append(self._join(kept))
 
     def families(self) -> list[list[int]]:
-        """Indices of the agent rows that belong together, in the order in which they came."""
-        found: dict[str, list[int]] = defaultdict(list)
+        """Indices of the agent rows that belong together, in order of arrival."""
+        families: dict[str, list[int]] = defaultdict(list)
         for index, name in enumerate(self._rows):
-            found[self._first(name)].append(index)
-        return list(found.values())
+            families[self._first(name)].append(index)
+        return list(families.values())
 
     def hold(self, indices: Iterable[int]) -> None:
-        """Remember that these agent rows, whole families, are held out."""
+        """Mark these agent rows, which are whole families, as held out."""
         self._held += [self._rows[index] for index in indices]
 
     def hold_further(self, kept: Kept) -> None:
-        """Remember a row that is measured on and was no agent row."""
+        """Mark a row that is measured on but is not an agent row."""
         self._held.append(self._join(kept))
 
     def refuse_trained(self) -> Apart:
-        """Leaves out what is kin to an agent row that is trained on."""
+        """Leaves out rows related to an agent row that is trained on."""
         trained = self._firsts(self._rows) - self._firsts(self._held)
         return lambda kept: _TRAINED_ON if trained & self._firsts(_names(kept)) else None
 
     def refuse_held(self) -> Apart:
-        """Leaves out what is kin to a row that is held out."""
+        """Leaves out rows related to a held-out row."""
         held = self._firsts(self._held)
         return lambda kept: _HELD_OUT if held and held & self._firsts(_names(kept)) else None
 
@@ -90,32 +90,32 @@ class Kin:
         return frozenset(map(self._first, names))
 
     def _first(self, name: str) -> str:
-        """The name that stands for all that it belongs with."""
+        """The name that represents the whole family."""
         above = self._above.get(name, name)
         while above != name:
-            # Halve the way for whoever comes next.
+            # Halve the path for later look-ups.
             self._above[name] = self._above.get(above, above)
             name, above = above, self._above.get(above, above)
         return name
 
 
 def _names(kept: Kept) -> Iterator[str]:
-    """What makes rows kin."""
+    """Names that relate rows: rows with a common name belong together."""
     trajectory = kept.trajectory
     yield f"row {trajectory.id}"
     if trajectory.parent_id is not None:
         yield f"row {trajectory.parent_id}"
     if (task := task_of(trajectory)) is not None:
         yield f"task {task}"
-    # Rows of one kind often open with the same instructions: the question is all before the answer.
+    # Rows of one kind often begin with the same instructions, so the question is the whole prefix.
     before = trajectory.steps[: kept.trained.index(True)]
-    asked = " ".join(step.text for step in before if step.role != "system")
-    # Of its hash, so that memory does not grow with the text.
-    yield f"question {hash(' '.join(asked.lower().split()))}"
+    question = " ".join(step.text for step in before if step.role != "system")
+    # Only its hash, so that memory does not grow with the text.
+    yield f"question {hash(' '.join(question.lower().split()))}"
 
 
 def draw(families: list[list[int]], share: float, seed: int) -> list[int]:
-    """Rows to hold out: whole families, at most `share` of all rows, but one family at least.
+    """Draw rows to hold out: whole families, at most `share` of all rows, but at least one family.
 
     Raises OperatorError if nothing would be left to train on.
     """
@@ -136,7 +136,7 @@ def draw(families: list[list[int]], share: float, seed: int) -> list[int]:
 def write_held_out(
     run: Run, settings: FinetuneSettings, maker: RowMaker, agent: str, kin: Kin
 ) -> dict[str, Drops]:
-    """Take a share of the agent rows away from them, and read files of more; what files left out.
+    """Move a share of the agent rows out, and read files of more. Returns what the files left out.
 
     Raises OperatorError if there is nothing to measure on.
     """

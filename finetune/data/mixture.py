@@ -1,9 +1,9 @@
 """The plan of a run: which rows each optimizer step takes, decided before training begins.
 
-Sources are mixed by weight, by whichever of them is furthest behind its share: that is exact at
-every moment, where drawing lots would be right only on average. Within a source rows come in a
-shuffled order, every row once before any comes again. The same seed gives the same plan, so a
-killed run goes on exactly where it was.
+Sources are mixed by weight: each draw is from the source that is furthest behind its share. This is
+exact at every moment, where random drawing would be right only on average. Within a source, rows
+come in a shuffled order, every row once before any comes again. The same seed gives the same plan,
+so a killed run continues exactly where it was.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from agentlm.finetune.data.dataset import Rows, TokenRow
 from agentlm.finetune.run import damaged
 
 _NO_ARRAYS = (OSError, ValueError, EOFError, BadZipFile, zlib.error)
-"""What numpy raises for a file that holds none of its arrays."""
+"""Exceptions of numpy for a file without arrays."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,9 @@ class Batches:
     """How much a step takes, and how many steps there are."""
 
     rows: int
-    """At most this many rows a step, and never more than there are; what must be in one step is
-    so even if it is more."""
+    """Limit for the rows of a step. Rows that must be in one step stay together even beyond it."""
     tokens: int | None = None
-    """Fill a step with rows up to this many tokens; `rows` is then not read."""
+    """Fill a step with rows up to this many tokens; then `rows` is ignored."""
     max_steps: int | None = None
     epochs: float = 1.0
     """Passes over the first source, unless `max_steps` is given."""
@@ -97,7 +96,8 @@ class Draw(NamedTuple):
 def make_plan(
     sources: Sequence[Source], batches: Batches, *, unit: Literal["tokens", "rows"], seed: int
 ) -> Plan:
-    """Draw every step's rows. Mixed by `unit`; the first source decides how long an epoch is."""
+    """Draw the rows of every step, mixed by `unit`. The first source determines the length of an
+    epoch."""
     draws = _draw(sources, unit, seed)
     if batches.max_steps is None:
         draws = _until_first_source_gave(draws, round(batches.epochs * len(sources[0].rows)))
@@ -111,17 +111,17 @@ def make_plan(
 
 
 def _draw(sources: Sequence[Source], unit: Literal["tokens", "rows"], seed: int) -> Iterator[Draw]:
-    """Rows without end, each from the source that is furthest behind its share."""
+    """An endless sequence of rows, each from the source that is furthest behind its share."""
     ends = [source.rows.unit_ends for source in sources]
     shuffled = [_shuffled(len(units), seed, at) for at, units in enumerate(ends)]
     weights = np.array([source.weight for source in sources]) / sum(s.weight for s in sources)
-    given = np.zeros(len(sources))
+    drawn = np.zeros(len(sources))
     while True:
-        at = int(np.argmax(weights * (given.sum() + 1) - given))
+        at = int(np.argmax(weights * (drawn.sum() + 1) - drawn))
         index = next(shuffled[at])
         rows = range(int(ends[at][index - 1]) if index else 0, int(ends[at][index]))
         tokens = int(sources[at].rows.lengths[rows.start : rows.stop].sum())
-        given[at] += tokens if unit == "tokens" else len(rows)
+        drawn[at] += tokens if unit == "tokens" else len(rows)
         yield Draw(at, rows, tokens)
 
 
@@ -131,11 +131,11 @@ def _shuffled(count: int, seed: int, source: int) -> Iterator[int]:
 
 
 def _until_first_source_gave(draws: Iterator[Draw], wanted: int) -> Iterator[Draw]:
-    given = 0
+    drawn = 0
     for draw in draws:
-        given += len(draw.rows) if draw.source == 0 else 0
+        drawn += len(draw.rows) if draw.source == 0 else 0
         yield draw
-        if given >= max(1, wanted):
+        if drawn >= max(1, wanted):
             return
 
 

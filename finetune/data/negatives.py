@@ -1,7 +1,7 @@
-"""Negatives: plain questions shown with tools that don't fit, answered without a call.
+"""Negatives: plain questions with unsuitable tools, answered without a call.
 
-A model that only saw tools where it used them calls one for everything. Such rows are made of
-general ones and of the tool sets that the agent rows bring.
+A model that only saw tools where it used them calls one for everything. These rows combine general
+rows with tool sets of the agent rows.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ Tools = tuple[ToolSpec, ...]
 
 
 class ToolSets:
-    """The distinct tool sets of the rows that went by."""
+    """The distinct tool sets of the rows so far."""
 
     def __init__(self, most: int = 64) -> None:
         self._most = most
         self._seen: dict[tuple[str, ...], Tools] = {}
 
     def add(self, tools: Tools) -> None:
-        """Remember one, if it is new and there is room."""
+        """Remember a tool set if it is new and there is room."""
         names = tuple(tool.name for tool in tools)
         if tools and len(self._seen) < self._most:
             self._seen.setdefault(names, tools)
 
     def all(self) -> list[Tools]:
-        """Those that were seen, the first one first."""
+        """The sets, in order of arrival."""
         return list(self._seen.values())
 
 
@@ -45,9 +45,9 @@ def with_negatives(
     *,
     thoughts: bool = True,
 ) -> Iterator[Trajectory | Malformed]:
-    """The rows, some of them (`share`, by seed) as negatives; those with tools stay as they are.
+    """The rows, some of them (`share`, by seed) as negatives. Rows with tools stay unchanged.
 
-    With `thoughts` an answer is thought about first.
+    With `thoughts`, a thought precedes the answer.
     """
     thought = NO_TOOL if thoughts else None
     random = Random(seed)
@@ -65,7 +65,7 @@ def _negative(row: Trajectory, tools: Tools, thought: str | None) -> Trajectory:
 
 
 def _without_ids(step: Step, thought: str | None) -> Step:
-    """Text alone: the ids are those of another prompt and another answer."""
+    """The text only: the ids belong to another prompt and another answer."""
     text = step.text
     if step.role == "assistant" and step.origin is not Origin.FORCED:
         text = write_answer(step.text, thought)

@@ -1,4 +1,4 @@
-"""What the turns of a row say, where its format told only their text: filters look at it."""
+"""Thoughts, calls and answers in rows whose format has only text, since filters look at them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentlm.trajectory import Origin, Step, Trajectory
 def parsed(row: Trajectory | Malformed) -> Trajectory | Malformed:
     """The row with thoughts, calls and answers of its imported turns.
 
-    A turn without the grammar's labels stays text: plain chat, and forms of other agents.
+    A turn without the grammar's labels stays text: plain chat, and other agents' forms.
     """
     if isinstance(row, Malformed):
         return row
@@ -23,10 +23,10 @@ def _read(step: Step) -> Step:
         return step
     if "Action:" not in step.text and FINAL_ANSWER not in step.text:
         return step
-    said = parse(step.text)
-    if said.name is None and said.answer is None:
+    reading = parse(step.text)
+    if reading.name is None and reading.answer is None:
         return step
-    # An action of AgentInstruct is a name without arguments to this grammar.
-    call = said.name and ToolCall(id="", name=said.name, arguments=said.arguments or "")
-    read = {"thought": said.thought, "call": call or None, "answer": said.answer}
+    # For this grammar, an action of AgentInstruct is a name without arguments.
+    call = reading.name and ToolCall(id="", name=reading.name, arguments=reading.arguments or "")
+    read = {"thought": reading.thought, "call": call or None, "answer": reading.answer}
     return step.model_copy(update=read)

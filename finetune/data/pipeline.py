@@ -1,4 +1,5 @@
-"""One trajectory's way into the data set: judged, scrubbed, tokenised, remembered, or left out."""
+"""The way of a trajectory into the data set: judged, scrubbed, tokenised, remembered, or left
+out."""
 
 from __future__ import annotations
 
@@ -24,19 +25,19 @@ MALFORMED = "malformed"
 
 
 class Kept(NamedTuple):
-    """A trajectory that is trained on."""
+    """A trajectory that will be trained on."""
 
     trajectory: Trajectory
-    """Without its secrets."""
+    """Its secrets are replaced."""
     trained: list[bool]
-    """For each of its steps whether the model learns to say it."""
+    """For each of its steps, whether the model learns it."""
     row: Row
 
 
 Marks = Callable[[Trajectory], list[bool]]
-"""For each step of a trajectory whether the model learns from it."""
+"""For each step of a trajectory, whether the model learns it."""
 Apart = Callable[[Kept], Refused | None]
-"""Leaves out what would bring rows that are trained on and rows that are measured on together."""
+"""Leaves out rows that would mix what is trained on with what is measured on."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,16 @@ class Pipeline:
     """The stages, in order."""
 
     judging: dict[str, Filter]
-    """Look at one trajectory alone."""
+    """Filters that look at one trajectory alone."""
     scrubbing: Scrubbing
     marks: Marks
     maker: RowMaker
     remembering: dict[str, Filter]
-    """Compare it with what was kept before, so they come last."""
+    """Filters that compare it with kept ones, and therefore come last."""
     apart: Apart = lambda _kept: None
 
     def run(self, trajectories: Iterable[Trajectory | Malformed], drops: Drops) -> Iterator[Kept]:
-        """What is kept of a stream; `drops` counts the rest."""
+        """The kept trajectories of a stream. `drops` counts the others."""
         for trajectory in trajectories:
             if isinstance(trajectory, Malformed):
                 drops.add(trajectory.place, Refused(MALFORMED, trajectory.reason))
@@ -81,10 +82,10 @@ class Pipeline:
 
 
 def out_of_form(kept: Kept, *, thoughts: bool) -> bool:
-    """Whether an imported row teaches turns that are not in the form that is served.
+    """Whether an imported row teaches turns that differ from the served form.
 
-    With tools, preamble and constraint ask for a thought, or for none. Without, there is no place
-    for a thought that stands beside an answer.
+    With tools, the preamble and the constraint either require a thought or exclude it. Without
+    tools, there is no place for a thought beside an answer.
     """
     trajectory = kept.trajectory
     if trajectory.source != "import":
@@ -96,49 +97,50 @@ def out_of_form(kept: Kept, *, thoughts: bool) -> bool:
 
 
 def imitated(settings: FinetuneSettings, *, unjudged: bool) -> Marks:
-    """What was said well enough; with `unjudged` what nobody judged too."""
+    """Marks the steps with enough reward; with `unjudged` also steps that nobody judged."""
     return partial(loss_steps, min_reward=settings.min_reward, unjudged=unjudged)
 
 
 def recorded_filters(
     settings: FinetuneSettings, *, unjudged: bool, splits: Sequence[str] = ("train",)
 ) -> dict[str, Filter]:
-    """What the record tells of how a row came about; the database has told it of the log's.
+    """Filters by what the record says of a row's origin; for the log, the database has applied
+    them.
 
     Tasks of an environment must be of one of `splits`.
     """
-    found = {
+    chosen = {
         "may_not_train": filters.may_not_train,
         "outcome": filters.ended(settings.endings),
         "bad_reward": filters.bad_reward,
         "low_reward": filters.low_reward(settings.min_reward, unjudged=unjudged),
         "evaluation_task": filters.evaluation_task(*splits),
     }
-    return _not_skipped(found, settings)
+    return _not_skipped(chosen, settings)
 
 
 def content_filters(filtering: Filtering) -> dict[str, Filter]:
-    """What only its content tells; the dearest comes last."""
-    found = {name: filters.unless_approved(it) for name, it in filters.CONTENT_FILTERS.items()}
+    """Filters by content; the most expensive one comes last."""
+    chosen = {name: filters.unless_approved(it) for name, it in filters.CONTENT_FILTERS.items()}
     if filtering.judge_url and filtering.judge_model:
         asker = Asker(filtering.judge_url, filtering.judge_model, filtering.judge_api_key)
-        found["judge"] = Judge(asker, filtering.judge_least)
-    return _not_skipped(found, filtering)
+        chosen["judge"] = Judge(asker, filtering.judge_least)
+    return _not_skipped(chosen, filtering)
 
 
 def remembering_filters(filtering: Filtering) -> dict[str, Filter]:
-    """The leak check, near duplicates and caps; one set for each source of the mixture."""
-    found: dict[str, Filter] = {}
+    """The leak check, near duplicates and caps. Each source of the mixture gets its own."""
+    chosen: dict[str, Filter] = {}
     if filtering.leak_check:
-        found["leak"] = Leaks(read_tasks(filtering.leak_check))
+        chosen["leak"] = Leaks(read_tasks(filtering.leak_check))
     if NEAR_DUPLICATE not in filtering.skip_filters:
-        found[NEAR_DUPLICATE] = NearDuplicates()
+        chosen[NEAR_DUPLICATE] = NearDuplicates()
     if filtering.max_per_task is not None:
-        found["task_cap"] = Cap(filtering.max_per_task, task_of)
+        chosen["task_cap"] = Cap(filtering.max_per_task, task_of)
     if filtering.max_per_owner is not None:
-        found["owner_cap"] = Cap(filtering.max_per_owner, lambda trajectory: trajectory.owner)
-    return found
+        chosen["owner_cap"] = Cap(filtering.max_per_owner, lambda trajectory: trajectory.owner)
+    return chosen
 
 
-def _not_skipped(found: dict[str, Filter], filtering: Filtering) -> dict[str, Filter]:
-    return {name: judge for name, judge in found.items() if name not in filtering.skip_filters}
+def _not_skipped(chosen: dict[str, Filter], filtering: Filtering) -> dict[str, Filter]:
+    return {name: judge for name, judge in chosen.items() if name not in filtering.skip_filters}

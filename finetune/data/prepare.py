@@ -1,7 +1,7 @@
 """From the log to a run's directory: select, filter, export, tokenise, plan.
 
-Everything is written under a temporary name; a run's directory exists only when it is ready to
-train.
+Everything is written under a temporary name. A run's directory appears only when it is ready for
+training.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from agentlm.prompt.render import Renderer
 _ALLOCATIONS = 20_000
 """Objects of some ten rows."""
 DEFAULT_BASE = "smollm2-135m"
-"""Trained if no base is named and the log's rows came from no model whose weights are here."""
+"""The base if none is named and the log's rows came from no model whose weights are here."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that is ready to train."""
+    """A run that is ready for training."""
 
     run: Run
     base: ModelFiles
@@ -58,20 +58,20 @@ class Prepared:
         return open_sources(self.run)
 
     def held_out(self) -> Rows | None:
-        """The rows that the loss is measured on beside the training."""
+        """The rows for measuring the loss during training."""
         return open_held_out(self.run)
 
     def plan(self) -> Plan:
-        """Which rows each step takes."""
+        """The rows of each step."""
         return Plan.load(self.run.directory / "plan.npz")
 
     def renderer(self) -> Renderer:
-        """The base's, which is the successor's too."""
+        """The base's renderer, which is also the successor's."""
         return load_renderer(self.base)
 
 
 def prepare(settings: FinetuneSettings) -> Prepared:
-    """Find or make the run that the settings mean.
+    """Find or make the run of these settings.
 
     Raises OperatorError if nothing is left to train on, or if the name is taken.
     """
@@ -97,7 +97,7 @@ def prepare(settings: FinetuneSettings) -> Prepared:
 
 
 def trained_already(settings: FinetuneSettings) -> ModelCard | None:
-    """The model that this very command has made before; None: there is none of the name.
+    """The model that this very command has made before; None: the name is free.
 
     Raises OperatorError if the name is another model's.
     """
@@ -108,7 +108,7 @@ def trained_already(settings: FinetuneSettings) -> ModelCard | None:
     run = Run(data_dir / "runs" / card.name)
     if (card.training or {}).get("run") != str(run.directory) or not run.directory.is_dir():
         raise OperatorError(f"a model is already called {card.name}: choose another --name")
-    if changes := run.changes(_asked(run, settings), LATER):
+    if changes := run.changes(_recipe_of(run, settings), LATER):
         raise OperatorError(
             f"a model is already called {card.name}, trained with other settings ({changes}): "
             "choose another --name"
@@ -116,8 +116,8 @@ def trained_already(settings: FinetuneSettings) -> ModelCard | None:
     return card
 
 
-def _asked(run: Run, settings: FinetuneSettings) -> dict[str, object]:
-    """The recipe that the settings mean for a run that was begun."""
+def _recipe_of(run: Run, settings: FinetuneSettings) -> dict[str, object]:
+    """The recipe of these settings for an existing run."""
     return settings.recipe() | {"base": settings.base or run.read("recipe.json")["base"]}
 
 
@@ -129,20 +129,21 @@ def _check_free(name: str, registry: Registry) -> None:
 
 
 def _go_on(run: Run, settings: FinetuneSettings, registry: Registry) -> Prepared:
-    run.check_recipe(_asked(run, settings), LATER)
+    run.check_recipe(_recipe_of(run, settings), LATER)
     run.log("going on")
     base = registry.get(run.read("recipe.json")["base"])
     return Prepared(run, in_form(registry.resolve(base), settings))
 
 
 def in_form(base: ModelFiles, settings: FinetuneSettings) -> ModelFiles:
-    """The base as its successor will speak: with thoughts if it has them and is to keep them."""
+    """The base in its successor's form: with thoughts, if the base has them and should keep
+    them."""
     thoughts = base.card.thoughts and settings.thoughts
     return replace(base, card=base.card.model_copy(update={"thoughts": thoughts}))
 
 
 def _base(settings: FinetuneSettings, registry: Registry, majority: str | None) -> ModelCard:
-    """The model to train: the one asked for, or the one that most rows came from."""
+    """The model to train: the requested one, or the one that most rows came from."""
     if settings.base is not None:
         return registry.get(settings.base)
     known = {card.name: card for card in registry.list()}
@@ -151,7 +152,7 @@ def _base(settings: FinetuneSettings, registry: Registry, majority: str | None) 
 
 
 def _free_name(base: ModelCard, registry: Registry, runs: Path) -> str:
-    """BASE-ft1, -ft2, …: the next number after those of models and runs that exist."""
+    """BASE-ft1, -ft2, …: the next number after existing models and runs."""
     root = re.sub(r"-ft\d+$", "", base.name.rsplit("/", 1)[-1])
     taken = {card.name for card in registry.list()} | {path.name for path in runs.iterdir()}
     return next(name for n in count(1) if (name := f"{root}-ft{n}") not in taken)
@@ -159,7 +160,7 @@ def _free_name(base: ModelCard, registry: Registry, runs: Path) -> str:
 
 @contextmanager
 def _whole_or_absent(directory: Path) -> Iterator[Run]:
-    """A directory to fill, which gets its name only if nothing went wrong."""
+    """A directory to fill, which gets its name only if nothing fails."""
     partial = directory.with_name(f".{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -175,7 +176,8 @@ def _whole_or_absent(directory: Path) -> Iterator[Run]:
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Look for garbage in cycles less often: rows have none, and the search took a fifth."""
+    """Collect cyclic garbage less often: rows have none, and the search took a fifth of the
+    time."""
     before = gc.get_threshold()
     gc.set_threshold(_ALLOCATIONS, *before[1:])
     try:
@@ -185,7 +187,7 @@ def _rare_collections() -> Iterator[None]:
 
 
 def row_maker(settings: FinetuneSettings, base: ModelFiles, registry: Registry) -> RowMaker:
-    """What makes the base's rows."""
+    """Makes the base's rows."""
     length = min(settings.max_length, _context_length(base.directory))
     line = _line(settings, base.card, registry)
     ages = ages_of(base.card, registry)
@@ -193,7 +195,7 @@ def row_maker(settings: FinetuneSettings, base: ModelFiles, registry: Registry) 
 
 
 def ages_of(base: ModelCard, registry: Registry) -> dict[str, int]:
-    """The versions of weights that the base came from, and how many trainings ago."""
+    """The versions of weights that the base came from, with the number of trainings since."""
     known = {card.name: card for card in registry.list()}
     ages: dict[str, int] = {}
     card: ModelCard | None = base
@@ -206,7 +208,7 @@ def ages_of(base: ModelCard, registry: Registry) -> dict[str, int]:
 
 
 def _line(settings: FinetuneSettings, base: ModelCard, registry: Registry) -> frozenset[str]:
-    """The base and the models that it was trained from; nobody, if mismatches are let through."""
+    """The base and the models that it was trained from; empty if mismatches are allowed."""
     if TEMPLATE_MISMATCH in settings.skip_filters:
         return frozenset()
     known = {card.name: card for card in registry.list()}
@@ -223,36 +225,36 @@ def _write_rows(
 ) -> None:
     """Write the rows of every source, what was left out of each, and how they are mixed."""
     tools = ToolSets()
-    # No server knows the tiny base of a dry run.
-    asked = (settings.dry_run and base.card.parent) or base.card.name
+    # No server has the tiny base of a dry run.
+    served_name = (settings.dry_run and base.card.parent) or base.card.name
     kin = Kin()
     note = kin.add if settings.holds_out else _ignore
     judging = Judging(settings, maker.ages) if settings.method != "sft" else None
     note = judging.add if judging else note
-    found = {AGENT: write_agent_rows(run, settings, maker, log, tools, note)}
+    drops_by_source = {AGENT: write_agent_rows(run, settings, maker, log, tools, note)}
     if judging:
-        judging.write(run, AGENT, found[AGENT])
-    found |= write_held_out(run, settings, maker, AGENT, kin)
-    found |= write_general_rows(
+        judging.write(run, AGENT, drops_by_source[AGENT])
+    drops_by_source |= write_held_out(run, settings, maker, AGENT, kin)
+    drops_by_source |= write_general_rows(
         run,
         settings,
         maker,
         lambda location: general_rows(
-            location, settings, log, asked, tools.all(), thoughts=maker.renderer.thoughts
+            location, settings, log, served_name, tools.all(), thoughts=maker.renderer.thoughts
         ),
         kin.refuse_held(),
     )
-    run.write("selection.json", {name: drops.to_json() for name, drops in found.items()})
-    for name, drops in found.items():
+    run.write("selection.json", {name: drops.to_json() for name, drops in drops_by_source.items()})
+    for name, drops in drops_by_source.items():
         run.log(f"{name}: {drops.summary()}")
 
 
 def _ignore(_kept: Kept) -> None:
-    """Nothing is held out, so nobody asks which rows belong together."""
+    """Nothing is held out, so relations between rows don't matter."""
 
 
 def load_renderer(model: ModelFiles) -> Renderer:
-    """The renderer that serves the model."""
+    """The renderer with which the model is served."""
     card = model.card
     template = card_template(card, model.directory)
     return Renderer.load(
@@ -265,15 +267,15 @@ def load_renderer(model: ModelFiles) -> Renderer:
 
 
 def _context_length(directory: Path) -> int:
-    """Tokens that a model of transformers' format can attend to."""
+    """Context length of a model in transformers' format, in tokens."""
     config = json.loads((directory / "config.json").read_text())
-    # Llama's and its relatives' names; a sliding window would need another attention.
+    # Names in Llama and its relatives; a sliding window would need another attention.
     limits = (config.get("max_position_embeddings"), config.get("sliding_window"))
     return min(int(limit) for limit in limits if limit)
 
 
 def _check_vocabulary(run: Run, directory: Path) -> None:
-    """Raise OperatorError if a row has an id that the model has no embedding of."""
+    """Raise OperatorError if a row has an id without an embedding in the model."""
     size = int(json.loads((directory / "config.json").read_text())["vocab_size"])
     highest = max(int(source.rows.ids.max()) for source in open_sources(run))
     if highest >= size:

@@ -1,6 +1,6 @@
-"""General questions that are written down here (`prompts.yaml`), and tools that none of them needs.
+"""General questions that are shipped here (`prompts.yaml`), and tools that none of them needs.
 
-A question is a form with its braces filled in: every form comes once before any comes again.
+A question is a form with its placeholders filled in. Every form comes once before any comes again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_TOOLS = 4
 
 
 def questions(seed: int = 0) -> Iterator[str]:
-    """All of them, each once, in an order that the seed decides."""
+    """All questions, each once, in an order that depends on the seed."""
     random = Random(f"prompts/{seed}")
     left = [list(_filled(form)) for form in _written()["forms"]]
     for filled in left:
@@ -34,7 +34,7 @@ def questions(seed: int = 0) -> Iterator[str]:
 
 
 def unfit_tools(random: Random) -> tuple[ToolSpec, ...]:
-    """A few tools, as a client declares them."""
+    """A few tools, in the form in which a client declares them."""
     chosen = random.sample(_written()["tools"], random.randint(1, MOST_TOOLS))
     return tuple(_tool(*tool) for tool in chosen)
 

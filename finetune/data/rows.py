@@ -1,9 +1,9 @@
-"""From a trajectory to a token row: its ids, and which of them the model learns to say.
+"""From a trajectory to a token row: its ids, and which of them the model learns.
 
-Recorded ids are those that the engine saw and said; nothing is tokenised again. **Loss** stands on
-what the model sampled, and where a reward vouches for it: feedback on one answer of a conversation
-vouches for that answer only. A fork's copied beginning is trained on in its parent, so no sampled
-token counts twice. Imported text is trained on as its marks say, or else on every answer.
+Recorded ids are exactly those of the engine; nothing is tokenised again. **Loss** applies to what
+the model sampled, where a reward vouches for it: feedback on one answer of a conversation vouches
+for that answer only. The copied beginning of a fork is trained on in its parent, so no sampled
+token counts twice. Imported text is trained on by its marks, or else on every answer.
 """
 
 from __future__ import annotations
@@ -28,19 +28,18 @@ from agentlm.trajectory import Origin, Step, Trajectory, template_settings
 
 @dataclass(frozen=True)
 class RowMaker:
-    """Makes the rows of one model."""
-
     renderer: Renderer
     max_length: int
     line: frozenset[str] = frozenset()
-    """The model and those it came from: what they said is learned as it was served, or not."""
+    """The model and its ancestors. Their rows are learned in the form in which they were served."""
     method: Method = "sft"
-    """What learns from rewards takes rows whole, and how likely their ids were."""
+    """Methods that learn from rewards need whole rows, and the probabilities of their ids."""
     ages: Mapping[str, int] = field(default_factory=dict)
-    """How many trainings lie between the model and each version of weights that it came from."""
+    """For each version of weights in the model's ancestry, the number of trainings since."""
 
     def row(self, trajectory: Trajectory, trained: Sequence[bool]) -> Row | Refused:
-        """The recorded ids if they are of this model's tokenizer and template, else its text's."""
+        """The recorded ids if they fit this model's tokenizer and template, else ids of its
+        text."""
         if _digests(trajectory) <= {self.renderer.digest}:
             return self._made(trajectory, trained)
         if self.method == "grpo":
@@ -53,7 +52,7 @@ class RowMaker:
                 TEMPLATE_MISMATCH,
                 f"{trajectory.model} was served with another tokenizer or template than it has now",
             )
-        # As it was served, where this model's template can be set so.
+        # In the form in which it was served, if this model's template has such a setting.
         readable = self.renderer.format.settable
         served = template_settings(trajectory.steps).items()
         settings = {name: value for name, value in served if name in readable}
@@ -74,11 +73,11 @@ class RowMaker:
             return row
         recorded = log_probabilities(trajectory)[: len(row.ids)]
         if np.isnan(recorded[np.frombuffer(row.loss, np.bool_)]).any():
-            recorded = np.full_like(recorded, np.nan)  # known of all that counts, or of nothing
+            recorded = np.full_like(recorded, np.nan)  # all that count are known, or none is
         return row._replace(judged=Judged(recorded))
 
     def differs(self, trajectory: Trajectory) -> bool:
-        """Whether it was recorded under another tokenizer or template than this model's."""
+        """Whether it was recorded with another tokenizer or template than this model's."""
         return not _digests(trajectory) <= {None, self.renderer.digest}
 
 
@@ -89,8 +88,8 @@ def _digests(trajectory: Trajectory) -> set[str | None]:
 def make_row(
     trajectory: Trajectory, trained: Sequence[bool], max_length: int, *, cut: bool = True
 ) -> Row | Refused:
-    """Ids and loss marks, up to the last trained token; beyond `max_length` they are cut, or the
-    row is refused: how it ended is what its reward is about."""
+    """Ids and loss marks, up to the last trained token. Beyond `max_length` a row is cut, or
+    refused if it has a reward, which is about how it ended."""
     ids: list[int] = []
     loss = bytearray()
     for step, train in zip(trajectory.steps, trained, strict=True):
@@ -111,31 +110,32 @@ def make_row(
 
 
 def log_probabilities(trajectory: Trajectory) -> Values:
-    """For each id what was recorded; not a number where nothing was, or under a constraint.
+    """For each id the recorded value; NaN if there is none, or if it was sampled under a
+    constraint.
 
-    A constraint leaves out tokens that the model would say: what is left became likelier.
+    A constraint excludes tokens that the model would choose, which makes the others likelier.
     """
-    found = []
+    parts = []
     for step in trajectory.steps:
         ids, known = step.token_ids or (), step.logprobs
         if known is None or len(known) != len(ids) or step.constraint_digest is not None:
             known = (math.nan,) * len(ids)
-        found.append(np.array(known, np.float32))
-    values = np.concatenate(found)
+        parts.append(np.array(known, np.float32))
+    values = np.concatenate(parts)
     values[~np.isfinite(values)] = np.nan
     return values
 
 
 _NOTHING = ("no well-formed sampled step has the reward", "no turn in it is to be learnt")
-"""Of what was recorded, and of what other systems wrote."""
+"""Reasons for recorded rows, and for rows of other systems."""
 
 
 def loss_steps(trajectory: Trajectory, min_reward: float, *, unjudged: bool = False) -> list[bool]:
-    """For each step, whether the model learns to say it; with `unjudged` what nobody judged too."""
+    """For each step, whether the model learns it; with `unjudged` also steps that nobody judged."""
     rewards = step_rewards(trajectory)
     copied = trajectory.parent_step or 0
     following = [*trajectory.steps[1:], None]
-    said = own_steps(trajectory)
+    model_own = own_steps(trajectory)
     corrected = corrected_steps(trajectory)
     return [
         index >= copied
@@ -144,7 +144,7 @@ def loss_steps(trajectory: Trajectory, min_reward: float, *, unjudged: bool = Fa
         and well_formed(step, after)
         and (unjudged if reward is None else reward >= min_reward)
         for index, (step, after, own, reward) in enumerate(
-            zip(trajectory.steps, following, said, rewards, strict=True)
+            zip(trajectory.steps, following, model_own, rewards, strict=True)
         )
     ]
 
@@ -158,7 +158,7 @@ def well_formed(step: Step, following: Step | None) -> bool:
 
 
 def own_steps(trajectory: Trajectory) -> list[bool]:
-    """For each step whether it is the model's own, or a demonstration to learn from."""
+    """For each step, whether it is the model's own, or a demonstration."""
     marks = trajectory.metadata.get("loss")
     if not isinstance(marks, list) or len(marks) != len(trajectory.steps):
         if any(step.origin is Origin.SAMPLED for step in trajectory.steps):
@@ -168,7 +168,7 @@ def own_steps(trajectory: Trajectory) -> list[bool]:
         step.role == "assistant"
         and step.origin is Origin.IMPORTED
         and mark is not False
-        # An empty turn would teach to end a turn with nothing said.
+        # An empty turn would teach the model to end a turn without saying anything.
         and step.text.strip() != ""
         for step, mark in zip(trajectory.steps, marks, strict=True)
     ]

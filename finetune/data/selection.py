@@ -1,6 +1,6 @@
-"""Selecting from the log: what headers tell (owner, outcome, reward) is decided by the database.
+"""Select from the log: the database decides by headers (owner, outcome, reward).
 
-What only the content tells is left to the filters, over the stream of trajectories.
+Conditions on the content are left to the filters of the stream.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ class LogRows:
     selecting: Selecting
     selection: Selection
     drops: Drops
-    """What the database left out; the filters add to it."""
+    """Counts of what the database left out; the filters add to it."""
 
     def rewarded(self) -> Iterator[Trajectory]:
-        """Those that were judged well enough, as far as headers tell, and demonstrations.
+        """Rows with enough reward, as far as headers show, and demonstrations.
 
-        What learns from rewards takes all that were judged, and nobody sampled a demonstration.
+        Methods that learn from rewards take all judged rows, and no demonstrations, which nobody
+        sampled.
         """
         for trajectory in self.store.select(self.selection):
             if self.selecting.method != "sft":
@@ -43,10 +44,10 @@ class LogRows:
             yield trajectory
 
     def chats(self) -> Iterator[Trajectory]:
-        """Plain conversations; whether they were judged well is left to the filters."""
-        asked = self.selecting.asked()
+        """Plain conversations. Whether their reward is good is left to the filters."""
+        selection = self.selecting.requested()
         chosen = {"source": "chat", "may_train_only": True, "outcomes": self.selecting.endings}
-        for trajectory in self.store.select(asked.model_copy(update=chosen)):
+        for trajectory in self.store.select(selection.model_copy(update=chosen)):
             if not trajectory.tools:
                 yield trajectory
 
@@ -58,26 +59,26 @@ class LogRows:
 
 @contextmanager
 def open_log(url: str, selecting: Selecting) -> Iterator[LogRows]:
-    """Open the log and count what the selection leaves out."""
+    """Open the log, and count what the selection leaves out."""
     with closing(Store.open(url)) as store:
         selection, drops = _narrow(store, selecting)
         yield LogRows(store, selecting, selection, drops)
 
 
 def _narrow(store: Store, selecting: Selecting) -> tuple[Selection, Drops]:
-    asked = selecting.asked()
-    allowed = asked.model_copy(update={"may_train_only": True})
+    requested = selecting.requested()
+    allowed = requested.model_copy(update={"may_train_only": True})
     ended = allowed.model_copy(update={"outcomes": selecting.endings})
     imitated = selecting.method == "sft"
     judged = ended.model_copy(update={"min_reward": 0.0, "or_corrected": imitated})
     # An answer can be better than the mean of its trajectory, but not if that is zero.
     least = min(selecting.min_reward, _ABOVE_ZERO) if imitated else 0.0
     some = judged.model_copy(update={"min_reward": least})
-    # Those of other owners are not told to one who may not see them.
+    # Rows of other owners must not be revealed to somebody who may not see them.
     before = store.count(Selection(owner=selecting.owner, may_train_only=False))
     drops = Drops(rows=before)
     for name, selection in {
-        "not_asked_for": asked,
+        "not_asked_for": requested,
         "may_not_train": allowed,
         "outcome": ended,
         "no_reward": judged,

@@ -1,4 +1,4 @@
-"""The sources of a run's mixture: agent rows of the log and of files, general rows beside them."""
+"""The sources of a run's mixture: agent rows from the log and from files, and general rows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ REHEARSE = "rehearse:"
 
 
 class General(NamedTuple):
-    """One source of general rows, as `--general` names it."""
+    """One source of general rows, from `--general`."""
 
     location: str
     """A file, a hub data set, or `log`."""
@@ -50,7 +50,8 @@ class General(NamedTuple):
 
 
 def parse_general(text: str) -> General:
-    """`FILE`, or `FILE=WEIGHT` if a number ends it. Raises OperatorError unless it is positive."""
+    """`FILE`, or `FILE=WEIGHT` if it ends in a number. Raises OperatorError unless it is
+    positive."""
     location, _, number = text.rpartition("=")
     try:
         weight = float(number)
@@ -71,7 +72,8 @@ def write_agent_rows(
 ) -> Drops:
     """Write the agent rows, export them as AgentInstruct, remember their tools, `note` each.
 
-    What is learned from by its reward is not judged yet. Raises OperatorError if there are none.
+    Rows that are learned from by their reward are judged later. Raises OperatorError if there are
+    none.
     """
     drops = log.drops if settings.from_logs else Drops()
     of_log, of_files = agent_pipelines(settings, maker)
@@ -91,16 +93,16 @@ def write_agent_rows(
 
 
 def agent_pipelines(settings: FinetuneSettings, maker: RowMaker) -> tuple[Pipeline, Pipeline]:
-    """What rows of the log go through, and what rows of files do.
+    """The pipelines for rows of the log and for rows of files.
 
-    Near duplicates are looked for in what was recorded. What a file holds is meant: the rows of one
+    Near duplicates are removed only from the log. Rows of a file are there on purpose: those of one
     classification share a long instruction and differ in a few words.
     """
     if settings.method != "sft":
         pipeline = rewarded_pipeline(settings, maker)
         return pipeline, pipeline
     remembering = remembering_filters(settings)
-    meant = {name: judge for name, judge in remembering.items() if name != NEAR_DUPLICATE}
+    for_files = {name: judge for name, judge in remembering.items() if name != NEAR_DUPLICATE}
     content = content_filters(settings)
     of_log, of_files = (
         Pipeline(
@@ -110,7 +112,7 @@ def agent_pipelines(settings: FinetuneSettings, maker: RowMaker) -> tuple[Pipeli
             maker,
             filters,
         )
-        for unjudged, filters in ((False, remembering), (True, meant))
+        for unjudged, filters in ((False, remembering), (True, for_files))
     )
     return of_log, of_files
 
@@ -118,9 +120,9 @@ def agent_pipelines(settings: FinetuneSettings, maker: RowMaker) -> tuple[Pipeli
 def file_rows(
     names: Iterable[str], settings: FinetuneSettings, drops: Drops
 ) -> Iterator[Trajectory | Malformed]:
-    """The rows of agent's files, each counted as seen.
+    """The rows of agent files, each counted as seen.
 
-    Raises OperatorError after a file of which too many can't be read.
+    Raises OperatorError at the end of a file with too many unreadable rows.
     """
     reader = read_judged if settings.method in ("dpo", "kto") else read_single
     for name in names:
@@ -138,13 +140,13 @@ def write_general_rows(
 ) -> dict[str, Drops]:
     """Write the rows of each general source, and the weights of all sources of the mixture.
 
-    Every answer in them is trained on, unless it was judged and found wanting; what `apart` refuses
-    is measured on.
+    Every answer in them is trained on, unless it got a low reward. Rows that `apart` refuses are
+    measured on.
     """
     sources = [parse_general(text) for text in settings.general]
     total = sum(source.weight for source in sources)
     mixture = {AGENT: settings.eta if sources else 1.0}
-    found: dict[str, Drops] = {}
+    drops_by_source: dict[str, Drops] = {}
     uncapped = settings.model_copy(update={"max_per_task": None})
     recorded = recorded_filters(settings, unjudged=True)
     for index, source in enumerate(sources):
@@ -152,14 +154,14 @@ def write_general_rows(
         remembering = remembering_filters(uncapped)
         marks = imitated(settings, unjudged=True)
         pipeline = Pipeline(recorded, settings.scrub, marks, maker, remembering, apart)
-        drops = found[name] = Drops()
+        drops = drops_by_source[name] = Drops()
         rows = _counted(rows_of(source.location), drops)
         for _ in _write(run, name, pipeline.run(rows, drops)):
             pass
         if drops.kept:
             mixture[name] = (1 - settings.eta) * source.weight / total
     run.write("mixture.json", mixture)
-    return found
+    return drops_by_source
 
 
 def general_rows(
@@ -171,7 +173,7 @@ def general_rows(
     *,
     thoughts: bool,
 ) -> Iterator[Trajectory | Malformed]:
-    """What a general source holds; rehearsed, and some shown with tools, if that is asked for."""
+    """The rows of a general source; if requested, rehearsed, or some of them with tools."""
     plain = location.removeprefix(REHEARSE)
     rows: Iterable[Trajectory | Malformed] = log.chats()
     if plain != "log":

@@ -1,8 +1,8 @@
-"""Text that brings no ids, rendered by the model's own renderer: imports, and what was scrubbed.
+"""Render text without ids with the model's own renderer: imported and scrubbed rows.
 
-The turns are those that the model would be shown; its own come back with their loss. Consecutive
-turns of one side merge, as templates demand; a merged turn is trained on if all of it is. Words
-put into the model's mouth are one text with what it said, and learned or not as that is.
+The turns are those that the model would read; its own come back with their loss. Consecutive turns
+of one side merge, as templates demand; a merged turn is trained on if all its parts are. Forced
+text forms one text with the sampled text around it, and is learned if that is.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def rendered(
 
 
 def learnt_in_part(trajectory: Trajectory, trained: Sequence[bool]) -> bool:
-    """Whether answers follow each other of which some are trained on, so that none would be."""
+    """Whether only some of several consecutive answers are trained on, so that none would be."""
     marked = zip(trajectory.steps, trained, strict=True)
     return any(
         own and len({train for step, train in turn if step.text.strip()}) > 1
@@ -41,7 +41,7 @@ def learnt_in_part(trajectory: Trajectory, trained: Sequence[bool]) -> bool:
 def _opening(
     trajectory: Trajectory, trained: Sequence[bool]
 ) -> tuple[str | None, list[tuple[Step, bool]]]:
-    """The system text that stands first, as serving joins it, and everything after it."""
+    """The leading system text, as serving joins it, and everything after it."""
     marked = list(_joined(zip(trajectory.steps, trained, strict=True)))
     leading = list(takewhile(lambda it: it[0].role == "system", marked))
     system = "\n\n".join(step.text for step, _ in leading)
@@ -49,12 +49,12 @@ def _opening(
 
 
 def _joined(marked: Iterable[tuple[Step, bool]]) -> Iterator[tuple[Step, bool]]:
-    """Forced words with what was sampled before or after them as one step."""
+    """Join forced text with the sampled text before or after it into one step."""
     last: tuple[Step, bool] | None = None
     for step, train in marked:
         if last and Origin.FORCED in (last[0].origin, step.origin) and _served(last[0], step):
-            said, learned = last if step.origin is Origin.FORCED else (step, train)
-            last = said.model_copy(update={"text": last[0].text + step.text}), learned
+            sampled, learned = last if step.origin is Origin.FORCED else (step, train)
+            last = sampled.model_copy(update={"text": last[0].text + step.text}), learned
             continue
         if last:
             yield last
@@ -72,6 +72,6 @@ def _turn(step: Step) -> Turn:
 
 
 def _own_turns(marked: Sequence[tuple[Step, bool]]) -> list[bool]:
-    """For each turn of the model, whether all that it said in it is trained on."""
+    """For each turn of the model, whether all of its text is trained on."""
     by_side = groupby(marked, key=lambda it: it[0].role == "assistant")
     return [all(train for _, train in turn) for own, turn in by_side if own]

@@ -1,1 +1,1 @@
-"""What is not trained on, and why: named rules, near duplicates, leaks, secrets, a judge."""
+"""Filters of what is not trained on: named rules, near duplicates, leaks, secrets, a judge."""

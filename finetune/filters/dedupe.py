@@ -1,4 +1,4 @@
-"""Filters that remember what they have let through: near duplicates, and caps.
+"""Filters that remember what they have passed: near duplicates, and caps.
 
 Their memory is fixed or grows only with what is counted (tasks, owners), never with the text seen.
 """
@@ -18,30 +18,29 @@ from agentlm.trajectory import Trajectory
 NEAR_DUPLICATE = "near_duplicate"
 _SLOTS = 64
 _BANDS = 8
-"""With rows of 8: two texts meet in a band at even odds where 3 of 4 shingles are shared."""
+"""Bands of 8 hashes: two texts that share 3 of 4 shingles have even odds to meet in one."""
 _SHINGLE_BYTES = 14
-"""Without white space: about three words of English."""
+"""Without white space: about three English words."""
 _WORDS = 1 << 23
-"""64 MB of 64 bits each tell 8 million bands apart with one error in 15,000."""
+"""64 MB: 64 bits each tell 8 million bands apart, with one error in 15,000."""
 
 
 class NearDuplicates:
-    """Leaves out what says nearly the same about the same task as something before it.
+    """Leaves out rows that say nearly the same about the same task as an earlier row.
 
-    MinHash signatures in bands; a Bloom filter remembers the bands, so memory is constant. A band's
-    five bits are all in one word of it: one look into memory each.
+    MinHash signatures in bands. A Bloom filter of constant size remembers the bands. The five bits
+    of a band are in one word of it, so each look-up costs one memory access.
     """
 
     def __init__(self) -> None:
         self._seen = memoryview(bytearray(8 * _WORDS)).cast("Q")
 
     def __call__(self, trajectory: Trajectory) -> str | None:
-        """See `Filter`; what is kept is remembered."""
         known = [self._remember(band) for band in _bands(own_text(trajectory))]
         return "nearly the same was kept before" if any(known) else None
 
     def _remember(self, band: int) -> bool:
-        """Whether this hash was there before; from now on it is."""
+        """Add this hash. Returns whether it was there before."""
         place = band % _WORDS
         bits = 0
         for shift in _BIT_PLACES:
@@ -52,11 +51,11 @@ class NearDuplicates:
 
 
 _BIT_PLACES = range(23, 53, 6)
-"""Those of a hash's bits that the place in the filter leaves."""
+"""The bits of a hash that are not used for the place in the filter."""
 
 
 class Cap:
-    """Lets at most so many trajectories of one kind through; those without a kind all pass."""
+    """Passes a limited number of trajectories of each kind. Those without a kind always pass."""
 
     def __init__(self, most: int, kind: Callable[[Trajectory], str | None]) -> None:
         self._most = most
@@ -64,7 +63,6 @@ class Cap:
         self._kept: Counter[str] = Counter()
 
     def __call__(self, trajectory: Trajectory) -> str | None:
-        """See `Filter`; what is kept is counted."""
         kind = self._kind(trajectory)
         if kind is None:
             return None
@@ -75,14 +73,14 @@ class Cap:
 
 
 def task_of(trajectory: Trajectory) -> str | None:
-    """The task that was played, by its environment's name for it."""
+    """The task that was played, by its name in the environment."""
     if trajectory.task_id is None:
         return None
     return f"{trajectory.environment or trajectory.source}/{trajectory.task_id}"
 
 
 def own_text(trajectory: Trajectory) -> str:
-    """What was asked, observed and said, without what all rows share: system text and tools."""
+    """The conversation's own text, without system text and tools, which many rows share."""
     text = "\n".join([step.text for step in trajectory.steps if step.role != "system"])
     return text.replace(preamble_in(text, trajectory.tools), "") if trajectory.tools else text
 
@@ -99,9 +97,9 @@ def _bands(text: str) -> Iterator[int]:
 
 
 def shingles(text: str) -> NDArray[np.uint64]:
-    """Hashes of the text's runs of 14 bytes, whatever its language calls a word."""
+    """Hashes of the text's runs of 14 bytes, so that words of any language count."""
     plain = text.lower().encode().translate(None, _SPACE).ljust(_SHINGLE_BYTES)
-    runs = np.ndarray(len(plain) - 7, np.uint64, plain, strides=(1,))  # of 8 bytes, at each byte
+    runs = np.ndarray(len(plain) - 7, np.uint64, plain, strides=(1,))  # 8 bytes from each byte on
     apart = _SHINGLE_BYTES - 8
     hashes: NDArray[np.uint64] = runs[:-apart] * _PRIME
     hashes ^= runs[apart:]

@@ -1,4 +1,4 @@
-"""What was left out of a data set: how many by which filter, with examples and reasons."""
+"""What was left out of a data set: how many rows by which filter, with examples and reasons."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from agentlm.errors import OperatorError
 from agentlm.finetune.filters.rules import Refused
 
 KINDS = 12
-"""Kinds of reason that are told apart for each filter."""
+"""How many kinds of reason are counted separately for each filter."""
 SHOWN = 3
-"""Kinds of one filter that are worth a line each."""
+"""How many kinds of a filter's reasons get a line each."""
 _VALUES = re.compile(r"got .*|'[^']*'|\"[^\"]*\"|\d+", re.DOTALL)
-"""What differs in reasons of one kind."""
+"""The parts of a reason that differ within one kind."""
 
 
 @dataclass
@@ -24,35 +24,34 @@ class Example:
     """A row that was left out."""
 
     trajectory: str
-    """File and line; of the log, its id."""
+    """File and line, or the id in the log."""
     reason: str
     count: int = 0
-    """Rows that were left out for a reason of this kind."""
+    """Number of rows that were left out for this kind of reason."""
 
 
 @dataclass
 class Drops:
-    """How many rows there were, and what became of those that are not trained on."""
+    """Number of rows, and what happened to those that are not trained on."""
 
     rows: int = 0
-    """Trajectories that were there."""
     kept: int = 0
     scrubbed: Counter[str] = field(default_factory=Counter)
     """Secrets that were replaced, by kind."""
     rendered_anew: int = 0
-    """Kept rows whose ids are of another tokenizer or template: they are learned as this one
+    """Number of kept rows with ids of another tokenizer or template. They are learned as this one
     renders their text, which differs from what was served."""
     out_of_form: int = 0
-    """Kept rows that act without the Thought that the served form asks for, or with one that it
-    does not know."""
+    """Number of kept rows without the Thought that the served form requires, or with one that it
+    does not have."""
     counts: Counter[str] = field(default_factory=Counter)
-    """Rows that each filter left out, in the order in which the filters saw them."""
+    """Number of rows that each filter left out, in the order of the filters."""
     examples: dict[str, dict[str, Example]] = field(default_factory=lambda: defaultdict(dict))
-    """Of each filter, one for each kind of reason."""
+    """For each filter, an example of each kind of reason."""
 
     @property
     def left(self) -> int:
-        """Rows that no filter has left out so far."""
+        """Number of rows that no filter has left out so far."""
         return self.rows - self.counts.total()
 
     def add(self, row: str, refused: Refused) -> None:
@@ -99,7 +98,7 @@ class Drops:
         if not self.rows:
             raise OperatorError("nothing to train on: the log is empty and no file has rows")
         if not self.kept:
-            first = next((one for found in self.examples.values() for one in found.values()), None)
+            first = next((one for kinds in self.examples.values() for one in kinds.values()), None)
             why = f"; {first.trajectory}: {first.reason}" if first else ""
             raise OperatorError(f"nothing is left to train on: {self.summary()}{why}")
 
@@ -107,11 +106,11 @@ class Drops:
 def example_lines(selection: Mapping[str, Any], most: int = SHOWN) -> Iterator[str]:
     """What was left out of one source of selection.json: an example of each kind, with its place.
 
-    Of a filter that has more kinds of reason than `most`, the first ones.
+    If a filter has more than `most` kinds of reason, only the first ones.
     """
     for name, examples in selection["examples"].items():
         for one in examples[:most]:
-            # A run that was begun before examples were counted has none.
+            # Runs that began before examples were counted have none.
             more = one.get("count", 1)
             rows = f" ({more:,} such rows)" if more > 1 else ""
             yield f"{name}: {one['trajectory']}: {one['reason']}{rows}"

@@ -1,7 +1,7 @@
-"""Asking a model over any OpenAI-compatible URL: to judge trajectories, and to rehearse.
+"""Ask a model over any OpenAI-compatible URL, for judging and for rehearsal.
 
-A **judge** gives each trajectory a mark; it is a filter like the others. **Rehearsal** has the base
-model itself answer the general questions: trained on its own answers, it forgets less.
+A **judge** gives each trajectory a mark; it is a filter like the others. In **rehearsal** the base
+model itself answers the general questions: trained on its own answers, it forgets less.
 """
 
 from __future__ import annotations
@@ -37,25 +37,26 @@ class Asker:
         self._model = model
 
     def ask(self, messages: list[dict[str, str]], max_tokens: int) -> str:
-        """Its answer, the likeliest. Raises OperatorError if there is none."""
+        """The likeliest answer. Raises OperatorError if there is none."""
         return self._choice(messages, max_tokens).message.content or ""
 
     def whole_answer(
         self, messages: list[dict[str, str]], max_tokens: int, *, temperature: float, seed: int
     ) -> str | None:
-        """Its answer; None if that is empty or cut off. Raises OperatorError if there is none."""
+        """The answer; None if it is empty or cut off. Raises OperatorError if there is none."""
         choice = self._choice(messages, max_tokens, temperature, seed)
         text = (choice.message.content or "").strip()
         return text if text and choice.finish_reason == "stop" else None
 
     def weights_version(self) -> str | None:
-        """Of the model, if its server tells. Raises OperatorError if nobody answers."""
+        """The model's version, if its server reports it. Raises OperatorError if there is no
+        server."""
         try:
             listed = self._client.models.list()
         except OpenAIError as error:
             raise OperatorError(f"{self._client.base_url}: {error}") from error
-        told = {model.id: (model.model_extra or {}).get("weights_version") for model in listed}
-        return told.get(self._model)
+        versions = {model.id: (model.model_extra or {}).get("weights_version") for model in listed}
+        return versions.get(self._model)
 
     def _choice(
         self,
@@ -71,7 +72,7 @@ class Asker:
                 max_tokens=max_tokens,
                 temperature=temperature,
                 seed=seed,
-                # What our own server is asked here is no work of a user: it stays out of the log.
+                # Requests to our own server are no user's work, so they stay out of the log.
                 store=False,
             )
         except OpenAIError as error:
@@ -80,7 +81,7 @@ class Asker:
 
 
 class Judge:
-    """Leaves out what a judge model marks below `least` (0 to 1)."""
+    """Leaves out trajectories that a judge model marks below `least` (0 to 1)."""
 
     def __init__(self, asker: Asker, least: float) -> None:
         self._asker = asker
@@ -89,29 +90,29 @@ class Judge:
     def __call__(self, trajectory: Trajectory) -> str | None:
         transcript = own_text(trajectory)[-_LONGEST_CHARACTERS:]
         prompt = _RUBRIC.format(transcript=transcript)
-        said = self._asker.ask([{"role": "user", "content": prompt}], max_tokens=8)
-        found = re.search(r"\d+(?:\.\d+)?", said)
-        if found is None:
-            return f"the judge said {said[:60]!r}"
-        mark = min(1.0, float(found.group()) / 10)
+        reply = self._asker.ask([{"role": "user", "content": prompt}], max_tokens=8)
+        match = re.search(r"\d+(?:\.\d+)?", reply)
+        if match is None:
+            return f"the judge said {reply[:60]!r}"
+        mark = min(1.0, float(match.group()) / 10)
         return f"the judge gave {mark:g}" if mark < self._least else None
 
 
 def rehearsed(
     rows: Iterable[Trajectory | Malformed], asker: Asker
 ) -> Iterator[Trajectory | Malformed]:
-    """The first question of each row with the model's own answer in place of the row's."""
+    """The first question of each row, with the model's own answer in place of the row's."""
     for row in rows:
         if isinstance(row, Malformed):
             yield row
             continue
-        asked = list(takewhile(lambda step: step.role != "assistant", row.steps))
-        messages = [{"role": _role(step), "content": step.text} for step in asked]
+        question = list(takewhile(lambda step: step.role != "assistant", row.steps))
+        messages = [{"role": _role(step), "content": step.text} for step in question]
         if messages:
-            said = asker.ask(messages, max_tokens=512)
-            answer = Step(role="assistant", origin=Origin.IMPORTED, text=said, token_ids=None)
+            reply = asker.ask(messages, max_tokens=512)
+            answer = Step(role="assistant", origin=Origin.IMPORTED, text=reply, token_ids=None)
             metadata = {key: value for key, value in row.metadata.items() if key != "loss"}
-            steps = (*map(_text, asked), answer)
+            steps = (*map(_text, question), answer)
             update = {"steps": steps, "metadata": metadata, "interactions": ()}
             yield row.model_copy(update=update)
 

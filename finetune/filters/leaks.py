@@ -1,7 +1,7 @@
-"""The leak check: no row that gives an evaluation task away is trained on.
+"""The leak check: no row that contains an evaluation task is trained on.
 
 `overlap` is the paper's rule for one pair of texts. Comparing every row with every task by it would
-take days; a task can only be dirty if the row has half of its words, which an index tells at once,
+take days. A task can only be dirty if the row has half of its words, which an index tells at once,
 and only those tasks are aligned word by word.
 """
 
@@ -25,7 +25,7 @@ _TEXT_KEYS = ("description", "question", "instruction", "prompt", "text", "task"
 
 
 class Leaks:
-    """Leaves out rows that hold an evaluation task."""
+    """Leaves out rows that contain an evaluation task."""
 
     def __init__(self, tasks: Iterable[str]) -> None:
         self._tasks = [text for text in dict.fromkeys(tasks) if _words(text)]
@@ -45,11 +45,11 @@ class Leaks:
         return None
 
     def _candidates(self, words: set[str]) -> list[int]:
-        """Tasks of which the row has enough words to make them dirty at all."""
-        found = [self._postings[word] for word in words & self._postings.keys()]
-        if not found:
+        """Tasks that share enough words with the row to be dirty at all."""
+        postings = [self._postings[word] for word in words & self._postings.keys()]
+        if not postings:
             return []
-        shared = np.bincount(np.concatenate(found), minlength=len(self._tasks))
+        shared = np.bincount(np.concatenate(postings), minlength=len(self._tasks))
         likely: NDArray[np.int64] = np.flatnonzero(shared > _FEWEST_SHARED * self._lengths)
         return [int(index) for index in likely]
 

@@ -37,7 +37,7 @@ class TrainedTexts:
         words = _words(sample)
         if not words:
             return 0.0
-        # Of a sample shorter than a run all of it must match, with mismatches in proportion.
+        # A sample shorter than a run must match completely, with mismatches in proportion.
         length = min(GRAM, len(words))
         allowed = MISMATCHES * length // GRAM
         ids = [self._ids.get(word, -2) for word in words]
@@ -48,14 +48,14 @@ class TrainedTexts:
         return float(dirty.mean())
 
     def is_dirty(self, sample: str) -> bool:
-        """Whether the sample must not be used to evaluate what these texts trained."""
+        """Whether the sample must not be used to evaluate a model trained on these texts."""
         return self.dirty_share(sample) > DIRTY_SHARE
 
     def _stands(self, run: Sequence[int], allowed: int) -> bool:
         places = len(self._tokens) - len(run) + 1
         if places < 1:
             return False
-        # No run goes from one text into the next.
+        # A run never spans two texts.
         whole: NDArray[np.bool_] = self._ends_before[:places] == self._ends_within[len(run) - 1 :]
         matches = np.where(whole, np.int8(0), np.int8(-len(run)))
         for offset, token in enumerate(run):

@@ -1,4 +1,4 @@
-"""Whose reward a step has: an environment's, or people's, answer by answer."""
+"""Rewards of steps: from an environment, or from people, answer by answer."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from agentlm.trajectory import Trajectory
 
 
 def approved_by_person(trajectory: Trajectory) -> bool:
-    """Whether its reward is what people said of it, not an environment's score."""
+    """Whether its reward comes from people's feedback, not from an environment's score."""
     human = reward_of(trajectory.feedback) if trajectory.feedback else None
     return human is not None and human == trajectory.reward
 
 
 def step_rewards(trajectory: Trajectory) -> list[float | None]:
-    """The reward of each step: its own if it was judged, else its answer's, else the whole's."""
+    """For each step its own reward if it was judged, else its answer's, else the trajectory's."""
     if not approved_by_person(trajectory):
         return [trajectory.reward] * len(trajectory.steps)
     of_answers = [f for f in trajectory.feedback if f.step is None]

@@ -1,9 +1,8 @@
-"""The filters: each has a name, and says in words why it leaves a trajectory out.
+"""The filters. Each has a name, and gives a reason for leaving out a trajectory.
 
-A reward misses problems that AgentInstruct's own rows show: a change that is claimed and was never
-made, a run that ends in an error, one that repeats itself, a thought that belongs to another task,
-no answer at the end. A filter reads what was recorded and parsed, never the text by a second
-parser.
+A reward misses problems that even AgentInstruct's own rows have: a claimed change that was never
+made, a run that ends in an error, one that repeats itself, a thought about another task, no answer
+at the end. A filter reads what was recorded and parsed, and never parses the text again.
 """
 
 from __future__ import annotations
@@ -17,18 +16,18 @@ from agentlm.finetune.filters.rewards import approved_by_person, step_rewards
 from agentlm.trajectory import Outcome, Step, Trajectory
 
 Filter = Callable[[Trajectory], str | None]
-"""Says why a trajectory is left out; None keeps it."""
+"""Returns the reason for leaving out a trajectory; None keeps it."""
 
 
 class Refused(NamedTuple):
-    """Which filter left a trajectory out, and why."""
+    """The filter that left out a trajectory, and its reason."""
 
     filter: str
     reason: str
 
 
 def refuse(trajectory: Trajectory, filters: dict[str, Filter]) -> Refused | None:
-    """The first filter that leaves it out, if any does."""
+    """The first filter that leaves it out, or None."""
     for name, judge in filters.items():
         reason = judge(trajectory)
         if reason is not None:
@@ -37,7 +36,7 @@ def refuse(trajectory: Trajectory, filters: dict[str, Filter]) -> Refused | None
 
 
 def low_reward(min_reward: float, *, unjudged: bool = False) -> Filter:
-    """No step of it was rewarded enough; with `unjudged`, one that nobody judged is."""
+    """No step of it has enough reward; with `unjudged`, steps that nobody judged are enough."""
 
     def judge(trajectory: Trajectory) -> str | None:
         judged = zip(trajectory.steps, step_rewards(trajectory), strict=True)
@@ -69,7 +68,7 @@ def may_not_train(trajectory: Trajectory) -> str | None:
 
 
 def ended(outcomes: Container[Outcome]) -> Filter:
-    """It did not end in one of these ways. How a row of another system ended nobody recorded."""
+    """It did not end in one of these ways. The end of another system's row is not recorded."""
 
     def judge(trajectory: Trajectory) -> str | None:
         if trajectory.source == "import" or trajectory.outcome in outcomes:
@@ -80,7 +79,7 @@ def ended(outcomes: Container[Outcome]) -> Filter:
 
 
 def evaluation_task(*allowed: str) -> Filter:
-    """It was played for evaluation: its task, of none of the allowed splits, must stay unseen."""
+    """It was played for evaluation: a task of no allowed split must stay unseen."""
 
     def judge(trajectory: Trajectory) -> str | None:
         split = trajectory.metadata.get("split")
@@ -90,8 +89,8 @@ def evaluation_task(*allowed: str) -> Filter:
 
 
 def no_answer(trajectory: Trajectory) -> str | None:
-    """Its last turn neither answers nor calls what was waiting for the call."""
-    last = _last_said(trajectory)
+    """Its last turn neither answers nor makes a call that was waited for."""
+    last = _last_turn(trajectory)
     if last is None:
         return "the model said nothing"
     if last.call is not None and trajectory.outcome is not Outcome.LIMIT:
@@ -120,7 +119,7 @@ def repeated_action(trajectory: Trajectory) -> str | None:
 
 def claimed_change(trajectory: Trajectory) -> str | None:
     """It had tools, called none, and claims to have changed something."""
-    last = _last_said(trajectory)
+    last = _last_turn(trajectory)
     if last is None or not trajectory.tools or any(step.call for step in trajectory.steps):
         return None
     claim = _CLAIM.search(last.answer or last.text)
@@ -128,15 +127,15 @@ def claimed_change(trajectory: Trajectory) -> str | None:
 
 
 def unrelated_thought(trajectory: Trajectory) -> str | None:
-    """Its thoughts share no word with the task or with anything observed."""
+    """Its thoughts share no word with the task or with any observation."""
     thoughts = " ".join([step.thought for step in trajectory.steps if step.thought])
-    shown = " ".join([step.text for step in trajectory.steps if step.role in _SHOWN]).lower()
+    context = " ".join([step.text for step in trajectory.steps if step.role in _SHOWN]).lower()
     foreign: set[str] = set()
     for word in _words(thoughts):  # mostly one of the first is shared
-        if word in shown:
+        if word in context:
             return None
         foreign.add(word)
-    if len(foreign) < _FEWEST_WORDS or shown.count(" ") < _FEWEST_WORDS:
+    if len(foreign) < _FEWEST_WORDS or context.count(" ") < _FEWEST_WORDS:
         return None
     return f"thinks {thoughts[:60]!r}"
 
@@ -150,7 +149,7 @@ def raw_escapes(trajectory: Trajectory) -> str | None:
 
 
 def unless_approved(judge: Filter) -> Filter:
-    """`judge` for what a program rewarded; what a person approved of, a rule does not overrule."""
+    """Apply `judge` to program-rewarded rows only: a rule does not overrule a person's approval."""
     return lambda trajectory: None if approved_by_person(trajectory) else judge(trajectory)
 
 
@@ -162,7 +161,7 @@ CONTENT_FILTERS: dict[str, Filter] = {
     "unrelated_thought": unrelated_thought,
     "raw_escapes": raw_escapes,
 }
-"""Those that need no setting, in the order in which they judge."""
+"""Filters without settings, in order of application."""
 
 TEMPLATE_MISMATCH = "template_mismatch"
 _REPEATS = 3
@@ -186,9 +185,9 @@ tool user using want what when which will with would your
 """Words that any thought may share with any task."""
 
 
-def _last_said(trajectory: Trajectory) -> Step | None:
-    said: Iterator[Step] = (s for s in reversed(trajectory.steps) if s.role == "assistant")
-    return next(said, None)
+def _last_turn(trajectory: Trajectory) -> Step | None:
+    turns: Iterator[Step] = (s for s in reversed(trajectory.steps) if s.role == "assistant")
+    return next(turns, None)
 
 
 def _words(text: str) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""Scrubbing: no secret of the log is taught to a model.
+"""Scrubbing: no secret in the log is taught to a model.
 
-detect-secrets' detectors name the secrets; personal data is found by its form. What is found is
-replaced by a word for its kind in every text of the trajectory. The recorded ids spell the secret,
-so they go too: the row is then rendered anew from its text.
+detect-secrets' detectors find secrets; personal data is recognised by its form. Each is replaced by
+a word for its kind in every text of the trajectory. The recorded ids would still spell the secret,
+so they are dropped: the row is rendered anew from its text.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _SIGNS = tuple(
         r":(?:[\w-]{35}|_authToken=|//(?:\S+@|(?i:hooks\.slack|api.softlayer)))",
     )
 )
-"""What detectors find holds one of these, or one of the words below. A pattern that begins with a
-letter of its own is looked for at the speed of memory; all at once are not."""
+"""What detectors find contains one of these, or one of the words below. A separate search for each
+pattern that begins with a fixed letter is as fast as memory; a combined pattern is not."""
 _WORDS = tuple(
     re.compile(word).search for word in ("key", "secret", "token", "p(?:ass|w)", "contrase")
 )
-"""Beside one of these stands a long secret, an assigned one, or, if it is a name, a quoted one."""
+"""Beside one of these is a long secret, an assigned one, or beside a name, a quoted one."""
 _NAMES = tuple(
     re.compile(name).search
     for name in (
@@ -68,36 +68,36 @@ _SHORTEST = 6
 
 
 def scrub(trajectory: Trajectory, scrubbing: Scrubbing) -> tuple[Trajectory, list[str]]:
-    """The trajectory without secrets, and the kinds that were found; itself if there were none."""
+    """The trajectory without secrets, and their kinds; if there are none, the same object."""
     if scrubbing == "none":
         return trajectory, []
     whole = "\n".join([step.text for step in trajectory.steps])
     if scrubbing == "secrets" and not suspicious(whole):
-        return trajectory, []  # one look at most rows
-    found: list[str] = []
-    texts = [scrub_text(step.text, scrubbing, found.append) for step in trajectory.steps]
-    if not found:
-        return trajectory, found
+        return trajectory, []  # one look is enough for most rows
+    kinds: list[str] = []
+    texts = [scrub_text(step.text, scrubbing, kinds.append) for step in trajectory.steps]
+    if not kinds:
+        return trajectory, kinds
     steps = [_without_ids(step, text) for step, text in zip(trajectory.steps, texts, strict=True)]
-    return trajectory.model_copy(update={"steps": tuple(steps)}), found
+    return trajectory.model_copy(update={"steps": tuple(steps)}), kinds
 
 
-def scrub_text(text: str, scrubbing: Scrubbing, found: Callable[[str], None]) -> str:
-    """The text with a word for its kind in place of each secret; tells `found` the kinds."""
+def scrub_text(text: str, scrubbing: Scrubbing, note_kind: Callable[[str], None]) -> str:
+    """The text with a word for its kind in place of each secret. Calls `found` with each kind."""
     for kind, value in _secrets(text):
         if value in text:
             text = text.replace(value, "[SECRET]")
-            found(kind)
+            note_kind(kind)
     if scrubbing == "personal":
         for word, pattern in _PERSONAL.items():
             text, count = pattern.subn(word, text)
             if count:
-                found(word.strip("[]").lower())
+                note_kind(word.strip("[]").lower())
     return text
 
 
 def suspicious(text: str) -> bool:
-    """Whether a detector may find something: False only if none does, in no line of the text."""
+    """Whether a detector may find something. False only if none does, in any line of the text."""
     if any(sign(text) for sign in _SIGNS):
         return True
     folded = text.casefold()
@@ -124,39 +124,39 @@ def _is_named(folded: str) -> bool:
 
 @lru_cache(maxsize=1 << 14)
 def _line_secrets(line: str) -> tuple[tuple[str, str], ...]:
-    """Kinds and values; cached, since preambles and listings come back in every row."""
-    found = [("assignment", value) for value in ASSIGNED.findall(line)]
+    """Kinds and values. Cached, since preambles and listings recur in every row."""
+    secrets = [("assignment", value) for value in ASSIGNED.findall(line)]
     named = _is_named(line.casefold())
     for detector in detectors():
         kind = str(detector.secret_type).lower()
         if kind == _BY_NAME and not named:
-            continue  # the slowest of them all looks for those names
+            continue  # it is the slowest, and looks for those names
         if hasattr(detector, "denylist"):
             matches = (m for pattern in detector.denylist for m in pattern.finditer(line))
-            found += [(kind, _value(match)) for match in matches]
+            secrets += [(kind, _value(match)) for match in matches]
         else:
-            found += [(kind, value) for value in detector.analyze_string(line)]
-    return tuple(found)
+            secrets += [(kind, value) for value in detector.analyze_string(line)]
+    return tuple(secrets)
 
 
 def _value(match: re.Match[str]) -> str:
-    """The secret within what a detector matched: its group, unless that is but a prefix of it."""
+    """The secret in a detector's match: its group, unless that is only a prefix."""
     groups = [group for group in match.groups() if group and len(group) >= _SHORTEST]
     return groups[0] if groups else match.group()
 
 
 @cache
 def detectors() -> list[Any]:
-    """detect-secrets' own, without those that take any digest or address for a secret."""
+    """detect-secrets' detectors, without those that take any digest or address for a secret."""
     from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
 
     guessing = {"Base64 High Entropy String", "Hex High Entropy String", "Public IP (ipv4)"}
-    found = get_mapping_from_secret_type_to_class()
-    return [plugin() for kind, plugin in sorted(found.items()) if kind not in guessing]
+    classes = get_mapping_from_secret_type_to_class()
+    return [plugin() for kind, plugin in sorted(classes.items()) if kind not in guessing]
 
 
 def _without_ids(step: Step, text: str) -> Step:
-    """The step as text alone. What was sampled is still the model's, forced words still not."""
+    """The step as text only. Sampled text stays the model's own, and forced text does not."""
     origin = Origin.PROMPT if step.role != "assistant" else step.origin
     return step.model_copy(
         update={

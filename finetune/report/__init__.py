@@ -1,1 +1,1 @@
-"""What a run leaves for a person to look at."""
+"""What a person looks at after a run."""

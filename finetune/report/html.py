@@ -1,4 +1,4 @@
-"""report.html: what a person looks at when a run has ended. One file, no scripts, no network."""
+"""report.html: the result of a run for a person. One file, without scripts or network access."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def render_html(
         _table(_headlines(report)),
         *(_image(path) for path in plots),
         "<h2>What was left out</h2>",
-        *(_drops(name, found) for name, found in report["selection"].items()),
+        *(_drops(name, drops) for name, drops in report["selection"].items()),
         "<h2>Rows as they were trained on</h2>",
         "<p>What the model learned to say is <mark>marked</mark>.</p>",
         *(_samples(name, rows) for name, rows in samples.items()),
@@ -72,13 +72,15 @@ def _headlines(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("speed", f"{drawn['tokens'] / drawn['seconds']:,.0f} tokens/s"),
     ]
     for name, counts in report["sources"].items():
-        said = f"{counts['rows']:,} rows, {counts['tokens']:,} tokens, weight {counts['weight']:g}"
-        rows.append((name, said))
+        summary = (
+            f"{counts['rows']:,} rows, {counts['tokens']:,} tokens, weight {counts['weight']:g}"
+        )
+        rows.append((name, summary))
     return rows
 
 
 def _starts(starts: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
-    """When and how it was begun, and gone on with."""
+    """When and how the run was begun and continued."""
     rows = []
     for index, start in enumerate(starts):
         of = f"agentlm {start['version']}" + (f" ({start['commit']})" if "commit" in start else "")
@@ -96,8 +98,8 @@ def _held_out(report: dict[str, Any]) -> list[tuple[str, str]]:
     if not measured:
         return []
     losses = dict(measured)
-    told = f"{measured[0][1]:.4f} → {measured[-1][1]:.4f}"
-    return [("held-out loss", f"{told}; least after step {best}: {losses[best]:.4f}")]
+    change = f"{measured[0][1]:.4f} → {measured[-1][1]:.4f}"
+    return [("held-out loss", f"{change}; least after step {best}: {losses[best]:.4f}")]
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> str:
@@ -110,27 +112,27 @@ def _image(path: Path) -> str:
     return f'<img alt="{path.stem}" src="data:image/png;base64,{data}">'
 
 
-def _drops(name: str, found: dict[str, Any]) -> str:
-    lines = [f"<h3>{escape(name)}: {found['kept']:,} of {found['rows']:,} kept</h3><table>"]
-    for dropped, count in found["dropped"].items():
+def _drops(name: str, drops: dict[str, Any]) -> str:
+    lines = [f"<h3>{escape(name)}: {drops['kept']:,} of {drops['rows']:,} kept</h3><table>"]
+    for dropped, count in drops["dropped"].items():
         examples = "<br>".join(
             f"<small>{escape(one['trajectory'])}: {escape(one['reason'])}</small>"
-            for one in found["examples"].get(dropped, [])
+            for one in drops["examples"].get(dropped, [])
         )
         lines.append(f"<tr><td>{escape(dropped)}<td class=n>{count:,}<td>{examples}")
-    for kind, count in found["scrubbed"].items():
+    for kind, count in drops["scrubbed"].items():
         lines.append(f"<tr><td>scrubbed<td class=n>{count:,}<td><small>{escape(kind)}</small>")
-    if found["rendered_anew"]:
+    if drops["rendered_anew"]:
         why = "recorded under another tokenizer or template"
         lines.append(
-            f"<tr><td>rendered anew<td class=n>{found['rendered_anew']:,}<td><small>{why}</small>"
+            f"<tr><td>rendered anew<td class=n>{drops['rendered_anew']:,}<td><small>{why}</small>"
         )
     return "".join([*lines, "</table>"])
 
 
 def _samples(name: str, rows: Sequence[Sequence[Span]]) -> str:
-    shown = "".join(f"<pre>{''.join(map(_span, row))}</pre>" for row in rows)
-    return f"<h3>{escape(name)}</h3>{shown}"
+    samples = "".join(f"<pre>{''.join(map(_span, row))}</pre>" for row in rows)
+    return f"<h3>{escape(name)}</h3>{samples}"
 
 
 def _span(span: Span) -> str:

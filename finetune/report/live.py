@@ -1,4 +1,4 @@
-"""The report and TensorBoard's events while a run trains, so that a killed one can be read."""
+"""The report and TensorBoard's events during a run, so that even a killed one can be read."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SCALARS = (
 )
 LEAST_PAUSE_S = 60.0
 MOST_SHARE = 0.02
-"""Of the time that a run takes, what its reports may."""
+"""Largest share of a run's time that reports may take."""
 
 
 class LiveReport:
-    """Sees each step; writes its events at once, and the report now and then."""
+    """Observes each step. Writes its events at once, and the report from time to time."""
 
     def __init__(self, prepared: Prepared, plan: Plan) -> None:
         self._run = prepared.run
@@ -36,10 +36,9 @@ class LiveReport:
         self._due = 0.0
 
     def skip(self, tokens: float) -> None:
-        """Steps of an earlier process are in its events and metrics."""
+        """Steps of an earlier process are already in its events and metrics."""
 
     def report(self, metrics: dict[str, float]) -> None:
-        """One step is done."""
         step = int(metrics["step"])
         events = self._events = self._events or self._open(step)
         for name in SCALARS:
@@ -53,14 +52,14 @@ class LiveReport:
             self._due = now + max(LEAST_PAUSE_S, (now - began) / MOST_SHARE)
 
     def close(self) -> None:
-        """End the events; the last report is written when the model is saved."""
+        """End the events. The last report is written when the model is saved."""
         if self._events:
             self._events.close()
 
     def _open(self, step: int) -> SummaryWriter:
         from torch.utils.tensorboard import SummaryWriter
 
-        # Steps that are done again after a kill would stand there twice.
+        # Steps that are repeated after a kill would otherwise appear twice.
         return SummaryWriter(str(self._run.directory / "tensorboard"), purge_step=step)
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a run, as PNG files beside its numbers."""
+"""The plots of a run, as PNG files beside its numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEW_POINTS = 12
 def draw_plots(
     directory: Path, metrics: Metrics, sources: Sequence[Source], plan: Plan, drops: dict[str, Any]
 ) -> list[Path]:
-    """Draw all of them; returns the files in the order in which a person reads them."""
+    """Draw all plots. Returns the files in reading order."""
     plots: dict[str, Callable[[Axes], None]] = {
         "loss": lambda axes: _loss(axes, metrics),
         "learning_rate": lambda axes: _learning_rate(axes, metrics),
@@ -31,7 +31,7 @@ def draw_plots(
         "drops": lambda axes: _drops(axes, drops),
     }
     if len(sources) == 1:
-        del plots["mixture"]  # it would be one bar of all
+        del plots["mixture"]  # it would be a single bar
     return [_draw(directory / f"{name}.png", plot) for name, plot in plots.items()]
 
 
@@ -67,7 +67,7 @@ def _gradient_norm(axes: Axes, metrics: Metrics) -> None:
 
 
 def _curve(axes: Axes, metrics: Metrics, name: str, label: str | None = None) -> None:
-    """A value by step, where it was taken; few points have marks, for a line needs two."""
+    """A value by step, where it was measured. Few points get markers, since a line needs two."""
     points = [(line["step"] + 1, line[name]) for line in metrics if name in line]
     marker = "o" if len(points) <= FEW_POINTS else None
     axes.plot(
@@ -105,12 +105,12 @@ def _mixture(axes: Axes, sources: Sequence[Source], plan: Plan) -> None:
 def _drops(axes: Axes, drops: dict[str, Any]) -> None:
     dropped = {
         (name if len(drops) == 1 else f"{source}: {name}"): count
-        for source, found in drops.items()
-        for name, count in found["dropped"].items()
+        for source, by_filter in drops.items()
+        for name, count in by_filter["dropped"].items()
     }
     axes.barh(list(dropped) or ["nothing"], list(dropped.values()) or [0], height=0.6)
     axes.set(title="Left out, by filter", xlabel="rows")
-    axes.invert_yaxis()  # read from the top, in the order of the filters
+    axes.invert_yaxis()  # from top to bottom, in the order of the filters
     _whole_numbers(axes)
 
 

@@ -14,13 +14,13 @@ from agentlm.finetune.report.sample import spans
 from agentlm.finetune.run import Run
 
 SAMPLES = 8
-"""Rows of each source that the report shows."""
+"""Rows of each source in the report."""
 
 
 def write_report(
     run: Run, sources: Sequence[Source], plan: Plan, decode: Callable[[Sequence[int]], str]
 ) -> dict[str, Any]:
-    """Write report.json, and report.html with its plots, of a run however far it has come."""
+    """Write report.json, and report.html with its plots, at any stage of a run."""
     metrics = run.metrics()
     held_out = [
         (int(line["step"]) + 1, line["held_out_loss"])

@@ -1,4 +1,4 @@
-"""A row as a person reads it, with what is trained on marked."""
+"""A row for people, with marks around what is trained on."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from agentlm.finetune.data.dataset import Ids, Loss
 
 
 class Span(NamedTuple):
-    """Consecutive tokens that are all trained on, or all not."""
+    """Consecutive tokens that are either all trained on or all not."""
 
     text: str
     trained: bool
 
 
 def spans(row: tuple[Ids, Loss], decode: Callable[[Sequence[int]], str]) -> list[Span]:
-    """The row's text, control tokens spelt out, cut where training begins and ends."""
+    """The row's text with control tokens spelled out, split where training begins and ends."""
     ids, loss = row
     pairs = zip(ids.tolist(), loss.tolist(), strict=True)
     return [
@@ -27,5 +27,5 @@ def spans(row: tuple[Ids, Loss], decode: Callable[[Sequence[int]], str]) -> list
 
 
 def marked(row: tuple[Ids, Loss], decode: Callable[[Sequence[int]], str]) -> str:
-    """The row as plain text: `⟦…⟧` around what the model learns to say."""
+    """The row as plain text, with `⟦…⟧` around what the model learns."""
     return "".join(f"⟦{text}⟧" if trained else text for text, trained in spans(row, decode))

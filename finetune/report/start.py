@@ -1,4 +1,4 @@
-"""How a run was started: when, by which command, with which version of the program."""
+"""How a run was started: when, by which command, by which version of the program."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ _LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 
 def start_record() -> dict[str, str]:
-    """Of this process; the commit stands there if the program runs from its repository."""
-    told = {
+    """The start of this process. It has a commit if the program runs from its repository."""
+    record = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shown_command(sys.argv),
+        "command": public_command(sys.argv),
         "version": __version__,
     }
     commit = _commit(Path(__file__).resolve())
-    return told | ({"commit": commit} if commit else {})
+    return record | ({"commit": commit} if commit else {})
 
 
-def shown_command(argv: Sequence[str]) -> str:
-    """A command line as a shell would take it, without what only its owner may know."""
-    shown = [Path(argv[0]).name]
+def public_command(argv: Sequence[str]) -> str:
+    """A command line for a shell, without secrets."""
+    words = [Path(argv[0]).name]
     for before, argument in pairwise(argv):
         flag, equals, _ = argument.partition("=")
         if _KEY_FLAG.fullmatch(before) and not argument.startswith("--"):
             argument = _HIDDEN
         elif equals and _KEY_FLAG.fullmatch(flag):
             argument = f"{flag}={_HIDDEN}"
-        shown.append(_LOGIN.sub(_HIDDEN, argument))
-    return shlex.join(shown)
+        words.append(_LOGIN.sub(_HIDDEN, argument))
+    return shlex.join(words)
 
 
 def _commit(file: Path) -> str | None:
-    """The commit that a tracked file is of; another's repository may hold an installed copy."""
+    """The commit of a tracked file. An installed copy may lie in another project's repository."""
     tracked = _git(file.parent, "ls-files", "--error-unmatch", file.name)
     if tracked is None:
         return None

@@ -1,6 +1,6 @@
-"""Weights & Biases, by its usual variables: a run is shown there if WANDB_PROJECT is set.
+"""Weights & Biases, controlled by its usual variables: it gets a run if WANDB_PROJECT is set.
 
-WANDB_API_KEY, WANDB_ENTITY, WANDB_MODE and the others are read by its own library.
+Its own library reads WANDB_API_KEY, WANDB_ENTITY, WANDB_MODE and the others.
 """
 
 from __future__ import annotations
@@ -20,35 +20,34 @@ PROJECT = "WANDB_PROJECT"
 
 
 def wanted() -> bool:
-    """Whether a project is named, and nothing says that it is not to be used."""
+    """Whether a project is named, and W&B is not turned off."""
     off = os.environ.get("WANDB_MODE") == "disabled" or "WANDB_DISABLED" in os.environ
     return bool(os.environ.get(PROJECT)) and not off
 
 
 def check_installed() -> None:
-    """Raise OperatorError if it is wanted and not there, before hours of training."""
+    """Raise OperatorError if it is wanted but not installed, before hours of training."""
     if wanted() and find_spec("wandb") is None:
         raise OperatorError(f"{PROJECT} is set, and wandb is not installed: pip install wandb")
 
 
 class WandbRun:
-    """Tells a run of W&B how the training goes."""
+    """Reports the training to a run of W&B."""
 
     def __init__(self, there: Any) -> None:
         self._there = there
 
     def skip(self, tokens: float) -> None:
-        """Steps of an earlier process are there already."""
+        """The run of W&B has the steps of an earlier process already."""
 
     def report(self, metrics: dict[str, float]) -> None:
-        """One step is done."""
         self._there.log(metrics, step=int(metrics["step"]))
 
 
 @contextmanager
-def wandb_run(run: Run, *, shown: bool = True) -> Iterator[list[WandbRun]]:
-    """A run over there that goes on when ours does; none if it is not wanted."""
-    if not (shown and wanted()):
+def wandb_run(run: Run, *, visible: bool = True) -> Iterator[list[WandbRun]]:
+    """A run of W&B that continues when ours does; none if it is not wanted."""
+    if not (visible and wanted()):
         yield []
         return
     begun = (run.starts() or [{"time": ""}])[0]["time"]

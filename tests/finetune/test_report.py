@@ -11,7 +11,7 @@ import pytest
 from agentlm.finetune.data.prepare import Prepared, prepare
 from agentlm.finetune.report.live import live_report
 from agentlm.finetune.report.report import write_report
-from agentlm.finetune.report.start import shown_command, start_record
+from agentlm.finetune.report.start import public_command, start_record
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.jobs.training_run import read_training_run
 from agentlm.prompt.render import Renderer
@@ -133,7 +133,7 @@ def test_a_curve_of_one_point_is_seen() -> None:
     ],
 )
 def test_a_command_is_told_without_its_secrets(argv: list[str], shown: str) -> None:
-    told = shown_command(argv).replace("'", "")
+    told = public_command(argv).replace("'", "")
 
     assert told == shown
     assert "s3cret" not in told

@@ -70,8 +70,8 @@ def test_every_place_understands_the_same_words(tmp_path: Path) -> None:
         assert plain(parse(settings, words, "agentlm logs").selection()) == plain(asked)
     for flags in (words, ["--config", str(recipe)]):
         chosen = parse(FinetuneSettings, flags, "agentlm finetune")
-        assert plain(chosen.asked()) == plain(asked)
-    assert plain(settings_of(job(tmp_path, f"log:{QUERY}")).asked()) == plain(asked)
+        assert plain(chosen.requested()) == plain(asked)
+    assert plain(settings_of(job(tmp_path, f"log:{QUERY}")).requested()) == plain(asked)
 
 
 @pytest.mark.parametrize(

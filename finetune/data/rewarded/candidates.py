@@ -1,4 +1,4 @@
-"""What is remembered of each row until all are there that it is judged beside."""
+"""What is remembered of each row until all rows that it is compared with are there."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from agentlm.finetune.data.pipeline import Kept
 from agentlm.finetune.filters.rules import Refused
 
 
-class Said(NamedTuple):
+class SampledStep(NamedTuple):
     """One sampled step of a row."""
 
     key: int
-    """The same in the copy that a fork has of it, and in no other try."""
+    """It is the same in a fork's copy of the step, and differs between tries."""
     start: int
-    """Of its ids in the row."""
+    """Index of the step's first id in the row."""
     end: int
 
 
@@ -25,38 +25,39 @@ class Candidate(NamedTuple):
     group: int
     """A hash of what makes rows comparable."""
     reward: float
-    said: tuple[Said, ...] = ()
+    steps: tuple[SampledStep, ...] = ()
     age: int = 0
-    """How many trainings lie between the weights that said it and those that are trained."""
+    """Number of trainings between the weights that sampled it and those being trained."""
 
 
 class Chosen(NamedTuple):
-    """A row that is learned from, and how."""
+    """A row that is learned from, with its value."""
 
     row: int
     value: float
-    """What is said for it (above 0) or against it."""
+    """How strongly the reward speaks for it (> 0) or against it (< 0)."""
     pair: int = -1
-    shares: tuple[tuple[Said, float], ...] = ()
-    """Steps of which it counts only a part, because other rows have them too."""
+    shares: tuple[tuple[SampledStep, float], ...] = ()
+    """Steps that count only in part, because other rows have them too."""
     trained_from: int = 0
-    """No id before this one is trained on."""
+    """No id before this index is trained on."""
 
 
 class Verdicts(NamedTuple):
-    """What became of the candidates."""
+    """The result for all candidates."""
 
     units: list[list[Chosen]]
-    """Rows that must be in one step."""
+    """Each unit has rows that must be in one step."""
     left_out: dict[int, Refused]
 
 
-def said_steps(kept: Kept) -> Iterator[Said]:
-    """The steps that are trained on. Of tries that begin alike, only copies have the same time."""
+def sampled_steps_of(kept: Kept) -> Iterator[SampledStep]:
+    """The steps that are trained on. In tries with the same beginning, only copies have the same
+    time."""
     key = end = 0
     for step, trained in zip(kept.trajectory.steps, kept.trained, strict=True):
         ids = step.token_ids or ()
         key = hash((key, step.started, ids))
         start, end = end, end + len(ids)
         if trained and ids:
-            yield Said(key, start, end)
+            yield SampledStep(key, start, end)

@@ -1,9 +1,9 @@
-"""grpo: tries at one task, each judged by how much better it went than the others on average.
+"""grpo: tries at one task, each judged by how much better it was than the others' average.
 
-Only what was recorded exactly can be compared with what the model would say now: ids, and
-log-probabilities at temperature 1 of all tokens there are. What was drawn in another way, or by
-weights that the base does not come from, is left out and counted. A malformed turn and a call that
-was refused are learned from like any other: they are what a bad reward is about.
+Only exact records can be compared with what the model would generate now: ids, and
+log-probabilities at temperature 1 of all tokens. Runs that were sampled in another way, or by
+weights that the base does not come from, are left out and counted. Malformed turns and refused
+calls are learned from like all others: they are the reason for a bad reward.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from agentlm.finetune.data.rewarded.candidates import (
     Candidate,
     Chosen,
     Verdicts,
-    said_steps,
+    sampled_steps_of,
 )
 from agentlm.finetune.filters.rules import Filter, Refused
 from agentlm.trajectory import Origin, Sampling, Step, Trajectory
@@ -35,7 +35,7 @@ _UNCHANGED = (
     "logit_bias",
     "min_tokens",
 )
-"""Settings of sampling that change what is drawn, and not what is recorded of it."""
+"""Sampling settings that change which tokens are drawn, but not the recorded probabilities."""
 _PLAIN = Sampling()
 _LONELY = Refused("lonely", "it is the only try at its task with this prompt, by these weights")
 _EQUAL = Refused("equal_rewards", "all tries at its task have the same reward")
@@ -43,12 +43,12 @@ _AVERAGE = Refused("average", "its reward is the mean of the tries at its task")
 
 
 def sampled_steps(trajectory: Trajectory) -> list[bool]:
-    """For each step whether the model said it: well or badly, in this try or in its parent."""
+    """For each step, whether the model sampled it: well or badly, in this try or in its parent."""
     return [step.origin is Origin.SAMPLED for step in trajectory.steps]
 
 
 def ratio_filters(ages: Mapping[str, int], max_staleness: int) -> dict[str, Filter]:
-    """What leaves out runs whose probabilities can't be compared; `ages` are of known weights."""
+    """Leave out runs whose probabilities can't be compared. `ages` has the known weights."""
     return {
         NOT_RECORDED: not_recorded,
         "not_as_sampled": not_as_sampled,
@@ -57,7 +57,7 @@ def ratio_filters(ages: Mapping[str, int], max_staleness: int) -> dict[str, Filt
 
 
 def not_recorded(trajectory: Trajectory) -> str | None:
-    """It has no ids or log-probabilities of its own: it was imported, or an upstream said it."""
+    """It has no ids or log-probabilities of its own: it was imported, or comes from an upstream."""
     steps = _sampled(trajectory)
     if not steps:
         return "nothing in it was sampled here"
@@ -67,16 +67,16 @@ def not_recorded(trajectory: Trajectory) -> str | None:
 
 
 def not_as_sampled(trajectory: Trajectory) -> str | None:
-    """Its tokens were drawn in another way than what is recorded of them says."""
+    """Its tokens were drawn in another way than the record assumes."""
     for step in _sampled(trajectory):
         if step.constraint_digest is not None:
             return "decoding was constrained"
         if step.sampling is None:
             return "how it was sampled was not recorded"
         for name in _UNCHANGED:
-            found, plain = getattr(step.sampling, name), getattr(_PLAIN, name)
-            if found != plain:
-                return f"{name} was {found}; what is recorded holds for {plain}"
+            value, plain = getattr(step.sampling, name), getattr(_PLAIN, name)
+            if value != plain:
+                return f"{name} was {value}; what is recorded holds for {plain}"
     return None
 
 
@@ -98,12 +98,12 @@ def _sampled(trajectory: Trajectory) -> list[Step]:
 
 
 def _has_log_probabilities(step: Step) -> bool:
-    found, ids = step.logprobs or (), step.token_ids or ()
-    return len(found) == len(ids) and all(map(math.isfinite, found))
+    logprobs, ids = step.logprobs or (), step.token_ids or ()
+    return len(logprobs) == len(ids) and all(map(math.isfinite, logprobs))
 
 
 def candidate(kept: Kept, ages: Mapping[str, int]) -> Candidate:
-    """Comparable is what had the same task, prompt, tools, sampling and weights."""
+    """Comparable rows have the same task, prompt, tools, sampling and weights."""
     trajectory = kept.trajectory
     first = _sampled(trajectory)[0]
     sampling = first.sampling and first.sampling.model_dump(exclude={"seed"})
@@ -116,14 +116,14 @@ def candidate(kept: Kept, ages: Mapping[str, int]) -> Candidate:
         first.weights_version,
     )
     age = ages.get(first.weights_version or "", 0)
-    return Candidate(hash(same), trajectory.reward or 0.0, tuple(said_steps(kept)), age)
+    return Candidate(hash(same), trajectory.reward or 0.0, tuple(sampled_steps_of(kept)), age)
 
 
 def judge(candidates: Sequence[Candidate]) -> Verdicts:
     """Each try's advantage over its group.
 
-    What several tries have in common because they forked is learned once, with the mean of their
-    advantages: each counts its part of it.
+    A beginning that several tries share because they forked is learned once, with the mean of their
+    advantages: each try counts its part of it.
     """
     groups: dict[int, list[int]] = defaultdict(list)
     for index, one in enumerate(candidates):
@@ -135,12 +135,12 @@ def judge(candidates: Sequence[Candidate]) -> Verdicts:
             verdicts.left_out.update(dict.fromkeys(members, _EQUAL if members[1:] else _LONELY))
             continue
         mean = fmean(rewards.values())
-        tries = Counter(said.key for index in members for said in candidates[index].said)
+        tries = Counter(step.key for index in members for step in candidates[index].steps)
         chosen = [
             Chosen(
                 index,
                 reward - mean,
-                shares=tuple((said, 1 / tries[said.key]) for said in candidates[index].said),
+                shares=tuple((step, 1 / tries[step.key]) for step in candidates[index].steps),
             )
             for index, reward in rewards.items()
             if reward != mean

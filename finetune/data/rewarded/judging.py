@@ -1,8 +1,8 @@
 """The two passes of a run that learns from rewards.
 
-The first writes every row that could be learned from, and remembers what it is judged by. When all
-are there, the second says what each is worth beside the others, and leaves out what can't be
-compared.
+The first pass writes every row that could be learned from, and remembers what is needed to judge
+it. When all rows are there, the second pass computes the value of each in comparison with the
+others, and leaves out those that can't be compared.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from agentlm.finetune.settings import FinetuneSettings
 
 
 class Judging:
-    """What is remembered of the rows of one run."""
+    """The candidates of one run."""
 
     def __init__(self, settings: FinetuneSettings, ages: Mapping[str, int]) -> None:
         self._settings = settings
@@ -42,7 +42,7 @@ class Judging:
                 self._candidates.append(thumbs.candidate(kept))
 
     def write(self, run: Run, name: str, drops: Drops) -> None:
-        """Put in the place of the rows those that are learned from, and say how in rewards.json.
+        """Replace the rows by those that are learned from, and describe them in rewards.json.
 
         Raises OperatorError if there are none.
         """
@@ -79,8 +79,8 @@ class Judging:
         loss = row.loss.copy()
         loss[: chosen.trained_from] = 0
         credit = np.full(len(loss), chosen.value, np.float32)
-        for said, share in chosen.shares:
-            credit[said.start : said.end] *= share
+        for step, share in chosen.shares:
+            credit[step.start : step.end] *= share
         age = self._candidates[chosen.row].age
         assert row.recorded is not None, "the first pass wrote it"
         judged = Judged(row.recorded, credit, unit, chosen.pair, age)

@@ -1,7 +1,7 @@
-"""dpo: of the tries at one task by one model, a success beside a failure.
+"""dpo: a success and a failure at one task by one model.
 
-What both say alike before they part decides nothing, and is not trained on. Each try is in one pair
-at most; files may bring pairs of their own.
+What both have in common at the beginning decides nothing, and is not trained on. Each try is in at
+most one pair. Files may have pairs of their own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NO_DIFFERENCE = Refused("no_difference", "one of the pair ends where they part"
 
 
 def pair_steps(trajectory: Trajectory, min_reward: float) -> list[bool]:
-    """For each step whether the model said it; of a success only what was well formed."""
+    """For each step, whether the model sampled it; in a success only well-formed steps."""
     good = (trajectory.reward or 0.0) >= min_reward
     following = [*trajectory.steps[1:], None]
     return [
@@ -36,22 +36,22 @@ def pair_steps(trajectory: Trajectory, min_reward: float) -> list[bool]:
 
 
 def candidate(kept: Kept) -> Candidate:
-    """Comparable is what had the same task, prompt and model, or what a file says is."""
+    """Comparable rows have the same task, prompt and model, or are a file's own pair."""
     trajectory = kept.trajectory
     same: tuple[object, ...] = (
         trajectory.environment,
         trajectory.task_id,
         trajectory.model,
         tuple(tool.model_dump_json() for tool in trajectory.tools),
-        *_asked(trajectory),
+        *_prompt(trajectory),
     )
     if (pair := trajectory.metadata.get(PAIR)) is not None:
         same = (PAIR, pair)
     return Candidate(hash(same), trajectory.reward or 0.0)
 
 
-def _asked(trajectory: Trajectory) -> Iterator[tuple[str, str]]:
-    """What was there before anything was said, as text: some rows are rendered anew."""
+def _prompt(trajectory: Trajectory) -> Iterator[tuple[str, str]]:
+    """The prompt, as text, because some rows are rendered anew."""
     for step, own in zip(trajectory.steps, own_steps(trajectory), strict=True):
         if own:
             return
@@ -61,7 +61,7 @@ def _asked(trajectory: Trajectory) -> Iterator[tuple[str, str]]:
 def judge(
     candidates: Sequence[Candidate], rows: Rows, min_reward: float, most: int | None
 ) -> Verdicts:
-    """Pairs, at most `most` of one task."""
+    """Pairs, at most `most` for each task."""
     groups: dict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
     for index, one in enumerate(candidates):
         groups[one.group][one.reward < min_reward].append(index)
@@ -87,7 +87,7 @@ def _chosen(pair: tuple[int, int], number: int, parted: int) -> Iterator[Chosen]
 
 
 def _parted(rows: Rows, one: int, other: int) -> int:
-    """Where two rows first differ."""
+    """The first index at which two rows differ."""
     left, right = rows.row(one)[0], rows.row(other)[0]
     length = min(len(left), len(right))
     different = np.flatnonzero(left[:length] != right[:length])

@@ -1,8 +1,8 @@
-"""What rows that are learned from by their reward go through, before they are judged together.
+"""The stages of rows that are learned from by their reward, before they are judged together.
 
-A filter of imitation says that a row is no example; so it leaves out successes that are to be
-preferred, and never a failure. Where whole groups are compared it would tip the scales, and is not
-asked.
+A filter for imitation means that a row is no good example. So it leaves out successes that would be
+preferred, and never a failure. Where whole groups are compared it would bias the comparison, and is
+not used.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from agentlm.trajectory import Trajectory
 
 
 def rewarded_pipeline(settings: FinetuneSettings, maker: RowMaker) -> Pipeline:
-    """Of the log and of files alike."""
+    """For rows of the log and of files alike."""
     recorded = recorded_filters(settings, unjudged=False)
     del recorded["low_reward"]
     judging: dict[str, Filter] = {**recorded, "no_reward": filters.no_reward}
     if settings.method == "grpo":
         judging |= ratio_filters(maker.ages, settings.max_staleness)
     else:
-        found = content_filters(settings).items()
-        judging |= {name: _of_successes(it, settings.min_reward) for name, it in found}
+        filters_by_name = content_filters(settings).items()
+        judging |= {name: _of_successes(it, settings.min_reward) for name, it in filters_by_name}
     remembering = remembering_filters(settings.model_copy(update={"max_per_task": None}))
     remembering.pop(NEAR_DUPLICATE, None)
     if settings.method == "kto" and settings.max_per_task is not None:
@@ -50,7 +50,7 @@ def rewarded_pipeline(settings: FinetuneSettings, maker: RowMaker) -> Pipeline:
 def as_judged(
     rows: Iterable[Trajectory | Malformed], settings: FinetuneSettings, drops: Drops
 ) -> Iterator[Trajectory | Malformed]:
-    """The rows, each as often as it is learned from: kto takes good and bad answers apart."""
+    """The rows, each as often as it is learned from: kto separates good and bad answers."""
     for row in rows:
         if settings.method != "kto" or isinstance(row, Malformed):
             yield row

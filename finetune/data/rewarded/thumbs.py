@@ -1,7 +1,7 @@
-"""kto: what was judged, answer by answer, each alone.
+"""kto: judged answers, each on its own.
 
-A conversation with a good answer and a bad one makes two rows: of each only the answers of its kind
-are trained on, and the other's stand there as context.
+A conversation with a good answer and a bad one makes two rows. In each, only the answers of its
+kind are trained on; the others remain as context.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from agentlm.finetune.filters.rewards import step_rewards
 from agentlm.trajectory import Trajectory
 
 SIDE = "thumb"
-"""The key of a trajectory's metadata that says which of its answers a row is of."""
+"""The key in a trajectory's metadata for the kind of answers that a row trains on."""
 
 
 def by_side(trajectory: Trajectory, min_reward: float) -> Iterator[Trajectory]:
-    """The trajectory once for each kind of judgement that its answers have."""
+    """The trajectory once for each kind of judgement in it."""
     rewards = step_rewards(trajectory)
     sides = {
         reward >= min_reward
@@ -36,7 +36,7 @@ def by_side(trajectory: Trajectory, min_reward: float) -> Iterator[Trajectory]:
 
 
 def thumb_steps(trajectory: Trajectory, min_reward: float) -> list[bool]:
-    """For each step whether it was said, and judged as this row is."""
+    """For each step, whether it was sampled, and judged in this row's way."""
     good = is_good(trajectory)
     corrected = corrected_steps(trajectory)
     following = [*trajectory.steps[1:], None]
@@ -59,7 +59,7 @@ def thumb_steps(trajectory: Trajectory, min_reward: float) -> list[bool]:
 
 
 def is_good(trajectory: Trajectory) -> bool:
-    """Which kind of judgement a row is of."""
+    """Which kind of judgement a row is about."""
     return trajectory.metadata.get(SIDE) == "up"
 
 
@@ -71,7 +71,7 @@ def candidate(kept: Kept) -> Candidate:
 def judge(candidates: Sequence[Candidate]) -> Verdicts:
     """Every row, weighted so that both kinds count the same.
 
-    Raises OperatorError if there is only one kind: nothing would say what to keep away from.
+    Raises OperatorError if there is only one kind, since then there is nothing to keep away from.
     """
     good = sum(one.reward > 0 for one in candidates)
     bad = len(candidates) - good
