@@ -208,12 +208,12 @@ class Training(Rewarding, Measuring):
 
     @cached_property
     def deepspeed_config(self) -> dict[str, Any]:
-        """What the file sets. Raises OperatorError for what is not its to set."""
+        """The settings in the file. Raises OperatorError for one that it may not set."""
         return {} if self.deepspeed is None else read_deepspeed(self.deepspeed)
 
     @property
     def chosen_stage(self) -> int | None:
-        """The ZeRO stage that was asked for, by a flag or by the file."""
+        """The ZeRO stage set by a flag or by the file."""
         stage = self.deepspeed_config.get("zero_optimization", {}).get("stage")
         return self.zero_stage if stage is None else int(stage)
 
@@ -257,7 +257,7 @@ class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule
     keep nothing."""
 
     def check(self) -> None:
-        """Raise OperatorError for what no single setting can see to be wrong."""
+        """Raise OperatorError for combinations of settings that are wrong."""
         if not self.from_logs and not self.data:
             raise OperatorError("nothing to train on: give --from-logs or --data FILE")
         if (self.judge_url is None) != (self.judge_model is None):
@@ -280,7 +280,7 @@ class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule
         self.read_columns()
 
     def _check_method(self) -> None:
-        """Raise OperatorError for a setting that the method would pass over."""
+        """Raise OperatorError for a setting that the method would ignore."""
         for name, methods in _OF_METHODS.items():
             default = type(self).model_fields[name].get_default()
             if self.method not in methods and getattr(self, name) != default:
@@ -290,7 +290,7 @@ class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule
                 )
 
     def _check_trainer(self) -> None:
-        """Raise OperatorError for settings of an adapter without one, or said twice."""
+        """Raise OperatorError for adapter settings without an adapter, or for repeated ones."""
         for name in ("lora_rank", "lora_alpha", "lora_targets", "lora_dropout"):
             if self.full and getattr(self, name) != type(self).model_fields[name].get_default():
                 raise OperatorError(f"--{name.replace('_', '-')} is of --lora, not of --full")
@@ -303,7 +303,7 @@ class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule
             raise OperatorError("--offload, and --deepspeed says what is offloaded: give one")
 
     def recipe(self) -> dict[str, object]:
-        """Everything that decides the weights, as it goes into the run's directory."""
+        """Everything that decides the weights, for the run's directory."""
         keys = {"api_key", "judge_api_key"}
         others = keys | {"data_dir", "store_url", "publish", "name", "gate", "dry_run"}
         whole = self.model_dump(mode="json", exclude=others | set(GateRule.model_fields))
@@ -319,8 +319,8 @@ LATER = frozenset(
     method beta ratio_cap max_staleness min_effective lora_targets lora_dropout deepspeed
     """.split()
 )
-"""Settings that a recipe has only where they differ from their defaults: so a run that was begun
-before there were such goes on."""
+"""Settings that a recipe has only if they differ from their defaults, so that runs which began
+before they existed can continue."""
 _OF_METHODS: dict[str, tuple[Method, ...]] = {
     "beta": ("dpo", "kto"),
     "ratio_cap": ("grpo",),
@@ -328,13 +328,13 @@ _OF_METHODS: dict[str, tuple[Method, ...]] = {
     "min_effective": ("grpo",),
     "min_reward": ("sft", "dpo", "kto"),
     "max_per_task": ("sft", "dpo", "kto"),
-    # The ratios would be of a model that is not whole.
+    # The ratios would be of a model that is not complete.
     "lora_dropout": ("sft", "dpo", "kto"),
     "judge_url": ("sft", "dpo", "kto"),
-    # A tiny model said none of the tries.
+    # A tiny model sampled none of the tries.
     "dry_run": ("sft", "dpo", "kto"),
     "general": ("sft",),
     "eval_share": ("sft",),
     "eval_data": ("sft",),
 }
-"""Which methods read a setting that not all of them do."""
+"""For settings that not all methods read: the methods that do."""

@@ -1,5 +1,5 @@
-"""The trainer: packs of rows that share prefixes, loss on what the model said, DeepSpeed's step.
+"""The trainer: packs of rows that share prefixes, loss on the model's own tokens, DeepSpeed's step.
 
-`train` is the loop over steps, `model` what it steps, `zero` how DeepSpeed does it, `measure` what
-is measured beside it, `save` how the result gets to the disk.
+`train` is the loop over steps, `model` the trained model, `zero` DeepSpeed's part, `measure` the
+held-out loss, `save` writes the result.
 """

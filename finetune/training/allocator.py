@@ -1,8 +1,8 @@
 """tcmalloc for the tensors of a run on a CPU.
 
 A training step frees and takes blocks of some megabytes in changing sizes. glibc's allocator leaves
-holes among those that stay: a LoRA step of SmolLM2 held half as much again as it used. An allocator
-can't be changed in a process that runs, so the program starts itself once more.
+holes between long-lived blocks: a LoRA step of SmolLM2 held half as much again as it used. A
+running process can't change its allocator, so the program starts itself once more.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ PRELOAD = "LD_PRELOAD"
 
 
 def restart_with_tcmalloc(argv: Sequence[str]) -> None:
-    """Start this program again with tcmalloc if there is one; returns if not, or if it has it.
+    """Start this program again with tcmalloc. Returns if there is none, or if it is in use already.
 
-    Also returns if `argv` is not what this process was called with: then it is another program.
+    Also returns if `argv` is not this process's command line, since then it is another program.
     """
     own = bool(argv) and list(argv) == sys.argv[-len(argv) :]
     if not own or PRELOAD in os.environ:
@@ -29,6 +29,6 @@ def restart_with_tcmalloc(argv: Sequence[str]) -> None:
 
 
 def preloaded() -> dict[str, str]:
-    """The variables of a process with tcmalloc; none if it is not installed."""
+    """Variables for a process with tcmalloc; empty if it is not installed."""
     library = find_library("tcmalloc_minimal")
     return {PRELOAD: library} if library else {}

@@ -1,8 +1,8 @@
 """Attention over a pack: every segment sees its ancestors and, causally, itself.
 
-Registered with transformers under `agentlm_pack`, so any of its decoder models computes packs. Each
-segment is its own attention call over just the keys it may see: no square mask over the pack, and
-nothing computed only to be masked.
+It is registered with transformers as `agentlm_pack`, so any of its decoder models can compute
+packs. Each segment is a separate attention call over the keys that it may see: there is no square
+mask over the pack, and nothing is computed only to be masked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PACK_ATTENTION = "agentlm_pack"
 
 @dataclass(frozen=True)
 class PackLayout:
-    """The segments of a pack, and what each attends to."""
+    """The segments of a pack, and what each of them attends to."""
 
     segments: tuple[Segment, ...]
     device: torch.device
@@ -36,7 +36,7 @@ class PackLayout:
 
     @cached_property
     def paths(self) -> list[list[int]]:
-        """For each segment the indices of its ancestors, oldest first, and its own."""
+        """For each segment the indices of its ancestors, oldest first, followed by its own."""
         paths: list[list[int]] = []
         for index, segment in enumerate(self.segments):
             paths.append([*(paths[segment.parent] if segment.parent >= 0 else []), index])
@@ -44,7 +44,7 @@ class PackLayout:
 
     @cached_property
     def masks(self) -> list[Tensor | None]:
-        """Added to the scores of each segment; None where plain causal attention is meant."""
+        """Masks to add to the scores of each segment; None for plain causal attention."""
         return [
             None if len(path) == 1 else self._mask(self.sizes[path[-1]], self._context(path))
             for path in self.paths
@@ -94,7 +94,7 @@ def pack_attention(
 
 
 def _for_heads(states: Tensor, heads: int, layout: PackLayout) -> Tensor:
-    """Keys or values for the kernel: on GPUs, grouped heads with a mask would take the slow one."""
+    """Keys or values for the kernel. On GPUs, grouped heads with a mask would use the slow one."""
     if layout.device.type == "cpu":
         return states
     return states.repeat_interleave(heads // states.shape[1], dim=1)

@@ -1,8 +1,8 @@
-"""The loss on held-out rows while a run trains, its best weights, and when to stop.
+"""The loss on held-out rows during a run, its best weights, and when to stop.
 
-What was measured stands in metrics.jsonl, so a run that was killed goes on with it. The weights of
-the best measurement are kept as a model under `best/`, and one that a checkpoint still counts on
-stays until the next one is written: then those are gone that nothing can come back to.
+Measurements are in metrics.jsonl, so a run that was killed continues with them. The weights of the
+best measurement are kept as a model under `best/`. Older best weights stay until the next
+checkpoint is written, because a run may still be resumed from the last one.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ HELD_OUT_LOSS = "held_out_loss"
 
 @dataclass
 class HeldOut:
-    """What is measured beside the training, and what has been."""
+    """What is measured during training, and the results so far."""
 
     rows: Rows
     training: Training
     run: Run
     processes: Processes
     steps: int
-    """Of the whole run: the last one is always measured."""
+    """Steps of the whole run; the last one is always measured."""
     network: Any
     base: Path
-    """The files of what the network was made from."""
+    """The model files that the network was made from."""
     probe: Pack
     """A row to compare models by."""
     losses: dict[int, float] = field(default_factory=dict)
-    """By the number of steps that were done before."""
+    """Each loss, by the number of steps that were done before it."""
 
     def __post_init__(self) -> None:
         rows = map(self.rows.token_row, range(len(self.rows)))
@@ -56,17 +56,17 @@ class HeldOut:
 
     @property
     def best(self) -> int | None:
-        """The number of steps after which the loss was least."""
+        """The number of steps after which the loss was lowest."""
         return min(self.losses, key=lambda step: (self.losses[step], step), default=None)
 
     @property
     def last_is_best(self) -> bool:
-        """Whether the weights that the training ended with are the best."""
+        """Whether the final weights of the training are the best ones."""
         return self.best == max(self.losses, default=None)
 
     @property
     def exhausted(self) -> bool:
-        """Whether it has not got better for so long that more training is not worth it."""
+        """Whether it has not improved for so long that training should stop."""
         patience = self.training.patience
         return patience is not None and self._since_best() >= patience
 
@@ -74,20 +74,20 @@ class HeldOut:
         return sum(step > (self.best or 0) for step in self.losses)
 
     def due(self, done: int) -> bool:
-        """Whether it is time to measure after so many steps."""
+        """Whether it is time to measure after `done` steps."""
         return done % self.training.eval_every == 0 or done == self.steps
 
     def resume(self, done: int) -> None:
-        """Remember what was measured up to a checkpoint, and forget what came after."""
+        """Restore the measurements up to a checkpoint, and forget later ones."""
         lines = self.processes.once(self.run.metrics)
         measured = (line for line in lines if line["step"] < done and HELD_OUT_LOSS in line)
         self.losses = {int(line["step"]) + 1: line[HELD_OUT_LOSS] for line in measured}
         self.prune()
 
     def measure(self, engine: Any, done: int) -> float:
-        """The mean loss of a held-out token; the weights are kept if it is the least so far.
+        """The mean loss of a held-out token. If it is the lowest so far, the weights are kept.
 
-        Raises OperatorError if it is no number.
+        Raises OperatorError if it is not finite.
         """
         loss = held_out_loss(engine, self._packs, self.processes)
         if not math.isfinite(loss):
@@ -103,7 +103,7 @@ class HeldOut:
         return loss
 
     def prune(self) -> None:
-        """Remove weights that are not the best of what a checkpoint knows."""
+        """Remove weights that are not the best according to any checkpoint."""
         if self.processes.first and self.run.best.is_dir():
             kept = () if self.best is None else (self._model(self.best), self._outputs(self.best))
             for path in self.run.best.iterdir():
@@ -113,16 +113,16 @@ class HeldOut:
                     path.unlink()
 
     def take_best(self) -> torch.Tensor:
-        """Make the best weights the run's model; what they answer to the probe.
+        """Make the best weights the run's model. Returns their output for the probe.
 
-        Raises OperatorError if they are not there any more.
+        Raises OperatorError if they are gone.
         """
         step, target = self.best or 0, self.run.model
         partial = target.with_name(f".{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         try:
             expected = torch.from_numpy(np.load(self._outputs(step), allow_pickle=False))
-            # They stay where they are too: killed from here on, the run comes back to them.
+            # They also stay in place: if the run is killed from now on, it comes back to them.
             shutil.copytree(self._model(step), partial, copy_function=os.link)
         except (OSError, ValueError, EOFError) as error:
             raise OperatorError(
@@ -143,7 +143,7 @@ class HeldOut:
 
 @torch.no_grad()
 def held_out_loss(engine: Any, packs: Sequence[Pack], processes: Processes) -> float:
-    """The mean loss of a trained token of the packs, whatever processes share them."""
+    """The mean loss of the packs' trained tokens over all processes."""
     engine.eval()
     total = sum(float(engine(part)) for part in share_out(packs, processes))
     engine.train()

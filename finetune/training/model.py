@@ -1,4 +1,4 @@
-"""The model that is trained: a base, with a LoRA adapter on it or with all weights free."""
+"""The trained model: a base with a LoRA adapter, or with all weights trainable."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from agentlm.finetune.training.loss.pack_loss import PackLoss
 
 
 def training_dtype() -> torch.dtype:
-    """Bfloat16 where the hardware computes in it, float32 elsewhere."""
+    """bfloat16 if the hardware computes in it, else float32."""
     if torch.cuda.is_available() and torch.cuda.is_bf16_supported():
         return torch.bfloat16
     return torch.float32
 
 
 def load(directory: Path, adapter: Path | None, dtype: torch.dtype | None = None) -> Any:
-    """A model as it is saved: transformers' own, or PEFT's if there is an adapter."""
+    """A saved model: transformers' own, or PEFT's if there is an adapter."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
@@ -41,7 +41,7 @@ def load(directory: Path, adapter: Path | None, dtype: torch.dtype | None = None
 
 
 def load_for_training(directory: Path, adapter: Path | None, training: Training) -> Any:
-    """The model to train: a new adapter, the base's own adapter going on, or all weights."""
+    """The model to train: with a new adapter, the base's own adapter continued, or all weights."""
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(training.seed)
@@ -63,13 +63,13 @@ def load_for_training(directory: Path, adapter: Path | None, training: Training)
         check_continued(model.peft_config["default"], training)
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    elif training.chosen_stage != 3:  # there a matrix is gathered when its module is entered
+    elif training.chosen_stage != 3:  # stage 3 gathers a matrix when its module is entered
         keep_less(model)
     return model.train()
 
 
 def check_targets(model: Any, targets: Sequence[str]) -> None:
-    """Raise OperatorError for a target that no matrix is: PEFT passes over it beside others."""
+    """Raise OperatorError for a target that matches no matrix; PEFT ignores it if others match."""
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     for target in targets:
         if not any(f".{name}".endswith(f".{target}") for name in linear):
@@ -78,22 +78,22 @@ def check_targets(model: Any, targets: Sequence[str]) -> None:
 
 
 def check_continued(config: Any, training: Training) -> None:
-    """Raise OperatorError for a setting that an adapter which goes on has otherwise."""
+    """Raise OperatorError for a setting that differs from those of the adapter being continued."""
     targets = tuple(sorted(config.target_modules))
-    for name, found, asked in (
+    for name, own, requested in (
         ("lora_rank", config.r, training.lora_rank),
         ("lora_alpha", config.lora_alpha, training.lora_alpha),
         ("lora_targets", targets, tuple(sorted(training.lora_targets))),
         ("lora_dropout", config.lora_dropout, training.lora_dropout),
     ):
         usual = type(training).model_fields[name].get_default()
-        if asked not in (usual, found):
+        if requested not in (usual, own):
             raise OperatorError(
-                f"--{name.replace('_', '-')} {asked}: the adapter that goes on has {found}; leave "
+                f"--{name.replace('_', '-')} {requested}: the adapter that goes on has {own}; leave "
                 "it out, or merge the adapter first (agentlm models merge)"
             )
 
 
 def pack_loss(model: Any, objective: Objective) -> PackLoss:
-    """The model as something that takes packs. Training it changes `model`."""
+    """Wrap the model so that it takes packs. Training the result changes `model`."""
     return PackLoss(model.get_base_model() if hasattr(model, "peft_config") else model, objective)

@@ -1,20 +1,19 @@
-"""Packs: rows laid out so that what they share is computed once, and nothing leaks between them.
+"""Packs: rows laid out so that shared parts are computed once, and rows don't affect each other.
 
-A pack is a forest of **segments**. Rows that begin alike (the system prompt and the tool
-descriptions of every agent row) share the segment of their common beginning; each goes on in a
-segment of its own, which attends to its ancestors and to itself, and whose positions continue
-theirs. A causal model computes for a shared token exactly what it would compute in each row, so
-loss and gradients equal those of the rows one by one; a trained token that several rows share
-counts once for each of them, and each of them may have its own to say of it: that it was good or
-bad, and how likely it was when it was said.
+A pack is a forest of **segments**. Rows with a common beginning (the system prompt and the tool
+descriptions of every agent row) share its segment. Each row continues in its own segment, which
+attends to its ancestors and itself, and whose positions continue theirs. A causal model computes
+for a shared token exactly what it would compute in each row, so loss and gradients equal those of
+separate rows. A trained token that several rows share counts once for each of them, and each row
+may have its own values for it: its credit, and its log-probability when it was sampled.
 
     rows                     pack
     A B C d e                A B C ─┬─ d e
     A B C f          →              └─ f
     g h                      g h
 
-How rows are dealt to packs is of no consequence to the gradient of a step; it decides only how
-much is computed twice. There is no padding: a pack is as long as its distinct tokens.
+The distribution of rows to packs does not affect the gradient of a step, only how much is computed
+twice. There is no padding: a pack is as long as its distinct tokens.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ class Segment(NamedTuple):
 
     start: int
     end: int
-    """One past its last token, in the pack."""
+    """One past its last token in the pack."""
     parent: int
     """Index of the segment that it continues, or -1."""
 
 
 class RowTokens(NamedTuple):
-    """What single rows have to say of a pack's trained tokens: one entry for each row and token."""
+    """Values of single rows for a pack's trained tokens: one entry for each row and token."""
 
     token: NDArray[np.int64]
     """Index of the trained token in the pack."""
@@ -56,28 +55,28 @@ class RowTokens(NamedTuple):
 
 @dataclass(frozen=True)
 class Pack:
-    """What one forward pass computes."""
+    """The input of one forward pass."""
 
     ids: NDArray[np.int64]
     positions: NDArray[np.int64]
-    """Place of each token in its row."""
+    """Position of each token in its row."""
     segments: tuple[Segment, ...]
-    """Parents before children; together they cover the pack."""
+    """Parents come before children. Together they cover the pack."""
     sources: NDArray[np.int64]
-    """Where in the pack each trained token is predicted from: the token before it."""
+    """For each trained token, the index in the pack of the token before it, which predicts it."""
     targets: NDArray[np.int64]
     """The trained tokens."""
     weights: NDArray[np.float32]
-    """How many rows each trained token stands for."""
+    """Number of rows that each trained token stands for."""
     row_tokens: RowTokens
-    """Of rows that are learned from by their reward; of those that are imitated nothing."""
+    """Entries of rows that are learned from by their reward; empty for imitated rows."""
     rows: NDArray[np.int64]
-    """Number in its source of each row."""
+    """For each row, its number in its source."""
     pairs: NDArray[np.int64]
-    """Of each row its pair, or -1."""
+    """For each row, its pair, or -1."""
 
     def weightless(self) -> Pack:
-        """The same computation without any loss: for a rank that has nothing left to do."""
+        """The same computation without any loss, for a rank that has no packs left."""
         return replace(
             self,
             weights=np.zeros_like(self.weights),
@@ -96,7 +95,7 @@ def pack(rows: Iterable[TokenRow], max_tokens: int, *, share: bool = True) -> It
     """Lay rows out in packs of at most `max_tokens` (a longer row gets a pack of its own).
 
     The rows of a pair are in one pack. `share=False` computes every row whole, still without
-    attention from one to another.
+    attention between rows.
     """
     waiting: list[TokenRow] = []
     tokens = 0
@@ -112,7 +111,7 @@ def pack(rows: Iterable[TokenRow], max_tokens: int, *, share: bool = True) -> It
 
 
 def _bundles(rows: Iterable[TokenRow]) -> list[list[TokenRow]]:
-    """Rows that must be in one pack, as lists."""
+    """Group rows that must be in one pack."""
     single: list[list[TokenRow]] = []
     paired: dict[int, list[TokenRow]] = {}
     for row in rows:
@@ -124,7 +123,8 @@ def _bundles(rows: Iterable[TokenRow]) -> list[list[TokenRow]]:
 
 
 def _added(waiting: Sequence[TokenRow], bundle: Sequence[TokenRow], share: bool) -> int:
-    """Tokens that a bundle adds to what waits: at most, as it is compared with one row alone."""
+    """An upper bound for the tokens that a bundle adds: it is compared with only one waiting
+    row."""
     added = 0
     before = waiting[-1:]
     for row in bundle:
@@ -187,15 +187,15 @@ class _Layout:
         self.sources.append(np.where(at > 0, self.end + at - 1, before))
         self.targets.append(ids[at].astype(np.int64))
         self.weights.append(weights[at])
-        self.row_tokens += [self._said(member, depth, at) for member in family]
+        self.row_tokens += [self._values_of(member, depth, at) for member in family]
         self.trained += len(at)
         self.ids.append(ids)
         self.positions.append(np.arange(depth, common))
         self.segments.append(Segment(self.end, self.end + len(ids), parent))
         self.end += len(ids)
 
-    def _said(self, member: int, depth: int, at: NDArray[np.int64]) -> RowTokens:
-        """What a row has to say of the trained tokens at these places of a segment."""
+    def _values_of(self, member: int, depth: int, at: NDArray[np.int64]) -> RowTokens:
+        """A row's values for the trained tokens at these places of a segment."""
         row = self.rows[member]
         if row.credit is None or row.recorded is None:
             return _NOTHING_SAID
@@ -223,7 +223,7 @@ class _Layout:
 
 
 def _family(rows: Sequence[TokenRow], depth: int) -> tuple[int, int]:
-    """How many of the first rows share enough beyond `depth`, and up to where they all do."""
+    """How many of the first rows share enough beyond `depth`, and up to where all of them do."""
     common = len(rows[0].ids)
     count = 1
     for left, right in pairwise(rows):

@@ -1,8 +1,8 @@
-"""The processes of a run: one by default, or those that DeepSpeed's launcher or torchrun started.
+"""The processes of a run: one by default, or those started by DeepSpeed's launcher or torchrun.
 
-Under a launcher (`deepspeed --hostfile hosts --module agentlm.finetune …`) each process is told its
-place by RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT; without one they are set here to
-those of a single process.
+Under a launcher (`deepspeed --hostfile hosts --module agentlm.finetune …`), RANK, WORLD_SIZE,
+LOCAL_RANK, MASTER_ADDR and MASTER_PORT tell each process its place. Without a launcher they are set
+here for a single process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TIMEOUT = timedelta(hours=12)
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that train together."""
+    """This process among all that train together."""
 
     rank: int
     count: int
@@ -39,7 +39,8 @@ class Processes:
         return self.rank == 0
 
     def once(self, work: Callable[[], T]) -> T:
-        """Run `work` in the first process and return its result, or raise its error, in all."""
+        """Run `work` in the first process. In all processes, return its result or raise its
+        error."""
         if self.count == 1:
             return work()
         box: list[Any] = [None, None]
@@ -55,7 +56,7 @@ class Processes:
         return result
 
     def wait(self) -> None:
-        """Until every process has come here."""
+        """Wait until every process has come here."""
         if self.count > 1:
             torch.distributed.barrier()
 
@@ -78,7 +79,7 @@ class Processes:
 
 
 def device() -> torch.device:
-    """Where this process computes."""
+    """The device of this process."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")
@@ -91,7 +92,7 @@ def join() -> Processes:
 
     deepspeed.utils.logger.setLevel(logging.WARNING)
     if device().type == "cpu":
-        # DeepSpeed would compile a C++ extension for its collectives; gloo does without.
+        # DeepSpeed would compile a C++ extension for its collectives; gloo works without.
         deepspeed.ops.__compatible_ops__ = defaultdict(bool)
     else:
         torch.cuda.set_device(device())

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a bar on a terminal, a line a step elsewhere."""
+"""What a person sees during training: a bar on a terminal, otherwise a line for each step."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from agentlm.finetune.run import Run
 
 
 class Progress(Protocol):
-    """What watches the training."""
+    """Observes the training."""
 
     def skip(self, tokens: float) -> None:
-        """Tokens that an earlier process trained on."""
+        """Count tokens that an earlier process trained on."""
         ...
 
     def report(self, metrics: dict[str, float]) -> None:
@@ -25,24 +25,22 @@ class Progress(Protocol):
 
 
 class Together:
-    """Several that watch one training."""
+    """Several observers of one training."""
 
     def __init__(self, *watching: Progress) -> None:
         self._watching = watching
 
     def skip(self, tokens: float) -> None:
-        """Tokens that an earlier process trained on."""
         for one in self._watching:
             one.skip(tokens)
 
     def report(self, metrics: dict[str, float]) -> None:
-        """One step is done."""
         for one in self._watching:
             one.report(metrics)
 
 
 class TrainingProgress:
-    """Logs each step's loss, tokens per second and the time that is left; `bar` shows them."""
+    """Logs each step's loss, tokens per second and the remaining time; `bar` displays them."""
 
     def __init__(self, run: Run, plan: Plan, sources: list[Source], *, quiet: bool) -> None:
         self._run = run
@@ -64,7 +62,6 @@ class TrainingProgress:
         self.bar.advance(self._task, tokens)
 
     def report(self, metrics: dict[str, float]) -> None:
-        """One step is done."""
         speed = metrics["tokens"] / metrics["seconds"]
         told = (
             f"step {metrics['step'] + 1:.0f}/{self._steps}  loss {metrics['loss']:.4f}  "

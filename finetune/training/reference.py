@@ -1,8 +1,8 @@
-"""What the weights that a training starts from say of its rows.
+"""Log-probabilities of a run's rows under the weights that the training starts from.
 
-Of rows of which nothing comparable was recorded, `dpo` and `kto` take it in the record's place. And
-`grpo` believes the record only after this: on the first batch both must agree, or the ratios would
-be of two models that differ in more than the training.
+For rows without comparable records, `dpo` and `kto` use them instead. `grpo` trusts the record only
+after a check: on the first batch both must agree, otherwise the ratios would compare models that
+differ by more than the training.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from agentlm.finetune.training.processes import Processes
 from agentlm.finetune.training.zero import share_out
 
 ROWS_AT_ONCE = 64
-"""Neighbours have their beginnings in common; more at once would cost memory."""
+"""Neighbours have common beginnings; more rows at once would cost memory."""
 TOLERANCE = {torch.float32: 0.01, torch.bfloat16: 0.05}
-"""Between the log-probability of a token as it was recorded and as it is computed here, on average:
-engines of one precision agree to 1e-4 in float32, and to some hundredths in bfloat16."""
+"""Allowed mean difference between recorded and recomputed log-probabilities of a token. Engines of
+one precision agree to 1e-4 in float32, and to some hundredths in bfloat16."""
 
 
 def establish(
     engine: Any, rows: Rows, plan: Plan, settings: FinetuneSettings, processes: Processes
 ) -> str | None:
-    """What a method compares with; what is to be said of it. See `complete` and `check_record`."""
+    """Prepare what a method compares with. Returns a note. See `complete` and `check_record`."""
     match settings.method:
         case "sft":
             return None
@@ -45,7 +45,7 @@ def establish(
 
 
 def complete(engine: Any, rows: Rows, training: Training, processes: Processes) -> None:
-    """Write reference.bin if any row needs it and it is not there."""
+    """Write reference.bin if any row needs it and it does not exist."""
     path = rows.directory / REFERENCE
     if rows.judged is None or path.exists():
         return
@@ -69,20 +69,21 @@ def _unknown(row: TokenRow) -> bool:
 def log_probabilities(
     engine: Any, rows: Rows, some: Sequence[TokenRow], training: Training, processes: Processes
 ) -> NDArray[np.float32]:
-    """Of the trained ids of some rows, each at the place of its id among those of all rows."""
+    """Log-probabilities of the trained ids of some rows, each at its index among the ids of all
+    rows."""
     values = np.zeros(int(rows.lengths.sum()), np.float32)
     engine.eval()
     for begin in range(0, len(some), ROWS_AT_ONCE):
-        # A pair need not be together here.
+        # Here the rows of a pair need not be in one pack.
         block = [row._replace(pair=-1) for row in some[begin : begin + ROWS_AT_ONCE]]
         packs = list(pack(block, training.pack_tokens, share=training.share_prefixes))
         for laid in share_out(packs, processes):
             with torch.no_grad():
-                found = engine.module.log_probabilities(laid).cpu().numpy()
-            said = laid.row_tokens
-            starts = rows.table[laid.rows[said.row], 0]
-            places = starts + laid.positions[laid.sources[said.token]] + 1
-            values[places] = found[said.token]
+                values_of_pack = engine.module.log_probabilities(laid).cpu().numpy()
+            row_tokens = laid.row_tokens
+            starts = rows.table[laid.rows[row_tokens.row], 0]
+            places = starts + laid.positions[laid.sources[row_tokens.token]] + 1
+            values[places] = values_of_pack[row_tokens.token]
     engine.train()
     return processes.sum_all(values)
 
@@ -90,7 +91,7 @@ def log_probabilities(
 def check_record(
     engine: Any, rows: Rows, plan: Plan, training: Training, processes: Processes
 ) -> str:
-    """Compare with the record what the base says of the first batch; what came of it, in words.
+    """Compare the record of the first batch with the base's values. Returns the result in words.
 
     Raises OperatorError if they differ by more than two engines do.
     """
@@ -98,9 +99,9 @@ def check_record(
     if not fresh:
         return "no row is of the base's own weights: recorded log-probabilities are not checked"
     some = [rows.token_row(index) for index in fresh]
-    found = log_probabilities(engine, rows, some, training, processes)
+    computed = log_probabilities(engine, rows, some, training, processes)
     differences = [
-        np.abs(found[start : start + len(row.ids)] - row.recorded)[row.loss > 0]
+        np.abs(computed[start : start + len(row.ids)] - row.recorded)[row.loss > 0]
         for row, start in zip(some, rows.table[fresh, 0], strict=True)
         if row.recorded is not None
     ]
@@ -120,10 +121,10 @@ def check_record(
 
 
 def _fresh(rows: Rows, plan: Plan) -> list[int]:
-    """Rows of the first batch that the base's own weights said, or else the first such rows."""
+    """Rows of the first batch that the base's own weights sampled, or else the first such rows."""
     if rows.judged is None:
         return []
     own = np.flatnonzero(rows.judged.table[:, 2] == 0)
     first = np.unique(plan.draws[: plan.ends[0], 1])
-    found = np.intersect1d(first, own)
-    return [int(index) for index in (found if len(found) else own[:ROWS_AT_ONCE])]
+    fresh = np.intersect1d(first, own)
+    return [int(index) for index in (fresh if len(fresh) else own[:ROWS_AT_ONCE])]

@@ -1,8 +1,8 @@
-"""Saving what was trained, and proof that what was saved is what was trained.
+"""Save the trained model, and verify that what was saved is what was trained.
 
-A model is written under a temporary name and renamed when it is whole. It is then read back as a
-server would read it, and its outputs are compared with those of the model in memory: an empty or
-partial file (ZeRO-3 makes them easily) is found here and not by users.
+A model is written under a temporary name, and renamed when it is complete. It is then read back as
+a server would read it, and its outputs are compared with those of the model in memory. So an empty
+or partial file, which ZeRO-3 makes easily, is noticed here and not by users.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _write(model: Any, weights: dict[str, torch.Tensor], base: Path, target: Pat
     partial.mkdir(parents=True)
     if hasattr(model, "peft_config"):
         model.save_pretrained(partial, state_dict=_peft_names(model, weights))
-        (partial / "README.md").unlink(missing_ok=True)  # PEFT's, with blanks to fill in
+        (partial / "README.md").unlink(missing_ok=True)  # PEFT's, a form with blanks
     else:
         model.save_pretrained(partial, state_dict=weights)
         for name in TOKENIZER_FILES:
@@ -62,13 +62,13 @@ def _write(model: Any, weights: dict[str, torch.Tensor], base: Path, target: Pat
 def _gather(
     module: PackLoss, processes: Processes, *, trained_only: bool
 ) -> dict[str, torch.Tensor]:
-    """Every parameter whole and on the CPU, under its name in the model; in the first process."""
+    """In the first process, every whole parameter on the CPU, by its name in the model."""
     import deepspeed
 
     weights = {}
     for name, parameter in module.model.named_parameters():
         if parameter.requires_grad or not trained_only:
-            # Whole parameters pass through this untouched; ZeRO-3's parts are put together.
+            # Whole parameters pass through unchanged; ZeRO-3's parts are joined.
             with deepspeed.zero.GatheredParameters([parameter]):
                 if processes.first:
                     weights[name] = parameter.detach().to("cpu", copy=True)
@@ -76,7 +76,7 @@ def _gather(
 
 
 def _peft_names(model: Any, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """PEFT's wrapper puts its own prefix before each name."""
+    """Undo the prefix that PEFT's wrapper adds to each name."""
     return {f"base_model.model.{name}": weight for name, weight in weights.items()}
 
 
@@ -92,14 +92,14 @@ def outputs(module: PackLoss, pack: Pack) -> torch.Tensor:
 
 
 def verify_saved(target: Path, base: Path, pack: Pack, expected: torch.Tensor) -> float:
-    """Load what was saved and compare; returns the largest difference of a logit.
+    """Load the saved model and compare. Returns the largest difference of a logit.
 
-    Raises OperatorError if it is another model than the one that was trained.
+    Raises OperatorError if it differs from the trained model.
     """
     adapter = (target / "adapter_config.json").exists()
     model = load(base if adapter else target, target if adapter else None)
-    found = outputs(pack_loss(model.eval(), Imitation()), pack)
-    difference = float((found - expected).abs().max())
+    saved_outputs = outputs(pack_loss(model.eval(), Imitation()), pack)
+    difference = float((saved_outputs - expected).abs().max())
     tolerance = 1e-3 if next(model.parameters()).dtype is torch.float32 else 0.25
     if not difference <= tolerance:
         raise OperatorError(

@@ -22,7 +22,7 @@ from agentlm.finetune.training.processes import Processes
 from agentlm.finetune.training.progress import Progress
 
 LATEST = "latest"
-"""DeepSpeed's name for the file that names the last checkpoint."""
+"""DeepSpeed's file with the name of the last checkpoint."""
 
 
 def train(
@@ -35,7 +35,7 @@ def train(
     progress: Progress,
     held_out: HeldOut | None = None,
 ) -> None:
-    """Do every step of the plan that is not done yet, or until measuring says that it is enough."""
+    """Do the steps of the plan that are not done yet, until measuring says that it is enough."""
     first = _resume(engine, run)
     if processes.first:
         run.forget_after(first)
@@ -47,7 +47,7 @@ def train(
         if held_out and held_out.exhausted:
             break
         started = time.perf_counter()
-        # What dropout leaves out in a step is the same when a killed run does it again.
+        # Dropout in a step is the same when a killed run repeats the step.
         torch.manual_seed(hash((training.seed, step, processes.rank)) & _SEEDS)
         rows = plan.batch(step, sources)
         packs = list(pack(rows, training.pack_tokens, share=training.share_prefixes))
@@ -85,7 +85,7 @@ TOO_OLD = "the rows have become too old for the model (--min-effective); play ne
 
 
 def too_old(metrics: Mapping[str, float], training: Training) -> bool:
-    """Whether the rows that a step took say too little of the model by now."""
+    """Whether the rows of a step are too old to be informative about the present model."""
     return metrics.get("effective_sample_size", 1.0) < training.min_effective
 
 
@@ -95,12 +95,12 @@ def _measured(objective: Objective, processes: Processes) -> dict[str, float]:
 
 
 def probe_pack(sources: Sequence[Source], plan: Plan) -> Pack:
-    """One row of the plan, to compare models by."""
+    """One row of the plan, for comparing models."""
     return next(pack(plan.batch(0, sources)[:1], max_tokens=1))
 
 
 def _resume(engine: Any, run: Run) -> int:
-    """Load the last checkpoint; returns the first step that is to be done.
+    """Load the last checkpoint. Returns the first step that is still to be done.
 
     Raises OperatorError if it can't be read.
     """
@@ -118,7 +118,8 @@ def _resume(engine: Any, run: Run) -> int:
 
 
 def _save(engine: Any, run: Run, step: int, processes: Processes) -> None:
-    """Checkpoint; it becomes the last, and the one before goes, only when it is on the disk."""
+    """Write a checkpoint. Only when it is on disk does it become the last, and the previous one is
+    removed."""
     directory = run.checkpoints / f"step{step}"
     engine.save_checkpoint(
         str(run.checkpoints),
@@ -127,7 +128,7 @@ def _save(engine: Any, run: Run, step: int, processes: Processes) -> None:
         save_latest=False,
         exclude_frozen_parameters=True,
     )
-    # Of every process: what other machines wrote is theirs to bring to a shared disk.
+    # All processes sync: files of other machines on a shared disk are theirs to flush.
     for path in (*directory.iterdir(), directory):
         sync(path)
     processes.wait()

@@ -1,4 +1,4 @@
-"""DeepSpeed's part: its configuration, its engine, and one step of any number of packs."""
+"""DeepSpeed: its configuration, its engine, and one step over any number of packs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from agentlm.finetune.training.processes import Processes
 
 
 def config(training: Training, processes: Processes) -> dict[str, Any]:
-    """DeepSpeed's JSON."""
     stage = training.chosen_stage
     if stage is None:
         stage = 0 if processes.count == 1 else 2
@@ -33,14 +32,14 @@ def config(training: Training, processes: Processes) -> dict[str, Any]:
         "zero_optimization", {}
     )
     ours = {
-        # A pack at a time; the number of packs differs from step to step, so steps are called
-        # explicitly and the loss comes weighted.
+        # One pack at a time. The number of packs differs between steps, so steps are called
+        # explicitly and the loss is weighted.
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": training.clip,
         "bf16": {"enabled": training_dtype() is torch.bfloat16},
         "zero_optimization": zero,
-        # torch's AdamW, fused, needs no compiler; DeepSpeed's own is compiled on first use.
+        # torch's fused AdamW needs no compiler; DeepSpeed's own is compiled on first use.
         "zero_force_ds_cpu_optimizer": False,
         "optimizer": {
             "type": "AdamW",
@@ -85,7 +84,7 @@ def _parameter_groups(model: PackLoss, decay: float) -> list[dict[str, Any]]:
 
 
 def _dimensions(parameter: torch.nn.Parameter) -> int:
-    # Under ZeRO-3 a parameter's own shape is empty while it is partitioned.
+    # Under ZeRO-3 a partitioned parameter's own shape is empty.
     return len(getattr(parameter, "ds_shape", parameter.shape))
 
 
@@ -96,7 +95,7 @@ def optimize(
 
     Returns the step's loss, and the norm of the gradient before it was clipped.
 
-    Raises OperatorError if the loss is no number any more.
+    Raises OperatorError if the loss is no longer finite.
     """
     for group in engine.optimizer.param_groups:
         group["lr"] = lr
@@ -106,7 +105,7 @@ def optimize(
     for index, pack in enumerate(mine):
         engine.set_gradient_accumulation_boundary(index == len(mine) - 1)
         loss = engine(pack)
-        # DeepSpeed averages gradients over processes; we mean the sum.
+        # DeepSpeed averages gradients over processes, but we need the sum.
         engine.backward(loss * (processes.count / weight))
         total += loss.item()
     mean = processes.sum(total) / weight
@@ -114,12 +113,13 @@ def optimize(
         raise OperatorError(f"the loss became {mean}: try a lower --lr than {lr:.1e}")
     norm = _gradient_norm(engine)
     engine.step()
-    found = engine.get_global_grad_norm()
-    return mean, norm if found is None else float(found)
+    norm_or_none = engine.get_global_grad_norm()
+    return mean, norm if norm_or_none is None else float(norm_or_none)
 
 
 def _gradient_norm(engine: Any) -> float:
-    """Of an engine that splits nothing, where DeepSpeed tells none: each process has it all."""
+    """For engines without partitioning, where DeepSpeed reports none: each process has the
+    whole."""
     if engine.zero_optimization():
         return math.nan
     gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
@@ -127,7 +127,7 @@ def _gradient_norm(engine: Any) -> float:
 
 
 def share_out(packs: Sequence[Pack], processes: Processes) -> list[Pack]:
-    """This process's packs: equally many for each, the longest ones apart from each other."""
+    """This process's packs: the same number for each process, with the longest ones spread out."""
     ordered = sorted(packs, key=lambda pack: -len(pack.ids))
     missing = -len(ordered) % processes.count
     ordered += [ordered[-1].weightless()] * missing
@@ -135,7 +135,7 @@ def share_out(packs: Sequence[Pack], processes: Processes) -> list[Pack]:
 
 
 def learning_rate(step: int, steps: int, training: Training) -> float:
-    """Warm-up in a line, then a cosine down to zero; `step` counts from 0."""
+    """Linear warm-up, then a cosine down to zero. `step` counts from 0."""
     warmup = max(1, round(training.warmup * steps))
     if step < warmup:
         return training.peak_lr * (step + 1) / warmup

@@ -1,5 +1,5 @@
 """The losses: one module for each method of learning, over the log-probabilities of a pack.
 
-`pack_loss` computes how likely the model finds each trained token, and nothing that depends on the
-method; an `Objective` makes a number of it. To add a method is to add one.
+`pack_loss` computes the log-probability of each trained token, independent of the method. An
+`Objective` makes a number of it. A new method needs only a new objective.
 """

@@ -1,4 +1,4 @@
-"""What dpo and kto have in common: how much likelier a row has become, for each of its tokens."""
+"""Shared by dpo and kto: how much likelier a row has become, per token."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from agentlm.finetune.training.packing import Pack
 
 
 def log_ratios(log_probabilities: Tensor, pack: Pack) -> Tensor:
-    """For each row of the pack the mean over its tokens of log π - log π_ref.
+    """For each row of the pack, the mean over its tokens of log π - log π_ref.
 
-    The mean and not the sum, so that a long row is not preferred or avoided for its length.
+    It is the mean and not the sum, so that a row's length does not make it preferred or avoided.
     """
     device = log_probabilities.device
-    said = pack.row_tokens
-    row = torch.from_numpy(said.row).to(device)
-    apart = log_probabilities[torch.from_numpy(said.token).to(device)]
-    apart = apart - torch.from_numpy(said.recorded).to(device)
+    row_tokens = pack.row_tokens
+    row = torch.from_numpy(row_tokens.row).to(device)
+    apart = log_probabilities[torch.from_numpy(row_tokens.token).to(device)]
+    apart = apart - torch.from_numpy(row_tokens.recorded).to(device)
     zeros = torch.zeros(len(pack.rows), device=device)
     sums = zeros.index_add(0, row, apart)
     return sums / zeros.index_add(0, row, torch.ones_like(apart)).clamp(min=1)
 
 
 def credits(pack: Pack) -> Tensor:
-    """For each row of the pack its credit, which all of its tokens share."""
-    found = torch.zeros(len(pack.rows))
-    found[torch.from_numpy(pack.row_tokens.row)] = torch.from_numpy(pack.row_tokens.credit)
-    return found
+    """The credit of each row of the pack, which all of its tokens share."""
+    credit = torch.zeros(len(pack.rows))
+    credit[torch.from_numpy(pack.row_tokens.row)] = torch.from_numpy(pack.row_tokens.credit)
+    return credit

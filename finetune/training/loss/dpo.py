@@ -2,9 +2,9 @@
 
     -log σ(β · (mean over the better's tokens of log π/π_ref - the same of the worse's))
 
-is DPO (Rafailov et al. 2023, arXiv:2305.18290, equation 7) with log-ratios by their row's length,
-as Tülu 3 has it (Lambert et al. 2024, arXiv:2411.15124, section 5.1). π_ref is the model that
-sampled, by what was recorded of it, or else the weights that the training starts from.
+is DPO (Rafailov et al. 2023, arXiv:2305.18290, equation 7) with log-ratios divided by the row's
+length, as in Tülu 3 (Lambert et al. 2024, arXiv:2411.15124, section 5.1). π_ref is the model that
+sampled, by its recorded probabilities, or else the weights that the training starts from.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from agentlm.finetune.training.packing import Pack
 
 
 class Pairs:
-    """See the module."""
-
     def __init__(self, beta: float) -> None:
         self._beta = beta
         self._sums = Sums("pairs", "right", "margins")
@@ -47,6 +45,6 @@ class Pairs:
         return self._sums.take()
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """How often, and by how much, the better one has gained on the worse."""
+        """How often, and by how much, the better row has gained on the worse one."""
         pairs = sums["pairs"]
         return {"accuracy": sums["right"] / pairs, "margin": sums["margins"] / pairs}

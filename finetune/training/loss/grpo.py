@@ -25,12 +25,10 @@ from agentlm.finetune.training.loss.objective import Sums
 from agentlm.finetune.training.packing import Pack
 
 _FARTHEST = 20.0
-"""A log-ratio beyond this is this: its square is still a number."""
+"""Larger log-ratios count as this one, whose square is still finite."""
 
 
 class GroupedRewards:
-    """See the module."""
-
     def __init__(self, cap: float, tokens_per_step: float) -> None:
         self._cap = cap
         self._tokens_per_step = tokens_per_step
@@ -38,24 +36,24 @@ class GroupedRewards:
 
     def loss(self, log_probabilities: Tensor, pack: Pack) -> Tensor:
         device = log_probabilities.device
-        said = pack.row_tokens
-        own = log_probabilities[torch.from_numpy(said.token).to(device)]
-        recorded = torch.from_numpy(said.recorded).to(device)
+        row_tokens = pack.row_tokens
+        own = log_probabilities[torch.from_numpy(row_tokens.token).to(device)]
+        recorded = torch.from_numpy(row_tokens.recorded).to(device)
         ratio = (own.detach() - recorded).clamp(-_FARTHEST, _FARTHEST).exp()
         capped = ratio.clamp(max=self._cap)
         number = torch.tensor(len(ratio))
         self._sums.add(number, ratio.sum(), ratio.square().sum(), (ratio > self._cap).sum())
-        return -(capped * torch.from_numpy(said.credit).to(device) * own).sum()
+        return -(capped * torch.from_numpy(row_tokens.credit).to(device) * own).sum()
 
     def weight(self, packs: Sequence[Pack]) -> float:
-        """The same for every step: what the steps of the plan train on, on average."""
+        """The same for every step: the mean number of trained tokens of the plan's steps."""
         return self._tokens_per_step
 
     def take_sums(self) -> dict[str, float]:
         return self._sums.take()
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """The effective sample size is 1 where π is μ, and falls as they part."""
+        """The effective sample size is 1 where π equals μ, and falls as they differ."""
         tokens, ratios, squares = sums["tokens"], sums["ratios"], sums["squares"]
         return {
             "ratio": ratios / tokens,

@@ -1,12 +1,12 @@
 """Answers with a thumb up or down, each alone.
 
-With r the mean over a row's tokens of log π/π_ref, the loss is w · (1 - σ(β r)) of a good row, and
-w · (1 - σ(-β r)) of a bad one: KTO (Ethayarajh et al. 2024, arXiv:2402.01306, equation 8), its
-point of reference z₀ at zero. There z₀ is what the model has moved on average, estimated from
-answers put to other questions' prompts, a second pass over as many tokens; zero is where every r
-begins, and is the choice of APO-zero (D'Oosterlinck et al. 2024, arXiv:2408.06266) and of its
-unpaired form in TRL. The weights w make up for there being more of one kind: together both kinds
-count the same.
+With r the mean over a row's tokens of log π/π_ref, the loss is w · (1 - σ(β r)) for a good row, and
+w · (1 - σ(-β r)) for a bad one. This is KTO (Ethayarajh et al. 2024, arXiv:2402.01306, equation 8)
+with its point of reference z₀ at zero. In KTO, z₀ is the average movement of the model, estimated
+from answers combined with other questions' prompts, which is a second pass over as many tokens.
+Zero is where every r begins; APO-zero (D'Oosterlinck et al. 2024, arXiv:2408.06266) and its
+unpaired form in TRL make the same choice. The weights w compensate for unequal numbers of good and
+bad rows: together both kinds count the same.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from agentlm.finetune.training.packing import Pack
 
 
 class Thumbs:
-    """See the module."""
-
     def __init__(self, beta: float) -> None:
         self._beta = beta
         self._sums = Sums("good", "bad", "good_margins", "bad_margins")
@@ -44,6 +42,6 @@ class Thumbs:
         return self._sums.take()
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """By how much the good ones have become likelier, and the bad ones."""
+        """By how much the good rows have become likelier, and the bad ones."""
         good, bad = max(1.0, sums["good"]), max(1.0, sums["bad"])
         return {"margin_good": sums["good_margins"] / good, "margin_bad": sums["bad_margins"] / bad}

@@ -1,4 +1,4 @@
-"""Which loss is which method's."""
+"""The loss of each method."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from agentlm.finetune.training.loss.sft import Imitation
 
 
 def objective_of(settings: FinetuneSettings, sources: list[Source], plan: Plan) -> Objective:
-    """The loss of a run."""
     match settings.method:
         case "sft":
             return Imitation()

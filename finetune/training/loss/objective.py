@@ -1,4 +1,4 @@
-"""What every method says of a pack, and how packs, processes and steps are put together."""
+"""The contract of a method's loss, and how packs, processes and steps are combined."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from agentlm.finetune.training.packing import Pack
 
 
 class Objective(Protocol):
-    """Makes a loss of log-probabilities."""
+    """Makes a loss from log-probabilities."""
 
     def loss(self, log_probabilities: Tensor, pack: Pack) -> Tensor:
-        """Summed over what the pack holds, so that packs can be added; of no rows it is zero."""
+        """Summed over the pack's rows, so that packs can be added; zero if it has no rows."""
         ...
 
     def weight(self, packs: Sequence[Pack]) -> float:
-        """What the sum of a step is divided by."""
+        """The divisor of a step's sum."""
         ...
 
     def take_sums(self) -> dict[str, float]:
-        """What was measured beside the loss since the last time, to be added over processes."""
+        """Other measurements since the last call, to be added over processes."""
         ...
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """What the added sums of a step say."""
+        """Metrics from the added sums of a step."""
         ...
 
 
 class Sums:
-    """Numbers that are added up while packs go by, and taken at the end of a step."""
+    """Numbers that are added up over packs, and taken at the end of a step."""
 
     def __init__(self, *names: str) -> None:
         self._names = names
@@ -43,6 +43,6 @@ class Sums:
             self._sums[name] += float(value)
 
     def take(self) -> dict[str, float]:
-        """All sums; from now on they are zero."""
+        """Return all sums and set them to zero."""
         taken, self._sums = self._sums, dict.fromkeys(self._names, 0.0)
         return taken

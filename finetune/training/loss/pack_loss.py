@@ -1,4 +1,4 @@
-"""What a model makes of a pack: logits only where a token is trained on, some of them at a time."""
+"""The loss of a pack: logits are computed only for trained tokens, and only some at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHUNK_TOKENS = 256
 
 
 class PackLoss(nn.Module):
-    """A causal language model that is given packs and returns their summed loss."""
+    """A causal language model that takes packs and returns their summed loss."""
 
     def __init__(self, model: Any, objective: Objective) -> None:
         super().__init__()
@@ -26,11 +26,11 @@ class PackLoss(nn.Module):
         self.objective = objective
 
     def forward(self, pack: Pack) -> Tensor:
-        """What the objective makes of the pack's trained tokens."""
+        """The objective's loss of the pack's trained tokens."""
         return self.objective.loss(self.log_probabilities(pack), pack)
 
     def log_probabilities(self, pack: Pack) -> Tensor:
-        """Of every trained token of the pack."""
+        """Log-probability of every trained token of the pack."""
         hidden = self.hidden(pack)
         targets = torch.from_numpy(pack.targets).to(hidden.device)
         head = self.model.get_output_embeddings()
@@ -42,7 +42,7 @@ class PackLoss(nn.Module):
         return torch.cat([hidden.new_zeros(0, dtype=torch.float32), *parts])
 
     def hidden(self, pack: Pack) -> Tensor:
-        """Last hidden states from which the trained tokens are predicted."""
+        """Last hidden states, from which the trained tokens are predicted."""
         weight = self.model.get_input_embeddings().weight
         dtype = next(self.model.parameters()).dtype
         layout = PackLayout(pack.segments, weight.device, dtype)
