@@ -1,6 +1,6 @@
-"""The hands: tools that the server runs itself, and the toolbox that runs them within bounds.
+"""Tools that the server runs itself, and the toolbox that runs them within limits.
 
-`toolbox.Toolbox` is what others need: it opens the families named in `settings.ToolSettings`
-(bash, sql, …), and hands a run the tools that its request named. What a call can do is bounded by
-the kernel (bash) and by the database (sql), not by reading what the model wrote.
+`toolbox.Toolbox` is the interface: it opens the families named in `settings.ToolSettings` (bash,
+sql, …), and gives a run the tools that its request names. The kernel (bash) and the database (sql)
+limit what a call can do; nothing relies on reading what the model wrote.
 """

@@ -1,8 +1,8 @@
 """Calls that wait for somebody to approve or deny them.
 
-A run that makes such a call pauses inside it: its stream stays open, its deadline and its budget
-stand still. The item says what is about to be done. A decision resumes the run, at once; no
-decision within the time allowed is a denial.
+A run that makes such a call pauses inside it: its stream stays open, and its deadline and budget
+stop counting. The item describes what is about to be done. A decision resumes the run at once.
+Without a decision within the allowed time, the call is denied.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from agentlm.messages import Frozen, ToolCall
 
 
 def approval_id(call: ToolCall) -> str:
-    """Known before anybody waits, so that a stream can tell of it."""
+    """The id is known before anybody waits, so that a stream can send it."""
     return f"appr_{call.id.removeprefix('call_')}"
 
 
 class ApprovalItem(Frozen):
-    """A call that waits."""
+    """A call that waits for a decision."""
 
     id: str
     owner: str
@@ -34,15 +34,13 @@ class ApprovalItem(Frozen):
     created: float = Field(default_factory=time.time)
     """Unix seconds."""
     expires: float
-    """Unix seconds, when no decision becomes a denial."""
+    """Unix seconds at which the call is denied if there is no decision."""
 
 
 class Decision(Frozen):
-    """What was decided."""
-
     approve: bool
     reason: str | None = None
-    """Told to the model if the call was denied."""
+    """If the call is denied, the model reads this reason."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ OnPending = Callable[[ApprovalItem], None]
 
 
 class Approvals:
-    """The calls that wait now. They are lost with the process, and the runs with them."""
+    """The calls that wait now. They are lost with the process, and their runs too."""
 
     def __init__(self, wait_s: float) -> None:
         self._wait_s = wait_s
@@ -64,7 +62,7 @@ class Approvals:
     async def ask(
         self, call: ToolCall, context: ToolContext, on_pending: OnPending | None = None
     ) -> Decision:
-        """Wait for a decision. `on_pending` is given the item as soon as it can be decided."""
+        """Wait for a decision. `on_pending` gets the item as soon as it can be decided."""
         item = ApprovalItem(
             id=approval_id(call),
             owner=context.owner,
@@ -85,12 +83,12 @@ class Approvals:
             del self._waiting[item.id]
 
     def pending(self, owner: str | None = None) -> list[ApprovalItem]:
-        """What waits, the oldest first; `owner` None: everybody's."""
+        """Waiting calls, oldest first, of one owner; None: of all."""
         items = [waiting.item for waiting in self._waiting.values()]
         return [item for item in items if owner in (None, item.owner)]
 
     def decide(self, item_id: str, decision: Decision) -> ApprovalItem:
-        """Resume the run. Raises NotFoundError if it does not wait (any more)."""
+        """Resume the run. Raises NotFoundError if the call does not wait (any more)."""
         waiting = self._waiting.get(item_id)
         if waiting is None or waiting.decision.done():
             raise NotFoundError(

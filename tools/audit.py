@@ -1,4 +1,4 @@
-"""The audit trail as tools see it: somebody who takes a record of each call."""
+"""The audit trail for tools: a function that takes a record of each call."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["Audit", "AuditRecord", "digest", "log_audit"]
 _log = logging.getLogger("agentlm.audit")
 
 Audit = Callable[[AuditRecord], Awaitable[None]]
-"""`store.audit.add`, on a server."""
+"""On a server this is `store.audit.add`."""
 
 
 async def log_audit(record: AuditRecord) -> None:
-    """Where records go if nobody stores them: one line of JSON on the logger `agentlm.audit`."""
+    """Used if nothing stores the records: writes one line of JSON to the logger `agentlm.audit`."""
     _log.info("%s", record.model_dump_json())
 
 

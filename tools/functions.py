@@ -4,10 +4,10 @@
         '''Tell the weather of a city.'''
         return f"{city}: sunny"
 
-The schema is derived from the hints (`Annotated[str, Field(description=…)]` says more), the
-docstring is what the model reads. A parameter of type `ToolContext` is given, not asked for. The
-public functions of a file or module, or one function that an entry point of the group
-`agentlm.tools` names, make a family of that file's or entry point's name.
+The schema is derived from the hints (`Annotated[str, Field(description=…)]` adds a description),
+and the model reads the docstring. A parameter of type `ToolContext` is filled in by the server. The
+public functions of a file or module, or a single function named by an entry point of the group
+`agentlm.tools`, form a family with the name of that file or entry point.
 """
 
 from __future__ import annotations
@@ -45,34 +45,35 @@ class FunctionTool:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=self.name)
 
     async def run(self, args: BaseModel, context: ToolContext) -> str:
-        """Call it; what is not text becomes JSON."""
-        given = {name: getattr(args, name) for name in type(args).model_fields}
+        """Call it. A result that is not text becomes JSON."""
+        arguments = {name: getattr(args, name) for name in type(args).model_fields}
         if self._context_name:
-            given[self._context_name] = context
+            arguments[self._context_name] = context
         if inspect.iscoroutinefunction(self._function):
-            result = await self._function(**given)
+            result = await self._function(**arguments)
         else:
-            call = partial(self._function, **given)
+            call = partial(self._function, **arguments)
             result = await asyncio.get_running_loop().run_in_executor(self._threads, call)
         return result if isinstance(result, str) else json.dumps(result, default=str)
 
     async def release(self, trajectory_id: str) -> None:
-        """A function keeps nothing that we know of."""
+        """We know of no state that a function keeps."""
 
     async def close(self) -> None:
-        """End its threads when they are done."""
+        """End its threads once they are idle."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def own_families(settings: ToolSettings) -> dict[str, Callable[[], Awaitable[tuple[Tool, ...]]]]:
-    """How to open each family of own tools: files of the settings, then entry points."""
+    """Functions that open each family of own tools: from files of the settings, then entry
+    points."""
     files = {path.stem: partial(_open_file, path) for path in settings.tool_files}
     points = {point.name: partial(_open_entry_point, point) for point in entry_points(group=GROUP)}
     return {**points, **files}
 
 
 def function_tools(functions: Sequence[Callable[..., Any]], where: str) -> tuple[Tool, ...]:
-    """Tools of functions. Raises OperatorError that names what is missing from one."""
+    """Tools made from functions. Raises OperatorError with what a function lacks."""
     if not functions:
         raise OperatorError(f"{where} has no public function with a docstring")
     return tuple(FunctionTool(function) for function in functions)
@@ -88,13 +89,13 @@ async def _open_file(path: Path) -> tuple[Tool, ...]:
 
 
 async def _open_entry_point(point: EntryPoint) -> tuple[Tool, ...]:
-    found = _loaded(point.load, f"entry point {point.name}")
-    functions = _public(found) if inspect.ismodule(found) else [found]
+    target = _loaded(point.load, f"entry point {point.name}")
+    functions = _public(target) if inspect.ismodule(target) else [target]
     return function_tools(functions, f"entry point {point.name}")
 
 
 def _loaded(load: Callable[[], Any], where: str) -> Any:
-    """Whatever an operator's own code raises while it is loaded is the operator's to mend."""
+    """Exceptions while loading an operator's code become errors for the operator."""
     try:
         return load()
     except Exception as error:
@@ -110,7 +111,7 @@ def _public(module: ModuleType) -> list[Callable[..., Any]]:
 
 
 def _arguments(function: Callable[..., Any]) -> tuple[type[BaseModel], str | None]:
-    """The argument model, and the name of the parameter that takes the context."""
+    """The argument model, and the name of the parameter for the context."""
     where = f"{function.__name__} in {inspect.getsourcefile(function)}"
     if not function.__doc__:
         raise OperatorError(f"{where} has no docstring to tell the model what it does")

@@ -1,7 +1,7 @@
 """`agentlm mcp`: the server's tools offered to any MCP client, over standard input and output.
 
-The client is greeted at once; the tools, with all that they import and start, are opened meanwhile,
-and the first question about them waits for that.
+The client gets its greeting at once. The tools, with everything that they import and start, are
+opened meanwhile; the first request about them waits for that.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class McpSettings(ToolSettings):
 def mcp_server(
     opened: Callable[[], Awaitable[RunTools]], context: ToolContext
 ) -> Server[dict[str, object]]:
-    """A server that offers tools; one context is one conversation with its shell and files."""
+    """A server that offers tools. One context is one conversation, with its own shell and files."""
 
     async def list_tools(
         _context: object, _params: mcp_types.PaginatedRequestParams | None
@@ -105,7 +105,8 @@ async def serve(settings: ToolSettings) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of `agentlm mcp`. Standard output is the protocol's; the log goes to stderr."""
+    """Entry point of `agentlm mcp`. Standard output belongs to the protocol; the log goes to
+    stderr."""
     settings = parse(McpSettings, sys.argv[1:] if argv is None else argv, "agentlm mcp")
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     asyncio.run(serve(settings))
@@ -130,7 +131,7 @@ async def _keep_open(
         if not ready.done():
             _log.error("the tools can't be opened: %s", error)
             ready.set_exception(error)
-            ready.exception()  # whoever asks is told; nobody may
+            ready.exception()  # requests get the error; perhaps there is none
         raise
 
 
@@ -158,7 +159,7 @@ async def _opened(settings: ToolSettings, context: ToolContext) -> AsyncIterator
 
 
 def _refusing(writing: Any) -> Callable[[Item], Awaitable[Item | None]]:
-    """Answers at once what the SDK's server would pass over in silence."""
+    """Answers at once what the SDK's server would ignore silently."""
 
     async def look(item: Item) -> Item | None:
         if isinstance(item, ValidationError):
@@ -171,7 +172,7 @@ def _refusing(writing: Any) -> Callable[[Item], Awaitable[Item | None]]:
 
 
 def _refusal(error: ValidationError) -> mcp_types.JSONRPCError | None:
-    """What a line is told that is no message; nothing if it is empty."""
+    """The answer to an invalid line; None if the line is empty."""
     problems = error.errors(include_url=False)
     first = problems[0]
     if first["type"] == "json_invalid":
@@ -181,15 +182,17 @@ def _refusal(error: ValidationError) -> mcp_types.JSONRPCError | None:
     else:
         reason = "it is no request, notification or answer of JSON-RPC 2.0"
         code, request = mcp_types.INVALID_REQUEST, _request_id(problems)
-    said = mcp_types.ErrorData(code=code, message=f"the message can't be read: {reason}")
-    return mcp_types.JSONRPCError(jsonrpc="2.0", id=request, error=said)
+    error_data = mcp_types.ErrorData(code=code, message=f"the message can't be read: {reason}")
+    return mcp_types.JSONRPCError(jsonrpc="2.0", id=request, error=error_data)
 
 
 def _request_id(problems: Sequence[Any]) -> mcp_types.RequestId | None:
-    """The id of a message that lacks something else, which is then told whole."""
+    """The id of a message that lacks another field; the error contains the whole message."""
     wholes = (problem["input"] for problem in problems if problem["type"] == "missing")
-    found = next((whole.get("id") for whole in wholes if isinstance(whole, dict)), None)
-    return found if isinstance(found, int | str) and not isinstance(found, bool) else None
+    candidate = next((whole.get("id") for whole in wholes if isinstance(whole, dict)), None)
+    return (
+        candidate if isinstance(candidate, int | str) and not isinstance(candidate, bool) else None
+    )
 
 
 def _described(spec: ToolSpec, hints: Hints) -> mcp_types.Tool:

@@ -1,4 +1,4 @@
-"""From what a tool produced to text that a model can read: bounded, decoded, nothing unsaid."""
+"""From a tool's output to text for a model: limited, decoded, with a note for what is left out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Capture:
                 self._tail_size -= len(self._tail.popleft())
 
     def text(self) -> str:
-        """What was kept, readable, with the size of what was not in its place."""
+        """The kept output as readable text, with the size of the omitted middle in its place."""
         tail = b"".join(self._tail)[-self._tail_limit :]
         omitted = self.total - len(self._head) - len(tail)
         if not omitted:
@@ -48,7 +48,7 @@ class Capture:
 
 
 def readable(data: bytes) -> str:
-    """Bytes as text without terminal escapes; binary data is described instead of shown."""
+    """Bytes as text without terminal escapes. Binary data is described instead."""
     text = data.decode("utf-8", errors="replace")
     if "\x00" in text or text.count("\ufffd") > max(8, len(text) // 4):
         return f"({len(data)} bytes of binary data)"
@@ -56,7 +56,7 @@ def readable(data: bytes) -> str:
 
 
 def shorten(text: str, limit: int) -> str:
-    """At most about `limit` characters: the middle is left out, and the text says so."""
+    """At most about `limit` characters. The middle is left out, and the text says so."""
     if len(text) <= limit:
         return text
     half = limit // 2

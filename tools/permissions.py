@@ -8,8 +8,8 @@
       alice:
         bash: allow
 
-A key's own lines come before those for everybody; a name before a pattern, a longer pattern before
-a shorter one. Of a denied tool the model is not told.
+A key's own lines have priority over those for everybody, a name over a pattern, and a longer
+pattern over a shorter one. The model does not know of denied tools.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Permission = Literal["allow", "deny", "ask"]
 
 
 class Permissions(Frozen):
-    """What an operator lets tools do."""
+    """The operator's rules for tools."""
 
     default: Permission = "allow"
     tools: dict[str, Permission] = {}
-    """By name of the tool, or pattern with `*`."""
+    """By name of the tool, or by a pattern with `*`."""
     keys: dict[str, dict[str, Permission]] = {}
-    """The same, by owner of the API key."""
+    """The same for each owner of an API key."""
 
     def permission(self, tool: str, owner: str) -> Permission:
         """Whether `owner`'s runs may use `tool`."""
@@ -44,7 +44,7 @@ class Permissions(Frozen):
 
 
 def load_permissions(path: Path | None) -> Permissions:
-    """The policy of a YAML file; without one, everything is allowed. Raises OperatorError."""
+    """The policy in a YAML file. Without a file, everything is allowed. Raises OperatorError."""
     if path is None:
         return Permissions()
     try:

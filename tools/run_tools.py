@@ -1,4 +1,4 @@
-"""The tools of one run, and what holds each call within bounds."""
+"""The tools of one run, and the limits of each call."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from agentlm.tools.schema import arguments_of, spec_of
 from agentlm.tools.secrets import Secrets
 
 _GRACE_S = 5.0
-"""Tools keep the deadline themselves; one that has not after this long is cancelled."""
+"""Tools keep the deadline themselves. One that is this late is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What every call is held to."""
+    """The limits of calls."""
 
     call_s: float
     """Seconds of one call."""
@@ -47,10 +47,10 @@ class RunTools:
         on_pending: OnPending | None = None,
         brought: Sequence[Tool] = (),
     ) -> None:
-        """`brought`: those of `tools` that are this run's alone, and end with it."""
+        """`brought` are those of `tools` that only this run has, and that are closed with it."""
         self._brought = tuple(brought)
         self._tools = {tool.name: tool for tool, _ in tools}
-        self._asked = {tool.name for tool, permission in tools if permission == "ask"}
+        self._needs_approval = {tool.name for tool, permission in tools if permission == "ask"}
         self._specs = tuple(spec_of(tool) for tool, _ in tools)
         self._bounds = bounds
         self._approvals = approvals
@@ -58,27 +58,26 @@ class RunTools:
         self._spent_s = 0.0
 
     def specs(self) -> tuple[ToolSpec, ...]:
-        """What the model is told of them."""
         return self._specs
 
     def hints(self, name: str) -> Hints:
-        """What is known of what a tool does to the world."""
+        """The tool's own hints about its effects."""
         hints = getattr(self._tools[name], "hints", None)
         return hints if isinstance(hints, Hints) else Hints()
 
     def approval_id(self, call: ToolCall) -> str | None:
-        """What a person will have to decide about before this call runs; None: nothing."""
-        return approval_id(call) if call.name in self._asked else None
+        """The id of the approval that this call needs; None: it needs none."""
+        return approval_id(call) if call.name in self._needs_approval else None
 
     async def call(self, call: ToolCall, context: ToolContext) -> Observation:
-        """Run one call within its bounds, and leave an audit record of it."""
+        """Run one call within its limits, and write an audit record."""
         started = time.monotonic()
         ending: Ending = "error"
         output = Output("")
         seconds = 0.0
         try:
             refusal = await self._refusal(call, context)
-            started = time.monotonic()  # how long a person took is no tool's time
+            started = time.monotonic()  # the time that a person took does not count
             if refusal:
                 output, ending = Output(refusal), "denied"
             else:
@@ -100,18 +99,18 @@ class RunTools:
         )
 
     async def close(self) -> None:
-        """End what only this run uses. Idempotent; a later call opens it again."""
+        """Close what only this run uses. Idempotent; a later call opens it again."""
         for tool in self._brought:
             await tool.close()
 
     async def _refusal(self, call: ToolCall, context: ToolContext) -> str | None:
-        """Why the call is not to be run; None if it is."""
+        """The reason for not running the call, or None."""
         if self._spent_s >= self._bounds.run_s:
             return (
                 f"the tools of this run have used their {self._bounds.run_s:g} s; answer with what "
                 "you know"
             )
-        if call.name not in self._asked:
+        if call.name not in self._needs_approval:
             return None
         decision = await self._approvals.ask(call, context, self._on_pending)
         if decision.approve:
@@ -126,7 +125,7 @@ class RunTools:
                 output = await tool.run(arguments_of(call, tool.Args), context)
             return self._bounded(output if isinstance(output, Output) else Output(output)), "ok"
         except ToolError as error:
-            return Output(self._shown(str(error))), "failed"
+            return Output(self._for_model(str(error))), "failed"
         except TimeoutError:
             text = f"{call.name} did not finish within {limit_s:g} s and was stopped"
             return Output(text), "timeout"
@@ -137,14 +136,14 @@ class RunTools:
         return self._tools[name]
 
     def _bounded(self, output: Output) -> Output:
-        """The JSON is left out where it is more, or tells more, than the text may."""
+        """The JSON is left out if it is longer, or reveals more, than the text may."""
         structured = output.structured
         if structured is not None:
             written = json.dumps(structured, ensure_ascii=False)
-            structured = structured if self._shown(written) == printable(written) else None
-        return Output(self._shown(output.text), output.blocks, structured)
+            structured = structured if self._for_model(written) == printable(written) else None
+        return Output(self._for_model(output.text), output.blocks, structured)
 
-    def _shown(self, text: str) -> str:
+    def _for_model(self, text: str) -> str:
         return shorten(printable(self._bounds.secrets.scrub(text)), self._bounds.output_chars)
 
 

@@ -1,4 +1,4 @@
-"""A tool as the model is told of it, and the model's arguments as the tool wants them."""
+"""A tool in the form for the model, and the model's arguments in the form for the tool."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentlm.messages import ToolCall, ToolSpec
 
 
 def spec_of(tool: Tool) -> ToolSpec:
-    """Name, docstring on one line, and argument schema without what only people need."""
+    """Name, docstring on one line, and argument schema without parts that only people need."""
     description = " ".join(inspect.cleandoc(tool.__doc__ or "").split())
     schema = compact(tool.Args.model_json_schema())
     schema.pop("description", None)
@@ -36,7 +36,7 @@ def compact(schema: Any) -> Any:
 
 
 def arguments_of(call: ToolCall, model: type[BaseModel]) -> BaseModel:
-    """The call's arguments, checked. Raises ToolError that says what does not fit."""
+    """The call's arguments, validated. Raises ToolError with what does not fit."""
     try:
         return model.model_validate(call.parsed())
     except json.JSONDecodeError as error:

@@ -1,7 +1,7 @@
-"""Secrets of the server, taken out of whatever a tool gives back.
+"""Remove the server's secrets from everything that tools return.
 
-Tools are not given them in the first place; this is for those that find them all the same, such as
-an own tool that prints its environment or an MCP server that echoes its key.
+Tools don't get secrets in the first place. This is for tools that find them nevertheless, for
+example an own tool that prints its environment, or an MCP server that repeats its key.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from urllib.parse import unquote, urlsplit
 
 _NAME = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|PRIVATE|SIGNATURE|COOKIE", re.IGNORECASE)
 _SHORTEST = 8
-"""A shorter value would be found in innocent text."""
+"""Shorter values would match innocent text."""
 
 
 class Secrets:
-    """Values that no observation may hold."""
+    """Values that no observation may contain."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         named = {value: name for name, value in values.items() if len(value) >= _SHORTEST}
@@ -26,32 +26,32 @@ class Secrets:
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
     def beside(self, values: Mapping[str, str]) -> Secrets:
-        """The same and `values`."""
+        """These secrets and `values`."""
         return Secrets({**self._values, **values}) if values else self
 
     def scrub(self, text: str) -> str:
-        """The text with each secret's name in its place."""
-        return self._pattern.sub(lambda found: f"[{self._names[found.group()]} removed]", text)
+        """The text with each secret replaced by its name."""
+        return self._pattern.sub(lambda match: f"[{self._names[match.group()]} removed]", text)
 
 
 def secret_values(environment: Mapping[str, str], urls: Iterable[str | None]) -> dict[str, str]:
-    """Variables that are named like secrets, and the passwords in URLs.
+    """Environment variables with names of secrets, and passwords in URLs.
 
-    Of `Bearer …`, the secret is what follows.
+    If a value is `Bearer …`, the secret is the part after it.
     """
-    found = {
+    secrets = {
         name: value.removeprefix("Bearer ").strip()
         for name, value in environment.items()
         if _NAME.search(name)
     }
     for url in [*urls, *(value for value in environment.values() if "://" in value)]:
         if url and (password := password_of(url)):
-            found[f"password {len(found)}"] = password
-    return found
+            secrets[f"password {len(secrets)}"] = password
+    return secrets
 
 
 def password_of(url: str) -> str | None:
-    """The password in a URL, as it was meant."""
+    """The password in a URL, decoded."""
     try:
         password = urlsplit(url).password
     except ValueError:

@@ -1,4 +1,4 @@
-"""The toolbox: opens the families of tools that an operator offers, and gives each run its own
+"""The toolbox: opens the families of tools that an operator offers, and gives each run its
 selection of them.
 """
 
@@ -49,12 +49,12 @@ async def _open_mcp(settings: ToolSettings) -> tuple[Tool, ...]:
 
 
 def _secrets(settings: ToolSettings) -> dict[str, str]:
-    """What the server knows and no observation may tell."""
-    found = secret_values(os.environ, (settings.sql_url, settings.store_url))
+    """Secrets that the server knows and no observation may contain."""
+    secrets = secret_values(os.environ, (settings.sql_url, settings.store_url))
     servers = load_servers(settings.mcp_config) if settings.mcp_config else {}
     for server in servers.values():
-        found |= secret_values({**server.env, **server.headers}, (server.url,))
-    return found
+        secrets |= secret_values({**server.env, **server.headers}, (server.url,))
+    return secrets
 
 
 Opening = Callable[[], Awaitable[tuple[Tool, ...]]]
@@ -66,11 +66,11 @@ FAMILIES: Mapping[str, Opener] = {
     "knowledge_graph": open_graph,
     "mcp": _open_mcp,
 }
-"""What `{"type": …}` can name in a request, beside own tools, and how its tools are opened."""
+"""Families that a request can name by `{"type": …}`, besides own tools, and how they are opened."""
 
 
 class Toolbox:
-    """The server's tools, opened. `for_request` gives a run those it named."""
+    """The server's tools, opened. `for_request` selects those for a run."""
 
     def __init__(
         self,
@@ -100,8 +100,8 @@ class Toolbox:
     ) -> Toolbox:
         """Open `families`, or those of the settings. Raises OperatorError if one can't work.
 
-        If neither names any, those that work here are opened, and the log says what does not; a
-        database that the settings name must work.
+        If neither names any, all that work here are opened, and the log says which don't. A
+        database in the settings must work.
         """
         wanted = settings.tools if families is None else families
         openers: dict[str, Opening] = {
@@ -112,7 +112,7 @@ class Toolbox:
             raise OperatorError(f"unknown tools {', '.join(unknown)}; known: {', '.join(openers)}")
         toolbox = cls(settings, audit)
         try:
-            # Without a configuration there are no MCP servers to miss.
+            # Without a configuration no MCP servers are missing.
             usual = [name for name in openers if name != "mcp" or settings.mcp_config]
             for name in usual if wanted is None else wanted:
                 required = wanted is not None or (name == "sql" and settings.sql_url is not None)
@@ -123,7 +123,7 @@ class Toolbox:
         return toolbox
 
     def families(self) -> tuple[str, ...]:
-        """Names that `for_request` knows."""
+        """Names that `for_request` accepts."""
         return tuple(self._families)
 
     def for_request(
@@ -136,11 +136,11 @@ class Toolbox:
         brought: Sequence[Tool] = (),
         secrets: Mapping[str, str] | None = None,
     ) -> RunTools:
-        """The tools of the families named, in the order of the toolbox. RequestError if unknown.
+        """The tools of these families, in the order of the toolbox. Raises RequestError if unknown.
 
-        `owner`: whose key it is, for the policy; `names`: of those, only these tools;
-        `on_pending`: told of calls that wait for approval; `brought`: tools of the request's own,
-        and `secrets` what it sends them.
+        `owner`: the key's owner, for the policy; `names`: only these tools of the families;
+        `on_pending`: called for calls that wait for approval; `brought`: tools of the request's own
+        MCP servers, and `secrets` what is sent to them.
         """
         if unknown := [name for name in types if name not in self._families]:
             known = ", ".join(self._families) or "none"
@@ -162,7 +162,7 @@ class Toolbox:
         return RunTools(chosen, bounds, self.approvals, on_pending, brought)
 
     async def bring(self, servers: Sequence[BroughtServer]) -> tuple[McpTool, ...]:
-        """The tools of MCP servers that a request brings. Raises RequestError."""
+        """The tools of MCP servers that a request names. Raises RequestError."""
         from agentlm.tools.mcp.brought import bring
 
         theirs = {tool.name.partition("__")[0] for tool in self._families.get("mcp", ())}
@@ -174,11 +174,12 @@ class Toolbox:
                     "otherwise",
                     param=place,
                 )
-        found = await asyncio.gather(*(bring(server, self._settings) for server in servers))
-        return tuple(tool for tools in found for tool in tools)
+        families = await asyncio.gather(*(bring(server, self._settings) for server in servers))
+        return tuple(tool for tools in families for tool in tools)
 
     def files(self, trajectory_id: str) -> WorkspaceFiles:
-        """Files that bash sees in /workspace; they may be put there before its first command."""
+        """The files that bash sees in /workspace. They can be put there before its first
+        command."""
         directory = self._settings.sandboxes_dir() / checked(trajectory_id)
         return WorkspaceFiles(directory / "workspace", self._settings)
 

@@ -89,8 +89,8 @@ def check_continued(config: Any, training: Training) -> None:
         usual = type(training).model_fields[name].get_default()
         if requested not in (usual, own):
             raise OperatorError(
-                f"--{name.replace('_', '-')} {requested}: the adapter that goes on has {own}; leave "
-                "it out, or merge the adapter first (agentlm models merge)"
+                f"--{name.replace('_', '-')} {requested}: the adapter that goes on has {own}; "
+                "leave it out, or merge the adapter first (agentlm models merge)"
             )
 
 

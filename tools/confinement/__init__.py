@@ -1,7 +1,8 @@
-"""What holds strangers' work and addresses within bounds.
+"""Limits for the work and the addresses of strangers.
 
-Processes that do one thing for the server and can be killed when they do not come back: `worker` is
-the server's side, `inside` the process's own: it gives up what it does not need, system calls
-(`seccomp`) included, before it reads anything from strangers. `network` opens connections to public
+Some work runs in processes that do one thing for the server and can be killed if they don't return.
+`worker` is the server's side; `inside` is the process's own side, which gives up everything that it
+does not need, including system calls (`seccomp`), before it reads anything from strangers.
+`network` opens connections to public addresses only.
 addresses only.
 """

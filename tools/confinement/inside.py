@@ -1,8 +1,8 @@
 """The inside of a worker process: it gives up what it does not need, then answers frames.
 
-A frame is its length in four bytes and then that many. What is given up can't be had back: root,
-sockets, starting programs, memory beyond a limit. So code that reads what strangers wrote (HTML,
-SPARQL) can at worst stop its own process.
+A frame is four bytes of length, then that many bytes. What is given up can't be regained: root,
+sockets, starting programs, memory beyond a limit. So code that reads strangers' text (HTML, SPARQL)
+can at worst stop its own process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Program(ctypes.Structure):
 
 
 def answer_frames(answer: Callable[[bytes], bytes]) -> None:
-    """Answer each frame of the input with one, until the input ends."""
+    """Answer each input frame with an output frame, until the input ends."""
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while len(header := source.read(_HEADER_BYTES)) == _HEADER_BYTES:
         reply = answer(source.read(int.from_bytes(header, "big")))
@@ -40,9 +40,9 @@ def answer_frames(answer: Callable[[bytes], bytes]) -> None:
 
 
 def confine(memory_bytes: int, *, keep_user: bool = False) -> None:
-    """Give up root, network, programs and memory beyond the limit. Raises OSError if it can't.
+    """Give up root, network, programs and memory beyond the limit. Raises OSError if that fails.
 
-    Imports and files are to be done before. `keep_user`: files of this user are still to be opened.
+    Import modules and open files before this. `keep_user`: files of this user will still be opened.
     """
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,9 +1,10 @@
-"""HTTP to public addresses only, whatever a name, a redirect or a resolver says.
+"""HTTP to public addresses only, whatever a name, a redirect or a resolver returns.
 
-The check is made where the connection is: a name is resolved here, every address it has is checked,
-and the socket is opened to one of exactly those addresses. There is no second look-up that could
-answer otherwise, and every way of spelling an address ends in the same few bytes. TLS still proves
-the name. Proxies of the environment are not used: they would resolve names themselves.
+The check is made where the connection is made: a name is resolved here, all its addresses are
+checked, and the socket is opened to one of exactly these addresses. There is no second look-up that
+could give another result, and every spelling of an address becomes the same few bytes. TLS still
+verifies the name. Proxies of the environment are not used, because they would resolve names
+themselves.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ NETWORK_ERRORS = (
     httpcore.TimeoutException,
     httpcore.UnsupportedProtocol,
 )
-"""What goes wrong on the way, beside what httpx itself raises."""
+"""Errors of a connection, besides those of httpx itself."""
 
 
 def is_listed(host: str, names: Iterable[str]) -> bool:
@@ -50,13 +51,13 @@ class AddressRefused(Exception):
 
 
 class Reach:
-    """Which addresses may be connected to: public ones, and private ones the operator named."""
+    """Which addresses may be connected to: public ones, and private ones named by the operator."""
 
     def __init__(self, private: Iterable[str] = ()) -> None:
         self._private: list[Network] = [ip_network(text, strict=False) for text in private]
 
     def is_private(self, address: str) -> bool:
-        """Whether the operator opened the network that this address is in."""
+        """Whether the address is in a network that the operator opened."""
         ip = ip_address(address.partition("%")[0])
         return any(ip in network for network in self._private)
 
@@ -67,7 +68,7 @@ class Reach:
 
 
 class PublicNetwork(httpcore.AsyncNetworkBackend):
-    """Opens sockets to the addresses that `reach` allows, and to no other."""
+    """Opens sockets only to addresses that `reach` allows."""
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
@@ -81,7 +82,7 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Resolve, check every address, connect to the first that answers."""
+        """Resolve the name, check every address, and connect to the first that answers."""
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in await self._addresses(host, port):
             try:
@@ -108,17 +109,18 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
     async def _addresses(self, host: str, port: int) -> Sequence[str]:
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            resolved = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"{host} can't be resolved") from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in resolved))
         for address in addresses:
             if not self._reach.allows(address):
                 raise AddressRefused(f"{host} is not a public address")
         return addresses
 
     def _is_ourselves(self, stream: httpcore.AsyncNetworkStream) -> bool:
-        """A public address can be this machine's own: then both ends are the same."""
+        """A public address can be this machine's own: then both ends of the connection are the
+        same."""
         ours, theirs = stream.get_extra_info("client_addr"), stream.get_extra_info("server_addr")
         return ours[0] == theirs[0] and not self._reach.is_private(theirs[0])
 

@@ -1,12 +1,12 @@
-"""The system calls that what we contain has no business making, as seccomp programs.
+"""Seccomp programs against system calls that sandboxed programs never need.
 
-Namespaces already take away what these could reach; this takes away the calls, because past escapes
-went through them. It also closes what no namespace does: keys of the server's session, sockets of
-address families that ignore the network namespace (vsock, Bluetooth), and what belongs to no file
-and no process, which limits over these would not see: System V shared memory, memfd, message
-queues, large socket buffers, memory given to a pipe, blocks beyond a file's end. Of some things the
-machine or the user has one store for all (contexts of asynchronous I/O; watches of inotify, which
-also tell what others do with /usr). And the shell that carries commands is not theirs to trace.
+Namespaces already take away what these calls could reach. This takes away the calls themselves,
+because past escapes used them. It also closes what no namespace does: keys of the server's session;
+sockets of address families that ignore the network namespace (vsock, Bluetooth); and memory that
+belongs to no file and no process, which limits on these would miss: System V shared memory, memfd,
+message queues, large socket buffers, memory given to a pipe, blocks beyond a file's end. Some
+resources are shared by the whole machine or user (contexts of asynchronous I/O; watches of inotify,
+which also reveal what others do with /usr). And commands must not trace the shell that runs them.
 """
 
 from __future__ import annotations
@@ -99,11 +99,11 @@ _X32 = 0x40000000
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT, _THIRD_ARGUMENT = 0, 4, 16, 24, 32
-"""Offsets in `struct seccomp_data`; of an argument, its lower half."""
+"""Offsets in `struct seccomp_data`; for an argument, that of its lower half."""
 
 
 def program(machine: str) -> bytes | None:
-    """The filter in the kernel's binary form; None for a processor whose numbers we don't know."""
+    """The filter in the kernel's binary form; None for a processor with unknown call numbers."""
     if machine not in _ARCHITECTURES:
         return None
     architecture, column = _ARCHITECTURES[machine]
@@ -133,7 +133,7 @@ def program(machine: str) -> bytes | None:
 
 
 def _keeping_buffer_sizes() -> list[bytes]:
-    """A size that is asked for is a hint: it is taken, and nothing is done."""
+    """Accept a requested buffer size, which is only a hint, and do nothing."""
     allow = _instruction(_RETURN, _ALLOW)
     taken = [_instruction(_RETURN, _ERRNO)]
     return [
@@ -146,7 +146,7 @@ def _keeping_buffer_sizes() -> list[bytes]:
 
 
 def computing_program(machine: str) -> bytes | None:
-    """The same for a process that computes only: it opens no socket and starts no program."""
+    """The same for a process that only computes: it opens no socket and starts no program."""
     code = program(machine)
     if code is None:
         return None

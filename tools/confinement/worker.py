@@ -1,4 +1,4 @@
-"""A process that does one thing for the server and can be killed when it does not come back."""
+"""A process that does one thing for the server, and can be killed if it does not return."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _START_TIMEOUT_S = 30.0
 
 
 class WorkerStopped(Exception):
-    """It took too long or ended, and will be started again for the next question."""
+    """It took too long or ended. The next question starts it again."""
 
 
 class _Ended(Exception):
@@ -31,10 +31,10 @@ class Worker:
         self._one_at_a_time = asyncio.Lock()
 
     async def ask(self, question: bytes, timeout_s: float) -> bytes:
-        """Its answer. Raises WorkerStopped; the caller's cancellation kills it too.
+        """The answer. Raises WorkerStopped. Cancelling the caller kills the process, too.
 
-        A process that was asked before may end of what it was asked then: memory is given back
-        late, and deep structures are taken down late. So a fresh one is asked once more.
+        A process can end because of an earlier question: memory and deep structures are freed late.
+        So the question is repeated once to a fresh process.
         """
         async with self._one_at_a_time:
             try:
@@ -46,7 +46,7 @@ class Worker:
                 raise WorkerStopped(str(error)) from error
 
     async def _answer(self, question: bytes, timeout_s: float) -> bytes:
-        """Raises _Ended if the process did, WorkerStopped if it takes too long."""
+        """Raises _Ended if the process ended, WorkerStopped if it takes too long."""
         try:
             process = self._process or await self._start()
             async with asyncio.timeout(timeout_s):
@@ -80,15 +80,15 @@ class Worker:
 
 
 class WorkerPool:
-    """Workers of one kind; as few of them run as questions are asked at once."""
+    """Workers of one kind. There are only as many as there are simultaneous questions."""
 
     def __init__(self, count: int, module: str, *arguments: str) -> None:
         self._workers = [Worker(module, *arguments) for _ in range(count)]
         self._free = list(self._workers)
-        self._turns = asyncio.Semaphore(count)  # whoever waits longest is next
+        self._turns = asyncio.Semaphore(count)  # the longest waiting caller is next
 
     async def ask(self, question: bytes, timeout_s: float) -> bytes:
-        """The answer of the first that is free; the one that was last, if it is. See `Worker`."""
+        """The answer of a free worker, preferably the one used last. See `Worker`."""
         async with self._turns:
             worker = self._free.pop()
             try:

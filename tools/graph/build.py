@@ -3,8 +3,8 @@
     python -m agentlm.tools.graph.build                     WordNet and GeoNames, once for a user
     python -m agentlm.tools.graph.build --graph DIR FILE…   RDF files and edge lists (.csv, .tsv)
 
-It is built aside and put in place whole: a triple store, an index of labels, and `graph.json`,
-which says what is in it and under which licence.
+It is built in a temporary place and moved into place when complete: a triple store, an index of
+labels, and `graph.json` with its contents and licence.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _LABEL_SCHEMA = """
     CREATE VIRTUAL TABLE words USING fts5(text, content = 'label', content_rowid = 'id');
 """
 _WEIGHT = PREFIXES["geo"] + "population"
-"""Of entities with the same label, those with more of this come first."""
+"""Among entities with the same label, those with a higher value come first."""
 _LABEL_INDEX = "CREATE INDEX label_text ON label (text)"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Something that triples come from: either an RDF file, or what writes N-Triples."""
+    """A source of triples: either an RDF file, or a function that writes N-Triples."""
 
     name: str
     licence: str
@@ -53,7 +53,7 @@ class Source:
 
 
 def default_sources() -> list[Source]:
-    """WordNet and GeoNames, as far as they are installed. Raises OperatorError if neither is."""
+    """WordNet and GeoNames, if installed. Raises OperatorError if neither is."""
     sources = []
     if (wordnet.FOLDER / "data.noun").exists():
         sources.append(Source("WordNet 3.0", wordnet.LICENCE, triples=wordnet.triples))
@@ -68,10 +68,10 @@ def default_sources() -> list[Source]:
 
 
 def ensure(data_dir: Path) -> Path:
-    """The graph for a data directory, built of WordNet and GeoNames if there is none.
+    """The graph for a data directory, built from WordNet and GeoNames if there is none.
 
-    The user's own follows what is installed. Whoever comes while it is built waits. Raises
-    OperatorError if there is nothing to build it from.
+    The user's shared graph follows what is installed. Other processes wait while it is built.
+    Raises OperatorError if there is nothing to build it from.
     """
     directory = graph_dir(data_dir)
     shared = is_shared(directory, data_dir)
@@ -97,7 +97,8 @@ def _is_current(directory: Path, *, shared: bool) -> bool:
 
 
 def build(directory: Path, sources: Sequence[Source]) -> dict[str, object]:
-    """Build the graph in `directory`, replacing the one there. Returns what graph.json holds."""
+    """Build the graph in `directory`, replacing an existing one. Returns the content of
+    graph.json."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     _say(f"building a knowledge graph in {directory}; it takes a minute or several")
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".graph-") as unfinished:
@@ -185,7 +186,7 @@ def _index_labels(store: pyoxigraph.Store, path: Path) -> int:
 
 
 def _labels(store: pyoxigraph.Store) -> Iterator[tuple[str, str, int, float]]:
-    """(label, entity, how good a label of it this is, how much the entity weighs)."""
+    """(label, entity, quality of the label, weight of the entity)."""
     weights = {subject: float(weight) for subject, weight in _values(store, _WEIGHT)}
     for rank, predicate in enumerate(LABELS):
         for subject, label in _values(store, predicate):

@@ -1,7 +1,7 @@
 """Edge lists: CSV or TSV files with three columns, an edge a row.
 
-A first row that names the columns (subject, relation, object, or what else they are called) may be
-there. A cell that is a number is one; another is an entity, with its text as its label.
+The first row may name the columns (subject, relation, object, or similar). A cell with a number is
+a number; any other is an entity with this text as its label.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from agentlm.tools.graph.ntriples import link, number, text
 
 _HEADERS = {"subject", "source", "head", "from", "s"}
 SUFFIXES = {".csv": ",", ".tsv": "\t"}
-"""Of edge lists, with the delimiter of each."""
+"""Suffixes of edge lists, with their delimiters."""
 
 
 def triples(path: Path) -> Iterator[str]:
-    """The graph in N-Triples. Raises OperatorError that names the row that is none."""
+    """The graph in N-Triples. Raises OperatorError with the first invalid row."""
     labelled: set[str] = set()
     with path.open(newline="", encoding="utf-8") as file:
         for line, row in enumerate(csv.reader(file, delimiter=SUFFIXES[path.suffix]), start=1):

@@ -1,8 +1,8 @@
-"""The graph, explored by sets of entities: what AgentBench's functions mean.
+"""The graph, explored by sets of entities: the meaning of AgentBench's functions.
 
-Every function takes and gives sets of terms. A relation is an edge's name; `^relation` is the same
-edge walked backwards. An attribute is a relation to a number or a date, by which a set can be
-ordered.
+Every function takes and returns sets of terms. A relation is an edge's name; `^relation` is the
+same edge in the opposite direction. An attribute is a relation to a number or a date, by which a
+set can be sorted.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Terms: TypeAlias = Set[Term]
 Key: TypeAlias = tuple[int, float, str]
 
 MOST_TERMS = 200_000
-"""A set larger than this is refused: the question has to be narrowed."""
+"""Larger sets are refused: the question has to be narrower."""
 _SAMPLED = 100
 _EDGES = 5_000
-"""Entities of a set, and edges of those, that are looked at to name relations."""
+"""How many entities of a set, and how many of their edges, are looked at for relation names."""
 _BATCH = 2_000
 _GLOSS_CHARS = 80
 _XSD = PREFIXES["xsd"]
@@ -40,33 +40,34 @@ _COMPARED = ", ".join(f"<{iri}>" for iri in sorted(_NUMBERS | _DATES))
 
 
 class GraphError(Exception):
-    """What was asked can't be answered; the text says why, to the model."""
+    """The question can't be answered; the model reads the message."""
 
 
 class Graph:
-    """A built graph, opened for reading. Any number of processes may."""
+    """A built graph, opened for reading. Any number of processes may open it."""
 
     def __init__(self, directory: Path) -> None:
         self.store = Store.read_only(str(directory / "store"))
         self.labels = Labels(directory / "labels.db")
 
     def entity(self, name: str) -> NamedNode:
-        """The entity of that identifier or label. GraphError if there is none, or several."""
+        """The entity with this identifier or label. Raises GraphError if there is none or
+        several."""
         iri = expand(name)
         if iri is not None:
             node = NamedNode(iri)
             if self._known(node):
                 return node
-        found = self.labels.exact(name, 6)
-        if not found:
+        matches = self.labels.exact(name, 6)
+        if not matches:
             raise GraphError(f"there is no entity {name!r}: give an identifier or a whole label")
-        if len(found) > 1:
-            listed = "; ".join(self.describe(NamedNode(iri)) for iri in found)
+        if len(matches) > 1:
+            listed = "; ".join(self.describe(NamedNode(iri)) for iri in matches)
             raise GraphError(f"{name!r} names several entities, take one of: {listed}")
-        return NamedNode(found[0])
+        return NamedNode(matches[0])
 
     def relations(self, terms: Terms) -> list[str]:
-        """Names of the edges from and to a set, those to it with `^`. Labels are not listed."""
+        """Names of the edges from and to a set; edges to it have `^`. Labels are left out."""
         forward = self._predicates(terms, "?term ?edge ?other") - {*LABELS}
         backward = self._predicates(terms, "?other ?edge ?term")
         return sorted(map(shorten, forward)) + [
@@ -79,20 +80,20 @@ class Graph:
         return sorted(map(shorten, self._predicates(terms, literals)))
 
     def neighbors(self, terms: Terms, relation: str) -> frozenset[Term]:
-        """Everything one edge away. GraphError if there is no such edge."""
+        """Everything one edge away. Raises GraphError if there is no such edge."""
         predicate, forward = self._edge(terms, relation, self.relations)
         pattern = f"?term {predicate} ?other" if forward else f"?other {predicate} ?term"
-        found: set[Term] = set()
+        reached: set[Term] = set()
         for _, other in self._pairs(terms, pattern):
-            found.add(other)
-            if len(found) > MOST_TERMS:
+            reached.add(other)
+            if len(reached) > MOST_TERMS:
                 raise GraphError(f"more than {MOST_TERMS} neighbors: narrow the set down first")
-        if not found:
+        if not reached:
             raise _no_edge(relation, self.relations(terms))
-        return frozenset(found)
+        return frozenset(reached)
 
     def extreme(self, terms: Terms, attribute: str, *, largest: bool) -> frozenset[Term]:
-        """Those with the largest or smallest value of an attribute."""
+        """The terms with the largest or smallest value of an attribute."""
         predicate, _ = self._edge(terms, attribute, self.attributes)
         choose = max if largest else min
         values: dict[Term, Key] = {}
@@ -105,14 +106,14 @@ class Graph:
         return frozenset(term for term, key in values.items() if key == best)
 
     def label(self, term: Term) -> str:
-        """How people call it."""
+        """The name that people use."""
         if isinstance(term, Literal | Triple):
             return term.value if isinstance(term, Literal) else str(term)
         names = (name for predicate in LABELS for name in self._values(term, predicate))
         return next(names, None) or local(term.value)
 
     def describe(self, term: Term) -> str:
-        """Label, identifier, and a word on what it is."""
+        """Label, identifier, and its type."""
         if not isinstance(term, NamedNode):
             return self.label(term)
         kind = self.kind(term)
@@ -123,7 +124,7 @@ class Graph:
         return f"{named} ({about})" if about else named
 
     def kind(self, term: Term) -> str:
-        """Its type's label, empty if it has none."""
+        """The label of its type, or empty."""
         if isinstance(term, Literal | Triple):
             return "number" if _key(term) is not None else "value"
         return next((self.label(kind) for kind in self._objects(term, RDF_TYPE)), "")
@@ -131,7 +132,7 @@ class Graph:
     def _edge(
         self, terms: Terms, name: str, listed: Callable[[Terms], list[str]]
     ) -> tuple[NamedNode, bool]:
-        """The edge of that name, or of that last part of it, and whether it leads away."""
+        """The edge of that full name or last part, and whether it leads away."""
         if not terms:
             raise GraphError("the variable is empty: it has no entities")
         wanted = name.strip()
@@ -148,13 +149,13 @@ class Graph:
         return NamedNode(iri), forward
 
     def _predicates(self, terms: Terms, pattern: str) -> set[str]:
-        """Edges that a few of the terms have, looking at so many of their edges only."""
+        """Edges that a few of the terms have, from a limited number of their edges."""
         some = heapq.nsmallest(_SAMPLED, terms, key=_order)
-        found = self._ask("?edge", some, pattern, limit=_EDGES)
-        return {row[0].value for row in found if isinstance(row[0], NamedNode)}
+        rows = self._ask("?edge", some, pattern, limit=_EDGES)
+        return {row[0].value for row in rows if isinstance(row[0], NamedNode)}
 
     def _pairs(self, terms: Terms, pattern: str) -> Iterator[tuple[Term, Term]]:
-        """(?term, ?other) for all of the terms, many to a query."""
+        """(?term, ?other) for all terms, with many terms in one query."""
         ordered = iter(terms)
         while batch := list(islice(ordered, _BATCH)):
             for row in self._ask("?term ?other", batch, pattern):
@@ -180,8 +181,8 @@ class Graph:
             yield quad.object
 
     def _values(self, term: NamedNode | BlankNode, predicate: str) -> Iterator[str]:
-        found = self._objects(term, predicate)
-        return (value.value for value in found if isinstance(value, Literal))
+        rows = self._objects(term, predicate)
+        return (value.value for value in rows if isinstance(value, Literal))
 
 
 def _no_edge(name: str, known: list[str]) -> GraphError:
@@ -189,7 +190,7 @@ def _no_edge(name: str, known: list[str]) -> GraphError:
 
 
 def _last(name: str) -> str:
-    """`geo:capital`, `^geo:capital` and `capital` end alike."""
+    """The last part: the same for `geo:capital`, `^geo:capital` and `capital`."""
     name = name.removeprefix("^")
     return local(name[1:-1]) if name.startswith("<") else name.rpartition(":")[2]
 
@@ -199,7 +200,7 @@ def _order(term: Term) -> str:
 
 
 def _key(term: Term) -> Key | None:
-    """What a value is compared by; None if it can't be."""
+    """The key for comparing a value; None if it can't be compared."""
     if not isinstance(term, Literal):
         return None
     if term.datatype.value in _NUMBERS:

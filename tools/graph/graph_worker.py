@@ -1,4 +1,4 @@
-"""The process that holds the graph open: it can be killed when a query does not end."""
+"""The process with the open graph. It can be killed if a query does not end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class GraphWorker:
         self._evaluator = Evaluator(graph)
 
     def answer(self, question: Question) -> Answer:
-        """Never raises for what the model can mend."""
+        """Errors that the model can correct are returned, not raised."""
         try:
             return self._answer(question)
         except (GraphError, SyntaxError, ValueError, OSError) as error:
@@ -44,7 +44,7 @@ class GraphWorker:
                 terms = self._evaluator.operand(program, arguments["variable"])
                 return Answer(text=_listed(self._graph.attributes(terms)))
             case "find_entity":
-                return Answer(text=self._found(arguments["name"], question.rows))
+                return Answer(text=self._matches(arguments["name"], question.rows))
             case "sparql":
                 return Answer(text=self._query(arguments["query"], question.rows))
             case _:
@@ -64,7 +64,7 @@ class GraphWorker:
         return Answer(text=text, step=step)
 
     def _summary(self, terms: Terms, shown: int) -> str:
-        """How many of what, and the names of the first few."""
+        """Number and kind of the terms, and the names of the first few."""
         first = heapq.nsmallest(shown, terms, key=str)
         kind = next((self._graph.kind(term) for term in terms), "entity") or "entity"
         if len(terms) == 1 and kind == "number":
@@ -74,11 +74,11 @@ class GraphWorker:
         more = ", …" if len(terms) > len(first) else ""
         return f"{counted}: {names}{more}" if names else counted
 
-    def _found(self, name: str, rows: int) -> str:
-        found = self._graph.labels.search(name, min(rows, 10))
-        if not found:
+    def _matches(self, name: str, rows: int) -> str:
+        matches = self._graph.labels.search(name, min(rows, 10))
+        if not matches:
             raise GraphError(f"no entity has {name!r} in a label")
-        return "\n".join(self._graph.describe(NamedNode(iri)) for iri in found)
+        return "\n".join(self._graph.describe(NamedNode(iri)) for iri in matches)
 
     def _query(self, query: str, rows: int) -> str:
         result = self._graph.store.query(query, prefixes=dict(PREFIXES))
@@ -89,8 +89,8 @@ class GraphWorker:
         else:
             header = " | ".join(f"?{variable.value}" for variable in result.variables)
             names = [variable.value for variable in result.variables]
-            found = _first(result, rows)
-            lines = [header, *(" | ".join(_cell(row[name]) for name in names) for row in found)]
+            rows_read = _first(result, rows)
+            lines = [header, *(" | ".join(_cell(row[name]) for name in names) for row in rows_read)]
         more = next(iter(result), None) is not None
         return "\n".join([*lines, "(there is more)" if more else "(that is all)"])
 

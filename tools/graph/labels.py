@@ -1,4 +1,4 @@
-"""Entities by their labels: exactly, or by the words in them."""
+"""Find entities by their labels: by the whole label, or by words in it."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class Labels:
         self._connection.execute("SELECT 1 FROM label LIMIT 1").fetchall()
 
     def exact(self, label: str, limit: int) -> list[str]:
-        """Identifiers of what is called that, whatever the case, the best known first."""
+        """Identifiers with this label, ignoring case, best known first."""
         rows = self._connection.execute(_EXACT, (label.strip(), limit))
         return [iri for (iri,) in rows]
 
     def search(self, text: str, limit: int) -> list[str]:
-        """What is called that, then what has all of its words in a label, the shortest first."""
-        found = self.exact(text, limit)
+        """Exact matches, then entities with all words in a label, shortest label first."""
+        matches = self.exact(text, limit)
         words = _WORD.findall(text)[:_WORDS]
-        if words and len(found) < limit:
+        if words and len(matches) < limit:
             terms = " ".join(f'"{word}"*' for word in words)
-            found += [iri for (iri,) in self._connection.execute(_WITH_WORDS, (terms, limit))]
-        return list(dict.fromkeys(found))[:limit]
+            matches += [iri for (iri,) in self._connection.execute(_WITH_WORDS, (terms, limit))]
+        return list(dict.fromkeys(matches))[:limit]

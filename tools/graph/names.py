@@ -18,7 +18,7 @@ PREFIXES: Mapping[str, str] = {
     "schema": "http://schema.org/",
     "dcterms": "http://purl.org/dc/terms/",
 }
-"""Known in SPARQL without being declared, and used to show names."""
+"""Prefixes that SPARQL queries can use without declaring them. Output uses them too."""
 
 RDF_TYPE = PREFIXES["rdf"] + "type"
 LABEL = PREFIXES["rdfs"] + "label"
@@ -30,13 +30,13 @@ LABELS = (
     PREFIXES["foaf"] + "name",
     ALTERNATIVE,
 )
-"""What names an entity, the best first."""
+"""Relations that name an entity, best first."""
 
 _UNQUOTED = "-._~:@!$'()*+,;="
 
 
 def shorten(iri: str) -> str:
-    """With a prefix if there is one for it, else in angle brackets."""
+    """The short name if there is a prefix for it, else the identifier in angle brackets."""
     for prefix, start in PREFIXES.items():
         if iri.startswith(start) and len(iri) > len(start):
             return f"{prefix}:{iri[len(start) :]}"
@@ -44,7 +44,7 @@ def shorten(iri: str) -> str:
 
 
 def expand(name: str) -> str | None:
-    """The identifier that a short name or one in angle brackets stands for; None if it is none."""
+    """The identifier for a short name or one in angle brackets; None if it is neither."""
     if name.startswith("<") and name.endswith(">"):
         return name[1:-1]
     prefix, colon, rest = name.partition(":")
@@ -59,5 +59,5 @@ def minted(prefix: str, text: str) -> str:
 
 
 def local(iri: str) -> str:
-    """The last part of an identifier, to be read by people."""
+    """The last part of an identifier, for people."""
     return unquote(iri.replace("#", "/").rstrip("/").rpartition("/")[2].rpartition(":")[2])

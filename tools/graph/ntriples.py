@@ -1,6 +1,6 @@
-"""Writing N-Triples, the plainest form of a graph: what every source is turned into to be loaded.
+"""Write N-Triples, the plainest form of a graph: every source is converted into it for loading.
 
-One string for one triple: a million of them take seconds, where a million objects take minutes.
+Each triple is one string: a million strings take seconds, where a million objects take minutes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def link(subject: str, predicate: str, target: str) -> str:
 
 
 def text(subject: str, predicate: str, value: str) -> str:
-    """The object is a string. JSON's escapes are N-Triples' too."""
+    """The object is a string. JSON's escapes are valid in N-Triples."""
     return f"<{subject}> <{predicate}> {json.dumps(value, ensure_ascii=False)} .\n"
 
 

@@ -1,4 +1,4 @@
-"""Where the knowledge graph is: one for a user, unless a data directory has its own."""
+"""The place of the knowledge graph: one for each user, unless a data directory has its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from agentlm.files import shared_place
 from agentlm.settings import Settings
 
 DESCRIPTION = "graph.json"
-"""In a graph's directory; says what is in it and under which licence."""
+"""File in a graph's directory with its contents and licence."""
 
 
 def graph_dir(data_dir: Path) -> Path:
@@ -17,5 +17,6 @@ def graph_dir(data_dir: Path) -> Path:
 
 
 def is_shared(directory: Path, data_dir: Path) -> bool:
-    """Whether it is the user's, which follows what is installed; others are left as they are."""
+    """Whether it is the user's shared graph, which follows what is installed. Others stay as they
+    are."""
     return directory not in (data_dir / "graph", Settings.usual_data_dir() / "graph")

@@ -1,4 +1,4 @@
-"""Variables of a conversation as a program: what each was made of, not what it holds.
+"""The variables of a conversation as a program: how each was made, not its value.
 
 A program is small, and outlives the process that evaluates it.
 """
@@ -18,7 +18,7 @@ _DIGITS = 9
 
 
 class Evaluator:
-    """Evaluates programs, and remembers what it evaluated as long as there is room."""
+    """Evaluates programs, and caches values as long as there is room."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -26,18 +26,18 @@ class Evaluator:
         self._size = 0
 
     def operand(self, program: tuple[ProgramStep, ...], name: str) -> Terms:
-        """What `#n` or an entity's name stands for."""
+        """The value of `#n` or of an entity's name."""
         if not name.strip().startswith("#"):
             return frozenset([self.graph.entity(name.strip())])
         number = name.strip()[1:]
-        # `²` is a digit and no number; more digits than Python converts are none either.
+        # `²` is a digit but not a number; nor are more digits than Python converts.
         if not number.isdecimal() or len(number) > _DIGITS or int(number) >= len(program):
             known = ", ".join(f"#{index}" for index in range(len(program))) or "none yet"
             raise GraphError(f"there is no variable {name}; the variables are: {known}")
         return self.value(program[: int(number) + 1])
 
     def value(self, program: tuple[ProgramStep, ...]) -> Terms:
-        """What the last variable of a program holds."""
+        """The value of a program's last variable."""
         if program in self._known:
             self._known.move_to_end(program)
             return self._known[program]

@@ -1,4 +1,4 @@
-"""What the server and the graph's process say to each other, as JSON."""
+"""Messages between the server and the graph's process, as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Operation = Literal["get_neighbors", "intersection", "argmax", "argmin", "count"
 
 
 class ProgramStep(Frozen):
-    """How one variable is made of earlier ones."""
+    """How one variable is made from earlier ones."""
 
     operation: Operation
     operands: tuple[str, ...]
@@ -32,9 +32,9 @@ class Question(Frozen):
 
 
 class Answer(Frozen):
-    """What came of it: a text, or what was wrong."""
+    """The result: a text or an error."""
 
     text: str = ""
     error: str = ""
     step: ProgramStep | None = None
-    """The variable that was made; its number is the length of the program before."""
+    """The new variable. Its number is the previous length of the program."""

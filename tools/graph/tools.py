@@ -98,7 +98,7 @@ FUNCTIONS: dict[str, tuple[type[BaseModel], str]] = {
         "are known. The graph can only be read.",
     ),
 }
-"""Each tool's arguments and what the model is told of it."""
+"""Each tool's arguments and its description for the model."""
 
 
 class Conversations:
@@ -113,7 +113,7 @@ class Conversations:
         self._programs: OrderedDict[str, tuple[ProgramStep, ...]] = OrderedDict()
 
     async def call(self, function: str, args: BaseModel, trajectory_id: str) -> str:
-        """Evaluate one call. Raises ToolError that says what is wrong with it."""
+        """Evaluate one call. Raises ToolError with what is wrong with it."""
         program = self._programs.get(trajectory_id, ())
         question = Question(
             function=function,
@@ -139,7 +139,7 @@ class Conversations:
             await worker.close()
 
     async def _ask(self, question: Question, trajectory_id: str) -> Answer:
-        """By the process that knows this trajectory's variables already, if it still does."""
+        """Ask the process that has this trajectory's variables cached, if it still has."""
         worker = self._workers[hash(trajectory_id) % len(self._workers)]
         try:
             content = question.model_dump_json().encode()

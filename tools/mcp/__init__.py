@@ -1,1 +1,1 @@
-"""MCP both ways: servers that are sources of tools, and our tools offered as a server."""
+"""MCP in both directions: servers as sources of tools, and our tools as a server."""

@@ -1,8 +1,8 @@
-"""What an MCP server answers, as far as the SDK's client can take it.
+"""Check what an MCP server sends before the SDK's client reads it.
 
-The client takes a list of tools whole or not at all, and waits for an answer that it could not read
-until its time is over. So both are looked at before: an odd tool is left out by name, and what was
-to answer a request but can't be read is an error, at once.
+The client accepts a list of tools completely or not at all, and waits until its timeout for an
+answer that it could not read. So both are checked first: an invalid tool is left out by name, and
+an unreadable answer to a request is an error at once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SHOWN_CHARS = 80
 
 
 class Unreadable(ValueError):
-    """A line that is no message; `line` is what came."""
+    """A line that is not a message; `line` is what came."""
 
     def __init__(self, line: bytes) -> None:
         super().__init__(f"{line[:_SHOWN_CHARS]!r} is no message")
@@ -39,16 +39,16 @@ class Unreadable(ValueError):
 
 
 class Answers:
-    """Looks at both directions of one connection."""
+    """Checks both directions of one connection."""
 
     def __init__(self) -> None:
         self.refused: dict[str, str] = {}
-        """Why each tool that the server listed is left out."""
+        """For each listed tool that is left out, the reason."""
         self._open: dict[RequestId, str] = {}
-        """Methods of the requests that wait for an answer."""
+        """The methods of requests that wait for an answer."""
 
     def sent(self, item: SessionMessage) -> None:
-        """Remember a request, until it is answered or given up."""
+        """Remember a request until it is answered or abandoned."""
         message = item.message
         if isinstance(message, JSONRPCRequest):
             self._open[message.id] = message.method
@@ -58,9 +58,9 @@ class Answers:
             self._open.pop((message.params or {}).get("requestId", ""), None)
 
     async def arrived(self, item: Item) -> Item | None:
-        """What the client is to take instead of it."""
+        """The item that the client should get instead."""
         if isinstance(item, Unreadable):
-            request = self._meant(item.line)
+            request = self._request_of(item.line)
             return item if request is None else self._failure(request, str(item))
         if isinstance(item, Exception):
             return item
@@ -74,11 +74,12 @@ class Answers:
                 message.result = self._listing(message.result)
         return item
 
-    def _meant(self, line: bytes) -> RequestId | None:
-        """Which request an unreadable line was to answer; None for what programs print besides."""
+    def _request_of(self, line: bytes) -> RequestId | None:
+        """The request that an unreadable line was meant to answer; None if it is a program's other
+        output."""
         if not line.lstrip().startswith((b"{", b"[")):
             return None
-        named = {int(found) for found in _ID.findall(line)} & self._open.keys()
+        named = {int(digits) for digits in _ID.findall(line)} & self._open.keys()
         if named and any(word in line for word in (b'"jsonrpc"', b'"result"', b'"error"')):
             return named.pop() if len(named) == 1 else None
         return self._only() if b'"jsonrpc"' in line and b'"method"' not in line else None

@@ -1,7 +1,7 @@
-"""MCP servers that a request brings: their tools, for that request only.
+"""MCP servers that a request names: their tools are for that request only.
 
-The operator says from which hosts (`mcp_hosts`); addresses are held to the web tool's rules. What
-a server is to be sent by way of headers is a secret of that run.
+The operator decides which hosts are allowed (`mcp_hosts`); addresses follow the web tool's rules.
+The headers for a server are secrets of that run.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ _URL_CHARS = 2048
 
 @dataclass(frozen=True)
 class BroughtServer:
-    """A server as a request names it."""
+    """A server in a request."""
 
     label: str
     url: str
     place: str
-    """Where in the request it stands."""
+    """Its place in the request, for errors."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     allowed: frozenset[str] | None = None
     """Names of its tools that may be used; None: all."""
     read_only: bool | None = None
-    """True: only those that say that they change nothing."""
+    """True: only tools that declare themselves as read-only."""
 
 
 async def bring(server: BroughtServer, settings: ToolSettings) -> tuple[McpTool, ...]:
-    """What it offers and may be used. Raises RequestError if it may not be asked, or can't be.
+    """The server's usable tools. Raises RequestError if it may not or can't be asked.
 
-    The connection is closed again: a call opens it, and who runs the calls closes it.
+    The connection is closed again: a call opens it, and the run closes it.
     """
-    # Loaded with the first server: the SDK is large.
+    # Imported with the first server, since the SDK is large.
     from agentlm.tools.mcp.connection import Connection, ConnectionFailed
     from agentlm.tools.mcp.tools import offer_of
 
@@ -86,9 +86,9 @@ def _may_be_used(tool: McpTool, server: BroughtServer) -> bool:
 
 
 def check_address(server: BroughtServer, settings: ToolSettings) -> None:
-    """Raises RequestError unless the operator lets requests bring servers from there.
+    """Raises RequestError unless the operator allows MCP servers of requests there.
 
-    Where the name leads is checked on connecting.
+    The address of the name is checked when connecting.
     """
     place = f"{server.place}.server_url"
 

@@ -4,7 +4,7 @@
                     "wiki": {"url": "https://wiki.example/mcp",
                              "headers": {"Authorization": "Bearer ${WIKI_TOKEN}"}}}}
 
-`${NAME}` is taken from the server's environment, so that the file need hold no secret.
+`${NAME}` is replaced from the server's environment, so that the file need not contain secrets.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 class McpServer(BaseModel):
-    """One server: a command to start, or an address. What else a file says of it is not ours."""
+    """One server: a command to start, or an address. Other keys of the file are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     command: str | None = None
     args: tuple[str, ...] = ()
     env: dict[str, str] = {}
-    """All that it gets of the environment, beside PATH, HOME and LANG."""
+    """Its environment, in addition to PATH, HOME and LANG."""
     cwd: Path | None = None
     url: str | None = None
     """Streamable HTTP."""
@@ -47,12 +47,12 @@ class McpServer(BaseModel):
 
 
 def load_servers(path: Path) -> dict[str, McpServer]:
-    """The servers of a file by name. Raises OperatorError that says what is wrong with it."""
+    """The servers in a file, by name. Raises OperatorError with what is wrong with it."""
     try:
-        found = json.loads(path.read_text())["mcpServers"]
+        entries = json.loads(path.read_text())["mcpServers"]
         servers = {
             name: McpServer.model_validate(_expanded(server, os.environ))
-            for name, server in found.items()
+            for name, server in entries.items()
         }
     except OSError as error:
         raise OperatorError(f"mcp_config: {path}: {error.strerror}") from error
@@ -68,7 +68,7 @@ def load_servers(path: Path) -> dict[str, McpServer]:
 
 def _expanded(value: Any, environment: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        return _VARIABLE.sub(lambda found: _variable(found.group(1), environment), value)
+        return _VARIABLE.sub(lambda match: _variable(match.group(1), environment), value)
     if isinstance(value, list):
         return [_expanded(item, environment) for item in value]
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""A connection to one MCP server that is made again, less and less eagerly, when it breaks."""
+"""A connection to one MCP server. If it breaks, it is made again, with growing pauses."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ _BROKEN = (
     anyio.ClosedResourceError,
     anyio.BrokenResourceError,
 )
-"""What the SDK raises when the other side does not do as it should."""
+"""Exceptions of the SDK if the other side violates the protocol."""
 
 
 class ConnectionFailed(Exception):
-    """The server can't be reached; the text says why."""
+    """The server can't be reached; the message says why."""
 
 
 class Connection:
-    """One server. The SDK's client lives in a task of its own, which calls borrow."""
+    """One server. The SDK's client lives in its own task, from which calls borrow it."""
 
     def __init__(
         self, name: str, server: McpServer, timeout_s: float, reach: Reach | None = None
     ) -> None:
-        """`reach` bounds where a server may be whose address the operator did not write."""
+        """`reach` limits the addresses of a server that the operator did not configure."""
         self.name = name
         self._reach = reach
         self._server = server
@@ -71,28 +71,28 @@ class Connection:
 
     @property
     def refused(self) -> dict[str, str]:
-        """Tools that the server listed and that can't be offered, each with the reason."""
+        """Listed tools that can't be offered, with the reasons."""
         return self._answers.refused
 
     async def tools(self) -> list[mcp_types.Tool]:
-        """What it offers. Raises ConnectionFailed."""
+        """The server's tools. Raises ConnectionFailed."""
         client = await self._connected()
-        found: list[mcp_types.Tool] = []
+        listed: list[mcp_types.Tool] = []
         cursor = None
         try:
             for _ in range(_PAGES):
                 page = await client.list_tools(cursor=cursor)
-                found += page.tools
+                listed += page.tools
                 cursor = page.next_cursor
                 if not cursor:
                     break
         except _BROKEN as error:
             await self.close()
             raise ConnectionFailed(f"{self.name}: {_reason(error)}") from error
-        return found
+        return listed
 
     async def call(self, tool: str, arguments: dict[str, Any]) -> mcp_types.CallToolResult:
-        """Call a tool. Raises ToolError if it fails, or the server with it."""
+        """Call a tool. Raises ToolError if the tool or the server fails."""
         try:
             client = await self._connected()
         except ConnectionFailed as error:
@@ -103,7 +103,7 @@ class Connection:
             await self._check(client, error)
             raise ToolError(_reason(error)) from error
         except (ValidationError, RuntimeError) as error:
-            # The connection is well: what came over it is not a result
+            # The connection works, but what it delivered is not a result.
             raise ToolError(f"{tool} gave a result that can't be read: {_reason(error)}") from error
         except _BROKEN as error:
             await self._broke(client)
@@ -119,7 +119,7 @@ class Connection:
             await asyncio.wait({keeper}, timeout=_CLOSE_TIMEOUT_S)
 
     async def rest(self) -> None:
-        """Close a connection that is well; the next call opens it again without a pause."""
+        """Close a working connection. The next call opens it again without a pause."""
         await self.close()
         self._retry_at, self._pause_s = 0.0, _FIRST_PAUSE_S
 
@@ -152,7 +152,7 @@ class Connection:
         raise ConnectionFailed(f"{self.name}: {reason} {complaints}".strip())
 
     async def _keep(self, process: McpProcess | None, ready: asyncio.Future[Client]) -> None:
-        """Hold the client open until cancelled: it has to end in the task that it began in."""
+        """Hold the client open until cancelled: it has to end in the task where it began."""
         streams: AbstractAsyncContextManager[Any] = (
             process.streams()
             if process
@@ -173,7 +173,7 @@ class Connection:
             _log.warning("the MCP server %s broke: %s", self.name, _reason(error))
 
     async def _check(self, client: Client, error: MCPError) -> None:
-        """After an error that may be the connection's: whether the server is still there."""
+        """After an error that may be the connection's, check whether the server is still there."""
         if error.code == mcp_types.REQUEST_TIMEOUT:
             try:
                 async with asyncio.timeout(_PROBE_TIMEOUT_S):
@@ -189,7 +189,7 @@ class Connection:
 
 
 class _Noting:
-    """A stream of messages that are noted as they are sent."""
+    """A stream whose messages are noted as they are sent."""
 
     def __init__(self, inner: Any, answers: Answers) -> None:
         self._inner = inner
@@ -210,7 +210,7 @@ class _Noting:
 
 
 def _reason(error: BaseException | None) -> str:
-    """The innermost words of a group of errors, on one line."""
+    """The innermost message of a group of errors, on one line."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return " ".join(str(error).split())[:_REASON_CHARS] or type(error).__name__

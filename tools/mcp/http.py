@@ -1,4 +1,4 @@
-"""An MCP server at an address, with what it may send us bounded."""
+"""An MCP server at an address, with limits for what it may send us."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class TooLong(Exception):
 async def http_streams(
     server: McpServer, timeout_s: float, reach: Reach | None = None
 ) -> AsyncIterator[Any]:
-    """What the SDK's client talks through. Single events are bounded by the SDK itself.
+    """The streams for the SDK's client. The SDK itself limits single events.
 
-    `reach`: to which addresses only; None: wherever the server's address leads.
+    `reach`: the only allowed addresses; None: any address.
     """
     assert server.url is not None
     timeout = httpx2.Timeout(timeout_s, read=None)

@@ -1,8 +1,8 @@
-"""An MCP server that we start ourselves, spoken to over its standard streams.
+"""An MCP server that we start ourselves and talk to over its standard streams.
 
-The official SDK can do this too; here, what the program may do to us is bounded: the length of a
-line, the number of messages that nobody asked for, what is kept of its complaints, and its life,
-which ends with ours and takes along all that it started.
+The official SDK can do this too, but here the program's effects on us are limited: the length of a
+line, the number of unrequested messages, how much of its error output is kept, and its life, which
+ends with ours, together with everything that it started.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from agentlm.tools.observation import Capture
 
 _LINE_BYTES = 8 * 1024 * 1024
 _UNASKED = 5_000
-"""Messages since we last wrote: more is a flood."""
+"""Limit for messages since our last one: more is a flood."""
 _MALFORMED = 100
 _END_S = 1.0
 
@@ -35,7 +35,7 @@ Streams = tuple[MemoryObjectReceiveStream[Incoming], MemoryObjectSendStream[Sess
 
 
 class McpProcess:
-    """Starts a server's program for as long as `streams` is entered."""
+    """Runs a server's program as long as `streams` is entered."""
 
     def __init__(self, server: McpServer) -> None:
         self._server = server
@@ -43,12 +43,12 @@ class McpProcess:
         self._unasked = 0
 
     def complaints(self) -> str:
-        """What it wrote to its error stream."""
+        """Its error output."""
         return " ".join(self._complaints.text().split())
 
     @asynccontextmanager
     async def streams(self) -> AsyncIterator[Streams]:
-        """What the SDK's client talks through."""
+        """The streams for the SDK's client."""
         process = await self._start()
         arriving, received = anyio.create_memory_object_stream[Incoming](0)
         sent, leaving = anyio.create_memory_object_stream[SessionMessage](0)
@@ -81,7 +81,8 @@ class McpProcess:
         )
 
     async def _read(self, process: Process, arriving: MemoryObjectSendStream[Incoming]) -> None:
-        """Until it ends, floods, or writes a line without end: then the connection is closed."""
+        """Read until it ends, floods, or sends a line without end; then the connection is
+        closed."""
         assert process.stdout is not None
         malformed = 0
         with arriving, suppress(ValueError, ConnectionError, anyio.BrokenResourceError):
@@ -116,23 +117,24 @@ _INHERITED = ("PATH", "HOME", "LANG")
 
 
 def _parsed(line: bytes) -> list[Incoming]:
-    """The messages of a line: one, several (a batch), or what is none."""
+    """The messages of a line: one, several (a batch), or an unreadable one."""
     try:
         return [SessionMessage(_MESSAGE.validate_json(line, by_name=False))]
     except ValueError:
         pass
     try:
-        # The standard library takes what others write: depth, and halves of characters, made whole
+        # The standard library accepts what others write, such as deep nesting; surrogates are
+        # replaced.
         read = json.loads(line.decode(errors="replace"))
-        found = json.loads(json.dumps(read, ensure_ascii=False).encode(errors="replace"))
-        batch = found if isinstance(found, list) and found else [found]
+        messages = json.loads(json.dumps(read, ensure_ascii=False).encode(errors="replace"))
+        batch = messages if isinstance(messages, list) and messages else [messages]
         return [SessionMessage(_MESSAGE.validate_python(one, by_name=False)) for one in batch]
     except (ValueError, RecursionError):
         return [Unreadable(line)]
 
 
 async def _end(process: Process) -> None:
-    """Close its input, which asks it to end; then end it and what it started."""
+    """Close its input, which asks it to end; then kill it and its children."""
     assert process.stdin is not None
     process.stdin.close()
     with suppress(TimeoutError):
@@ -144,7 +146,7 @@ async def _end(process: Process) -> None:
 
 
 async def _ended(process: Process) -> None:
-    """Wait for it to end. It counts as ended only when its pipes are read empty."""
+    """Wait until it has ended, which includes reading its pipes to their end."""
     async with asyncio.timeout(_END_S):
         await asyncio.gather(process.wait(), _empty(process.stdout), _empty(process.stderr))
 

@@ -1,6 +1,7 @@
-"""The way to an MCP server that a stranger named: the web tool's, to public addresses only.
+"""The connection to an MCP server that a stranger named, as for the web tool: public addresses
+only.
 
-The SDK's client speaks httpx2, that way is of httpx: requests and responses are handed over.
+The SDK's client uses httpx2, this connection httpx, so requests and responses are converted.
 Redirects are not followed, so that no header goes to another host.
 """
 
@@ -27,7 +28,7 @@ class PublicMcp(httpx2.AsyncBaseTransport):
         self._inner = PublicTransport(reach)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send one request; what is refused or breaks on the way is an httpx2.ConnectError."""
+        """Send one request. A refusal or a failure on the way is an httpx2.ConnectError."""
         handed = httpx.Request(
             request.method,
             str(request.url),

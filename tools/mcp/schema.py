@@ -1,8 +1,8 @@
-"""What an MCP server says of its tools, as far as it can be believed.
+"""The part of an MCP server's tool descriptions that can be trusted.
 
-Names and schemas come from another program. A name has to be one; of a schema, those words are kept
-that every decoder and validator agrees on and that cost bounded time to check (no `pattern`: a
-regular expression from a stranger can take for ever). The server checks the rest itself.
+Names and schemas come from another program. A name has to be valid. Of a schema, only keywords are
+kept on which every decoder and validator agrees and which take bounded time to check (no `pattern`:
+a stranger's regular expression can take for ever). The server checks the rest itself.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _TEXT_CHARS = 1_000
 
 
 class SchemaRefused(Exception):
-    """The tool can't be offered; the text says why."""
+    """The tool can't be offered; the message says why."""
 
 
 def checked_name(name: str) -> str:
-    """Raises SchemaRefused if a model could not call it by that."""
+    """Raises SchemaRefused if a model could not call a tool by this name."""
     if not _NAME.fullmatch(name):
         raise SchemaRefused(f"{name[:80]!r} is not a name of a tool")
     return name.replace(".", "_")
 
 
 def listed_tool(tool: Any) -> dict[str, Any]:
-    """What is used of a tool as a server lists it. Raises SchemaRefused.
+    """The used part of a tool as its server lists it. Raises SchemaRefused.
 
-    Not its `outputSchema`, which the SDK's client would hold results to, patterns included.
+    `outputSchema` is left out: the SDK's client would check results against it, including patterns.
     """
     if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
         raise SchemaRefused("it is no object with a name")
@@ -58,7 +58,7 @@ def listed_tool(tool: Any) -> dict[str, Any]:
 
 
 def _with_headers(kept: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """The properties kept, and which of them the client has to send as headers of HTTP too."""
+    """The kept properties, including which of them the client has to send as HTTP headers."""
     return {
         name: value | ({_HEADER: header} if _is_text(header := _header(schema, name)) else {})
         for name, value in kept["properties"].items()
@@ -71,7 +71,7 @@ def _header(schema: dict[str, Any], name: str) -> Any:
 
 
 def kept_schema(schema: Any) -> dict[str, Any]:
-    """The part of an arguments schema that is used. Raises SchemaRefused."""
+    """The used part of an arguments schema. Raises SchemaRefused."""
     if not isinstance(schema, dict) or schema.get("type") != "object":
         raise SchemaRefused('its inputSchema is not of {"type": "object"}')
     definitions = schema.get("$defs") or schema.get("definitions")
@@ -130,13 +130,13 @@ class _Keeper:
 
 
 def check_arguments(arguments: dict[str, Any], schema: dict[str, Any]) -> None:
-    """Raises ToolError where the arguments do not fit the schema that the model was shown."""
+    """Raises ToolError if the arguments don't fit the schema that the model saw."""
     from jsonschema import Draft202012Validator
 
     problems = list(Draft202012Validator(schema).iter_errors(arguments))
     if problems:
-        said = "; ".join(f"{error.json_path}: {error.message[:200]}" for error in problems[:3])
-        raise ToolError(f"the arguments do not fit: {said}")
+        errors = "; ".join(f"{error.json_path}: {error.message[:200]}" for error in problems[:3])
+        raise ToolError(f"the arguments do not fit: {errors}")
 
 
 def _is_scalar(value: Any) -> bool:
@@ -146,5 +146,5 @@ def _is_scalar(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether it is text that can be written: JSON may spell halves of characters."""
+    """Whether the text can be encoded: JSON may contain lone surrogates."""
     return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)

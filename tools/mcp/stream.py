@@ -1,4 +1,4 @@
-"""A stream of messages with somebody looking at each before it is taken."""
+"""A stream of messages that are inspected before they are delivered."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Look = Callable[[Item], Awaitable[Item | None]]
 
 
 class Watched:
-    """Gives what `look` gives back of each item; None is passed over."""
+    """Delivers what `look` returns for each item; None is skipped."""
 
     def __init__(self, inner: Any, look: Look) -> None:
         self._inner = inner
@@ -22,17 +22,15 @@ class Watched:
 
     @property
     def last_context(self) -> Any:
-        """Of the sender of the last item, if the stream knows it."""
+        """The context of the last item's sender, if the stream knows it."""
         return getattr(self._inner, "last_context", None)
 
     async def receive(self) -> Item:
-        """The next item."""
         while True:
             if (item := await self._look(await self._inner.receive())) is not None:
                 return item
 
     async def aclose(self) -> None:
-        """Close the stream."""
         await self._inner.aclose()
 
     def __aiter__(self) -> Watched:

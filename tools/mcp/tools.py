@@ -1,4 +1,4 @@
-"""Tools of MCP servers as tools of ours, named `server__tool`."""
+"""Tools of MCP servers as our tools, named `server__tool`."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class McpTool:
         self.Args = _arguments(self.name, kept_schema(tool.input_schema))
         self.hints = _hints(tool)
         self.listed_name = tool.name
-        """What its server calls it."""
+        """The tool's name on its server."""
         self._connection = connection
 
     async def run(self, args: BaseModel, context: ToolContext) -> Output:
-        """Call it on the server. What the server calls an error is one for the model."""
+        """Call it on the server. The server's error results are errors for the model."""
         result = await self._connection.call(self.listed_name, args.model_dump())
         text = _text(result)
         if result.is_error:
@@ -50,21 +50,21 @@ class McpTool:
         return Output(text or "(no output)", tuple(written), result.structured_content)
 
     async def release(self, trajectory_id: str) -> None:
-        """Servers know nothing of trajectories."""
+        """Servers don't know about trajectories."""
 
     async def close(self) -> None:
-        """End the connection, which the server's tools share; idempotent."""
+        """Close the connection, which the server's tools share. Idempotent."""
         await self._connection.close()
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What one server offers."""
+    """The tools of one server."""
 
     connection: Connection
     tools: tuple[McpTool, ...]
     refused: dict[str, str]
-    """Tools that it listed and that can't be offered, each with the reason."""
+    """Listed tools that can't be offered, with the reasons."""
 
 
 async def open_mcp(config: Path, settings: ToolSettings) -> tuple[Tool, ...]:
@@ -77,7 +77,7 @@ async def open_mcp(config: Path, settings: ToolSettings) -> tuple[Tool, ...]:
 
 
 async def open_servers(config: Path, settings: ToolSettings) -> list[Offer]:
-    """What every server in the file offers. Raises OperatorError if one does not start."""
+    """The tools of every server in the file. Raises OperatorError if one does not start."""
     servers = await asyncio.to_thread(load_servers, config)
     connections = [
         Connection(name, server, settings.tool_timeout_s) for name, server in servers.items()
@@ -92,7 +92,7 @@ async def open_servers(config: Path, settings: ToolSettings) -> list[Offer]:
 
 
 async def offer_of(connection: Connection) -> Offer:
-    """What the server at the other end offers. Raises ConnectionFailed."""
+    """The tools of the server at the other end. Raises ConnectionFailed."""
     listed = await connection.tools()
     tools: dict[str, McpTool] = {}
     refused = {}
@@ -108,18 +108,18 @@ async def offer_of(connection: Connection) -> Offer:
 
 
 def _hints(tool: mcp_types.Tool) -> Hints:
-    found = tool.annotations or mcp_types.ToolAnnotations()
+    stated = tool.annotations or mcp_types.ToolAnnotations()
     return Hints(
-        title=tool.title or found.title,
-        read_only=found.read_only_hint,
-        destructive=found.destructive_hint,
-        idempotent=found.idempotent_hint,
-        open_world=found.open_world_hint,
+        title=tool.title or stated.title,
+        read_only=stated.read_only_hint,
+        destructive=stated.destructive_hint,
+        idempotent=stated.idempotent_hint,
+        open_world=stated.open_world_hint,
     )
 
 
 def _arguments(name: str, schema: dict[str, Any]) -> type[BaseModel]:
-    """A model whose schema is the server's, checked as JSON schema."""
+    """A model with the server's schema, validated as JSON schema."""
 
     class Arguments(BaseModel):
         model_config = ConfigDict(extra="allow", title=name)
@@ -146,13 +146,13 @@ def _text(result: mcp_types.CallToolResult) -> str:
 
 
 def _same(block: Any, structured: Any) -> bool:
-    """Whether a block says the same, as it should for those who read text only."""
+    """Whether a block has the same content, as it should for clients that read only text."""
     if block.type != "text":
         return False
     readings = [block.text]
     with suppress(ValueError, RecursionError):
         readings.append(json.loads(block.text))
-    # The SDK's servers wrap what is no object
+    # The SDK's servers wrap results that are not objects.
     return any(structured in (reading, {"result": reading}) for reading in readings)
 
 

@@ -1,4 +1,4 @@
-"""A database server, asked from threads: the server itself stops what takes too long."""
+"""A database server, queried from threads. The server itself stops what takes too long."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHECK_TIMEOUT_S = 10.0
 
 
 class Database:
-    """One database, asked by any number of conversations at once; a `Reader`."""
+    """One database for any number of conversations at once; a `Reader`."""
 
     def __init__(self, engine: Engine, guard: Guard) -> None:
         self._engine = engine
@@ -40,12 +40,12 @@ class Database:
             await database.close()
             if not isinstance(error, ToolError):
                 raise
-            shown = url.render_as_string(hide_password=True)
-            raise OperatorError(f"the database {shown} can't be read: {error}") from error
+            masked = url.render_as_string(hide_password=True)
+            raise OperatorError(f"the database {masked} can't be read: {error}") from error
         return database
 
     async def ask(self, question: Question) -> str:
-        """Ask on a connection of its own; cancelling the caller cancels the statement."""
+        """Ask on a separate connection. Cancelling the caller cancels the statement."""
         return await self._read(
             lambda connection: answer(question, connection, self._guard), question.timeout_s
         )

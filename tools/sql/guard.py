@@ -1,9 +1,9 @@
-"""Read-only is the database's own doing, never a reading of SQL.
+"""The database itself enforces read-only access; nothing relies on reading the SQL.
 
-A guard says how one kind of database is held to that: SQLite by opening the file read-only and an
-authorizer that lets nothing pass but reading; Postgres by a read-only transaction, one statement by
-the extended protocol, and a role that can't run programs. Other databases are read only if the
-operator says that the role can do no more.
+A guard knows how one kind of database does that. SQLite opens the file read-only, with an
+authorizer that allows only reading. Postgres uses a read-only transaction, the extended protocol,
+which takes one statement, and a role that can't run programs. Other databases are read only if the
+operator states that the role can do nothing else.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NO_STATEMENT = "there is no statement in it, only comments or space"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A statement's rows as they come; iterate once, inside the read."""
+    """A statement's rows as they come. Iterate once, inside the read."""
 
     columns: list[str]
     rows: Iterator[tuple[Any, ...]]
@@ -30,7 +30,7 @@ class Guard(Protocol):
     """How one kind of database is read and never written."""
 
     errors: tuple[type[Exception], ...]
-    """What its driver raises."""
+    """Exceptions of its driver."""
 
     def engine(self, url: URL) -> Engine:
         """Connections that can't write."""
@@ -41,13 +41,13 @@ class Guard(Protocol):
         ...
 
     def reading(self, connection: Connection, timeout_s: float) -> AbstractContextManager[None]:
-        """Inside, statements are cancelled when the time is over; whatever they did is undone."""
+        """Inside, statements are cancelled when the time is over, and their effects are undone."""
         ...
 
     def execute(self, connection: Connection, statement: str) -> Result:
-        """Run exactly one statement as it is written."""
+        """Run exactly one statement, unchanged."""
         ...
 
     def interrupt(self, connection: Connection) -> None:
-        """Cancel what runs on the connection; called from another thread."""
+        """Cancel the running statement; called from another thread."""
         ...

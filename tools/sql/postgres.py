@@ -1,9 +1,9 @@
 """Postgres that can only be read: each read is one read-only transaction that is rolled back.
 
-A transaction that has taken its first snapshot can't be made writable any more, so `reading` takes
-one; the extended protocol refuses a second statement. What a read-only transaction still allows, a
-role has to forbid: roles that can run programs, touch files of the database's machine or call
-functions that do more than read (`harmful`) are refused when it is opened, by name.
+After a transaction has taken its first snapshot, it can't be made writable, so `reading` takes one.
+The extended protocol refuses a second statement. What a read-only transaction still allows, the
+role must forbid: when the database is opened, roles that can run programs, access files on the
+database's machine or call functions that do more than read (`harmful`) are refused by name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _POWERFUL = """
     UNION ALL SELECT 'replication' FROM pg_roles WHERE rolname = current_user AND rolreplication
 """
 _NAMED = 8
-"""Functions that a refusal names."""
+"""How many functions a refusal names."""
 _NO_ROWS = (
     "only a statement that gives rows can be used here (SELECT, WITH, VALUES, SHOW, EXPLAIN), one "
     "at a time; COPY, SET, COMMIT and the like are not"
@@ -40,7 +40,7 @@ class PostgresGuard:
 
     def __init__(self, *, trusted: bool = False) -> None:
         self._trusted = trusted
-        """The operator vouches for what the functions do that the role may call."""
+        """The operator vouches for the functions that the role may call."""
         self.errors: tuple[type[Exception], ...] = ()
 
     def engine(self, url: URL) -> Engine:
@@ -59,7 +59,7 @@ class PostgresGuard:
         return engine
 
     def check(self, connection: Connection) -> None:
-        """Raises OperatorError for a role that a read-only transaction does not hold."""
+        """Raises OperatorError for a role that a read-only transaction does not restrict."""
         powers = [row[0] for row in connection.exec_driver_sql(_POWERFUL)]
         if powers:
             raise OperatorError(
@@ -89,11 +89,12 @@ class PostgresGuard:
             if raw.info.transaction_status.name in ("INTRANS", "INERROR", "IDLE"):
                 raw.execute("ROLLBACK")
             else:
-                # In the middle of something, such as COPY, or ended: it is of no further use.
+                # The connection is in the middle of something, such as COPY, or closed; it is of no
+                # further use.
                 connection.invalidate()
 
     def execute(self, connection: Connection, statement: str) -> Result:
-        """Rows are streamed; leaving the stream early cancels the statement."""
+        """Rows are streamed. Leaving the stream early cancels the statement."""
         import psycopg
 
         cursor = _raw(connection).cursor()
@@ -126,6 +127,6 @@ def _chain(first: Any, rows: Any) -> Iterator[tuple[Any, ...]]:
 
 
 def _forget(raw: Any, _record: Any, state: Any) -> None:
-    """Settings, locks and prepared statements of one read are not there for the next."""
+    """Discard settings, locks and prepared statements of one read before the next."""
     if not state.terminate_only:
         raw.execute("DISCARD ALL")

@@ -1,9 +1,9 @@
-"""Functions of Postgres that do more than read, though a read-only transaction lets them.
+"""Functions of Postgres that do more than read, although a read-only transaction allows them.
 
-With them one conversation sees what others ask, ends their statements, takes locks that programs
-wait for, writes to the log of changes, reaches other machines, or does as another role may. A
-statement can't be held back from calling what its role may call, so the role must not: `SCRIPT`
-makes one that may not, and its condition is what a role is refused by.
+With them, one conversation can see others' queries, end their statements, take locks that programs
+wait for, write to the log of changes, reach other machines, or act as another role. A statement can
+call whatever its role may call, so the role must not be allowed to: `SCRIPT` makes a role that
+isn't, and roles are refused by its condition.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ SCRIPT = Path(str(files(__package__) / "postgres-reader.sql"))
 
 
 def callable_harm() -> str:
-    """A query for the names of those that the current role may call; those that are not Postgres's
-    own first."""
+    """A query for the names of such functions that the current role may call; those that are not
+    Postgres's own come first."""
     _, condition, _ = SCRIPT.read_text(encoding="utf-8").split("-- harmful")
     return f"""
         SELECT p.proname FROM pg_proc p

@@ -22,7 +22,7 @@ _PLAINER = {
 }
 
 _SPILLED = {"SQLITE_IOERR_WRITE", "SQLITE_FULL"}
-"""A database that is only read is written to for sorting and grouping alone."""
+"""A database that is only read is written to only for sorting and grouping."""
 
 
 class Question(Frozen):
@@ -40,7 +40,7 @@ class Reader(Protocol):
     """Asks one database."""
 
     async def ask(self, question: Question) -> str:
-        """The answer. Raises ToolError with what the database has against the question."""
+        """The answer. Raises ToolError with the database's objection."""
         ...
 
     async def close(self) -> None:
@@ -63,7 +63,7 @@ def answer(question: Question, connection: Connection, guard: Guard) -> str:
 
 
 def reason(error: Exception) -> str:
-    """The driver's own words on one line, plainer where they are terse."""
+    """The driver's message on one line, in plainer words if it is terse."""
     cause = getattr(error, "orig", None) or error
     if getattr(cause, "sqlite_errorname", None) in _SPILLED:
         return "the statement sorts or groups more than there is room for on disk; let it do less"

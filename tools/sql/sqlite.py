@@ -1,5 +1,5 @@
-"""SQLite that can only be read: the file is opened read-only, and an authorizer, asked while a
-statement is compiled, lets nothing pass that is not reading.
+"""SQLite for reading only: the file is opened read-only, and an authorizer, which is called while a
+statement is compiled, allows nothing but reading.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _DESCRIBING_PRAGMAS = {
     "table_xinfo",
 }
 _ASKED_PRAGMAS = {"data_version", "read_uncommitted", "schema_version"}
-"""What full-text search, SQLAlchemy and `reading` look at; none may be set."""
+"""Pragmas that full-text search, SQLAlchemy and `reading` read. None may be set."""
 _EPONYMOUS = ("json_each", "json_tree", *(f"pragma_{name}" for name in sorted(_DESCRIBING_PRAGMAS)))
-"""Tables that are there without being made."""
+"""Tables that exist without being created."""
 _VIRTUAL_TABLES = "SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL TABLE%'"
 _FORBIDDEN_FUNCTIONS = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"}
 _STEPS_BETWEEN_LOOKS = 10_000
@@ -58,14 +58,14 @@ class SqliteGuard:
         )
 
     def check(self, connection: Connection) -> None:
-        """A file that is no database fails here."""
+        """A file that is not a database fails here."""
         connection.exec_driver_sql("SELECT name FROM sqlite_master LIMIT 1").all()
 
     @contextmanager
     def reading(self, connection: Connection, timeout_s: float) -> Iterator[None]:
         """Statements are interrupted when the time is over."""
         raw = _raw(connection)
-        # Declaring them each time halved the rate at which statements are answered.
+        # Declaring them each time halved the rate of statements.
         schema = raw.execute("PRAGMA schema_version").fetchone()
         if connection.info.get("declared") != schema:
             _load_virtual_tables(raw)
@@ -80,7 +80,7 @@ class SqliteGuard:
     def execute(self, connection: Connection, statement: str) -> Result:
         """SQLite's own interface refuses a second statement."""
         cursor = _raw(connection).execute(statement)
-        if cursor.description is None:  # whatever reads has columns
+        if cursor.description is None:  # every statement that reads has columns
             raise ToolError(NO_STATEMENT)
         return Result([column[0] for column in cursor.description], iter(cursor))
 
@@ -90,7 +90,7 @@ class SqliteGuard:
 
 
 def require_file(url: URL) -> Path:
-    """The file that a URL names. Raises OperatorError if it is not there."""
+    """The file of a URL. Raises OperatorError if it does not exist."""
     path = Path(url.database or ":memory:")
     if not path.is_file():
         raise OperatorError(f"the SQLite database {path} is not an existing file")
@@ -115,15 +115,15 @@ def _connect(address: str) -> sqlite3.Connection:
 
 
 def _load_virtual_tables(connection: sqlite3.Connection) -> None:
-    """Have the code behind virtual tables declare them, which would look like writing.
+    """Make the code behind virtual tables declare them now, since that looks like writing.
 
-    SQLite does so when a table is first named, and again when another program changed the schema.
+    SQLite does so when a table is first named, and again after another program changed the schema.
     """
     connection.set_authorizer(None)
     try:
         made = connection.execute(_VIRTUAL_TABLES).fetchall()
         for name in (*_EPONYMOUS, *(row[0].replace('"', '""') for row in made)):
-            with suppress(sqlite3.Error):  # of a module that this SQLite has not
+            with suppress(sqlite3.Error):  # of a module that this SQLite lacks
                 connection.execute(f'SELECT * FROM "{name}" LIMIT 0').close()
     finally:
         connection.set_authorizer(_authorize)
@@ -132,7 +132,7 @@ def _load_virtual_tables(connection: sqlite3.Connection) -> None:
 def _authorize(
     action: int, first: str | None, second: str | None, database: str | None, trigger: str | None
 ) -> int:
-    """Allow reading, and describing what can be read; refuse all else there is or will be."""
+    """Allow reading, and describing what can be read. Refuse everything else."""
     if action in _READ_ACTIONS:
         return sqlite3.SQLITE_OK
     if action == sqlite3.SQLITE_FUNCTION:

@@ -1,4 +1,4 @@
-"""A SQLite file, asked through processes that can be killed."""
+"""A SQLite file, queried by processes that can be killed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GRACE_S = 1.0
 
 
 class SqliteReader:
-    """One file, asked by any number of conversations at once; a `Reader`."""
+    """One file for any number of conversations at once; a `Reader`."""
 
     def __init__(self, url: URL) -> None:
         self._workers = WorkerPool(
@@ -38,7 +38,7 @@ class SqliteReader:
         return reader
 
     async def ask(self, question: Question) -> str:
-        """Ask in the first process that is free; cancelling the caller ends it."""
+        """Ask in the first free process. Cancelling the caller ends it."""
         content = question.model_dump_json().encode()
         try:
             answer = json.loads(await self._workers.ask(content, question.timeout_s + _GRACE_S))

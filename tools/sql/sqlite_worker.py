@@ -1,8 +1,8 @@
-"""The process that asks a SQLite file, because one call of a function can't be interrupted.
+"""The process that queries a SQLite file, because a single function call can't be interrupted.
 
-    SELECT instr(a, b)   -- of two long texts takes minutes, and SQLite looks up from it only then
+    SELECT instr(a, b)   -- on two long texts takes minutes without a chance to stop it
 
-A process can be killed. It is also where memory and what a sort spills to disk are bounded.
+A process can be killed. Its memory and the disk space of its sorts can be limited, too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SPILL_BYTES = 256 * MEBIBYTE
 
 
 def reply(engine: Engine, guard: SqliteGuard, content: bytes) -> dict[str, str]:
-    """The answer as `text`, or what was wrong as `error`."""
+    """The answer as `text`, or the error as `error`."""
     question = Question.model_validate_json(content)
     expected: tuple[type[Exception], ...] = (ToolError, SQLAlchemyError, *guard.errors)
     try:

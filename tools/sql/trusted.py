@@ -1,4 +1,4 @@
-"""Any other database, where the operator answers for the role being able to read only."""
+"""Any other database, if the operator vouches that the role can only read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentlm.tools.sql.guard import Result
 
 
 class TrustedGuard:
-    """Statements run in a transaction that is rolled back; the rest is up to the role."""
+    """Statements run in a transaction that is rolled back. Everything else is up to the role."""
 
     errors: tuple[type[Exception], ...] = ()
 
@@ -34,7 +34,7 @@ class TrustedGuard:
 
     @contextmanager
     def reading(self, connection: Connection, timeout_s: float) -> Iterator[None]:
-        """The deadline of the tool call is all there is."""
+        """Only the deadline of the tool call applies."""
         try:
             yield
         finally:
@@ -49,5 +49,5 @@ class TrustedGuard:
         return Result(list(cursor.keys()), (tuple(row) for row in cursor))
 
     def interrupt(self, connection: Connection) -> None:
-        """Closing the connection under the statement is the one way that every driver has."""
+        """Closing the connection is the one way that every driver supports."""
         connection.invalidate()
