@@ -71,15 +71,20 @@ class Row(SQLModel):
     metadata: ClassVar[MetaData] = METADATA
 
 
+_FILTERED = ("source", "environment", "outcome", "lease_until", "reward")
+"""Lists are filtered by these: an index that holds them tells what does not match without reading
+the row, which is long."""
+
+
 class TrajectoryRow(Row, table=True):
     """Header of a trajectory."""
 
     __tablename__ = "trajectory"
     __table_args__ = (
-        Index("trajectory_by_created", "created", "id"),
-        Index("trajectory_by_owner", "owner", "created", "id"),
-        Index("trajectory_by_model", "model", "created", "id"),
-        Index("trajectory_by_owner_and_model", "owner", "model", "created", "id"),
+        Index("trajectory_newest", "created", "id", *_FILTERED),
+        Index("trajectory_newest_by_owner", "owner", "created", "id", *_FILTERED),
+        Index("trajectory_newest_by_model", "model", "created", "id", *_FILTERED),
+        Index("trajectory_newest_by_both", "owner", "model", "created", "id", *_FILTERED),
         Index(
             "trajectory_by_parent",
             "parent_id",

@@ -64,6 +64,28 @@ async def test_a_page_is_filtered(store: Store) -> None:
     ]
 
 
+@pytest.mark.parametrize("few", [0, 2, 1000])
+async def test_a_page_by_tags_is_the_same_however_many_have_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr("agentlm.store.read.headers._FEW", few)
+    entries = [
+        chat(created=float(number), metadata={"all": "yes", "half": str(number % 2)})
+        for number in range(8)
+    ]
+    for entry in [*entries, chat(owner="ben", metadata={"half": "1"})]:
+        await store.append(entry)
+    odd = [entry.trajectory.id for entry in entries[1::2]]
+    both = {"all": "yes", "half": "1"}
+
+    first, more = store.page("ann", Selection(tags=both), limit=3)
+    rest, end = store.page("ann", Selection(tags=both), limit=3, after=first[-1].id)
+
+    assert [one.id for one in [*first, *rest]] == odd[::-1]
+    assert (more, end) == (True, False)
+    assert store.page("ann", Selection(tags={**both, "half": "2"})) == ([], False)
+
+
 async def test_a_page_after_somebody_else_s_trajectory_is_not_found(store: Store) -> None:
     entry = chat()
     await store.append(entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -30,6 +31,8 @@ from agentlm.trajectory import Outcome
 _BATCH_TOKENS = 50_000
 _BATCH_ROWS = 100
 """A batch of a selection ends with the first limit that it reaches: it bounds memory."""
+_FEW = 1_000
+"""Tagged trajectories that are looked up one by one; among more, a page is soon found."""
 
 
 def outcome_now(table: FromClause = trajectories) -> ColumnElement[str]:
@@ -113,9 +116,23 @@ def newest(
     """The header rows of a selection after an id, newest first."""
     t = trajectories.c
     query = headers().where(*owned_by(owner), *conditions(selection))
+    few = _few_tagged(db, selection)
+    if few is not None:
+        query = query.where(t.key.in_(few))
     if after is not None:
         query = query.where(tuple_(t.created, t.id) < _position(db, after, owner))
     return query.order_by(t.created.desc(), t.id.desc()).limit(limit)
+
+
+def _few_tagged(db: Connection, selection: Selection) -> Sequence[int] | None:
+    """The trajectories that have one of the tags, if there are few of them: then the log need not
+    be gone through for them."""
+    for name, value in selection.tags.items():
+        have = select(tags.c.trajectory).where(tags.c.name == name, tags.c.value == value)
+        keys = db.scalars(have.limit(_FEW + 1)).all()
+        if len(keys) <= _FEW:
+            return keys
+    return None
 
 
 def _position(db: Connection, trajectory_id: str, owner: str | None) -> Any:
