@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -70,12 +71,15 @@ def evaluated(
     models: Sequence[str] = ("next",),
     instruction: str = "<b>How many?</b>",
     trajectory_id: str | None = None,
+    at: float | None = None,
 ) -> None:
-    """Leave an evaluation, with a run of each model at each of four tasks."""
+    """Leave an evaluation, with a run of each model at each of four tasks; `at` is when."""
     directory = data_dir / "evaluations" / name
     directory.mkdir(parents=True)
     text = report if isinstance(report, str) else json.dumps(report)
     (directory / "report.json").write_text(text)
+    if at is not None:
+        os.utime(directory / "report.json", (at, at))
     lines = (
         EvaluatedRun(
             id=f"{task}-{model}",
@@ -98,11 +102,11 @@ def evaluated(
     (directory / "report.runs.jsonl").write_text(kept)
 
 
-def begun(data_dir: Path, **state: Any) -> Path:
+def begun(data_dir: Path, base: str = "tiny", at: int = 1, **state: Any) -> Path:
     """Leave a job whose trainer has not done a step; returns its run's directory."""
     job = Job(data_dir / "jobs" / JOB)
     job.directory.mkdir(parents=True)
-    request = {"id": JOB, "created_at": 1, "owner": None, "model": "tiny", "training": "log:"}
+    request = {"id": JOB, "created_at": at, "owner": None, "model": base, "training": "log:"}
     request |= {"fine_tuned_model": MADE, "training_file": "log:environment=db"}
     (job.directory / "request.json").write_text(json.dumps(request))
     job.update(**{"status": "paused", **state})
@@ -135,13 +139,20 @@ def _line(step: int) -> dict[str, float]:
     return line | {"tokens": 2000 + step, "trained_tokens": 300, "seconds": 18.0}
 
 
-def succeed(registry: Registry, data_dir: Path, name: str = "next", **verdict: Any) -> None:
-    """Register a successor of tiny, which the gate did not pass."""
+def succeed(
+    registry: Registry,
+    data_dir: Path,
+    name: str = "next",
+    base: str = "tiny",
+    at: float = 1.9e9,
+    **verdict: Any,
+) -> None:
+    """Register a successor, which the gate did not pass."""
     run = data_dir / "runs" / name
     run.mkdir(parents=True, exist_ok=True)
-    said = {"candidate": name, "incumbent": "tiny", "passed": False, "gain": -0.1}
+    said = {"candidate": name, "incumbent": base, "passed": False, "gain": -0.1}
     said |= {"reasons": ["db: -10.0%"]} | verdict
     (run / "gate.json").write_text(json.dumps(said))
     training = {"run": str(run), "rows": 8, "steps": 60, "first_loss": 2.0, "last_loss": 0.5}
-    changed = {"name": name, "parent": "tiny", "training": training, "created": 1.9e9}
-    registry.add(registry.get("tiny").model_copy(update=changed))
+    changed = {"name": name, "parent": base, "training": training, "created": at}
+    registry.add(registry.get(base).model_copy(update=changed))

@@ -109,13 +109,14 @@ async def _no_audit(_record: AuditRecord) -> None:
 async def running(
     directory: Path, replies: Sequence[Reply], template: Template, options: dict[str, Any]
 ) -> AsyncIterator[Running]:
+    name = options.pop("name", "tiny")
     context = options.pop("context", 8192)
     delay_s = options.pop("delay_s", 0.0)
     families = options.pop("families", {})
     renderer = options.pop("renderer", None) or tiny_renderer(template)
     files = options.pop("files", None)
     settings = ServeSettings(**{"data_dir": directory, "port": 0, "drain_s": 2, **options})
-    card = ModelCard(name="tiny", source="local", location=str(directory), weights_version="w0")
+    card = ModelCard(name=name, source="local", location=str(directory), weights_version="w0")
     engine = ScriptedEngine(
         replies,
         encode=renderer.content.encode,
@@ -125,7 +126,7 @@ async def running(
         weights_version="w0",
         delay_s=delay_s,
     )
-    served = EngineModel("tiny", files or ModelFiles(card, directory), renderer, engine)
+    served = EngineModel(name, files or ModelFiles(card, directory), renderer, engine)
     store = Store.open(settings.log_url())
     bash = Bash()
     toolbox = Toolbox(settings, _no_audit, {"bash": (bash,), **families})

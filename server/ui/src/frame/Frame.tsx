@@ -32,12 +32,18 @@ function skip(event: { preventDefault(): void }) {
 function Navigation() {
   const key = useKey();
   const signOut = useSignOut();
+  const { pathname } = useLocation();
+  const nav = useRef<HTMLElement>(null);
+  useEffect(() => {
+    // Where the pages' names don't fit side by side, the one that is open is in sight.
+    nav.current?.querySelector(".active")?.scrollIntoView({ block: "nearest", inline: "center" });
+  }, [pathname]);
   return (
     <header className="navigation">
       <a className="name" href="#/chat">
         AgentLM
       </a>
-      <nav aria-label="Pages">
+      <nav ref={nav} aria-label="Pages">
         {PAGES.filter((page) => !page.admin || key.admin).map((page) => (
           <NavLink key={page.path} to={page.path} title={page.about}>
             {page.name}
@@ -48,7 +54,7 @@ function Navigation() {
         <ThemeChoice />
         {key.needed && (
           <>
-            <span className="muted small" title={key.admin ? "An administrator's key" : "A key"}>
+            <span className="muted small whose" title={key.admin ? "An administrator's key" : "A key"}>
               {key.name}
               {key.admin && " · admin"}
             </span>
@@ -76,7 +82,7 @@ function ThemeChoice() {
       >
         {THEMES.map((name) => (
           <option key={name} value={name}>
-            {{ system: "System colours", light: "Light", dark: "Dark" }[name]}
+            {{ system: "System", light: "Light", dark: "Dark" }[name]}
           </option>
         ))}
       </select>
@@ -100,7 +106,10 @@ function Main() {
             {PAGES.map(({ path, Component }) => (
               <Route key={path} path={`${path}/*`} element={<Component />} />
             ))}
-            <Route path="*" element={<Empty title="There is no such page">{pathname}</Empty>} />
+            <Route path="*" element={<Empty title="There is no such page">
+                  <p className="mono words">{pathname}</p>
+                  <a href="#/chat">Go to Chat</a>
+                </Empty>} />
           </Routes>
         </Suspense>
       </Boundary>

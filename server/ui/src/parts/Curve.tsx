@@ -19,21 +19,27 @@ interface Shown {
   lines: Line[];
   /** How a value is spelt. */
   spell: (value: number) => string;
-  /** `x` is Unix seconds. */
+  /** `x` is Unix seconds, and what is shown is the last minutes. */
   times?: boolean;
+  /** Values are counts: they begin at none, and there is nothing between two of them. */
+  counts?: boolean;
 }
 
 const HEIGHT = 240;
 const MOST_ROWS = 25;
+const LAST_S = 300;
+const FEW = 4;
+/** Of an axis that has whole numbers only. */
+const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
-export function Curve({ label, over, x, lines, spell, times = false }: Shown) {
+export function Curve({ label, over, x, lines, spell, times = false, counts = false }: Shown) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const named = lines.map((line) => `${line.tone} ${line.name}`).join("\n");
 
   useEffect(() => {
     const element = place.current!;
-    const made = new uPlot(options(element, over, lines, spell, times), [[], ...lines.map(() => [])], element);
+    const made = new uPlot(options(element, { over, lines, spell, times, counts }), [[], ...lines.map(() => [])], element);
     plot.current = made;
     const resized = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height: HEIGHT }));
     resized.observe(element);
@@ -44,7 +50,7 @@ export function Curve({ label, over, x, lines, spell, times = false }: Shown) {
       made.destroy();
     };
     // Drawn anew only when there are other lines: new values are set below.
-  }, [named, over, times]);
+  }, [named, over, times, counts]);
 
   useEffect(() => {
     plot.current?.setData([x, ...lines.map((line) => line.values)] as uPlot.AlignedData);
@@ -94,13 +100,16 @@ function Rows({ over, x, lines, spell, times }: Omit<Shown, "label">) {
   );
 }
 
-function options(element: HTMLElement, over: string, lines: Line[], spell: Shown["spell"], times: boolean): uPlot.Options {
+function options(element: HTMLElement, { over, lines, spell, times = false, counts = false }: Omit<Shown, "label" | "x">): uPlot.Options {
   const axis = { stroke: () => colour(element, "--muted"), grid: { stroke: () => colour(element, "--line"), width: 1 }, ticks: { show: false } };
   return {
     width: element.clientWidth || 300,
     height: HEIGHT,
-    scales: { x: { time: times } },
-    axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map(spell) }],
+    scales: {
+      x: { time: times, ...(times && { range: (_: uPlot, first: number, last: number): [number, number] => [Math.min(first, last - LAST_S), last] }) },
+      y: counts ? { range: (_, _least, most) => [0, Math.max(FEW, most)] } : {},
+    },
+    axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map(spell), ...(counts && { incrs: STEPS }) }],
     series: [
       times ? { label: over } : { label: over, value: (_, value) => (value == null ? "–" : String(value)) },
       ...lines.map((line) => ({

@@ -9,7 +9,7 @@ import { duration } from "../../parts/format";
 import { message, pending } from "../../parts/states";
 import { readable, Text } from "../../parts/text";
 import { again, type Asking, begin, decided, say, stop, useTurns } from "./conversation";
-import { EXAMPLES } from "./examples";
+import EXAMPLES from "./examples.json";
 import { Approvals } from "./Approvals";
 import type { Answer, Block, Call } from "./turns";
 import "./chat.css";
@@ -113,9 +113,10 @@ function Log({ turns, asking, tools, onTools }: LogProps) {
 
 function Examples({ asking, tools, onTools }: Omit<LogProps, "turns">) {
   return (
-    <div className="state">
+    <div className="state first">
       <h2>Ask something, or try one of these</h2>
-      <div className="column">
+      <p>The model thinks, calls the tools that are switched on, and answers. You see each step as it happens, and it is recorded.</p>
+      <div className="column examples">
         {EXAMPLES.filter((each) => each.tools.every((name) => tools.includes(name))).map((example) => (
           <Button
             key={example.text}

@@ -1,9 +1,11 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "react-router";
 import { moment, number, percent } from "../../parts/format";
-import { Gain, Share, spelledInterval } from "../../parts/Share";
+import { Gain, spelledInterval } from "../../parts/Share";
 import { pending } from "../../parts/states";
+import { type Column, Table } from "../../parts/Table";
 import { evaluation, type Report } from "./api";
+import { decodings, keyOf, type Row, success, tries, which } from "./Results";
 import { Runs } from "./Runs";
 
 export function Evaluation() {
@@ -29,7 +31,8 @@ export function Evaluation() {
 
 function about(report: Report | null | undefined): string {
   const { split, seed, temperature } = (report?.settings ?? {}) as Record<string, string | number | undefined>;
-  const parts = [split && `${split} tasks`, seed !== undefined && `seed ${seed}`, temperature !== undefined && `temperature ${temperature}`];
+  const decoding = report && decodings(report);
+  const parts = [split && `${split} tasks`, decoding?.length === 1 && `${decoding[0]} decoding`, seed !== undefined && `seed ${seed}`, temperature !== undefined && `temperature ${temperature}`];
   return parts.filter(Boolean).join(" · ");
 }
 
@@ -46,50 +49,24 @@ function Whole({ id, report }: { id: string; report: Report }) {
   );
 }
 
-const keyOf = (row: Report["rows"][number]) => `${row.environment} ${row.decoding} ${row.model}`;
-
 function Success({ report }: { report: Report }) {
   return (
     <section className="card column" aria-label="Success">
       <h2>Success</h2>
       <p className="muted small">Solved tries, with Wilson’s 95% interval over tasks. The upright mark is what the best answer that never changes would score.</p>
-      <div className="scroll" tabIndex={0}>
-        <table className="plain">
-          <thead>
-            <tr>
-              <th>Set</th>
-              <th>Decoding</th>
-              <th>Model</th>
-              <th>Success, 95%</th>
-              <th className="number">Constant</th>
-              <th className="number">Chance</th>
-              <th className="number">Reward</th>
-              <th className="number">Tries</th>
-              <th>Weights</th>
-            </tr>
-          </thead>
-          <tbody>
-            {report.rows.map((row) => (
-              <tr key={keyOf(row)}>
-                <td>{row.environment}</td>
-                <td>{row.decoding}</td>
-                <td className="words">{row.model}</td>
-                <td>
-                  <Share value={row.success} interval={row.interval} floor={row.floors.all.constant} />
-                </td>
-                <td className="number">{percent(row.floors.all.constant)}</td>
-                <td className="number">{percent(row.floors.all.random)}</td>
-                <td className="number">{row.reward.toFixed(3)}</td>
-                <td className="number">
-                  {number(row.judged)}
-                  {row.judged < row.asked && <span className="complaint"> of {number(row.asked)}</span>}
-                </td>
-                <td className="mono small">{row.played.weights_version ?? "not told"}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        rows={report.rows}
+        keyOf={keyOf}
+        columns={[
+          ...which(report),
+          success,
+          { name: "Constant", kind: "number", cell: (row) => percent(row.floors.all.constant) },
+          { name: "Chance", kind: "number", cell: (row) => percent(row.floors.all.random) },
+          { name: "Reward", kind: "number", cell: (row) => row.reward.toFixed(3) },
+          tries,
+          { name: "Weights", cell: (row) => <span className="mono small">{row.played.weights_version?.slice(0, 19) ?? "not told"}</span> },
+        ]}
+      />
     </section>
   );
 }
@@ -99,80 +76,42 @@ function Differences({ report }: { report: Report }) {
     <section className="card column" aria-label="Candidate minus base">
       <h2>Candidate minus base</h2>
       <p className="muted small">On the tasks that both have a result for; a paired bootstrap over the schemas and scenes that tasks share.</p>
-      <div className="scroll" tabIndex={0}>
-        <table className="plain">
-          <thead>
-            <tr>
-              <th>Set</th>
-              <th>Decoding</th>
-              <th>Candidate</th>
-              <th>Base</th>
-              <th>Difference, 95%</th>
-              <th className="number">Tasks</th>
-            </tr>
-          </thead>
-          <tbody>
-            {report.differences.map((each) => (
-              <tr key={each.environment + each.decoding}>
-                <td>{each.environment}</td>
-                <td>{each.decoding}</td>
-                <td className="words">{each.candidate}</td>
-                <td className="words">{each.base}</td>
-                <td>
-                  <Gain value={each.difference} interval={each.interval} />
-                </td>
-                <td className="number">{number(each.tasks)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        rows={report.differences}
+        keyOf={(each) => each.environment + each.decoding}
+        columns={[
+          { name: "Set", cell: (each) => each.environment },
+          decodings(report).length > 1 && { name: "Decoding", cell: (each) => each.decoding },
+          { name: "Candidate", kind: "words", cell: (each) => each.candidate },
+          { name: "Base", kind: "words", cell: (each) => each.base },
+          { name: "Difference, 95%", cell: (each) => <Gain value={each.difference} interval={each.interval} /> },
+          { name: "Tasks", kind: "number", cell: (each) => number(each.tasks) },
+        ]}
+      />
     </section>
   );
 }
 
 function Conduct({ report }: { report: Report }) {
   const classes = Object.keys(report.rows[0]?.error_classes ?? {});
+  const share = (row: Row, name: string) => row.error_classes[name] ?? 0;
   return (
     <section className="card column" aria-label="How the tries went">
       <h2>How the tries went</h2>
       <p className="muted small">Shares of the tries that show each class of error, and means per try.</p>
-      <div className="scroll" tabIndex={0}>
-        <table className="plain">
-          <thead>
-            <tr>
-              <th>Set</th>
-              <th>Decoding</th>
-              <th>Model</th>
-              {classes.map((name) => (
-                <th key={name} className="number">
-                  {name.replaceAll("_", " ")}
-                </th>
-              ))}
-              <th className="number">turns</th>
-              <th className="number">tokens</th>
-              <th className="number">seconds</th>
-            </tr>
-          </thead>
-          <tbody>
-            {report.rows.map((row) => (
-              <tr key={keyOf(row)}>
-                <td>{row.environment}</td>
-                <td>{row.decoding}</td>
-                <td className="words">{row.model}</td>
-                {classes.map((name) => (
-                  <td key={name} className={`number ${heat(row.error_classes[name] ?? 0)}`}>
-                    {percent(row.error_classes[name] ?? 0)}
-                  </td>
-                ))}
-                <td className="number">{row.turns.toFixed(1)}</td>
-                <td className="number">{number(Math.round(row.completion_tokens))}</td>
-                <td className="number">{row.seconds.toFixed(1)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        rows={report.rows}
+        keyOf={keyOf}
+        columns={[
+          ...which(report),
+          ...classes.map(
+            (name): Column<Row> => ({ name: name.replaceAll("_", " "), kind: "number", tone: (row) => heat(share(row, name)), cell: (row) => percent(share(row, name)) }),
+          ),
+          { name: "turns", kind: "number", cell: (row) => row.turns.toFixed(1) },
+          { name: "tokens", kind: "number", cell: (row) => number(Math.round(row.completion_tokens)) },
+          { name: "seconds", kind: "number", cell: (row) => row.seconds.toFixed(1) },
+        ]}
+      />
     </section>
   );
 }
@@ -180,43 +119,28 @@ function Conduct({ report }: { report: Report }) {
 /** How loud a share of errors is. */
 const heat = (share: number): string => (share >= 0.25 ? "hot" : share >= 0.05 ? "warm" : "");
 
+/** Each kind of problem in its row, each model in a column. */
 function Kinds({ report }: { report: Report }) {
   const kinds = [...new Set(report.rows.flatMap((row) => Object.keys(row.families).map((family) => `${row.environment}\n${family}`)))];
+  const several = decodings(report).length > 1;
+  const column = (row: Row) => (several ? `${row.model}, ${row.decoding}` : row.model);
+  const solved = (kind: string, name: string) => {
+    const [environment, family] = kind.split("\n") as [string, string];
+    const row = report.rows.find((each) => each.environment === environment && column(each) === name);
+    return row?.families[family]?.join(" of ");
+  };
   return (
     <details className="card">
       <summary>By kind of problem: {kinds.length}</summary>
-      <div className="scroll" tabIndex={0}>
-        <table className="plain">
-          <thead>
-            <tr>
-              <th>Set</th>
-              <th>Kind</th>
-              {report.rows.map((row) => (
-                <th key={keyOf(row)} className="number">
-                  {row.model}, {row.decoding}
-                  {report.rows.some((other) => other.environment !== row.environment) && ` (${row.environment})`}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {kinds.map((kind) => {
-              const [environment, family] = kind.split("\n") as [string, string];
-              return (
-                <tr key={kind}>
-                  <td>{environment}</td>
-                  <td>{family}</td>
-                  {report.rows.map((row) => (
-                    <td key={keyOf(row)} className="number">
-                      {row.environment === environment && row.families[family] ? row.families[family].join(" of ") : ""}
-                    </td>
-                  ))}
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        rows={kinds}
+        keyOf={(kind) => kind}
+        columns={[
+          { name: "Set", cell: (kind) => kind.split("\n")[0] },
+          { name: "Kind", cell: (kind) => kind.split("\n")[1]!.replaceAll("_", " ") },
+          ...[...new Set(report.rows.map(column))].map((name): Column<string> => ({ name, kind: "number", cell: (kind) => solved(kind, name) })),
+        ]}
+      />
     </details>
   );
 }
@@ -225,30 +149,17 @@ function Abilities({ report }: { report: Report }) {
   return (
     <section className="card column" aria-label="General ability">
       <h2>General ability</h2>
-      <div className="scroll" tabIndex={0}>
-        <table className="plain">
-          <thead>
-            <tr>
-              <th>Measure</th>
-              <th>Model</th>
-              <th className="number">Value</th>
-              <th>95%</th>
-              <th className="number">Cases</th>
-            </tr>
-          </thead>
-          <tbody>
-            {report.abilities.map((each) => (
-              <tr key={each.measure + each.model}>
-                <td>{each.measure}</td>
-                <td className="words">{each.model}</td>
-                <td className="number">{each.value == null ? `not measured: ${each.skipped}` : each.interval ? percent(each.value) : each.value.toFixed(2)}</td>
-                <td>{each.interval && spelledInterval(each.interval)}</td>
-                <td className="number">{number(each.cases)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        rows={report.abilities}
+        keyOf={(each) => each.measure + each.model}
+        columns={[
+          { name: "Measure", cell: (each) => each.measure },
+          { name: "Model", kind: "words", cell: (each) => each.model },
+          { name: "Value", kind: "number", cell: (each) => (each.value == null ? `not measured: ${each.skipped}` : each.interval ? percent(each.value) : each.value.toFixed(2)) },
+          { name: "95%", cell: (each) => each.interval && spelledInterval(each.interval) },
+          { name: "Cases", kind: "number", cell: (each) => number(each.cases) },
+        ]}
+      />
     </section>
   );
 }

@@ -3,6 +3,7 @@ import { Link } from "react-router";
 import { Badge } from "../../parts/controls";
 import { number, short, when } from "../../parts/format";
 import { pending } from "../../parts/states";
+import { Table } from "../../parts/Table";
 import { type KeyUse, keys } from "./api";
 
 /** Who may ask, and what they used. */
@@ -11,44 +12,26 @@ export function Keys() {
   return (
     <section className="card column" aria-label="Keys and their use">
       <h2>Keys and their use</h2>
-      {pending(query, "keys") ?? <Table keys={query.data!.data} />}
+      {pending(query, "keys") ?? <Use keys={query.data!.data} />}
     </section>
   );
 }
 
-function Table({ keys }: { keys: KeyUse[] }) {
+function Use({ keys }: { keys: KeyUse[] }) {
   if (!keys.length) return <p className="muted">No key was made, and nothing is in the log.</p>;
   return (
-    <div className="scroll" tabIndex={0}>
-      <table className="plain">
-        <thead>
-          <tr>
-            <th>Key</th>
-            <th>May</th>
-            <th className="number">Trajectories</th>
-            <th className="number">Tokens sampled</th>
-            <th className="number">Tokens read</th>
-            <th>Last used</th>
-          </tr>
-        </thead>
-        <tbody>
-          {keys.map(({ id, key, use }) => (
-            <tr key={id}>
-              <th scope="row">
-                <Link to={`/trajectories?owner=${encodeURIComponent(id)}`}>{id}</Link>
-              </th>
-              <td>
-                <Rights of={key} />
-              </td>
-              <td className="number">{number(use?.trajectories ?? 0)}</td>
-              <td className="number">{short(use?.sampled_tokens ?? 0)}</td>
-              <td className="number">{short(use?.prompt_tokens ?? 0)}</td>
-              <td>{use ? when(use.last_used) : "never"}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table
+      rows={keys}
+      keyOf={({ id }) => id}
+      columns={[
+        { name: "Key", kind: "head", cell: ({ id }) => <Link to={`/trajectories?owner=${encodeURIComponent(id)}`}>{id}</Link> },
+        { name: "May", cell: ({ key }) => <Rights of={key} /> },
+        { name: "Trajectories", kind: "number", cell: ({ use }) => number(use?.trajectories ?? 0) },
+        { name: "Tokens sampled", kind: "number", cell: ({ use }) => short(use?.sampled_tokens ?? 0) },
+        { name: "Tokens read", kind: "number", cell: ({ use }) => short(use?.prompt_tokens ?? 0) },
+        { name: "Last used", cell: ({ use }) => <span className="figures">{use ? when(use.last_used) : "never"}</span> },
+      ]}
+    />
   );
 }
 

@@ -14,6 +14,7 @@ export function Load({ history }: { history: Moment[] }) {
         label="Running and waiting, by time"
         over="time"
         times
+        counts
         x={history.map(({ at }) => at)}
         spell={whole}
         lines={[

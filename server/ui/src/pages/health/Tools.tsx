@@ -5,6 +5,7 @@ import { Badge } from "../../parts/controls";
 import { duration, number, percent, when } from "../../parts/format";
 import { toTrajectory } from "../../parts/links";
 import { pending } from "../../parts/states";
+import { Table } from "../../parts/Table";
 import { audit, type Call, type Moment } from "./api";
 import { labelled, mean, sum } from "./prometheus";
 
@@ -20,35 +21,16 @@ export function Tools({ samples: { values } }: { samples: Moment }) {
       {tools.length === 0 ? (
         <p className="muted">No tool was called since the server was started.</p>
       ) : (
-        <div className="scroll" tabIndex={0}>
-          <table className="plain">
-            <thead>
-              <tr>
-                <th>Tool</th>
-                <th className="number">Calls</th>
-                <th className="number">Failed</th>
-                <th className="number">Time, mean</th>
-              </tr>
-            </thead>
-            <tbody>
-              {tools.map((tool) => {
-                const calls = sum(values, CALLS, { tool }) ?? 0;
-                const failed = sum(values, CALLS, { tool, failed: "true" }) ?? 0;
-                const seconds = mean(values, "agentlm_tool_seconds", { tool });
-                return (
-                  <tr key={tool}>
-                    <th scope="row">{tool}</th>
-                    <td className="number">{number(calls)}</td>
-                    <td className="number">
-                      {number(failed)} {failed > 0 && <span className="muted">({percent(failed / calls)})</span>}
-                    </td>
-                    <td className="number">{seconds === undefined ? "–" : duration(seconds)}</td>
-                  </tr>
-                );
-              })}
-            </tbody>
-          </table>
-        </div>
+        <Table
+          rows={tools.map((tool) => used(values, tool))}
+          keyOf={({ tool }) => tool}
+          columns={[
+            { name: "Tool", kind: "head", cell: ({ tool }) => tool },
+            { name: "Calls", kind: "number", cell: ({ calls }) => number(calls) },
+            { name: "Failed", kind: "number", cell: ({ calls, failed }) => (failed ? `${number(failed)} (${percent(failed / calls)})` : "0") },
+            { name: "Time, mean", kind: "number", cell: ({ seconds }) => (seconds === undefined ? "–" : duration(seconds)) },
+          ]}
+        />
       )}
       <h3>Lately not well</h3>
       {pending(query, "calls") ?? <Failures calls={query.data!.filter((call) => call.verdict !== "ok").slice(0, SHOWN)} />}
@@ -59,35 +41,26 @@ export function Tools({ samples: { values } }: { samples: Moment }) {
 function Failures({ calls }: { calls: Call[] }) {
   if (!calls.length) return <p className="muted">Of the last 200 calls none failed.</p>;
   return (
-    <div className="scroll" tabIndex={0}>
-      <table className="plain">
-        <thead>
-          <tr>
-            <th>When</th>
-            <th>Tool</th>
-            <th>How it ended</th>
-            <th>Whose</th>
-            <th className="number">Time</th>
-            <th>Where</th>
-          </tr>
-        </thead>
-        <tbody>
-          {calls.map((call) => (
-            <tr key={call.id}>
-              <td>{when(call.created)}</td>
-              <td>{call.tool}</td>
-              <td>
-                <Badge tone={call.verdict === "failed" ? "warn" : "bad"}>{call.verdict}</Badge>
-              </td>
-              <td>{call.owner}</td>
-              <td className="number">{duration(call.seconds)}</td>
-              <td>
-                <Link to={toTrajectory(call.trajectory_id)}>trajectory</Link>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table
+      rows={calls}
+      keyOf={(call) => String(call.id)}
+      columns={[
+        { name: "When", cell: (call) => <span className="figures">{when(call.created)}</span> },
+        { name: "Tool", cell: (call) => call.tool },
+        { name: "How it ended", cell: (call) => <Badge tone={call.verdict === "failed" ? "warn" : "bad"}>{call.verdict}</Badge> },
+        { name: "Whose", cell: (call) => call.owner },
+        { name: "Time", kind: "number", cell: (call) => duration(call.seconds) },
+        { name: "Where", cell: (call) => <Link to={toTrajectory(call.trajectory_id)}>trajectory</Link> },
+      ]}
+    />
   );
+}
+
+function used(values: Moment["values"], tool: string) {
+  return {
+    tool,
+    calls: sum(values, CALLS, { tool }) ?? 0,
+    failed: sum(values, CALLS, { tool, failed: "true" }) ?? 0,
+    seconds: mean(values, "agentlm_tool_seconds", { tool }),
+  };
 }

@@ -5,7 +5,9 @@ import { Badge } from "../../parts/controls";
 import { Facts } from "../../parts/Facts";
 import { duration, moment, number, short } from "../../parts/format";
 import { toEvaluation } from "../../parts/links";
-import { Gain, Share, signed, wilson } from "../../parts/Share";
+import { Share, signed, wilson } from "../../parts/Share";
+import { Table } from "../../parts/Table";
+import { Results } from "../evaluations/Results";
 import type { Alias, Evaluation, Version } from "./api";
 import { Promote } from "./Promote";
 
@@ -70,39 +72,24 @@ function Records({ version, parent }: Pair) {
   return (
     <section className="card column" aria-label="In use">
       <h2>In use</h2>
-      <div className="scroll" tabIndex={0}>
-        <table className="plain">
-          <thead>
-            <tr>
-              <th>Model</th>
-              <th>Reward, 95%</th>
-              <th className="number">Rewarded of newest</th>
-              <th className="number">Turn, median</th>
-              <th className="number">9 of 10 under</th>
-              <th className="number">Tokens a second</th>
-            </tr>
-          </thead>
-          <tbody>
-            {both.map(({ id, record }) => (
-              <tr key={id}>
-                <th scope="row" className="words">
-                  <Link to={`/trajectories?model=${encodeURIComponent(id)}`}>{id}</Link>
-                </th>
-                <td>{record.mean_reward === null ? "none rewarded" : <Share value={record.mean_reward} interval={wilson(record.mean_reward, record.rewarded)} />}</td>
-                <td className="number">
-                  {number(record.rewarded)} of {number(record.trajectories)}
-                </td>
-                <td className="number">{record.turn_seconds_median === null ? "–" : duration(record.turn_seconds_median)}</td>
-                <td className="number">{record.turn_seconds_p90 === null ? "–" : duration(record.turn_seconds_p90)}</td>
-                <td className="number">{record.tokens_per_second === null ? "–" : short(record.tokens_per_second)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        rows={both}
+        keyOf={({ id }) => id}
+        columns={[
+          { name: "Model", kind: "head", cell: ({ id }) => <Link to={`/trajectories?model=${encodeURIComponent(id)}`}>{id}</Link> },
+          { name: "Reward, 95%", cell: ({ record }) => (record.mean_reward === null ? "none rewarded" : <Share value={record.mean_reward} interval={wilson(record.mean_reward, record.rewarded)} />) },
+          { name: "Rewarded", kind: "number", cell: ({ record }) => `${number(record.rewarded)} of ${number(record.trajectories)}` },
+          { name: "Turn", kind: "number", cell: ({ record }) => spelled(record.turn_seconds_median, duration) },
+          { name: "9 of 10", kind: "number", cell: ({ record }) => spelled(record.turn_seconds_p90, duration) },
+          { name: "Tokens/s", kind: "number", cell: ({ record }) => spelled(record.tokens_per_second, short) },
+        ]}
+      />
+      <p className="muted small">Of the newest trajectories. A turn’s time is the median; nine of ten take no longer than the next figure.</p>
     </section>
   );
 }
+
+const spelled = (value: number | null, how: (value: number) => string): string => (value === null ? "–" : how(value));
 
 /** Rows and differences of evaluations that are about this version. */
 function Measured({ version, evaluations }: { version: Version; evaluations: Evaluation[] }) {
@@ -116,35 +103,7 @@ function Measured({ version, evaluations }: { version: Version; evaluations: Eva
           <h3>
             <Link to={toEvaluation(id)}>{id}</Link>
           </h3>
-          <div className="scroll" tabIndex={0}>
-            <table className="plain">
-              <thead>
-                <tr>
-                  <th>Set</th>
-                  <th>Decoding</th>
-                  <th>Model</th>
-                  <th>Success, 95%</th>
-                  <th>Difference, 95%</th>
-                </tr>
-              </thead>
-              <tbody>
-                {report.rows.map((row) => {
-                  const gain = report.differences.find((each) => each.environment === row.environment && each.decoding === row.decoding && each.candidate === row.model);
-                  return (
-                    <tr key={`${row.environment} ${row.decoding} ${row.model}`}>
-                      <td>{row.environment}</td>
-                      <td>{row.decoding}</td>
-                      <td className="words">{row.model}</td>
-                      <td>
-                        <Share value={row.success} interval={row.interval} floor={row.floors.all.constant} />
-                      </td>
-                      <td>{gain && <Gain value={gain.difference} interval={gain.interval} />}</td>
-                    </tr>
-                  );
-                })}
-              </tbody>
-            </table>
-          </div>
+          <Results report={report} />
         </div>
       ))}
     </section>

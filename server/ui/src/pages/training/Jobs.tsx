@@ -3,6 +3,7 @@ import { Link } from "react-router";
 import { short, when } from "../../parts/format";
 import { toModel } from "../../parts/links";
 import { Empty, pending } from "../../parts/states";
+import { Table } from "../../parts/Table";
 import { type JobObject, jobs } from "./api";
 import { Status } from "./Status";
 
@@ -30,40 +31,24 @@ function List({ jobs }: { jobs: JobObject[] }) {
     );
   }
   return (
-    <div className="card scroll" tabIndex={0}>
-      <table className="plain">
-        <caption className="hidden">Jobs, newest first</caption>
-        <thead>
-          <tr>
-            <th>Job</th>
-            <th>Status</th>
-            <th>Base</th>
-            <th>Trained on</th>
-            <th>Begun</th>
-            <th className="number">Tokens trained on</th>
-            <th>Result</th>
-          </tr>
-        </thead>
-        <tbody>
-          {jobs.map((job) => (
-            <tr key={job.id}>
-              <td>
-                <Link to={`/training/${job.id}`} className="mono">
-                  {job.id.slice(0, 22)}…
-                </Link>
-              </td>
-              <td>
-                <Status status={job.status} />
-              </td>
-              <td>{job.model}</td>
-              <td className="mono words">{job.training_file}</td>
-              <td>{when(job.created_at)}</td>
-              <td className="number">{job.trained_tokens == null ? "" : short(job.trained_tokens)}</td>
-              <td className="words">{job.fine_tuned_model ? <Link to={toModel(job.fine_tuned_model)}>{job.fine_tuned_model}</Link> : job.error?.message}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+    <div className="card">
+      <Table
+        caption="Jobs, newest first"
+        rows={jobs}
+        keyOf={(job) => job.id}
+        columns={[
+          { name: "Job", kind: "words", cell: (job) => <Link to={`/training/${job.id}`}>{named(job)}</Link> },
+          { name: "Status", cell: (job) => <Status status={job.status} /> },
+          { name: "Base", kind: "words", cell: (job) => job.model },
+          { name: "Trained on", kind: "words", cell: (job) => <span className="mono">{job.training_file}</span> },
+          { name: "Begun", cell: (job) => <span className="figures">{when(job.created_at)}</span> },
+          { name: "Tokens", kind: "number", cell: (job) => (job.trained_tokens == null ? "–" : short(job.trained_tokens)) },
+          { name: "Result", kind: "words", cell: (job) => (job.fine_tuned_model ? <Link to={toModel(job.fine_tuned_model)}>{job.fine_tuned_model}</Link> : (job.error?.message ?? "–")) },
+        ]}
+      />
     </div>
   );
 }
+
+/** An id whose end is of use to nobody is cut. */
+const named = ({ id }: JobObject): string => (id.length > 22 ? `${id.slice(0, 20)}…` : id);

@@ -81,7 +81,7 @@ function About({ trajectory }: { trajectory: Trajectory }) {
       </Badge>
       <span>{trajectory.model}</span>
       <span className="muted">
-        {trajectory.environment ? `${trajectory.environment} ${trajectory.task_id ?? ""}` : trajectory.source} · {moment(trajectory.created)} ·{" "}
+        {trajectory.environment ? `${trajectory.environment}, task ${trajectory.task_id ?? "unnamed"}` : trajectory.source} · {moment(trajectory.created)} ·{" "}
         {trajectory.owner} · {number(trajectory.steps.length)} steps · {short(tokens)} tokens
       </span>
       {!trajectory.may_train && <Badge tone="warn">not to be trained on</Badge>}

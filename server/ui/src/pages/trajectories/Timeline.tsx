@@ -69,9 +69,14 @@ function nameOf(step: Step): string {
   return step.call ? "call" : step.answer !== null ? "answer" : "model";
 }
 
+/** What a tool said, without the marks that keep the model from taking it for somebody's words. */
+function observed(text: string): string {
+  return /^Observation: <data>\n([^]*)\n<\/data>$/.exec(text)?.[1] ?? text;
+}
+
 function Content({ step }: { step: Step }) {
   if (step.thought === null && step.call === null && step.answer === null) {
-    return <Text text={step.text} folded={step.role === "system"} />;
+    return <Text text={step.role === "tool" ? observed(step.text) : step.text} folded={step.role === "system"} />;
   }
   return (
     <>
