@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from agentlm.learnable import corrections
 from agentlm.prompt.grammar import parse, write_answer
 from agentlm.trajectory import Feedback, Origin, Step, Trajectory
 
 
 def demonstrations(trajectory: Trajectory) -> Iterator[Trajectory]:
     """A trajectory for each corrected step, ending with the step's latest correction."""
-    for place, feedback in _corrections(trajectory).items():
+    for place, feedback in corrections(trajectory).items():
         steps = (*_before(trajectory, place), _demonstrated(trajectory, place, feedback))
         marks = [None] * (len(steps) - 1) + [True]
         approved = Feedback(author=feedback.author, value=True, created=feedback.created)
@@ -29,37 +30,6 @@ def demonstrations(trajectory: Trajectory) -> Iterator[Trajectory]:
                 "metadata": trajectory.metadata | {"loss": marks},
             }
         )
-
-
-def corrected_steps(trajectory: Trajectory) -> frozenset[int]:
-    """Indices of the corrected steps."""
-    return frozenset(_corrections(trajectory))
-
-
-def _corrections(trajectory: Trajectory) -> dict[int, Feedback]:
-    """The last correction of each step that has one."""
-    corrections = (each for each in trajectory.feedback if each.correction is not None)
-    places = ((_place(trajectory, each), each) for each in corrections)
-    return {place: each for place, each in places if place is not None}
-
-
-def _place(trajectory: Trajectory, feedback: Feedback) -> int | None:
-    """Index of the judged step: the one named, or the last sampled one of what was judged."""
-    if feedback.step is not None:
-        return feedback.step
-    ends = [
-        interaction.end_step
-        for interaction in trajectory.interactions
-        if interaction.completion_id == feedback.completion_id
-    ]
-    until = ends[0] if ends else len(trajectory.steps)
-    indices = (
-        index
-        for index in range(until - 1, -1, -1)
-        if trajectory.steps[index].role == "assistant"
-        and trajectory.steps[index].origin is not Origin.FORCED
-    )
-    return next(indices, None)
 
 
 def _before(trajectory: Trajectory, place: int) -> tuple[Step, ...]:

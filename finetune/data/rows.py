@@ -17,13 +17,13 @@ import numpy as np
 from agentlm.errors import RequestError
 from agentlm.exchange.files import place_of
 from agentlm.finetune.data.dataset import Judged, Row, Values
-from agentlm.finetune.data.demonstrations import corrected_steps
 from agentlm.finetune.data.text import learnt_in_part, rendered
 from agentlm.finetune.filters.rewards import step_rewards
 from agentlm.finetune.filters.rules import TEMPLATE_MISMATCH, Refused
 from agentlm.finetune.settings import Method
+from agentlm.learnable import learnable_steps
 from agentlm.prompt.render import Renderer
-from agentlm.trajectory import Origin, Step, Trajectory, template_settings
+from agentlm.trajectory import Trajectory, template_settings
 
 
 @dataclass(frozen=True)
@@ -132,43 +132,8 @@ _NOTHING = ("no well-formed sampled step has the reward", "no turn in it is to b
 
 def loss_steps(trajectory: Trajectory, min_reward: float, *, unjudged: bool = False) -> list[bool]:
     """For each step, whether the model learns it; with `unjudged` also steps that nobody judged."""
-    rewards = step_rewards(trajectory)
-    copied = trajectory.parent_step or 0
-    following = [*trajectory.steps[1:], None]
-    model_own = own_steps(trajectory)
-    corrected = corrected_steps(trajectory)
+    steps = zip(learnable_steps(trajectory), step_rewards(trajectory), strict=True)
     return [
-        index >= copied
-        and own
-        and index not in corrected
-        and well_formed(step, after)
-        and (unjudged if reward is None else reward >= min_reward)
-        for index, (step, after, own, reward) in enumerate(
-            zip(trajectory.steps, following, model_own, rewards, strict=True)
-        )
-    ]
-
-
-def well_formed(step: Step, following: Step | None) -> bool:
-    """Whether the turn could be read, and its call was not refused by the tool.
-
-    An erroneous turn stays as context: the model learns the correction, not the mistake.
-    """
-    return step.error is None and not (following is not None and following.failed)
-
-
-def own_steps(trajectory: Trajectory) -> list[bool]:
-    """For each step, whether it is the model's own, or a demonstration."""
-    marks = trajectory.metadata.get("loss")
-    if not isinstance(marks, list) or len(marks) != len(trajectory.steps):
-        if any(step.origin is Origin.SAMPLED for step in trajectory.steps):
-            return [step.origin is Origin.SAMPLED for step in trajectory.steps]
-        marks = [None] * len(trajectory.steps)
-    return [
-        step.role == "assistant"
-        and step.origin is Origin.IMPORTED
-        and mark is not False
-        # An empty turn would teach the model to end a turn without saying anything.
-        and step.text.strip() != ""
-        for step, mark in zip(trajectory.steps, marks, strict=True)
+        learnable and (unjudged if reward is None else reward >= min_reward)
+        for learnable, reward in steps
     ]

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import NotFoundError, RequestError
+from agentlm.learnable import learnable_steps
 from agentlm.server.http.body import read_model
 from agentlm.server.http.openapi import answers, answers_list, asks, reads
 from agentlm.server.openai.chat_request import Items
@@ -79,6 +80,15 @@ class FamilyAnswer(BaseModel):
     data: list[Member]
     has_more: bool
     models: list[str]
+
+
+class LearnableAnswer(BaseModel):
+    """What a run could learn of a trajectory, if its reward is enough for the run."""
+
+    object: Literal["trajectory.learnable"] = "trajectory.learnable"
+    id: str
+    steps: list[int]
+    """Indices of steps: the model's own, well-formed, said here first, and never corrected."""
 
 
 class ScoreRequest(BaseModel):
@@ -160,6 +170,14 @@ async def get_family(trajectory_id: str, state: State, owner: OwnerScope) -> Fam
     members = [Member.model_validate(each.model_dump()) for each in tree.members]
     models = await asyncio.to_thread(store.trained_on, trajectory_id)
     return FamilyAnswer(data=members, has_more=not tree.complete, models=models)
+
+
+@router.get("/{trajectory_id}/learnable", responses=answers(LearnableAnswer))
+async def get_learnable(trajectory_id: str, state: State, owner: OwnerScope) -> LearnableAnswer:
+    """Which of its steps a run could learn to say, by the trainer's own rule but for the reward."""
+    trajectory = await find_trajectory(trajectory_id, state, owner)
+    steps = [index for index, can in enumerate(learnable_steps(trajectory)) if can]
+    return LearnableAnswer(id=trajectory.id, steps=steps)
 
 
 @router.delete("/{trajectory_id}")

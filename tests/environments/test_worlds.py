@@ -27,7 +27,7 @@ from agentlm.environments.playing.players import GoldPlayer
 from agentlm.environments.splits import SPLITS
 from agentlm.environments.task import Split, Task
 from agentlm.errors import OperatorError
-from agentlm.finetune.data.rows import well_formed
+from agentlm.learnable import well_formed
 
 Kinds = dict[str, tuple[str, ...]]
 

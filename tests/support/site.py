@@ -200,9 +200,7 @@ def promoted(data_dir: Path, now: float) -> None:
     aliases.add("production", Promotion(card=MADE, at=now - 7_200, verdict=verdict))
 
 
-def _measured(
-    data_dir: Path, name: str, candidate: str, gains: Sequence[float], at: float
-) -> None:
+def _measured(data_dir: Path, name: str, candidate: str, gains: Sequence[float], at: float) -> None:
     rows, differences = [], []
     for environment, base, gain in zip(("db", "os", "kg"), (0.13, 0.28, 0.05), gains, strict=True):
         rows += [_row(BASE, environment, base), _row(candidate, environment, base + gain)]

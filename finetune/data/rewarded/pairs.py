@@ -15,8 +15,8 @@ from agentlm.exchange.preferences import PAIR
 from agentlm.finetune.data.dataset import Rows
 from agentlm.finetune.data.pipeline import Kept
 from agentlm.finetune.data.rewarded.candidates import Candidate, Chosen, Verdicts
-from agentlm.finetune.data.rows import own_steps, well_formed
 from agentlm.finetune.filters.rules import Refused
+from agentlm.learnable import own_steps, well_formed
 from agentlm.trajectory import Trajectory
 
 _NO_LOSER = Refused("no_loser", "no try at its task failed that could stand beside it")

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from agentlm.errors import OperatorError
-from agentlm.finetune.data.demonstrations import corrected_steps
 from agentlm.finetune.data.pipeline import Kept
 from agentlm.finetune.data.rewarded.candidates import Candidate, Chosen, Verdicts
-from agentlm.finetune.data.rows import own_steps, well_formed
 from agentlm.finetune.filters.rewards import step_rewards
+from agentlm.learnable import corrections, own_steps, well_formed
 from agentlm.trajectory import Trajectory
 
 SIDE = "thumb"
@@ -38,7 +37,7 @@ def by_side(trajectory: Trajectory, min_reward: float) -> Iterator[Trajectory]:
 def thumb_steps(trajectory: Trajectory, min_reward: float) -> list[bool]:
     """For each step, whether it was sampled, and judged in this row's way."""
     good = is_good(trajectory)
-    corrected = corrected_steps(trajectory)
+    corrected = corrections(trajectory)
     following = [*trajectory.steps[1:], None]
     return [
         own

@@ -17,7 +17,7 @@ export function Tokens({ trajectory }: { trajectory: Trajectory }) {
   const digest = trajectory.steps.find((step) => step.tokenizer_digest)?.tokenizer_digest;
   const spelt = useSpelling(trajectory.model, ids);
   const known = spelt.data && (!digest || spelt.data.digest === digest) ? spelt.data.texts : null;
-  const learnt = useMemo(() => learnable(trajectory), [trajectory]);
+  const learnt = useLearnable(trajectory);
   const virtual = useVirtualizer({
     count: trajectory.steps.length,
     getScrollElement: () => scroller.current,
@@ -33,7 +33,7 @@ export function Tokens({ trajectory }: { trajectory: Trajectory }) {
         <ol style={{ height: virtual.getTotalSize() }}>
           {virtual.getVirtualItems().map(({ index, start }) => (
             <li key={index} ref={virtual.measureElement} data-index={index} style={{ transform: `translateY(${start}px)` }}>
-              <StepTokens step={trajectory.steps[index]!} index={index} learnt={learnt[index]!} texts={known} />
+              <StepTokens step={trajectory.steps[index]!} index={index} learnt={learnt.has(index)} texts={known} />
             </li>
           ))}
         </ol>
@@ -55,21 +55,13 @@ function useSpelling(model: string, ids: number[]) {
   });
 }
 
-/**
- * For each step whether a run would learn it where the reward is enough: sampled, well formed, not copied from a parent and
- * not corrected since. The rule itself is the trainer's (finetune/data/rows.py).
- */
-export function learnable(trajectory: Trajectory): boolean[] {
-  const corrected = new Set(trajectory.feedback.filter((each) => each.correction !== null).map((each) => each.step));
-  const followers = [...trajectory.steps.slice(1), null];
-  return trajectory.steps.map(
-    (step, index) =>
-      step.origin === "sampled" &&
-      step.error === null &&
-      !followers[index]?.failed &&
-      index >= (trajectory.parent_step ?? 0) &&
-      !corrected.has(index),
-  );
+/** Steps that a run would learn where their reward is enough, as the trainer says. */
+function useLearnable(trajectory: Trajectory): ReadonlySet<number> {
+  const answer = useQuery({
+    queryKey: ["trajectories", "learnable", trajectory.id, trajectory.steps.length],
+    queryFn: ({ signal }) => ask(api.GET("/v1/trajectories/{trajectory_id}/learnable", { params: { path: { trajectory_id: trajectory.id } }, signal })),
+  });
+  return useMemo(() => new Set(answer.data?.steps), [answer.data]);
 }
 
 function Legend() {
