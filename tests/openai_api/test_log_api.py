@@ -9,7 +9,7 @@ import pytest
 
 from agentlm.store import Entry, Store
 from agentlm.store.read import search
-from agentlm.trajectory import Trajectory
+from agentlm.trajectory import Feedback, Trajectory
 from support.records import prompt, sampled, trajectory
 from support.serving import Running, Serve
 
@@ -186,6 +186,22 @@ async def test_a_family_whose_root_was_deleted_begins_with_what_is_left(serve: S
         family = await get(running, f"{LOG}/{grandchild.id}/family")
 
     assert [each["id"] for each in family["data"]] == [fork.id, grandchild.id]
+
+
+async def test_what_a_run_could_learn_is_what_was_said_well_and_stands(serve: Serve) -> None:
+    failed = prompt([3], "no such file").model_copy(update={"role": "tool", "failed": True})
+    steps = (
+        *(prompt([1], "a"), sampled([2], "refused"), failed, sampled([4], "wrong", error="?")),
+        *(prompt([5], "b"), sampled([6], "corrected"), prompt([7], "c"), sampled([8], "right")),
+    )
+    async with serve() as running:
+        header = trajectory(owner="local", steps=steps)
+        await running.store.append(Entry(header, 0, steps))
+        better = Feedback(author="local", step=5, correction="better")
+        await running.store.add_feedback(better, trajectory_id=header.id)
+        answer = await get(running, f"{LOG}/{header.id}/learnable")
+
+    assert answer == {"object": "trajectory.learnable", "id": header.id, "steps": [7]}
 
 
 async def test_ids_are_spelt_one_by_one(serve: Serve) -> None:

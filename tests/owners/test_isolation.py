@@ -104,6 +104,7 @@ BY_ID: list[tuple[str, str, Any]] = [
     ("DELETE", TRAJECTORY, None),
     ("POST", TRAJECTORY, {"metadata": {"a": "b"}}),
     ("GET", TRAJECTORY + "/family", None),
+    ("GET", TRAJECTORY + "/learnable", None),
     ("POST", TRAJECTORY + "/feedback", {"value": 1}),
     ("POST", "/v1/trajectories/{completion}/feedback", {"value": 1}),
     ("POST", "/v1/trajectories/{own}/feedback", {"value": 1, "completion_id": "{completion}"}),

@@ -106,7 +106,7 @@ function options(element: HTMLElement, { over, lines, spell, times = false, coun
     width: element.clientWidth || 300,
     height: HEIGHT,
     scales: {
-      x: { time: times, ...(times && { range: (_: uPlot, first: number, last: number): [number, number] => [Math.min(first, last - LAST_S), last] }) },
+      x: { time: times, ...(times && { range: lastMinutes }) },
       y: counts ? { range: (_, _least, most) => [0, Math.max(FEW, most)] } : {},
     },
     axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map(spell), ...(counts && { incrs: STEPS }) }],
@@ -121,6 +121,11 @@ function options(element: HTMLElement, { over, lines, spell, times = false, coun
       })),
     ],
   };
+}
+
+/** The times that are drawn: none as long as there is no value, which uPlot tells as null. */
+function lastMinutes(_: uPlot, first: number | null, last: number | null): [number | null, number | null] {
+  return first === null || last === null ? [null, null] : [Math.min(first, last - LAST_S), last];
 }
 
 /** A variable's colour as the canvas needs it: light or dark is decided only where it is used. */

@@ -48,9 +48,18 @@ function spelledLoss(training: Version["training"]): string | undefined {
   return first == null || last == null ? undefined : `${first.toFixed(3)} → ${last.toFixed(3)}`;
 }
 
-function Verdict({ version: { verdict, verdict_error, parent } }: { version: Version }) {
+/** Measuring takes minutes to hours of the engine's time: the operator begins it, where the server's files are. */
+function Unmeasured({ id }: { id: string }) {
+  return (
+    <p className="muted">
+      The gate has not measured it beside its parent. <code className="words">agentlm models gate {id} --url {location.origin}</code> does.
+    </p>
+  );
+}
+
+function Verdict({ version: { id, verdict, verdict_error, parent } }: { version: Version }) {
   if (verdict_error) return <p className="complaint">{verdict_error}</p>;
-  if (!verdict) return parent ? <p className="muted">The gate has not measured it beside its parent.</p> : null;
+  if (!verdict) return parent ? <Unmeasured id={id} /> : null;
   return (
     <div className="column">
       <p>
