@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ def _help(commands: Mapping[str, Subcommand], prog: str) -> str:
     width = max(map(len, commands))
     lines = [f"usage: {prog} COMMAND [OPTIONS]", "", "commands:"]
     for name, (settings, _) in commands.items():
-        summary = inspect.cleandoc(settings.__doc__ or "").splitlines()[0]
-        lines.append(f"  {name:<{width}}  {summary}")
+        summary = inspect.cleandoc(settings.__doc__ or "").split("\n\n")[0]
+        first, further = f"  {name:<{width}}  ", " " * (width + 4)
+        lines.append(textwrap.fill(summary, 79, initial_indent=first, subsequent_indent=further))
     return "\n".join(lines)

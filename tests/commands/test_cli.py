@@ -73,6 +73,14 @@ def test_help_names_every_command_and_no_arguments_are_not_a_success(
     assert cli.main(["--version"]) == 0
 
 
+def test_help_cuts_no_sentence_short(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) < 80
+    summaries = re.split(r"\n  (?=[a-z])", shown.partition("commands:\n")[2].rstrip())
+    assert all(summary.endswith(".") for summary in summaries)
+
+
 PYTHON = re.compile(r"None|True|False|\(\)|\{\}|dict\[|tuple|list\[|<\w+\.|Path\(|default: [({\[]")
 HEAVY = "'torch', 'vllm', 'transformers', 'deepspeed', 'fastapi'"
 

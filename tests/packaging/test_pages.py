@@ -118,6 +118,13 @@ def test_a_request_on_a_page_has_a_route(words: list[str]) -> None:
     assert any(re.fullmatch(shape, path) for shape in shapes), path
 
 
+def test_every_route_is_told_of_on_the_api_page() -> None:
+    table = PAGES["docs/api.md"].partition("## Routes")[2].partition("\n## ")[0]
+    told = re.findall(r"`(/[^`]*)`", table)
+    assert [it for it in routes() if not any(it.startswith(path) for path in told)] == []
+    assert [path for path in told if not any(it.startswith(path) for it in routes())] == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_on_a_page_are_well_formed(page: str) -> None:
     for text in blocks(page, "python"):
