@@ -60,6 +60,11 @@ COMMANDS = {
         "environments",
         "measure a model on tasks, beside the one it came from",
     ),
+    "wheel": Command(
+        "agentlm.commands.wheel.main:main",
+        "environments",
+        "play, train, gate, promote, and again, unattended",
+    ),
     "reproduce": Command(
         "agentlm.commands.reproduction.main:main",
         "environments",

@@ -28,6 +28,8 @@ class Verdict(Frozen):
     """Mean difference of success over the families of tasks."""
     reasons: tuple[str, ...]
     """What failed; empty if the candidate passed."""
+    alarm: str | None = None
+    """What looks like a reward that was learned and not what it stands for."""
 
 
 class Promotion(Frozen):

@@ -50,6 +50,11 @@ def verdict_of(card: ModelCard) -> Verdict | None:
     path = Path((card.training or {}).get("run", "")) / "gate.json"
     if not card.training or not path.is_file():
         return None
+    return read_verdict(path)
+
+
+def read_verdict(path: Path) -> Verdict:
+    """What the gate has written. Raises OperatorError if it can't be read."""
     try:
         return Verdict.model_validate_json(path.read_text())
     except (OSError, ValidationError) as error:

@@ -22,6 +22,7 @@ ENGINE = ("gpu", "cpu")
 PARTS: dict[str, tuple[str, ...]] = {
     "core": (),
     "core/commands/reproduction": ("environments",),
+    "core/commands/wheel": ("environments",),
     "core/exchange/files.py": ("train",),
     "core/models/convert.py": ("server", "cpu", "train"),
     "core/models/merge.py": ("server", "cpu", "train"),

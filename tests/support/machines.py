@@ -59,9 +59,7 @@ class FakeMachine:
             return code
         command, flags = words[0], dict(pairwise(words))
         if command == "finetune":
-            name = flags["--name"]
-            assert name not in self.models(), f"a model is already called {name}"
-            write_text(self.directory / "cards" / name, "{}")
+            write_text(self.directory / "cards" / flags["--name"], "{}")
         elif output := flags.get("--output"):
             write_text(self.directory / output, json.dumps(words))
         self.ran.append(" ".join(words))

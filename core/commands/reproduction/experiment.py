@@ -2,9 +2,10 @@
 
 plan.json        what the experiment starts from: the base's weights, the version of AgentLM
 steps/NAME.json  a step's mark: its command, when it began and ended, the digests of what it made
+logs/            what servers said
 
-A step that was begun but has not ended has a mark, too. Everything else in the directory was
-written by the commands; it is an ordinary data directory.
+A step that was begun but has not ended has a mark, too. The commands work in a data directory: this
+one, in which nothing else may be, or the user's own.
 """
 
 from __future__ import annotations
@@ -60,8 +61,13 @@ class Mark(Frozen):
 
 
 class Experiment:
-    def __init__(self, directory: Path) -> None:
+    """The directory of one experiment."""
+
+    def __init__(self, directory: Path, data_dir: Path | None = None) -> None:
+        """`data_dir`: the user's, if the commands work in that."""
         self.directory = directory
+        self.data_dir = data_dir or directory
+        self._way_out = "give another --name" if data_dir else "give another --data-dir"
 
     @contextmanager
     def held(self) -> Iterator[int]:
@@ -100,7 +106,8 @@ class Experiment:
         """
         file = self.directory / "plan.json"
         if not file.exists():
-            if there := [name for name in _OTHERS if (self.directory / name).exists()]:
+            there = [name for name in _OTHERS if (self.directory / name).exists()]
+            if there and self.data_dir == self.directory:
                 raise OperatorError(
                     f"{self.directory} is no experiment's, but has {', '.join(there)} of something "
                     "else: give another --data-dir, so that no row of another model gets in"
@@ -110,8 +117,7 @@ class Experiment:
         if (begun.base, begun.weights) != (origin.base, origin.weights):
             raise OperatorError(
                 f"the experiment in {self.directory} was begun with {begun.base} of weights "
-                f"{begun.weights}, and {origin.base} has {origin.weights} now: give another "
-                "--data-dir"
+                f"{begun.weights}, and {origin.base} has {origin.weights} now: {self._way_out}"
             )
 
     def check(self, plan: Plan) -> None:
@@ -142,7 +148,7 @@ class Experiment:
 
     def _check_products(self, name: str, mark: Mark) -> None:
         for file, digest in mark.makes.items():
-            path = self.directory / file
+            path = self.data_dir / file
             if not path.is_file():
                 raise self._refusal(f"{file}, which the step {name} made, is gone")
             if _digest(path) != digest:
@@ -150,7 +156,7 @@ class Experiment:
 
     def _refusal(self, what: str) -> OperatorError:
         return OperatorError(
-            f"{what}; give another --data-dir, or put it back as it was ({self.directory})"
+            f"{what}; {self._way_out}, or put it back as it was ({self.directory})"
         )
 
     def marks(self) -> dict[str, Mark]:
@@ -187,9 +193,9 @@ class Experiment:
         mark = self.pause(step, seconds)
         makes: dict[str, str] = {}
         for file in step.makes:
-            if not (self.directory / file).is_file():
+            if not (self.data_dir / file).is_file():
                 raise OperatorError(f"the step {step.name} ended well, but has not made {file}")
-            makes[file] = _digest(self.directory / file)
+            makes[file] = _digest(self.data_dir / file)
         self._write(step, mark.model_copy(update={"ended": now, "makes": makes}))
 
     def _write(self, step: PlanStep, mark: Mark) -> None:

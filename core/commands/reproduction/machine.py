@@ -15,12 +15,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import httpx
 
+from agentlm.commands.reproduction.experiment import Experiment
 from agentlm.commands.reproduction.plan import PROGRAM
 from agentlm.errors import OperatorError
 from agentlm.finetune.report.start import start_record
@@ -73,19 +74,25 @@ class Machine(Protocol):
 
 
 class ThisMachine:
-    """Commands are processes in the experiment's directory."""
+    """Commands are processes, by default in the experiment's directory."""
 
-    def __init__(self, directory: Path, port: int, keeps_open: int) -> None:
-        self._directory = directory
-        self._port = port
+    def __init__(
+        self,
+        experiment: Experiment,
+        url: str,
+        keeps_open: int,
+        *,
+        working_directory: Path | None = None,
+        store_url: str | None = None,
+    ) -> None:
+        self._directory = experiment.data_dir
+        self._logs = experiment.directory / "logs"
+        self._working_directory = working_directory or experiment.directory
         self._keeps_open = keeps_open
         self._server: subprocess.Popen[bytes] | None = None
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """Variables of every command, so that none needs a flag for where it works."""
-        url = f"http://127.0.0.1:{self._port}"
-        return {"AGENTLM_DATA_DIR": str(self._directory), "AGENTLM_URL": url}
+        self.variables = {"AGENTLM_DATA_DIR": str(experiment.data_dir), "AGENTLM_URL": url}
+        """What is set for every command, so that none need say where it works."""
+        self.variables |= {"AGENTLM_STORE_URL": store_url} if store_url else {}
 
     def run(self, words: Sequence[str]) -> int:
         with self._start(words) as command:
@@ -96,7 +103,7 @@ class ThisMachine:
                 raise
 
     def serve(self, model: str, words: Sequence[str]) -> None:
-        log = self._directory / "logs" / f"serve-{model}.log"
+        log = self._logs / f"serve-{model}.log"
         log.parent.mkdir(exist_ok=True)
         with log.open("ab") as output:
             self._server = self._start(words, output)
@@ -146,7 +153,7 @@ class ThisMachine:
         kept = {name: it for name, it in os.environ.items() if not name.startswith("AGENTLM_")}
         return subprocess.Popen(
             [sys.executable, "-m", "agentlm.cli", *words],
-            cwd=self._directory,
+            cwd=self._working_directory,
             env=kept | self.variables,
             pass_fds=(self._keeps_open,),
             preexec_fn=_die_with_parent,
@@ -158,6 +165,11 @@ class ThisMachine:
 def typed(words: Sequence[str]) -> str:
     """A command as a person would type it."""
     return shlex.join([PROGRAM, *words])
+
+
+def exported(variables: Mapping[str, str]) -> str:
+    """Variables as a person sets them."""
+    return "export " + " ".join(f"{key}={shlex.quote(it)}" for key, it in variables.items())
 
 
 def tell(text: str) -> None:

@@ -9,7 +9,7 @@ from pydantic_settings import CliToggleFlag
 
 from agentlm.commands.reproduction.costs import in_words, plan_s
 from agentlm.commands.reproduction.experiment import Experiment
-from agentlm.commands.reproduction.machine import ThisMachine, tell, typed
+from agentlm.commands.reproduction.machine import ThisMachine, exported, tell, typed
 from agentlm.commands.reproduction.page import write_page
 from agentlm.commands.reproduction.plan import Plan, load_plan
 from agentlm.commands.reproduction.results import read_results
@@ -55,10 +55,10 @@ def main(argv: Sequence[str]) -> int:
         _write(plan, name, experiment, settings.page)
         return 0
     with experiment.held() as lock:
-        machine = ThisMachine(directory, plan.port, lock)
+        machine = ThisMachine(experiment, plan.url, lock)
         tell(f"{plan.about}\nall of it takes about {in_words(plan_s(plan))} on two cores alone")
         tell(f"cd {directory}")
-        tell("export " + " ".join(f"{key}={value}" for key, value in machine.variables.items()))
+        tell(exported(machine.variables))
         run_plan(plan, experiment, machine, tell)
         _write(plan, name, experiment, settings.page)
     return 0

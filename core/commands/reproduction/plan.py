@@ -40,6 +40,8 @@ class PlanStep(Frozen):
     """Files in the experiment's directory that exist once the step is done."""
     units: dict[str, Annotated[float, Field(ge=0)]] = {}
     """How much work it is: the number of each unit that the plan has a rate for."""
+    refuses: bool = False
+    """Its command says no by ending with 1, which is as good an end as any."""
     needs: tuple[str, ...] = ()
     """Models by name and files by path. If one is missing, the step is left out, and a line says
     so."""
@@ -119,6 +121,11 @@ class Plan(Frozen):
         """The steps that run one command, by the name of what they make, in order."""
         steps = (step for step in self.steps if step.command == command)
         return {step.flag("--name") or "": step for step in steps}
+
+    @property
+    def url(self) -> str:
+        """Where models are served."""
+        return f"http://127.0.0.1:{self.port}"
 
     def serve_words(self, model: str) -> list[str]:
         """The command that serves a model, without `agentlm`."""

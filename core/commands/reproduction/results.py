@@ -81,16 +81,35 @@ class Results(Frozen):
 
 def read_results(plan: Plan, experiment: Experiment) -> Results:
     """Results of the finished steps. Raises OperatorError if one of them measured another model."""
-    marks = experiment.marks()
-    done = [step for step in plan.steps if _ended(marks, step)]
+    done = read_done(plan, experiment)
+    steps = [it.step for it in done]
     origin = read_beginning(experiment.directory)
+    evaluations = tuple(_evaluations(experiment.data_dir, steps, origin))
     return Results(
         origin=origin,
-        done=tuple(Done(step=step, seconds=marks[step.name].seconds) for step in done),
-        undone=tuple(step for step in plan.steps if step not in done),
-        trainings=tuple(_trainings(experiment.directory, done)),
-        evaluations=(evaluations := tuple(_evaluations(experiment.directory, done, origin))),
-        compared=tuple(_compared(plan, experiment.directory, evaluations)),
+        done=done,
+        undone=tuple(step for step in plan.steps if step not in steps),
+        trainings=tuple(_trainings(experiment.data_dir, steps)),
+        evaluations=evaluations,
+        compared=tuple(_compared(plan, experiment.data_dir, evaluations)),
+    )
+
+
+def read_compared(plan: Plan, experiment: Experiment) -> tuple[Compared, ...]:
+    """Of the steps that are done, the evaluations beside each other alone."""
+    steps = [it.step for it in read_done(plan, experiment)]
+    origin = read_beginning(experiment.directory)
+    evaluations = tuple(_evaluations(experiment.data_dir, steps, origin))
+    return tuple(_compared(plan, experiment.data_dir, evaluations))
+
+
+def read_done(plan: Plan, experiment: Experiment) -> tuple[Done, ...]:
+    """The steps that are done."""
+    marks = experiment.marks()
+    return tuple(
+        Done(step=step, seconds=marks[step.name].seconds)
+        for step in plan.steps
+        if _ended(marks, step)
     )
 
 

@@ -30,6 +30,9 @@ def run_plan(plan: Plan, experiment: Experiment, machine: Machine, tell: Tell) -
     try:
         for number, step in enumerate(plan.steps, 1):
             running.see_to(number, step)
+    except KeyboardInterrupt:
+        tell("stopped; the same command goes on from here")
+        raise
     finally:
         machine.stop_serving()
 
@@ -60,13 +63,16 @@ class Running:
         if missing := self._missing(step):
             self._tell(f"{place}: left out, because {' and '.join(missing)} is not there")
             return
-        self._tell(
-            f"\n{place}: about {self._left([step])}; {self._left(self._undone())} left in all"
-        )
-        begun_before = self._experiment.mark(step) is not None
+        self._tell(f"\n{place}{self._how_long(step)}")
         self._experiment.begin(step, self._machine.now())
-        seconds = 0.0 if begun_before and self._is_trained(step) else self._run(place, step)
+        seconds = self._run(place, step)
         self._experiment.end(step, seconds, self._machine.now())
+
+    def _how_long(self, step: PlanStep) -> str:
+        """How long it and all that is left takes, if anything is known of it."""
+        if not step.units:
+            return ""
+        return f": about {self._left([step])}; {self._left(self._undone())} left in all"
 
     def _run(self, place: str, step: PlanStep) -> float:
         """Run the command and return how long it took."""
@@ -77,23 +83,20 @@ class Running:
             code = self._machine.run(step.words)
         finally:
             seconds = self._machine.now() - began
-            if code != 0:
+            done = code == 0 or (code == 1 and step.refuses)
+            if not done:
                 self._experiment.pause(step, seconds)
-        if code:
+        if not done:
             raise OperatorError(
                 f"{place} failed ({PROGRAM} {step.command} ended with {code}); what is done is "
                 "kept, and the same command goes on from here"
             )
         return seconds
 
-    def _is_trained(self, step: PlanStep) -> bool:
-        """Whether a training had finished when we were killed: then its model's name is taken."""
-        return step.command == "finetune" and step.flag("--name") in self._machine.models()
-
     def _missing(self, step: PlanStep) -> list[str]:
         known = self._machine.models() if step.needs else frozenset()
-        directory = self._experiment.directory
-        return [it for it in step.needs if it not in known and not (directory / it).exists()]
+        files = self._experiment.data_dir
+        return [it for it in step.needs if it not in known and not (files / it).exists()]
 
     def _serve(self, model: str | None) -> None:
         """Serve this model and no other: two would share the cores and the memory. None: serve

@@ -1,0 +1,110 @@
+"""The page of a wheel: what each turn has brought, read from what its commands wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from statistics import fmean
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from agentlm.commands.reproduction.costs import in_words
+from agentlm.commands.reproduction.experiment import Experiment, read_beginning
+from agentlm.commands.reproduction.machine import typed
+from agentlm.commands.reproduction.results import read_compared, read_done
+from agentlm.commands.wheel.settings import slug
+from agentlm.commands.wheel.turns import Turn, Wheel, turn_hours
+from agentlm.environments.playing.progress import Result
+from agentlm.errors import OperatorError
+from agentlm.files import write_text
+from agentlm.finetune.run import Run
+from agentlm.messages import Frozen
+from agentlm.models.aliases import Verdict
+
+
+class TurnResult(Frozen):
+    """What a turn has brought."""
+
+    number: int
+    incumbent: str
+    tries: int
+    """That have a reward."""
+    reward: float
+    """Their mean."""
+    solved: float
+    """Share of them."""
+    sampled_tokens: int
+    rows: int
+    """That were trained on."""
+    steps: int
+    verdict: Verdict
+    seconds: float
+
+
+def write_page(wheel: Wheel, experiment: Experiment) -> Path:
+    """Write the page; its file."""
+    plan = wheel.plan(experiment.marks(), tested=True)
+    text = _template().render(
+        wheel=wheel,
+        turns=list(_turns(wheel, experiment)),
+        compared=read_compared(plan, experiment),
+        done=read_done(plan, experiment),
+        origin=read_beginning(experiment.directory),
+    )
+    page = experiment.directory / "wheel.md"
+    write_text(page, text)
+    return page
+
+
+def _template() -> Template:
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters |= {
+        "percent": lambda rate: f"{100 * rate:.1f}%",
+        "signed": lambda rate: f"{100 * rate:+.1f}",
+        "time": in_words,
+        "command": lambda step: typed(step.words),
+    }
+    source = files("agentlm.commands.wheel").joinpath("wheel.md.jinja")
+    return environment.from_string(source.read_text(encoding="utf-8"))
+
+
+def _turns(wheel: Wheel, experiment: Experiment) -> Iterator[TurnResult]:
+    marks = experiment.marks()
+    for turn in wheel.turns:
+        played = [it for it in _tries(wheel, turn) if it.reward is not None]
+        run = Run(experiment.data_dir / "runs" / wheel.settings.candidate(turn.number))
+        trained = run.metrics()
+        assert turn.verdict is not None, "a turn that is not decided has no place on the page"
+        yield TurnResult(
+            number=turn.number,
+            incumbent=turn.incumbent,
+            tries=len(played),
+            reward=fmean([it.reward or 0.0 for it in played] or [0.0]),
+            solved=fmean([float(it.success) for it in played] or [0.0]),
+            sampled_tokens=sum(it.completion_tokens for it in played),
+            rows=_rows(run),
+            steps=len(trained),
+            verdict=turn.verdict,
+            seconds=3600 * turn_hours(wheel, turn, marks),
+        )
+
+
+def _rows(run: Run) -> int:
+    """Rows of the run that differ."""
+    found: dict[str, dict[str, int]] = run.read("selection.json")
+    return sum(source["kept"] for source in found.values())
+
+
+def _tries(wheel: Wheel, turn: Turn) -> Iterator[Result]:
+    for env in wheel.settings.env:
+        title = f"{wheel.settings.candidate(turn.number)}-{slug(env)}"
+        file = wheel.settings.data_dir / "rollouts" / title / "results.jsonl"
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()[1:]  # the first is the plan
+            yield from (Result.model_validate(json.loads(line)) for line in lines)
+        except (OSError, ValueError) as error:
+            raise OperatorError(f"{file} can't be read: {error}") from error
