@@ -75,7 +75,8 @@ def _template() -> Template:
 def _turns(wheel: Wheel, experiment: Experiment) -> Iterator[TurnResult]:
     marks = experiment.marks()
     for turn in wheel.turns:
-        played = [it for it in _tries(wheel, turn) if it.reward is not None]
+        tries = list(_tries(wheel, turn))
+        played = [it for it in tries if it.reward is not None]
         run = Run(experiment.data_dir / "runs" / wheel.settings.candidate(turn.number))
         trained = run.metrics()
         assert turn.verdict is not None, "a turn that is not decided has no place on the page"
@@ -85,7 +86,7 @@ def _turns(wheel: Wheel, experiment: Experiment) -> Iterator[TurnResult]:
             tries=len(played),
             reward=fmean([it.reward or 0.0 for it in played] or [0.0]),
             solved=fmean([float(it.success) for it in played] or [0.0]),
-            sampled_tokens=sum(it.completion_tokens for it in played),
+            sampled_tokens=sum(it.completion_tokens for it in tries),
             rows=_rows(run),
             steps=len(trained),
             verdict=turn.verdict,
