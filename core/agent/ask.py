@@ -15,8 +15,8 @@ ToolChoice = Literal["auto", "none", "required"]
 class Ask:
     sampling: Sampling = field(default_factory=Sampling)
     tools: tuple[ToolSpec, ...] = ()
-    choice: ToolChoice | str = "auto"
-    """Which tools the first turn may call: a word of OpenAI's, or the name of one tool."""
+    choice: ToolChoice | frozenset[str] = "auto"
+    """What the first turn does: a word of OpenAI's, or the names of tools of which it calls one."""
     thoughts: bool = True
     """When decoding is held to the grammar's form, a turn begins with a thought unless a call is
     forced."""

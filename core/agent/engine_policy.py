@@ -142,9 +142,9 @@ class EnginePolicy:
         if not self.ask.constrained:
             return None
         choice = self.ask.choice if first else "auto"
-        named = [tool for tool in self.ask.tools if tool.name == choice]
+        named = choice if isinstance(choice, frozenset) else frozenset()
         tag = structural_tag(
-            named or self.ask.callable(),
+            [tool for tool in self.ask.tools if tool.name in named] or self.ask.callable(),
             # If the turn must call a tool, the caller has decided already; there is nothing to
             # think about.
             thoughts=self.renderer.thoughts and self.ask.thoughts and choice == "auto",

@@ -101,13 +101,14 @@ class UpstreamPolicy:
         if self._answer_now:
             return "none"
         choice = self.ask.choice if first else "auto"
-        if self.ask.allowed is not None:
-            tools = [write_tool_choice(name) for name in sorted(self.ask.allowed)]
-            allowed = {"mode": choice, "tools": tools}
-            return {"type": "allowed_tools", "allowed_tools": allowed}
-        if choice in ("auto", "none", "required"):
-            return choice
-        return write_tool_choice(choice)
+        named = choice if isinstance(choice, frozenset) else self.ask.allowed
+        mode = "required" if isinstance(choice, frozenset) else choice
+        if named is None:
+            return mode
+        tools = [write_tool_choice(name) for name in sorted(named)]
+        if mode == "required" and len(tools) == 1:
+            return tools[0]
+        return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
 
     def _note(self, transcript: Transcript, turn: _Turn) -> None:
         """Put the turn into the transcript, whether it is finished or not."""

@@ -142,12 +142,17 @@ def interaction_row(trajectory: int, interaction: Interaction) -> dict[str, Any]
         "owner": interaction.owner,
         "created": interaction.created,
         "first_step": interaction.first_step,
-        "request": interaction.model_dump_json(include=_REQUEST),
+        "request": request_json(interaction),
         "end_step": interaction.end_step,
         "response": response_json(interaction),
         "stored": interaction.stored,
         "metadata": metadata_json(interaction.metadata),
     }
+
+
+def request_json(interaction: Interaction) -> str:
+    """What was asked: of a run that makes calls for it first, more than when it was announced."""
+    return interaction.model_dump_json(include=_REQUEST)
 
 
 def response_json(interaction: Interaction) -> str:

@@ -19,6 +19,7 @@ from agentlm.engine.protocol import TokenLogprob
 from agentlm.errors import UnavailableError
 from agentlm.messages import Message
 from agentlm.prompt.grammar import Fragment
+from agentlm.server.chat.approved import Approved
 from agentlm.server.chat.request import Request
 from agentlm.server.conversation.beginning import Beginning
 from agentlm.server.conversation.keys import continuation_key
@@ -65,13 +66,22 @@ class Choice:
     """Returns the request's whole answer once this choice has ended. It is committed with it."""
 
     def __post_init__(self) -> None:
-        request, beginning = self.request, self.beginning
+        self._spoke = False
+        self._identity = f"traj_{uuid.uuid4().hex}"
+        """Of the trajectory, if it is a new one."""
+        beginning = self.beginning
+        if self.request.approved is not None:
+            # The prompt after them is not known yet.
+            beginning = replace(beginning, steps=beginning.steps[: beginning.known])
+        self._begin(beginning)
+
+    def _begin(self, beginning: Beginning) -> None:
+        request, self.beginning = self.request, beginning
         self.transcript = Transcript(beginning.steps)
         self.transcript.first = beginning.known
         self._saved = beginning.recorded
-        self._spoke = False
         self.trajectory = Trajectory(
-            id=beginning.trajectory_id or f"traj_{uuid.uuid4().hex}",
+            id=beginning.trajectory_id or self._identity,
             created=request.created,
             owner=request.owner,
             source=_source(request),
@@ -88,6 +98,20 @@ class Choice:
     async def run(self) -> AsyncGenerator[Event, None]:
         """Run the loop. Afterwards the answer is in the log; after a cancellation, call
         `record`."""
+        with self.metrics.running.track_inprogress():
+            try:
+                async with self._renewing():
+                    if self.request.approved is not None:
+                        await self._make_approved(self.request.approved)
+                    async with aclosing(self._events()) as events:
+                        async for event in events:
+                            yield event
+            finally:
+                if self.request.own is not None:
+                    await self.request.own.close()
+            await self.record()
+
+    async def _events(self) -> AsyncGenerator[Event, None]:
         events = run_agent(
             self._policy(),
             self.request.own,
@@ -96,21 +120,41 @@ class Choice:
             limits=self.request.limits,
             commit=self._commit,
         )
-        with self.metrics.running.track_inprogress():
-            try:
-                async with self._renewing(), aclosing(events):
-                    async for event in events:
-                        if isinstance(event, CallEnded):
-                            self.metrics.call(event)
-                            if self.request.watched:
-                                await self._commit(self.transcript)
-                        elif isinstance(event, Fragment):
-                            self._note(event)
-                        yield event
-            finally:
-                if self.request.own is not None:
-                    await self.request.own.close()
-            await self.record()
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, CallEnded):
+                    self.metrics.call(event)
+                    if self.request.watched:
+                        await self._commit(self.transcript)
+                elif isinstance(event, Fragment):
+                    self._note(event)
+                yield event
+
+    async def _make_approved(self, approved: Approved) -> None:
+        """Make the calls that the client approved, and begin after their results."""
+        messages = list(self.request.messages)
+        failed: dict[str, bool] = {}
+        context = ToolContext(self.trajectory.id, self.request.owner)
+        try:
+            for index, call in approved.calls.items():
+                made = await approved.make(call, self.store, context, keep=self.request.keep)
+                messages[index] = messages[index].model_copy(update={"content": made.text})
+                failed[call.id] = made.failed
+            echo = self.request.echo | {"approved": failed}
+            self.request = replace(self.request, messages=tuple(messages), echo=echo)
+            asked = replace(self.request.conversation, take=False)
+            found = await self.request.served.begin(self.store, asked)
+        except Exception:
+            self.transcript.end(Outcome.ERROR, None)
+            raise
+        finally:
+            await approved.tools.close()
+        first = self.beginning
+        if (found.known, found.recorded) == (first.known, first.recorded):
+            found = replace(first, steps=found.steps)  # the place is claimed already
+        self._begin(found)
+        if self.request.watched:
+            await self._commit(self.transcript)
 
     async def announce(self) -> None:
         """Put it into the log before it runs, with the answer for a repetition of the request."""
@@ -178,13 +222,13 @@ class Choice:
 
     def response(self) -> Message:
         """The answer for the client."""
-        last = self.transcript.steps[-1]
-        client_called = self.transcript.outcome is Outcome.REQUIRES_ACTION and last.call
+        client_called = self.transcript.outcome is Outcome.REQUIRES_ACTION
+        call = self.transcript.steps[-1].call if client_called else None
         return Message(
             role="assistant",
             content="".join(self.content),
             refusal="".join(self.refusal) or None,
-            tool_calls=(last.call,) if client_called and last.call else (),
+            tool_calls=() if call is None else (call,),
         )
 
     def take_tokens(self) -> list[Token]:

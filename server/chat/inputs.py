@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agentlm.errors import RequestError
 from agentlm.jobs.kept_files import KeptFiles
-from agentlm.server.openai.chat_request import WireTool
+from agentlm.server.openai.tools import WireTool
 from agentlm.tools.shell.files import WorkspaceFiles
 
 _PART_BYTES = 1024 * 1024

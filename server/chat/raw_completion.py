@@ -24,7 +24,8 @@ from agentlm.server.conversation.beginning import Beginning
 from agentlm.server.conversation.long_text import check_can_fit, reading
 from agentlm.server.models.engine_model import EngineModel
 from agentlm.server.openai.answers import Chunks, usage
-from agentlm.server.openai.chat_request import Items, SamplingFields, StreamOptions, read_request
+from agentlm.server.openai.chat_request import SamplingFields, StreamOptions
+from agentlm.server.openai.wire import Items, read_request
 from agentlm.store import ApiKey
 from agentlm.trajectory import Origin, Sampling, Step, Usage
 

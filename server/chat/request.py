@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from agentlm.agent.ask import Ask, ToolChoice
 from agentlm.agent.loop import Limits
 from agentlm.agent.tool import Tool
 from agentlm.errors import RequestError
-from agentlm.messages import Message, ToolSpec
+from agentlm.messages import Message, ToolCall, ToolSpec
 from agentlm.server.callers import allowed_families
+from agentlm.server.chat.approved import Approved
 from agentlm.server.conversation.keys import Conversation
 from agentlm.server.models.served import ServedModel, ServedModels
-from agentlm.server.openai.chat_request import (
+from agentlm.server.openai.chat_request import ChatRequest
+from agentlm.server.openai.tools import (
+    OWN_LABEL,
     AllowedToolsChoice,
-    ChatRequest,
     NamedToolChoice,
+    ServerToolChoice,
     client_tools,
     server_families,
 )
@@ -28,6 +32,9 @@ from agentlm.store import ApiKey
 from agentlm.tools.run_tools import RunTools
 from agentlm.tools.toolbox import Toolbox
 from agentlm.trajectory import Interaction, Step
+
+Kinds = Mapping[str, Set[str]]
+"""The names of the server's tools in a request, by the types that a choice may name."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,10 @@ class Request:
     """See `Conversation.handed_back`."""
     watched: bool = False
     """Clients poll for it during the run, so its state is in the log at every moment."""
+    approved: Approved | None = None
+    """Calls to make before the model goes on. Until then their results are empty in `messages`."""
+    may_be_shortened: bool = False
+    """See `Conversation.may_be_shortened`."""
     began: float = field(default_factory=time.monotonic)
     """When it came, by the monotonic clock: durations are measured from here."""
 
@@ -76,6 +87,7 @@ class Request:
             self.tools,
             self.after,
             self.handed_back,
+            may_be_shortened=self.may_be_shortened,
             kept=self.keep,
         )
 
@@ -107,6 +119,10 @@ class History:
     watched: bool = False
     """See `Request.watched`."""
     brought: Brought = Brought()
+    approved: Mapping[int, ToolCall] = field(default_factory=dict)
+    """See `Approved.calls`."""
+    may_be_shortened: bool = False
+    """See `Conversation.may_be_shortened`."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +177,7 @@ class RequestReader:
             messages=history.messages if history else body.read_messages(),
             tools=() if none else tools,
             own=None if none else own,
-            ask=self._ask(body, tools),
+            ask=self._ask(body, tools, partial(self._kinds, families, caller, brought)),
             limits=served.bounds(self._limits(body)),
             metadata=body.metadata or {},
             user=body.user,
@@ -174,6 +190,8 @@ class RequestReader:
             echo=history.echo if history else {},
             handed_back=history.handed_back if history else {},
             watched=history.watched if history else False,
+            approved=self._approved(history, caller) if history and history.approved else None,
+            may_be_shortened=history.may_be_shortened if history else False,
         )
 
     def _own(self, families: Sequence[str], caller: ApiKey, brought: Brought) -> RunTools:
@@ -181,8 +199,38 @@ class RequestReader:
             families, owner=caller.name, brought=brought.tools, secrets=brought.secrets
         )
 
-    def _ask(self, body: ChatRequest, tools: Sequence[ToolSpec]) -> Ask:
-        choice, allowed = _tool_choice(body, [tool.name for tool in tools])
+    def _approved(self, history: History, caller: ApiKey) -> Approved:
+        """Raises RequestError if the request does not name the server of one."""
+        brought = history.brought
+        tools = self.toolbox.for_request(
+            (),
+            owner=caller.name,
+            brought=(*brought.tools, *brought.to_approve),
+            secrets=brought.secrets,
+        )
+        named = {spec.name for spec in tools.specs()}
+        for call in history.approved.values():
+            if call.name not in named:
+                label, _, name = call.name.rpartition("__")
+                raise RequestError(
+                    f"tools: {name!r} was approved, and its server {label!r} is not among them",
+                    param="tools",
+                )
+        return Approved(history.approved, tools)
+
+    def _kinds(self, families: Sequence[str], caller: ApiKey, brought: Brought) -> Kinds:
+        found: dict[str, Set[str]] = {
+            family: {spec.name for spec in self._own([family], caller, Brought()).specs()}
+            for family in families
+        }
+        own = {name for family, names in found.items() if family != "mcp" for name in names}
+        theirs = {tool.name for tool in (*brought.tools, *brought.to_approve)}
+        kinds: dict[str, Set[str]] = {OWN_LABEL: own, **found}
+        kinds["mcp"] = theirs.union(found.get("mcp", ()))
+        return kinds
+
+    def _ask(self, body: ChatRequest, tools: Sequence[ToolSpec], kinds: Callable[[], Kinds]) -> Ask:
+        choice, allowed = _tool_choice(body, [tool.name for tool in tools], kinds)
         return Ask(
             sampling=body.sampling(),
             tools=() if choice == "none" else tuple(tools),
@@ -229,26 +277,39 @@ def _check_names(body: ChatRequest, taken: Set[str]) -> None:
 
 
 def _tool_choice(
-    body: ChatRequest, names: Sequence[str]
-) -> tuple[ToolChoice | str, frozenset[str] | None]:
+    body: ChatRequest, names: Sequence[str], kinds: Callable[[], Kinds]
+) -> tuple[ToolChoice | frozenset[str], frozenset[str] | None]:
     """What the first turn must do, and which tools any turn may call; None: all."""
     choice = body.tool_choice or "auto"
-    if isinstance(choice, NamedToolChoice):
-        _check_named(choice, names, "tool_choice")
-        return choice.function.name, None
+    if isinstance(choice, NamedToolChoice | ServerToolChoice):
+        return _chosen(choice, names, kinds, "tool_choice"), None
     if isinstance(choice, AllowedToolsChoice):
-        for index, each in enumerate(choice.allowed_tools.tools):
-            _check_named(each, names, f"tool_choice.allowed_tools.tools[{index}]")
-        allowed = frozenset(each.function.name for each in choice.allowed_tools.tools)
-        return choice.allowed_tools.mode, allowed
+        allowed = [
+            _chosen(each, names, kinds, f"tool_choice.allowed_tools.tools[{index}]")
+            for index, each in enumerate(choice.allowed_tools.tools)
+        ]
+        return choice.allowed_tools.mode, frozenset[str]().union(*allowed)
     if choice == "required" and not names:
         raise RequestError("tool_choice 'required' needs tools", param="tool_choice")
     return choice, None
 
 
-def _check_named(choice: NamedToolChoice, names: Sequence[str], place: str) -> None:
+def _chosen(
+    choice: NamedToolChoice | ServerToolChoice,
+    names: Sequence[str],
+    kinds: Callable[[], Kinds],
+    place: str,
+) -> frozenset[str]:
+    """The names of the tools that are meant. Raises RequestError if there are none."""
+    if isinstance(choice, ServerToolChoice):
+        found = choice.chosen(kinds().get(choice.type, set()) & {*names})
+        if not found:
+            told = choice.model_dump(exclude_none=True)
+            raise RequestError(f"{place} names {told}, which is not among the tools", param=place)
+        return found
     if choice.function.name not in names:
         raise RequestError(
             f"{place} names {choice.function.name!r}, which is not among the tools",
             param=f"{place}.function.name",
         )
+    return frozenset({choice.function.name})

@@ -7,9 +7,10 @@ unchanged, and only later messages are rendered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+from agentlm.agent.loop import Limits
 from agentlm.agent.upstream_policy import steps_of
 from agentlm.errors import ContextLengthError, RequestError
 from agentlm.messages import Message
@@ -60,11 +61,29 @@ async def begin(
 ) -> Beginning:
     """Find where the conversation goes on. `context` is the model's context length in tokens.
 
-    Raises ContextLengthError if it does not fit.
+    Raises ContextLengthError if it does not fit, also when it may be shortened.
     """
-    messages = conversation.messages
-    check_can_answer(messages)
+    check_can_answer(conversation.messages)
     preamble = describe(conversation.tools, thoughts=renderer.thoughts)
+    try:
+        return await _begin_whole(store, conversation, renderer, preamble, context)
+    except ContextLengthError:
+        work = partial(shortened, renderer, conversation.messages, preamble, context)
+        steps = None
+        if conversation.may_be_shortened:
+            steps = await reading(texts(conversation.messages), work)
+        if steps is None:
+            raise
+    found = await _find(store, replace(conversation, take=False))
+    before = found.going_on(found.steps).parent_id if found else None
+    anew = _anew(conversation, steps)
+    return replace(anew, parent_id=anew.parent_id or before)
+
+
+async def _begin_whole(
+    store: Store, conversation: Conversation, renderer: Renderer, preamble: str, context: int
+) -> Beginning:
+    messages = conversation.messages
     check_can_fit([preamble, *texts(messages)], renderer, context)
     if renderer.append_only:
         known_steps = await _find(store, conversation)
@@ -84,8 +103,14 @@ async def begin(
 async def begin_as_text(store: Store, conversation: Conversation, system: str | None) -> Beginning:
     """The same for an upstream: recorded and new parts are messages, without ids.
 
-    `system` is the system text for conversations without one.
+    `system` is the system text for conversations without one. Raises RequestError if the
+    conversation may be shortened: the context length of an upstream is not known here.
     """
+    if conversation.may_be_shortened:
+        raise RequestError(
+            "truncation 'auto' needs a model that runs here: another's context is its own",
+            param="truncation",
+        )
     messages = conversation.messages
     known_steps = await _find(store, conversation)
     if known_steps is not None and all(step.token_ids is None for step in known_steps.steps):
@@ -227,12 +252,51 @@ def render(renderer: Renderer, messages: Sequence[Message], preamble: str) -> tu
     `preamble` is the grammar's description of the tools. The last message is the one to answer,
     even if it is the system's.
     """
-    leading = 0
-    while leading < len(messages) - 1 and messages[leading].role == "system":
-        leading += 1
+    leading = _leading(messages)
     system = "\n\n".join(message.content for message in messages[:leading])
     turns = [turn_of(message) for message in messages[leading:]]
     return tuple(renderer.open(turns, system=system or None, preamble=preamble))
+
+
+def shortened(
+    renderer: Renderer, messages: Sequence[Message], preamble: str, context: int
+) -> tuple[Step, ...] | None:
+    """The prompt without the oldest messages, leaving out as few as possible.
+
+    System text at the beginning stays, results are left out with their calls, and there is room
+    for an answer. None if not even the last message fits.
+    """
+    leading = _leading(messages)
+    starts = [at for at in range(leading + 1, len(messages)) if messages[at].role != "tool"]
+    room = context - Limits().answer_tokens
+    fitting: tuple[Step, ...] | None = None
+    while starts:
+        middle = len(starts) // 2
+        steps = _within(
+            renderer, [*messages[:leading], *messages[starts[middle] :]], preamble, room
+        )
+        fitting = steps or fitting
+        starts = starts[:middle] if steps else starts[middle + 1 :]
+    return fitting
+
+
+def _within(
+    renderer: Renderer, messages: Sequence[Message], preamble: str, room: int
+) -> tuple[Step, ...] | None:
+    try:
+        check_can_fit([preamble, *texts(messages)], renderer, room)
+    except ContextLengthError:
+        return None
+    steps = render(renderer, messages, preamble)
+    return steps if _length(steps) < room else None
+
+
+def _leading(messages: Sequence[Message]) -> int:
+    """Number of system messages at the beginning. The last message is always one to answer."""
+    leading = 0
+    while leading < len(messages) - 1 and messages[leading].role == "system":
+        leading += 1
+    return leading
 
 
 def turn_of(message: Message) -> Turn:

@@ -30,6 +30,8 @@ class Conversation:
     """Steps of answers that the client keeps instead of the log, by continuation key."""
     take: bool = True
     """Claim the place where it goes on. Else only look at it, so that it stays free."""
+    may_be_shortened: bool = False
+    """Whether the oldest messages may be left out of a prompt that would be too long."""
     kept: bool = True
     """Whether the log keeps the text. If it doesn't, the conversation goes on from nothing
     recorded."""

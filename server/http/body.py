@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from agentlm.errors import RequestError
-from agentlm.server.openai.chat_request import as_request_error
+from agentlm.server.openai.wire import as_request_error
 
 B = TypeVar("B", bound=BaseModel)
 

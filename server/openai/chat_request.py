@@ -6,49 +6,31 @@ ignored, unless ignoring it doesn't affect the answer.
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
 from collections.abc import Collection, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-)
-from pydantic_core import ErrorDetails
+from pydantic import ConfigDict, Field
 
 from agentlm.errors import RequestError
-from agentlm.messages import Message, ToolCall, ToolSpec
-from agentlm.server.openai.schemas import (
-    check_ends,
-    check_held,
-    check_size,
-    json_form,
-    object_schema,
+from agentlm.messages import Message, ToolCall
+from agentlm.server.openai.schemas import check_ends, check_held, check_size, json_form
+from agentlm.server.openai.tools import (
+    AllowedToolsChoice,
+    NamedToolChoice,
+    ServerToolChoice,
+    WireTools,
+)
+from agentlm.server.openai.wire import (
+    FIRST_WRONG,
+    Items,
+    Metadata,
+    TemplateSettings,
+    Wire,
+    read_request,
 )
 from agentlm.trajectory import Sampling
-
-T = TypeVar("T")
-FIRST_WRONG = Field(fail_fast=True)
-"""Report only the first error in a collection: reporting a million takes a minute."""
-Items = Annotated[list[T], FIRST_WRONG]
-
-
-class Wire(BaseModel):
-    """A part of a request."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-W = TypeVar("W", bound=Wire)
 
 
 class TextPart(Wire):
@@ -105,55 +87,6 @@ class WireMessage(Wire):
 
 
 Messages = Annotated[Items[WireMessage], Field(min_length=1, max_length=16_384)]
-
-
-class WireFunction(Wire):
-    """A function that the client offers."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    """None: the function takes no arguments."""
-    strict: bool | None = None
-
-
-class WireTool(Wire):
-    """A tool: a function of the client's, or one of the server's families by its name."""
-
-    type: str
-    function: WireFunction | None = None
-    file_ids: Annotated[Items[str], Field(max_length=1024)] | None = None
-    """Not in OpenAI's API: files of `/v1/files` for bash."""
-
-
-WireTools = Annotated[Items[WireTool], Field(max_length=1024)]
-
-
-class ToolChoiceName(Wire):
-    """The name inside a tool choice."""
-
-    name: str
-
-
-class NamedToolChoice(Wire):
-    """The choice of one function."""
-
-    type: Literal["function"]
-    function: ToolChoiceName
-
-
-class AllowedTools(Wire):
-    """Some of the tools, and whether one of them must be called."""
-
-    mode: Literal["auto", "required"]
-    tools: Annotated[Items[NamedToolChoice], Field(min_length=1, max_length=1024)]
-
-
-class AllowedToolsChoice(Wire):
-    """The choice of some of the tools."""
-
-    type: Literal["allowed_tools"]
-    allowed_tools: AllowedTools
 
 
 class StructuredOutputs(Wire):
@@ -233,18 +166,6 @@ Stop = Annotated[str, Field(max_length=256)]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
 
-Metadata = Annotated[
-    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
-    Field(max_length=16, fail_fast=True),
-]
-
-
-TemplateSettings = Annotated[
-    dict[Annotated[str, Field(max_length=64)], StrictBool | StrictInt | StrictFloat | StrictStr],
-    Field(max_length=16, fail_fast=True),
-]
-
-
 class SamplingFields(Wire):
     """How tokens are drawn, in chat and in raw completions alike."""
 
@@ -286,7 +207,11 @@ class ChatRequest(SamplingFields):
     messages: Messages
     tools: WireTools | None = None
     tool_choice: (
-        Literal["auto", "none", "required"] | NamedToolChoice | AllowedToolsChoice | None
+        Literal["auto", "none", "required"]
+        | NamedToolChoice
+        | AllowedToolsChoice
+        | ServerToolChoice
+        | None
     ) = None
     parallel_tool_calls: bool | None = None
     """Accepted without effect: each turn makes one call in any case."""
@@ -411,39 +336,6 @@ def _check_result(call_id: str | None, calls: Collection[str], param: str) -> No
         )
 
 
-def client_tools(tools: Sequence[WireTool] | None) -> tuple[ToolSpec, ...]:
-    """The functions that the client runs itself. Raises RequestError for an invalid one."""
-    specs: dict[str, ToolSpec] = {}
-    for index, tool in enumerate(tools or ()):
-        if tool.type != "function":
-            continue
-        if tool.function is None:
-            raise RequestError(
-                "a tool of type 'function' needs a function", param=f"tools[{index}].function"
-            )
-        if tool.function.name in specs:
-            raise RequestError(
-                f"two tools are named {tool.function.name!r}",
-                param=f"tools[{index}].function.name",
-            )
-        specs[tool.function.name] = ToolSpec(
-            name=tool.function.name,
-            description=tool.function.description or "",
-            parameters=object_schema(
-                tool.function.parameters,
-                f"tools[{index}].function.parameters",
-                f"the tool {tool.function.name!r}",
-            ),
-            strict=tool.function.strict,
-        )
-    return tuple(specs.values())
-
-
-def server_families(tools: Sequence[WireTool] | None) -> tuple[str, ...]:
-    """The families of the server's own tools that a request names, each once."""
-    return tuple(dict.fromkeys(tool.type for tool in tools or () if tool.type != "function"))
-
-
 # Fields of OpenAI's that don't affect the answer of a model here.
 _WITHOUT_EFFECT = {
     *("parallel_tool_calls", "prediction"),
@@ -456,73 +348,3 @@ def read_chat_request(body: Any) -> ChatRequest:
     """Check a decoded body. Raises RequestError with the first wrong field."""
     openais = CompletionCreateParamsBase.__annotations__
     return read_request(ChatRequest, body, openais, _WITHOUT_EFFECT)
-
-
-def read_request(
-    kind: type[W], body: Any, openais: Collection[str], without_effect: Collection[str] = ()
-) -> W:
-    """Check a decoded body. A field that is null counts as absent.
-
-    `openais` are all fields that OpenAI's API has, `without_effect` those that are ignored. Raises
-    RequestError with the first wrong field.
-    """
-    if not isinstance(body, dict):
-        raise RequestError(f"the body must be a JSON object, got {type(body).__name__}")
-    fields = {name: value for name, value in body.items() if value is not None}
-    known = {*kind.model_fields, *without_effect}
-    for name in fields:
-        if name not in known:
-            raise RequestError(_explain_unknown(name[:64], known, openais), param=name[:64])
-    try:
-        return kind.model_validate(fields)
-    except ValidationError as error:
-        raise as_request_error(error) from None
-
-
-_REFUSED = {
-    "priority": "with it one key could starve others",
-    "truncate_prompt_tokens": "a prompt that is cut is not the one that is recorded",
-}
-"""vLLM's fields that no model here supports, and the reasons."""
-
-
-def _explain_unknown(name: str, known: Collection[str], openais: Collection[str]) -> str:
-    if name in _REFUSED:
-        return f"{name} is not supported: {_REFUSED[name]}"
-    if name in openais:
-        return f"{name} is not supported by this model"
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return f"unknown parameter {name!r}{hint}"
-
-
-def as_request_error(error: ValidationError) -> RequestError:
-    """The most specific of pydantic's errors, with the caller's field names."""
-    details = error.errors(include_url=False)[:100]
-    # A union reports an error for each member: the deepest one shows where the value is wrong.
-    worst = max(details, key=lambda detail: len(_path(detail["loc"])))
-    param = _param(_path(worst["loc"]))
-    if worst["type"] == "literal_error" and param.endswith(".type") and ".content" in param:
-        message = f"only text content is supported, got {worst['input']!r}"
-        return RequestError(message, param=param)
-    return RequestError(f"{param}: {_sentence(worst)}", param=param)
-
-
-def _sentence(detail: ErrorDetails) -> str:
-    got = repr(detail["input"])
-    if detail["type"] == "missing":
-        return "is required"
-    return f"{detail['msg']}, got {got if len(got) <= 80 else got[:77] + '...'}"
-
-
-def _path(loc: Sequence[int | str]) -> list[int | str]:
-    """Pydantic's location without the names of union members (`str`, `constrained-float`, …)."""
-    return [part for part in loc if isinstance(part, int) or not _UNION_MEMBER.fullmatch(part)]
-
-
-_UNION_MEMBER = re.compile(r".*[\[-].*|str|int|float|bool|[A-Z].*")
-
-
-def _param(path: Sequence[int | str]) -> str:
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.lstrip(".")

@@ -15,7 +15,7 @@ from agentlm.server.chat.choice import Choice
 from agentlm.server.chat.request import History
 from agentlm.server.openai.ids import response_of
 from agentlm.server.responses.output import suffix, usage
-from agentlm.server.responses.request import ResponseRequest, read_response_request
+from agentlm.server.responses.request.body import ResponseRequest, read_response_request
 from agentlm.server.responses.sealed import Summary
 
 _ASKED = {

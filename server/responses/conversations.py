@@ -14,7 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from agentlm.errors import ForbiddenError, RequestError
 from agentlm.server.responses.items import Conversation, item_kind, items_of
-from agentlm.server.responses.request import ResponseRequest
+from agentlm.server.responses.namespace import NAMESPACE
+from agentlm.server.responses.request.body import ResponseRequest
 from agentlm.store import ApiKey, Item, NamedConversation, Store
 
 Named = tuple[NamedConversation, Sequence[Item]]
@@ -98,7 +99,8 @@ def _read(item: dict[str, Any], place: str) -> Iterator[dict[str, Any]]:
         alone.calls.add(item["call_id"])
         alone.open[item["call_id"]] = place
     alone.add([item], place)
-    return items_of(alone.messages, "new")
+    tools = [{"type": NAMESPACE, "name": item["namespace"]}] if item.get("namespace") else []
+    return items_of(alone.messages, "new", tools)
 
 
 def _as_it_is(item: dict[str, Any], place: str) -> dict[str, Any]:

@@ -37,7 +37,8 @@ from agentlm.server.responses.output import (
     suffix,
     thought_kind,
 )
-from agentlm.server.responses.request import SOURCES, in_these_words
+from agentlm.server.responses.request.body import SOURCES
+from agentlm.server.responses.request.words import in_these_words
 from agentlm.server.responses.shell import SHELL, is_local
 
 
@@ -184,7 +185,7 @@ class EventWriter:
         elif self._open == "function_call" and self._call is not None:
             call = self._call.model_copy(update={"arguments": "".join(self._parts)})
             yield self._of_item("response.function_call_arguments.done", arguments=call.arguments)
-            yield self._done(call_item(self._identity, call, status))
+            yield self._done(call_item(self._identity, call, self._tools, status))
         elif self._open == "mcp_call" and self._server is not None:
             # It was cut before it was complete, so it never ran.
             call = self._server.call.model_copy(update={"arguments": "".join(self._parts)})
@@ -213,7 +214,7 @@ class EventWriter:
         if call.name in self._clients:
             self._server = None
             if self._tells_calls:
-                item = call_item(self._item_id("fc"), call, "in_progress")
+                item = call_item(self._item_id("fc"), call, self._tools, "in_progress")
                 yield self._add("function_call", item)
             return
         self._server = ServerCall.of(call, self._tools, sources=self._sources)

@@ -8,7 +8,7 @@ the question with its result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -16,7 +16,8 @@ from pydantic import Field, ValidationError
 
 from agentlm.errors import ForbiddenError, RequestError
 from agentlm.messages import Message, ToolCall
-from agentlm.server.openai.chat_request import Items, Wire, as_request_error
+from agentlm.server.openai.wire import Items, Wire, as_request_error
+from agentlm.server.responses.namespace import joined_name, spelt_call
 from agentlm.server.responses.shell import ShellCall, ShellOutput
 
 K = TypeVar("K", bound=Wire)
@@ -58,6 +59,7 @@ class FunctionCall(Wire):
 
     call_id: str = Field(min_length=1)
     name: str
+    namespace: str | None = None
     arguments: str = "{}"
 
 
@@ -154,7 +156,8 @@ class Conversation:
             self._say(_read(InputMessage, item, place), place)
         elif kind == "function_call":
             written = _read(FunctionCall, item, place)
-            call = ToolCall(id=written.call_id, name=written.name, arguments=written.arguments)
+            name = joined_name(written.name, written.namespace)
+            call = ToolCall(id=written.call_id, name=name, arguments=written.arguments)
             self._join(call, f"{place}.call_id")
         elif kind == "reasoning":
             thought = _read(Thought, item, place)
@@ -181,6 +184,11 @@ class Conversation:
             self._decide(_read(ApprovalResponse, item, place), place)
         elif kind == "mcp_call":
             self._give(_read(MadeCall, item, place))
+
+    def approved_calls(self) -> dict[int, ToolCall]:
+        """The approved calls, by the index of the message for the result."""
+        calls = {call.id: call for message in self.messages for call in message.tool_calls}
+        return {index: calls[call_id] for call_id, index in self.approved.items()}
 
     def made(self, call_id: str, text: str) -> None:
         """Add the result of an approved call."""
@@ -308,7 +316,9 @@ def _text(content: str | Sequence[Part], place: str) -> str:
     return "".join(part.refusal if part.type == "refusal" else part.text for part in content)
 
 
-def items_of(messages: Sequence[Message], suffix: str) -> Iterator[dict[str, Any]]:
+def items_of(
+    messages: Sequence[Message], suffix: str, tools: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[dict[str, Any]]:
     """Messages as input items. Ids end with `suffix` and the message's index."""
     for index, message in enumerate(messages):
         identity = f"{suffix}_{index}"
@@ -328,7 +338,7 @@ def items_of(messages: Sequence[Message], suffix: str) -> Iterator[dict[str, Any
             if message.content or message.refusal or not message.tool_calls:
                 yield message_item(f"msg_{identity}", text_part(message))
             for number, call in enumerate(message.tool_calls):
-                yield call_item(f"fc_{identity}_{number}", call)
+                yield call_item(f"fc_{identity}_{number}", call, tools)
 
 
 def text_part(message: Message, logprobs: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
@@ -347,13 +357,18 @@ def message_item(
     return item | {"content": [] if part is None else [part]}
 
 
-def call_item(identity: str, call: ToolCall, status: str = "completed") -> dict[str, Any]:
-    """A call of a function that the client runs."""
+def call_item(
+    identity: str,
+    call: ToolCall,
+    tools: Sequence[Mapping[str, Any]] = (),
+    status: str = "completed",
+) -> dict[str, Any]:
+    """A call of a function that the client runs, one of `tools`."""
     return {
         "id": identity,
         "type": "function_call",
         "call_id": call.id,
-        "name": call.name,
+        **spelt_call(call.name, tools),
         "arguments": call.arguments,
         "status": status,
     }

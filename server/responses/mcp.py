@@ -1,7 +1,7 @@
 """MCP servers that a request names, and the calls of their tools that the client approves.
 
 A call that the client has to approve ends the answer, like a call of the client's own function.
-With the approval, the next request makes the call here, and goes on from its result.
+With the approval, the next request makes the call (`chat.approved`), and goes on from its result.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from agentlm.agent.tool import ToolContext
 from agentlm.errors import RequestError
 from agentlm.messages import ToolSpec
 from agentlm.server.chat.request import Brought
-from agentlm.server.openai.chat_request import Items, Wire, as_request_error
-from agentlm.server.responses.items import Conversation
+from agentlm.server.openai.wire import Items, Wire, as_request_error
 from agentlm.tools.mcp.brought import LABEL, BroughtServer
 from agentlm.tools.toolbox import Toolbox
 
@@ -188,36 +186,3 @@ def listings(
                 ],
                 "error": None,
             }
-
-
-async def make_approved(
-    conversation: Conversation, brought: Brought, toolbox: Toolbox, context: ToolContext
-) -> dict[str, bool]:
-    """Make the calls that the client approved. Returns for each whether it failed.
-
-    Raises RequestError if the request does not name the server of a call.
-    """
-    calls = {call.id: call for message in conversation.messages for call in message.tool_calls}
-    named = {tool.name for tool in (*brought.tools, *brought.to_approve)}
-    failed = {}
-    own = toolbox.for_request(
-        (),
-        owner=context.owner,
-        brought=(*brought.tools, *brought.to_approve),
-        secrets=brought.secrets,
-    )
-    try:
-        for call_id in list(conversation.approved):
-            call = calls[call_id]
-            if call.name not in named:
-                label, _, name = call.name.rpartition("__")
-                raise RequestError(
-                    f"tools: {name!r} was approved, and its server {label!r} is not among them",
-                    param="tools",
-                )
-            observation = await own.call(call, context)
-            conversation.made(call_id, observation.text)
-            failed[call_id] = observation.failed
-    finally:
-        await own.close()
-    return failed

@@ -10,6 +10,7 @@ from agentlm.messages import ToolCall, ToolSpec
 from agentlm.prompt.observation import observed
 from agentlm.server.chat.choice import Choice
 from agentlm.server.openai.ids import response_of
+from agentlm.server.openai.tools import OWN_LABEL
 from agentlm.server.responses.items import (
     SUMMARY,
     THOUGHT,
@@ -21,7 +22,9 @@ from agentlm.server.responses.items import (
     text_part,
 )
 from agentlm.server.responses.mcp import label_of, listings
-from agentlm.server.responses.request import OWN_LABEL, SOURCES, WEB_SEARCHES
+from agentlm.server.responses.namespace import NAMESPACE, functions_of
+from agentlm.server.responses.request.body import SOURCES
+from agentlm.server.responses.request.tools import WEB_SEARCHES
 from agentlm.server.responses.shell import (
     SHELL,
     in_container,
@@ -153,8 +156,7 @@ def output(
     opened = len(items)
     hex_id = suffix(interaction.completion_id)
     tools = interaction.echo.get("tools", ())
-    clients = {tool["name"] for tool in tools if tool["type"] == "function"}
-    clients |= {SHELL for tool in tools if is_local(tool)}
+    clients = {*functions_of(tools), *(SHELL for tool in tools if is_local(tool))}
     own = {spec.name for spec in specs} - clients
     returned = {call.id for call in interaction.response.tool_calls}
     acts = list(_acts(steps))
@@ -200,7 +202,7 @@ def returned_item(
         return approval_item(call, label)
     if call.name == SHELL and any(map(is_local, tools)):
         return shell_item(item_id("sh", hex_id, index), call, status)
-    return call_item(item_id("fc", hex_id, index), call, status)
+    return call_item(item_id("fc", hex_id, index), call, tools, status)
 
 
 def opening(interaction: Interaction, specs: Sequence[ToolSpec]) -> list[dict[str, Any]]:
@@ -259,7 +261,7 @@ class ServerCall:
         cls, call: ToolCall, tools: Sequence[dict[str, Any]], *, sources: bool = False
     ) -> ServerCall | None:
         """None if the request did not declare the tool: then clients don't know an item for it."""
-        kinds = {tool["type"] for tool in tools if not is_local(tool)} - {"function"}
+        kinds = {tool["type"] for tool in tools if not is_local(tool)} - {"function", NAMESPACE}
         if not kinds:
             return None
         if call.name == "bash" and in_container(tools):

@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentlm.agent.tool import ToolContext
 from agentlm.errors import NotFoundError, RequestError
 from agentlm.messages import Message
 from agentlm.server.chat.request import History
 from agentlm.server.openai.ids import completion_of
 from agentlm.server.responses.conversations import Named, waiting
 from agentlm.server.responses.items import REFERENCE, Conversation
-from agentlm.server.responses.mcp import bring, make_approved
+from agentlm.server.responses.mcp import bring
 from agentlm.server.responses.output import response_object
-from agentlm.server.responses.request import ResponseRequest
+from agentlm.server.responses.request.body import ResponseRequest
 from agentlm.server.responses.sealed import Sealed, Seals, Summary, handed_back
 from agentlm.store import Store
 from agentlm.tools.toolbox import Toolbox
@@ -47,7 +46,7 @@ async def read_history(
     *,
     read_only: bool = False,
 ) -> History:
-    """The whole conversation of a request, after making the calls that it approves.
+    """The whole conversation of a request, without the results of the calls that it approves.
 
     `named` is the named conversation that it goes on from. With `read_only`, no call may be made.
 
@@ -85,16 +84,15 @@ async def read_history(
         raise RequestError(
             "input: what an approved call gives is not known before it is made", param="input"
         )
-    brought = await bring(body.servers(), toolbox)
-    context = ToolContext(after.trajectory_id if after else "", owner)
-    approved = await make_approved(conversation, brought, toolbox, context)
     return History(
         tuple(conversation.messages),
         after,
-        body.echo() | {"include": body.include, "approved": approved},
+        body.echo() | {"include": body.include},
         handed_back=handed_back(sealed),
         watched=body.background,
-        brought=brought,
+        brought=await bring(body.servers(), toolbox),
+        approved=conversation.approved_calls(),
+        may_be_shortened=body.truncation == "auto",
     )
 
 

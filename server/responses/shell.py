@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from agentlm.messages import ToolCall
-from agentlm.server.openai.chat_request import Items, Wire, WireFunction, WireTool
+from agentlm.server.openai.tools import WireFunction, WireTool
+from agentlm.server.openai.wire import Items, Wire
 
 SHELL = "shell"
 """The type of the tool, and the name of its function in the prompt."""

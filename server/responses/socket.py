@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from agentlm.errors import AgentLMError, RequestError, UnavailableError
 from agentlm.server.http.body import parse_json
 from agentlm.server.http.errors import error_body
-from agentlm.server.responses.request import ResponseRequest, read_response_request
+from agentlm.server.responses.request.body import ResponseRequest, read_response_request
 
 _WAITING = 16
 """How many messages are read ahead of their turn."""

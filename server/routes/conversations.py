@@ -14,8 +14,9 @@ from agentlm.errors import NotFoundError
 from agentlm.server.http.body import read_model
 from agentlm.server.http.openapi import answers, answers_list, reads
 from agentlm.server.http.pages import check_query, page, page_of
-from agentlm.server.openai.chat_request import Metadata
+from agentlm.server.openai.wire import Metadata
 from agentlm.server.responses.conversations import check_keeps, kept_items
+from agentlm.server.responses.request.files import TextFiles
 from agentlm.server.state import Caller, OwnerScope, State
 from agentlm.store import NamedConversation
 
@@ -50,11 +51,14 @@ class NewItems(BaseModel):
 
 
 @router.post("", openapi_extra=reads(NewConversation), responses=answers(OpenAIConversation))
-async def create_conversation(request: Request, state: State, caller: Caller) -> dict[str, Any]:
+async def create_conversation(
+    request: Request, state: State, caller: Caller, owner: OwnerScope
+) -> dict[str, Any]:
     """Begin a named conversation."""
     check_keeps(caller)
     body = await read_model(NewConversation, request, state.settings.max_request_bytes)
-    items = kept_items(body.items or (), "items")
+    reading = TextFiles(state.files, owner, state.settings.max_request_bytes)
+    items = kept_items(await reading.read_into(body.items, "items") or (), "items")
     return _conversation_object(
         await state.store.conversations.create(caller.name, body.metadata or {}, items)
     )
@@ -122,7 +126,8 @@ async def add_items(
     body = await read_model(NewItems, request, state.settings.max_request_bytes)
     conversations = state.store.conversations
     before = await asyncio.to_thread(conversations.items, conversation_id, owner)
-    items = kept_items(body.items, "items", before)
+    reading = TextFiles(state.files, owner, state.settings.max_request_bytes)
+    items = kept_items(await reading.read_into(body.items, "items"), "items", before)
     await conversations.add(conversation_id, owner, items)
     return page(items, has_more=False)
 

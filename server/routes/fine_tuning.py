@@ -25,7 +25,7 @@ from agentlm.models.cards import ModelCard
 from agentlm.server.http.body import read_model
 from agentlm.server.http.openapi import answers, answers_list, reads
 from agentlm.server.http.pages import page_of
-from agentlm.server.openai.chat_request import Metadata
+from agentlm.server.openai.wire import Metadata
 from agentlm.server.routes.stored import metadata_filter
 from agentlm.server.state import Admin, ServerState, State
 from agentlm.store.selection import parse_conditions, parse_query

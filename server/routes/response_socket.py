@@ -12,7 +12,8 @@ from agentlm.errors import RequestError
 from agentlm.server.chat.choice import Choice
 from agentlm.server.responses.events import EventWriter, response_events
 from agentlm.server.responses.previous import Remembered
-from agentlm.server.responses.request import ResponseRequest, in_these_words
+from agentlm.server.responses.request.body import ResponseRequest
+from agentlm.server.responses.request.words import in_these_words
 from agentlm.server.responses.sealed import Sealed
 from agentlm.server.responses.socket import listen, messages_of
 from agentlm.server.routes.responses import prepare

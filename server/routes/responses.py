@@ -40,15 +40,16 @@ from agentlm.server.responses.previous import (
     read_history,
 )
 from agentlm.server.responses.replay import Replay, is_running
-from agentlm.server.responses.request import (
+from agentlm.server.responses.request.body import (
     ENCRYPTED,
     RECORDED_INCLUDED,
     ResponseRequest,
     check_included,
-    in_these_words,
     read_count_request,
     read_response_request,
 )
+from agentlm.server.responses.request.files import TextFiles
+from agentlm.server.responses.request.words import in_these_words
 from agentlm.server.responses.sealed import Sealed, without_odds
 from agentlm.server.routes.chat import run_headers
 from agentlm.server.routes.trajectories import release
@@ -117,6 +118,7 @@ async def prepare(
 ) -> Choice:
     """Find where a request goes on, and make its choice. Raises RequestError."""
     chat_request = body.as_chat()
+    body = await _with_files(body, state, owner)
     async with claimed(body, state.store, caller) as named:
         history = await read_history(
             body, state.store, state.seals, state.chat.toolbox, caller.name, named, remembered
@@ -135,6 +137,13 @@ async def prepare(
     return choice
 
 
+async def _with_files(
+    body: ResponseRequest, state: ServerState, owner: str | None
+) -> ResponseRequest:
+    reading = TextFiles(state.files, owner, state.settings.max_request_bytes)
+    return body.model_copy(update={"input": await reading.read_into(body.input)})
+
+
 def _sealed(choice: Choice) -> Sealed:
     """The content of the seal for the client of an answer."""
     beginning = choice.beginning
@@ -148,10 +157,11 @@ def _sealed(choice: Choice) -> Sealed:
     openapi_extra=reads(ResponseRequest),
     responses=answers(CompactedResponse),
 )
-async def compact(request: Request, state: State, caller: Caller) -> Response:
+async def compact(request: Request, state: State, caller: Caller, owner: OwnerScope) -> Response:
     """Let the model summarise a conversation, for its client to go on from."""
     body = read_compact_request(await read_json(request, state.settings.max_request_bytes))
     with in_these_words():
+        body = await _with_files(body, state, owner)
         chat_request = body.as_chat()
         history = await read_history(
             body, state.store, state.seals, state.chat.toolbox, caller.name, read_only=True
@@ -171,11 +181,14 @@ async def compact(request: Request, state: State, caller: Caller) -> Response:
     openapi_extra=reads(ResponseRequest),
     responses=answers(InputTokenCountResponse),
 )
-async def count_input_tokens(request: Request, state: State, caller: Caller) -> dict[str, Any]:
+async def count_input_tokens(
+    request: Request, state: State, caller: Caller, owner: OwnerScope
+) -> dict[str, Any]:
     """Number of prompt tokens of a request, including the recorded conversation."""
     raw = await read_json(request, state.settings.max_request_bytes)
     body = read_count_request(raw, state.models.default.name)
     with in_these_words():
+        body = await _with_files(body, state, owner)
         chat_request = body.as_chat()
         named = await looked_at(body, state.store, caller.name)
         history = await read_history(
@@ -340,7 +353,9 @@ async def list_input_items(
     """The input of the model: the whole conversation before the answer."""
     check_query(request, "after", "limit", "order")
     interaction, _ = await _find(response_id, state, owner)
-    items = list(items_of(conversation_of(interaction), suffix(interaction.completion_id) + "_in"))
+    identity = suffix(interaction.completion_id) + "_in"
+    tools = interaction.echo.get("tools", ())
+    items = list(items_of(conversation_of(interaction), identity, tools))
     if order == "desc":
         items.reverse()
     return page_of(items, after=after, limit=limit)

@@ -16,7 +16,7 @@ from agentlm.server.http.body import read_model
 from agentlm.server.http.openapi import answers, answers_list, reads
 from agentlm.server.http.pages import page, page_of
 from agentlm.server.openai.answers import finished_choice, usage
-from agentlm.server.openai.chat_request import Metadata
+from agentlm.server.openai.wire import Metadata
 from agentlm.server.routes.trajectories import release
 from agentlm.server.state import OwnerScope, State
 from agentlm.store import Completion

@@ -16,15 +16,9 @@ from agentlm.server.conversation.beginning import check_can_answer, render, text
 from agentlm.server.conversation.long_text import reading
 from agentlm.server.http.body import MAX_ITEMS, read_model
 from agentlm.server.http.openapi import answers, reads
-from agentlm.server.openai.chat_request import (
-    Items,
-    Messages,
-    TemplateSettings,
-    WireTools,
-    client_tools,
-    read_conversation,
-    server_families,
-)
+from agentlm.server.openai.chat_request import Messages, read_conversation
+from agentlm.server.openai.tools import WireTools, client_tools, server_families
+from agentlm.server.openai.wire import Items, TemplateSettings
 from agentlm.server.state import Caller, State
 
 router = APIRouter()

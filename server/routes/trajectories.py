@@ -13,8 +13,8 @@ from agentlm.errors import NotFoundError, RequestError
 from agentlm.learnable import learnable_steps
 from agentlm.server.http.body import read_model
 from agentlm.server.http.openapi import answers, answers_list, asks, reads
-from agentlm.server.openai.chat_request import Items
 from agentlm.server.openai.ids import completion_of
+from agentlm.server.openai.wire import Items
 from agentlm.server.state import Caller, OwnerScope, ServerState, State
 from agentlm.store import Conditions, Header, Selection, Store
 from agentlm.store.selection import parse_conditions

@@ -71,7 +71,7 @@ async def post(running: Running, body: Any) -> httpx.Response:
         ({"include": ["file_search_call.results"]}, "include"),
         ({"include": ["web_search_call.results"]}, "include"),
         ({"include": "web_search_call.action.sources"}, "include"),
-        ({"truncation": "auto"}, "truncation"),
+        ({"truncation": "last"}, "truncation"),
         ({"prompt": {"id": "a"}}, "prompt"),
         ({"max_tool_calls": 0}, "max_tool_calls"),
         ({"stream_options": {}}, "stream_options"),

@@ -100,6 +100,12 @@ def kept_in(directory: Path) -> list[bytes]:
     return [path.read_bytes() for path in directory.rglob("*") if path.is_file()]
 
 
+def decided(question: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    """The client's answer to a question whether a call may be made."""
+    decision = {"type": "mcp_approval_response", "approval_request_id": question["id"]}
+    return {**decision, "approve": True, **changed}
+
+
 def of_type(answer: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     return [item for item in answer["output"] if item["type"] == kind]
 
@@ -170,6 +176,25 @@ async def test_a_call_is_made_once_when_it_is_approved(
             await answered(running, tools=tools, input=[*said, *answer["output"], thanks])
         assert calculator.doubled == [4]
         assert len({trajectory.id for trajectory in running.trajectories()}) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_retry_is_told_what_an_approved_call_gave(
+    serve: Serve, calculator: Calculator, stream: bool
+) -> None:
+    async with serve(DOUBLE, FINAL, FINAL, **calculator.options) as running:
+        tools = [calculator.tool()]
+        asked = await answered(running, tools=tools)
+        [question] = of_type(asked, "mcp_approval_request")
+        approving = {"input": [decided(question)], "previous_response_id": asked["id"]}
+        lost = await post(running, tools=tools, stream=stream, **approving)
+        again = await answered(running, tools=tools, **approving)
+
+        assert lost.status_code == 200
+        [made] = of_type(again, "mcp_call")
+        assert (made["output"], made["approval_request_id"]) == ("8", question["id"])
+        assert calculator.doubled == [4]
+        assert running.engine.requests[1].prompt_ids == running.engine.requests[2].prompt_ids
 
 
 async def test_a_denied_call_is_not_made_and_the_model_is_told(

@@ -13,6 +13,7 @@ from agentlm.store.idempotency import keep
 from agentlm.store.rows import (
     header_row,
     interaction_row,
+    request_json,
     response_json,
     sampled_and_prompt,
     step_row,
@@ -51,7 +52,11 @@ _ANSWER = Prepared(
         _i.choice == bindparam("which"),
         _i.trajectory == bindparam("of"),
     )
-    .values(end_step=bindparam("until"), response=bindparam("answer"))
+    .values(
+        request=bindparam("asked"),
+        end_step=bindparam("until"),
+        response=bindparam("answer"),
+    )
 )
 _INSERT_STEPS = prepared_insert(steps)
 _INSERT_INTERACTION = prepared_insert(interactions, returning=_i.key)
@@ -185,6 +190,7 @@ def _put_interaction(db: Connection, full: Interaction, key: int, *, content: bo
         "completion": interaction.completion_id,
         "which": interaction.choice,
         "of": key,
+        "asked": request_json(interaction),
         "until": interaction.end_step,
         "answer": response_json(interaction),
     }

@@ -6,9 +6,7 @@ ignored, unless ignoring it doesn't affect the answer.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from openai.types.responses.input_token_count_params import InputTokenCountParams
@@ -17,148 +15,24 @@ from pydantic import ConfigDict, Field
 
 from agentlm.errors import RequestError
 from agentlm.server.openai.chat_request import (
-    AllowedTools,
-    AllowedToolsChoice,
     ChatRequest,
-    Items,
     JSONSchemaFormat,
-    Metadata,
-    NamedToolChoice,
     ResponseFormat,
     SamplingFields,
-    TemplateSettings,
-    ToolChoiceName,
-    Wire,
-    WireFunction,
-    WireTool,
-    read_request,
 )
-from agentlm.server.responses.mcp import McpServerTool, read_tool
-from agentlm.server.responses.shell import SHELL, ShellTool
+from agentlm.server.openai.tools import WireTool
+from agentlm.server.openai.wire import Items, Metadata, TemplateSettings, Wire, read_request
+from agentlm.server.responses.mcp import McpServerTool
+from agentlm.server.responses.namespace import NAMESPACE
+from agentlm.server.responses.request.choice import AllowedOnly, NamedFunction, OtherTool
+from agentlm.server.responses.request.tools import FlatTool
 
-OWN_LABEL = "agentlm"
-"""The server's own tools appear as the tools of an MCP server with this label."""
-WEB_SEARCHES = ("web_search", "web_search_preview")
 _LOGPROBS = "message.output_text.logprobs"
 SOURCES = "web_search_call.action.sources"
 RECORDED_INCLUDED = (SOURCES,)
 """Optional contents of an answer that is looked up."""
 ENCRYPTED = "reasoning.encrypted_content"
 _INCLUDED = (_LOGPROBS, ENCRYPTED, *RECORDED_INCLUDED)
-_NOBODYS = (
-    *("file_search", "computer", "computer_use_preview", "code_interpreter", "image_generation"),
-    *("local_shell", "apply_patch", "custom", "tool_search", "namespace"),
-    "programmatic_tool_calling",
-)
-"""OpenAI's types of tools that can't be run here."""
-
-
-class FlatTool(Wire):
-    """A function of the client's, or a family of the server's tools by its name."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    type: str
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-    file_ids: Annotated[Items[str], Field(max_length=1024)] | None = None
-
-    def shell(self, place: str) -> ShellTool:
-        """The shell. Raises RequestError for an unknown environment."""
-        return read_tool(ShellTool, {"type": self.type, **(self.model_extra or {})}, place)
-
-    @property
-    def is_brought(self) -> bool:
-        """Whether it is an MCP server that the request itself names."""
-        return self.type == "mcp" and "server_url" in (self.model_extra or {})
-
-    def server(self, place: str) -> McpServerTool:
-        """That MCP server. Raises RequestError."""
-        return read_tool(McpServerTool, {"type": self.type, **(self.model_extra or {})}, place)
-
-    def as_chat(self, place: str) -> WireTool:
-        """Convert it to chat's form. Raises RequestError for a tool that can't be run here."""
-        if self.type == "function":
-            function = self._function(place)
-            return WireTool(type="function", function=function, file_ids=self.file_ids)
-        if self.type == SHELL:
-            return self.shell(place).as_chat()
-        if self.type in _NOBODYS:
-            raise RequestError(
-                f"{place}.type: nobody here can run tools of type {self.type!r}",
-                param=f"{place}.type",
-            )
-        for name, value in (self.model_extra or {}).items():
-            if value is not None and (self.type, name, value) not in _AS_IT_IS:
-                raise RequestError(
-                    f"{place}.{name[:64]}: {_SETTING.get(self.type, _NO_SETTING)}",
-                    param=f"{place}.{name[:64]}",
-                )
-        family = "web" if self.type in WEB_SEARCHES else self.type
-        return WireTool(type=family, file_ids=self.file_ids)
-
-    def _function(self, place: str) -> WireFunction:
-        if self.name is None:
-            raise RequestError(f"{place}.name: is required", param=f"{place}.name")
-        return WireFunction(
-            name=self.name,
-            description=self.description,
-            parameters=self.parameters,
-            strict=self.strict,
-        )
-
-    def echo(self) -> dict[str, Any]:
-        """The tool as it is repeated: the server's tools as a type that clients know.
-
-        Clients warn of unknown types. The calls of these tools appear under the same label.
-        """
-        if self.type in ("web", *WEB_SEARCHES):
-            return {"type": "web_search" if self.type == "web" else self.type}
-        if self.is_brought:
-            return self.server("tools").echo()
-        if self.type == SHELL:
-            return self.shell("tools").model_dump(exclude_none=True)
-        if self.type != "function":
-            family = {} if self.type == "mcp" else {"server_description": self.type}
-            return {"type": "mcp", "server_label": OWN_LABEL, **family}
-        return self.model_dump(include={"type", "name", "description", "parameters", "strict"})
-
-
-_AS_IT_IS = [(kind, "search_context_size", "medium") for kind in WEB_SEARCHES]
-"""Settings that ask for what happens anyway; other sizes are not supported."""
-_NO_SETTING = "this server's tools take no such setting"
-_SETTING = {
-    "mcp": "without server_url, {'type': 'mcp'} means all servers that the operator connected",
-    **dict.fromkeys(WEB_SEARCHES, "which pages may be read is the operator's setting"),
-}
-
-
-class NamedFunction(Wire):
-    """The choice of one function."""
-
-    type: Literal["function"]
-    name: str
-
-    def as_chat(self) -> NamedToolChoice:
-        return NamedToolChoice(type="function", function=ToolChoiceName(name=self.name))
-
-
-class AllowedFunctions(Wire):
-    """The choice of some of the tools."""
-
-    type: Literal["allowed_tools"]
-    mode: Literal["auto", "required"]
-    tools: Annotated[Items[NamedFunction], Field(max_length=1024)]
-
-    def as_chat(self) -> AllowedToolsChoice:
-        """Raises RequestError if it allows nothing."""
-        if not self.tools:
-            param = "tool_choice.tools"
-            raise RequestError(f"{param}: must name a tool", param=param)
-        allowed = AllowedTools(mode=self.mode, tools=[tool.as_chat() for tool in self.tools])
-        return AllowedToolsChoice(type="allowed_tools", allowed_tools=allowed)
 
 
 class TextFormat(Wire):
@@ -242,7 +116,9 @@ class ResponseRequest(SamplingFields):
     instructions: str | None = None
     previous_response_id: str | None = None
     tools: Annotated[Items[FlatTool], Field(max_length=1024)] | None = None
-    tool_choice: Literal["auto", "none", "required"] | NamedFunction | AllowedFunctions = "auto"
+    tool_choice: Literal["auto", "none", "required"] | NamedFunction | AllowedOnly | OtherTool = (
+        "auto"
+    )
     parallel_tool_calls: bool = True
     """Accepted without effect: each turn makes one call in any case."""
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -281,19 +157,17 @@ class ResponseRequest(SamplingFields):
     def as_chat(self) -> ChatRequest:
         """Convert it to chat's form, without the conversation. Raises RequestError."""
         self._check()
-        tools = [
-            tool.as_chat(f"tools[{index}]")
-            for index, tool in enumerate(self.tools or ())
-            if not tool.is_brought
-        ]
-        choice = self.tool_choice
+        tools, choice = self._chat_tools(), self.tool_choice
+        chosen = (
+            choice if isinstance(choice, str) else choice.as_chat("tool_choice", self.tools or ())
+        )
         sampling = {name: getattr(self, name) for name in SamplingFields.model_fields}
         return ChatRequest.model_construct(
             **sampling,
             model=self.model,
             messages=[],
             tools=tools or None,
-            tool_choice=choice if isinstance(choice, str) else choice.as_chat(),
+            tool_choice=chosen,
             stream=self.stream,
             logprobs=self.logprobs or None,
             top_logprobs=self.top_logprobs if self.logprobs else None,
@@ -310,6 +184,18 @@ class ResponseRequest(SamplingFields):
             chat_template_kwargs=self.chat_template_kwargs,
             constrained=self.constrained,
         )
+
+    def _chat_tools(self) -> list[WireTool]:
+        """As chat names them, those of namespaces last."""
+        plain: list[WireTool] = []
+        named: list[WireTool] = []
+        for index, tool in enumerate(self.tools or ()):
+            place = f"tools[{index}]"
+            if tool.type == NAMESPACE:
+                named += tool.of_namespace(place)
+            elif not tool.is_brought:
+                plain.append(tool.as_chat(place))
+        return plain + named
 
     def servers(self) -> dict[str, McpServerTool]:
         """The MCP servers that the request itself names, by their places. Raises RequestError."""
@@ -331,12 +217,6 @@ class ResponseRequest(SamplingFields):
             raise RequestError("stream_options needs stream to be true", param="stream_options")
         if self.top_logprobs and not self.logprobs:
             raise RequestError(f"top_logprobs needs {_LOGPROBS!r} in include", param="top_logprobs")
-        if self.truncation == "auto":
-            raise RequestError(
-                "truncation 'auto' is not supported: a prompt that is cut is not the one that is "
-                "recorded",
-                param="truncation",
-            )
         if self.background and not self.store:
             raise RequestError(
                 "background needs store to be true: the answer is looked up", param="background"
@@ -353,7 +233,7 @@ class ResponseRequest(SamplingFields):
             "instructions": self.instructions,
             "previous_response_id": self.previous_response_id,
             "tools": [tool.echo() for tool in self.tools or ()],
-            "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
+            "tool_choice": choice if isinstance(choice, str) else choice.echo(),
             "parallel_tool_calls": self.parallel_tool_calls,
             "temperature": 1.0 if self.temperature is None else self.temperature,
             "top_p": 1.0 if self.top_p is None else self.top_p,
@@ -400,7 +280,8 @@ _REFUSED = {
     "moderation": "nothing here moderates",
 }
 """OpenAI's fields that are not supported here, and what to use instead."""
-_WITHOUT_EFFECT = {"prompt_cache_options", "prompt_cache_retention"}
+_WITHOUT_EFFECT = {"prompt_cache_options", "prompt_cache_retention", "client_metadata"}
+"""The last is Codex's, for statistics."""
 
 
 def read_response_request(body: Any) -> ResponseRequest:
@@ -422,37 +303,3 @@ def read_count_request(body: Any, model: str) -> ResponseRequest:
                 )
         body = {"model": model} | {name: it for name, it in body.items() if it is not None}
     return read_response_request(body)
-
-
-_SPELT = (
-    (re.compile(r"\bmessages\b(\[\d+\](\.\w+)?)?"), "input"),
-    (re.compile(r"\bresponse_format(\.json_schema)?\b"), "text.format"),
-    (re.compile(r"\breasoning_effort\b"), "reasoning.effort"),
-    (re.compile(r"\bmax(_completion)?_tokens\b"), "max_output_tokens"),
-    (
-        re.compile(r"\btool_choice\.allowed_tools\.tools(\[\d+\])\.function\b"),
-        r"tool_choice.tools\1",
-    ),
-    (re.compile(r"\btool_choice\.allowed_tools\b"), "tool_choice"),
-    (re.compile(r"\b(tools\[\d+\]|tool_choice)\.function\b"), r"\1"),
-)
-"""Chat's fields, and their names on this wire."""
-
-
-@contextmanager
-def in_these_words() -> Iterator[None]:
-    """Rename the fields in errors from below to this wire's names."""
-    try:
-        yield
-    except RequestError as error:
-        if error.param is not None:
-            before, error.param = error.param, _respelt(error.param)
-            if before != error.param:
-                error.args = (_respelt(str(error)),)
-        raise
-
-
-def _respelt(text: str) -> str:
-    for theirs, ours in _SPELT:
-        text = theirs.sub(ours, text)
-    return text
