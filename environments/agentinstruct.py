@@ -1,8 +1,8 @@
-"""The texts in which AgentInstruct's tasks are played: no tools are declared, all is conversation.
+"""The text forms of AgentInstruct's tasks: no tools are declared, everything is conversation.
 
 Each family has its own way of writing a turn, described to the model in the first message. A model
-trained on AgentInstruct expects these; ours is trained on the canonical grammar. The forms are the
-data set's, the explanations are our own.
+trained on AgentInstruct expects these forms; ours is trained on the canonical grammar. The forms
+are the data set's, the explanations are our own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ACKNOWLEDGED = "Ok."
 
 @dataclass(frozen=True, slots=True)
 class TextTurn:
-    """What a turn says. Of `action` and `answer` exactly one is set, unless `invalid` is."""
+    """A turn as read. Exactly one of `action` and `answer` is set, unless `invalid` is."""
 
     thought: str = ""
     action: Action | None = None
@@ -40,11 +40,11 @@ class TextGrammar(Protocol):
         ...
 
     def observation(self, text: str) -> str:
-        """What the world said, as the next user message."""
+        """An observation as the next user message."""
         ...
 
     def read(self, text: str) -> TextTurn:
-        """What a player's turn says."""
+        """Read a player's turn."""
         ...
 
 
@@ -99,7 +99,7 @@ class OsTexts:
         return f"Think: {thought}\n\nAct: {act}"
 
     def observation(self, text: str) -> str:
-        """Output, or that there was none."""
+        """The output, or a note that there was none."""
         if text == "(no output)":
             return "The output of the OS is empty."
         return f"The output of the OS:\n\n{text}"
@@ -133,24 +133,24 @@ class KgTexts:
     def turn(self, thought: str, action: Action | None, answer: str | None) -> str:
         if action is None:
             return f"Thought: {thought}\nFinal Answer: {answer}"
-        given = ", ".join(str(value) for value in action.arguments.values())
-        return f"Thought: {thought}\nAction: {action.name}({given})"
+        arguments = ", ".join(str(value) for value in action.arguments.values())
+        return f"Thought: {thought}\nAction: {action.name}({arguments})"
 
     def observation(self, text: str) -> str:
         """As it is."""
         return text
 
     def read(self, text: str) -> TextTurn:
-        """See `TextGrammar.read`; text that follows an invented observation is not read."""
-        said = re.split(r"\nObservation:", text, maxsplit=1)[0]
-        thought = re.split(r"Action:|Final Answer:", said, maxsplit=1)[0]
+        """Text after an invented observation is ignored."""
+        own_text = re.split(r"\nObservation:", text, maxsplit=1)[0]
+        thought = re.split(r"Action:|Final Answer:", own_text, maxsplit=1)[0]
         thought = thought.removeprefix("Thought:").strip()
-        if found := self._CALL.search(said):
+        if found := self._CALL.search(own_text):
             names = self._arguments.get(found[1], ())
             values = [value.strip().strip("\"'") for value in found[2].split(",", len(names) - 1)]
             arguments = dict(zip(names, values, strict=False))
             return TextTurn(thought, Action(name=found[1], arguments=arguments))
-        if found := self._ANSWER.search(said):
+        if found := self._ANSWER.search(own_text):
             return TextTurn(thought, answer=found[1].strip())
         return TextTurn(thought, invalid="neither an Action nor a Final Answer")
 
@@ -166,16 +166,16 @@ class HouseholdTexts:
         return (_user(_HOUSEHOLD), known, _user(instruction))
 
     def turn(self, thought: str, action: Action | None, answer: str | None) -> str:
-        """See `TextGrammar.turn`; an answer is no action of this family's."""
-        said = action.arguments["command"] if action else answer
-        return f"THOUGHT: {thought}\nACTION: {said}"
+        """This family has no action for an answer."""
+        command = action.arguments["command"] if action else answer
+        return f"THOUGHT: {thought}\nACTION: {command}"
 
     def observation(self, text: str) -> str:
-        """After the word that the data set puts before it."""
+        """The observation after the data set's prefix."""
         return f"Observation: {text}"
 
     def read(self, text: str) -> TextTurn:
-        """See `TextGrammar.read`; the first action counts."""
+        """The first action counts."""
         thought = re.split(r"ACTION:", text, maxsplit=1, flags=re.I)[0]
         thought = re.sub(r"^\s*THOUGHT:", "", thought, flags=re.I).strip()
         if found := self._ACTION.search(text):
@@ -195,19 +195,19 @@ class WebshopTexts:
         return (_user(_WEBSHOP), known, _user(instruction))
 
     def turn(self, thought: str, action: Action | None, answer: str | None) -> str:
-        """See `TextGrammar.turn`; an answer is no action of this family's."""
-        said = f"{action.name}[{next(iter(action.arguments.values()))}]" if action else answer
-        return f"Thought:\n{thought}\n\nAction:\n{said}"
+        """This family has no action for an answer."""
+        element = f"{action.name}[{next(iter(action.arguments.values()))}]" if action else answer
+        return f"Thought:\n{thought}\n\nAction:\n{element}"
 
     def observation(self, text: str) -> str:
-        """After the word that the data set puts before it."""
+        """The observation after the data set's prefix."""
         return f"Observation:\n{text}"
 
     def read(self, text: str) -> TextTurn:
-        """See `TextGrammar.read`; the first action after `Action:` counts."""
-        thought, found, said = text.partition("Action:")
+        """The first action after `Action:` counts."""
+        thought, found, action_text = text.partition("Action:")
         thought = thought.strip().removeprefix("Thought:").strip()
-        if found and (action := self._ACTION.search(said)):
+        if found and (action := self._ACTION.search(action_text)):
             name = action[1].lower()
             arguments = {self._ARGUMENTS[name]: action[2]}
             return TextTurn(thought, Action(name=name, arguments=arguments))
@@ -215,7 +215,7 @@ class WebshopTexts:
 
 
 def arguments_text(action: Action) -> str:
-    """An action's arguments as a call has them."""
+    """An action's arguments in the form of a call's."""
     return json.dumps(action.arguments, ensure_ascii=False)
 
 

@@ -1,4 +1,4 @@
-"""What the environments cost without a model: `make bench-env`.
+"""The cost of environments without a model: `make bench-env`.
 
 For each family, with the expert as player: environment steps per second, one task at a time and
 many at once, and the peak memory of all processes at 64 tasks at once. Then what a rollout adds to
@@ -176,5 +176,5 @@ if __name__ == "__main__":
     parser.add_argument("--data-dir", type=Path, default=Settings().data_dir)
     parser.add_argument("--env", nargs="+", default=list(FAMILIES))
     parser.add_argument("--tasks", type=int, default=_TASKS, help="of each family")
-    given = parser.parse_args()
-    asyncio.run(_main(given.data_dir, given.env, given.tasks))
+    options = parser.parse_args()
+    asyncio.run(_main(options.data_dir, options.env, options.tasks))

@@ -24,9 +24,9 @@ from agentlm.environments.task import Environment, Scoring, Split, Task
 from agentlm.errors import OperatorError
 
 FAMILIES = ("db", "os", "kg", "household", "webshop")
-"""Ours."""
+"""The environments of this package."""
 AGENTBENCH = ("db", "os", "kg")
-"""Those that AgentBench's own code has rules for."""
+"""Environments for which AgentBench's own code has rules."""
 
 
 def _checked_name(name: str) -> str:
@@ -49,13 +49,14 @@ async def opened(
     scoring: Scoring = "agentlm",
     known: Collection[Part] = (),
 ) -> AsyncIterator[Environment]:
-    """One environment for up to `concurrency` tasks at once. What it needs is imported only then.
+    """One environment for up to `concurrency` tasks at once. Its requirements are imported only
+    now.
 
-    The knowledge graph is built once for a user. Parts of tasks that are `known` are drawn as in
+    The knowledge graph is built once for each user. Parts of tasks that are `known` are drawn as in
     training.
 
-    Raises OperatorError if a package or program that it needs is missing, or if the family has no
-    such parts, or no rules of AgentBench's.
+    Raises OperatorError if a required package or program is missing, or if the family has no such
+    parts, or no rules of AgentBench's.
     """
     if known and name != "db":
         raise OperatorError(
@@ -116,7 +117,7 @@ def tasks_of(
 ) -> Iterable[Task]:
     """Up to `limit` tasks: AgentBench's from a file, else generated ones.
 
-    Raises OperatorError where there are none: nothing played is not all solved.
+    Raises OperatorError if there are none: playing nothing is not the same as solving everything.
     """
     if file is not None:
         return _loaded(environment, split, file)[:limit]

@@ -1,11 +1,11 @@
-"""The five ways in which an agent's run goes wrong, detected apart from its reward.
+"""The five ways in which an agent's run goes wrong, detected independently of its reward.
 
 * `refusal`: it answers that it can't or won't, or that it is only a language model;
 * `invalid_action`: it wrote no call and no answer that can be read, named a tool that does not
   exist, or gave arguments that don't fit;
 * `repetition`: it made the same call three times running, or said one phrase over and over;
 * `call_error`: a call that was understood failed;
-* `invented_name`: a call names something that stands nowhere in the context (`invented_names.py`).
+* `invented_name`: a call has a name that is nowhere in the context (`invented_names.py`).
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ class Exchange:
     call: ToolCall | None = None
     answer: str | None = None
     observation: Observation | None = None
-    """On a call that was answered."""
+    """Set if the turn made a call that ran."""
     invalid: str | None = None
     """Why the turn could not be read as an action."""
     invented: tuple[str, ...] = ()
-    """Names in the call that stand nowhere in what the player was told."""
+    """Names in the call that are nowhere in what the player has read."""
     earned: float | None = None
-    """Reward once this turn was played, where the world tells it on the way."""
+    """Reward after this turn, if the world reports it on the way."""
 
     @property
     def text(self) -> str:
-        """All that it said."""
+        """All of the turn's text."""
         called = f"{self.call.name} {self.call.arguments}" if self.call else ""
         return "\n".join(part for part in (self.thought, called, self.answer) if part)
 
 
 def classify(exchanges: Sequence[Exchange]) -> tuple[ErrorClass, ...]:
-    """The classes that a run shows, each once, in the order of `ERROR_CLASSES`."""
-    found: dict[ErrorClass, bool] = {
+    """The classes that a run belongs to, each once, in the order of `ERROR_CLASSES`."""
+    present: dict[ErrorClass, bool] = {
         "refusal": any(e.call is None and _REFUSAL.search(e.text) for e in exchanges),
         "invalid_action": any(e.invalid is not None for e in exchanges),
         "repetition": _repeats_calls(exchanges) or any(babbles(e.text) for e in exchanges),
@@ -71,7 +71,7 @@ def classify(exchanges: Sequence[Exchange]) -> tuple[ErrorClass, ...]:
         ),
         "invented_name": any(e.invented for e in exchanges),
     }
-    return tuple(name for name in ERROR_CLASSES if found[name])
+    return tuple(name for name in ERROR_CLASSES if present[name])
 
 
 def complaint(call: ToolCall, tools: Iterable[ToolSpec]) -> str | None:
@@ -90,7 +90,7 @@ def complaint(call: ToolCall, tools: Iterable[ToolSpec]) -> str | None:
 
 
 def _is_whole(arguments: dict[str, Any]) -> bool:
-    """Whether a text could be written down: JSON may hold half of a character, no file can."""
+    """Whether the text can be encoded: JSON may have lone surrogates, files can't."""
     try:
         json.dumps(arguments, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -124,7 +124,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def babbles(text: str) -> bool:
-    """Whether one phrase of eight words comes back more than five times."""
+    """Whether a phrase of eight words occurs more than five times."""
     words = text.split()
     phrases = Counter(
         tuple(words[i : i + _PHRASE_WORDS]) for i in range(len(words) - _PHRASE_WORDS + 1)
@@ -133,7 +133,7 @@ def babbles(text: str) -> bool:
 
 
 def repeated_calls(exchanges: Sequence[Exchange]) -> int:
-    """How many times running the last call was made."""
+    """How many times in a row the last call was made."""
     calls = [(e.call.name, e.call.arguments) if e.call else None for e in exchanges]
     same = takewhile(lambda call: call is not None and call == calls[-1], reversed(calls))
     return sum(1 for _ in same)

@@ -58,7 +58,7 @@ _WITH_PROGRAM = frozenset(
 """Commands whose first argument is a pattern, a program or a text."""
 
 
-def invented_names(call: ToolCall, told: str, *, failed: bool) -> tuple[str, ...]:
+def invented_names(call: ToolCall, context: str, *, failed: bool) -> tuple[str, ...]:
     """The names in a call that do not stand in `told`, in order; `failed` is what came of it."""
     try:
         arguments = call.parsed()
@@ -79,7 +79,7 @@ def invented_names(call: ToolCall, told: str, *, failed: bool) -> tuple[str, ...
                 for argument, text in arguments.items()
                 if isinstance(text, str) and (failed or argument not in _VOCABULARY)
             ]
-    known = told.casefold()
+    known = context.casefold()
     return tuple(dict.fromkeys(name for name in names if not _stands_in(name, known)))
 
 

@@ -24,8 +24,8 @@ def malformed(path: Path, line: int, problem: Exception | str) -> OperatorError:
     """The error for one bad task, which begins at `line`; of several complaints the first."""
     if isinstance(problem, JSONDecodeError):
         line += problem.lineno - 1
-        said = problem.msg.lower().removesuffix(" starting at")
-        problem = f"not JSON: {said} (column {problem.colno})"
+        problem_text = problem.msg.lower().removesuffix(" starting at")
+        problem = f"not JSON: {problem_text} (column {problem.colno})"
     elif isinstance(problem, ValidationError):
         problem = _first_complaint(problem)
     return OperatorError(f"{path}:{line}: {problem}")

@@ -1,5 +1,5 @@
-"""Worlds that others wrote, behind our contract: a class in a file, an entry point, a library's.
+"""Worlds written by others, behind our contract: a class in a file, an entry point, a library's.
 
-`world.py` is what an author subclasses, `loading.py` finds it; each other module adapts one library
-in a screen, and says what it can't do.
+Authors subclass `world.py`, and `loading.py` finds the class. Each other module adapts one library
+on one screen, and states what it can't do.
 """

@@ -1,8 +1,8 @@
-"""Worlds of Gymnasium's whose observations and actions are text or small numbers.
+"""Gymnasium's worlds with text or small numbers as observations and actions.
 
-What this can't do: images and vectors (refused by name), actions of several parts, experts. The
-reward is the sum of all steps' rewards, held between 0 and 1: where a library counts otherwise
-(Taxi's −1 a step), say your own rule in a `World`. What a world draws follows from its seed.
+Not supported: images and vectors (refused by name), actions of several parts, experts. The reward
+is the sum of all steps' rewards, limited to [0, 1]. If a library counts in another way (Taxi's −1
+for each step), define your own rule in a `World`. Random draws of a world follow from its seed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from agentlm.errors import OperatorError
 from agentlm.messages import ToolSpec
 
 _MAX_TURNS = 30
-"""Where the world itself has no limit."""
+"""Used if the world itself has no limit."""
 _COLOURED = re.compile(r"\x1b\[[\d;]*m(.*?)\x1b\[0m", re.S)
-"""What a terminal would show in colour is put in brackets."""
+"""Text that a terminal would colour is put in brackets."""
 
 
 def world_of(identity: str) -> type[World]:
@@ -84,7 +84,7 @@ class _GymnasiumWorld(World):
 
 
 def _made(gymnasium: ModuleType, identity: str) -> Any:
-    """With a drawing in text where the world has one."""
+    """Make it with a text rendering if the world has one."""
     try:
         modes = gymnasium.spec(identity).entry_point and _modes(gymnasium, identity)
         return gymnasium.make(identity, **({"render_mode": "ansi"} if "ansi" in modes else {}))
@@ -119,7 +119,7 @@ def _spec(space: Any, identity: str) -> ToolSpec:
 
 
 def _text(env: Any, seen: Any, identity: str) -> str:
-    """What a player is told of an observation."""
+    """The text of an observation for a player."""
     if env.render_mode == "ansi" and (drawn := env.render()):
         return _COLOURED.sub(r"[\1]", str(drawn))
     if isinstance(seen, str):

@@ -1,11 +1,11 @@
-"""Finding a world by what `--env` says: a class in a file, an entry point, a library's name.
+"""Find the world of `--env`: a class in a file, an entry point, or a library's name.
 
     --env worlds/higher.py:HigherOrLower   a class in a file
     --env higher                           an entry point of the group `agentlm.environments`
     --env gymnasium:FrozenLake-v1          a world of Gymnasium's that is text
     --env verifiers:NAME                   an environment made for `verifiers`
 
-The class is a `World`, or has all that `Environment` has but for `load`.
+The class is a `World`, or has everything that `Environment` has except `load`.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ GROUP = "agentlm.environments"
 FORMS = "FILE.py:Class, gymnasium:ID, verifiers:NAME"
 _MEMBERS = ("name", "max_turns", "tools", "prompt", "generate", "open")
 _LIBRARIES = {"gymnasium": "gymnasium", "verifiers": "verifiers"}
-"""Prefix → the package that has such worlds."""
+"""Prefix → the package with such worlds."""
 
 
 def is_known(name: str) -> bool:
-    """Whether `name` has one of the forms, or is an entry point; what it names may be missing."""
+    """Whether `name` has one of the forms or is an entry point. What it names may be missing."""
     return _is_file(name) or _library(name) is not None or name in points()
 
 
 def points() -> dict[str, EntryPoint]:
-    """The installed environments of others, by name."""
+    """The installed environments of other authors, by name."""
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def environment_of(name: str) -> Environment:
-    """What `--env` names. Raises OperatorError that says what is wrong with it."""
+    """The environment of `--env`. Raises OperatorError with what is wrong with it."""
     if _is_file(name):
         path, _, class_name = name.rpartition(":")
         return _environment(_class_in(Path(path), class_name), name)
@@ -71,7 +71,7 @@ def version_of(name: str) -> str | None:
 
 
 def needed(module: str, package: str, extra: str) -> ModuleType:
-    """A library that only some worlds need. Raises OperatorError that says how to get it."""
+    """A library that only some worlds need. Raises OperatorError with how to install it."""
     try:
         return import_module(module)
     except ImportError as error:
@@ -95,20 +95,20 @@ def _class_in(path: Path, name: str) -> object:
     if spec is None or spec.loader is None or not path.is_file():
         raise OperatorError(f"--env: there is no Python file {path}")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their own module up
+    sys.modules[spec.name] = module  # dataclasses look up their own module
     _loaded(partial(spec.loader.exec_module, module), str(path))
-    found = getattr(module, name, None)
-    if found is None:
+    member = getattr(module, name, None)
+    if member is None:
         classes = [key for key, value in vars(module).items() if isinstance(value, type)]
         own = [key for key in classes if vars(module)[key].__module__ == module.__name__]
         raise OperatorError(f"{path} has no {name}; its classes: {', '.join(own) or 'none'}")
-    return found
+    return member
 
 
-def _environment(found: object, name: str) -> Environment:
-    if isinstance(found, type) and issubclass(found, World):
-        return WorldEnvironment(found)
-    made: Any = _loaded(found, f"{name}()") if isinstance(found, type) else found
+def _environment(candidate: object, name: str) -> Environment:
+    if isinstance(candidate, type) and issubclass(candidate, World):
+        return WorldEnvironment(candidate)
+    made: Any = _loaded(candidate, f"{name}()") if isinstance(candidate, type) else candidate
     if missing := [member for member in _MEMBERS if not hasattr(made, member)]:
         raise OperatorError(
             f"{name} is neither a World nor an Environment: it has no {', '.join(missing)}"
@@ -117,7 +117,7 @@ def _environment(found: object, name: str) -> Environment:
 
 
 def _loaded(load: Callable[[], Any], where: str) -> Any:
-    """Whatever an author's code raises while it is loaded is the author's to mend."""
+    """Exceptions of an author's code while it is loaded become errors for the operator."""
     try:
         return load()
     except OperatorError:
@@ -130,7 +130,7 @@ def _loaded(load: Callable[[], Any], where: str) -> Any:
 
 
 def _line_in(error: BaseException) -> str:
-    """Of the author's file: where the last of its own frames stood."""
+    """The last line of the author's own file in the traceback."""
     lines, frame = list[int](), error.__traceback__
     while frame is not None:
         if frame.tb_frame.f_globals.get("__name__", "").startswith("agentlm_own_"):

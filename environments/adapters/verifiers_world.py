@@ -1,9 +1,9 @@
 """Environments made for the package `verifiers` 0.1: one answer, or calls of tools and then one.
 
-What this can't do: worlds that answer plain text (`MultiTurnEnv` beside `ToolEnv`), tools that need
-the state of a rollout or a sandbox, rewards of a group, judges that are models. Its train rows are
-our train split, dealt with dev; its eval rows are test. A weighted sum of rewards is held between
-0 and 1; a reward function that raises is a zero by its own code.
+Not supported: worlds that answer in plain text (`MultiTurnEnv` except `ToolEnv`), tools that need
+the state of a rollout or a sandbox, rewards of a group, judges that are models. Its train rows
+become our train and dev splits; its eval rows are test. A weighted sum of rewards is limited to [0,
+1]. If a reward function raises, the package itself counts it as zero.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _VerifiersWorld(World):
         for row in rows:
             plain = json.loads(json.dumps(row, default=str))
             if evaluated or _dealt(plain) == split:
-                yield Problem(_asked(plain["prompt"]), plain, family=_kind(plain))
+                yield Problem(_user_text(plain["prompt"]), plain, family=_kind(plain))
 
     @classmethod
     def specs(cls) -> tuple[ToolSpec, ...]:
@@ -80,16 +80,16 @@ class _VerifiersWorld(World):
         self._state["completion"] = []
 
     async def act(self, action: Action) -> str:
-        types, said = self.library.types, self._state["completion"]
-        call = {"id": f"call_{len(said)}", "name": action.name}
+        types, messages = self.library.types, self._state["completion"]
+        call = {"id": f"call_{len(messages)}", "name": action.name}
         call["arguments"] = json.dumps(action.arguments)
-        said.append(types.AssistantMessage(tool_calls=[types.ToolCall(**call)]))
+        messages.append(types.AssistantMessage(tool_calls=[types.ToolCall(**call)]))
         try:
-            told = await self.environment.call_tool(action.name, action.arguments, call["id"])
+            result = await self.environment.call_tool(action.name, action.arguments, call["id"])
         except Exception as error:
             raise ToolError(self.environment.error_formatter(error)) from error
-        said.append(told)
-        return str(told.content)
+        messages.append(result)
+        return str(result.content)
 
     async def score(self, answer: str) -> float:
         self._state["completion"].append(self.library.types.AssistantMessage(content=answer))
@@ -98,13 +98,13 @@ class _VerifiersWorld(World):
 
 
 def _dealt(row: Mapping[str, Any]) -> Split:
-    """Three splits of a training set: test and its kinds are the evaluation's."""
+    """Splits of its training set; test and its kinds belong to the evaluation."""
     split = split_of(json.dumps(row, sort_keys=True))
     return "train" if split.startswith("test") else split
 
 
-def _asked(prompt: Any) -> str:
-    """What the user says; the system's words are the world's docstring."""
+def _user_text(prompt: Any) -> str:
+    """The user's text. The system's text is the world's docstring."""
     if isinstance(prompt, str):
         return prompt
     return "\n\n".join(str(each["content"]) for each in prompt if each["role"] != "system")

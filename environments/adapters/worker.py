@@ -1,6 +1,6 @@
-"""A thread for one world: what blocks in it blocks nobody else.
+"""A thread for each world, so that blocking code in it blocks nothing else.
 
-Threads can't be killed. So these are daemons: one that hangs is left behind, and the program ends
+Threads can't be killed, so these are daemons: one that hangs is left behind, and the program ends
 without it.
 """
 
@@ -17,20 +17,20 @@ T = TypeVar("T")
 
 
 class Worker:
-    """Runs one thing after another, always in the same thread: some libraries insist on that."""
+    """Runs one thing after another, always in the same thread, as some libraries require."""
 
     def __init__(self) -> None:
-        self._asked = self._done = 0
+        self._started_jobs = self._done = 0
         self._jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         Thread(target=self._work, daemon=True, name="world").start()
 
     @property
     def stuck(self) -> bool:
-        """Whether something is still running, for which nobody may be waiting any more."""
-        return self._asked != self._done
+        """Whether something is still running, even if nobody waits for it any more."""
+        return self._started_jobs != self._done
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What `work` returns, or raises; whatever would end a program is an ordinary error."""
+        """The result or exception of `work`. Even what would end a program is an ordinary error."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
@@ -46,12 +46,12 @@ class Worker:
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(settle)
 
-        self._asked += 1
+        self._started_jobs += 1
         self._jobs.put(job)
         return await done
 
     def close(self, last: Callable[[], object] = lambda: None) -> None:
-        """End the thread once it has nothing left to do but `last`, which nobody waits for."""
+        """End the thread after its last work and `last`, for which nobody waits."""
         self._jobs.put(last)
         self._jobs.put(None)
 

@@ -45,36 +45,36 @@ from agentlm.tools.functions import FunctionTool
 from agentlm.tools.schema import arguments_of, spec_of
 
 _SAME_IN_A_ROW = 10_000
-"""So many tasks that were there already: the stream has no others."""
+"""After so many tasks that existed already, the stream is considered exhausted."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What an author says of one task; all but the first is optional."""
+    """An author's description of one task. Everything except the first field is optional."""
 
     instruction: str
     parameters: dict[str, Any] = field(default_factory=dict)
-    """What the world needs to open and score it; JSON. The player does not see it."""
+    """JSON that the world needs to open and score the task. The player does not see it."""
     family: str = "all"
     """Kind of problem, for reports."""
     template: str = ""
-    """What it was made from, for reports; the family if nothing is said."""
+    """What it was made from, for reports; by default the family."""
     gold: tuple[Move, ...] = ()
-    """An expert's moves: without them `--player gold` and `--one-shot` can't be had."""
+    """An expert's moves. Without them `--player gold` and `--one-shot` are not available."""
 
 
 class World:
     """One try at one task. See the module's docstring for what a subclass has."""
 
     name: ClassVar[str] = ""
-    """In the log and in reports; the class's name if nothing is said."""
+    """Its name in the log and in reports; by default the class's name."""
     max_turns: ClassVar[int] = 10
-    """Calls that a player has; the final answer is not one of them."""
+    """How many calls a player has; the final answer does not count."""
 
     earned: float = 0.0
     """Reward so far, in [0, 1]: partial credit, also for a try that runs out of calls."""
     over: bool = False
-    """Set when the world has come to its end: the try ends without an answer."""
+    """Set when the world has ended: the try ends without an answer."""
 
     def __init__(self, parameters: dict[str, Any]) -> None:
         self.parameters = parameters
@@ -83,7 +83,7 @@ class World:
     def tasks(cls, split: Split, seed: int) -> Iterable[Problem]:
         """The tasks of a split.
 
-        An override that takes no `split` gives all there are; each belongs to one by its digest.
+        An override without `split` yields all tasks; each belongs to a split by its digest.
         """
         raise NotImplementedError
 
@@ -91,7 +91,7 @@ class World:
         """Make the world ready; may be async. Nothing is done by default."""
 
     def score(self, answer: str) -> Any:
-        """How well it went, in [0, 1]; by default what was earned. May be async."""
+        """How well it went, in [0, 1]; by default the earned reward. May be async."""
         return self.earned
 
     def close(self) -> object:
@@ -99,19 +99,19 @@ class World:
 
     @classmethod
     def specs(cls) -> tuple[ToolSpec, ...]:
-        """What the player can call; by default the public methods."""
+        """The calls that players have; by default the public methods."""
         specs = (spec_of(tool) for tool in tools_of(cls).values())
         return tuple(spec.model_copy(update={"owner": "client"}) for spec in specs)
 
     def act(self, action: Action) -> Any:
         """Run one call; by default the method of that name. May be async."""
         arguments = arguments_of(_call(action), tools_of(type(self))[action.name].Args)
-        given = {name: getattr(arguments, name) for name in type(arguments).model_fields}
-        return getattr(self, action.name)(**given)
+        values = {name: getattr(arguments, name) for name in type(arguments).model_fields}
+        return getattr(self, action.name)(**values)
 
 
 def tools_of(world: type[World]) -> dict[str, FunctionTool]:
-    """The public methods of a class beside those of `World`. Raises OperatorError for a bad one."""
+    """The public methods of a class that `World` lacks. Raises OperatorError for an invalid one."""
     return _tools_of(cast(Any, world))
 
 
@@ -125,7 +125,7 @@ def _tools_of(world: Any) -> dict[str, FunctionTool]:
         if inspect.isfunction(method) and not name.startswith("_") and not hasattr(World, name)
     }
     return {
-        # Bound to the class: its own first parameter is nothing to ask a player for.
+        # The class's own first parameter is bound: players need not pass it.
         name: FunctionTool(method.__get__(world))
         for name, method in methods.items()
         if method.__doc__
@@ -133,7 +133,7 @@ def _tools_of(world: Any) -> dict[str, FunctionTool]:
 
 
 class WorldEnvironment:
-    """The contract of `Environment`, for a class of worlds."""
+    """`Environment` for a class of worlds."""
 
     def __init__(self, world: type[World], name: str | None = None) -> None:
         if not (world.__doc__ or "").strip() or world.__doc__ == World.__doc__:
@@ -148,7 +148,7 @@ class WorldEnvironment:
         return self._specs
 
     def prompt(self, task: Task) -> str:
-        """What the world is, then the task."""
+        """A description of the world, then the task."""
         return f"{inspect.cleandoc(self._world.__doc__ or '')}\n\n{task.instruction}"
 
     def generate(self, split: Split, seed: int = 0) -> Iterator[Task]:
@@ -165,7 +165,7 @@ class WorldEnvironment:
                 yield task
 
     def load(self, path: Path, split: Split) -> list[Task]:
-        """JSON lines with the fields of `Problem`."""
+        """Reads JSON lines with the fields of `Problem`."""
         return list(self._lines(path, split))
 
     @asynccontextmanager
@@ -181,9 +181,11 @@ class WorldEnvironment:
     def _tasks(self, split: Split, seed: int) -> Iterator[Task]:
         listed = self._world.tasks
         wanted = inspect.signature(listed).parameters
-        asked: dict[str, Any] = {"split": split, "seed": seed}
+        options: dict[str, Any] = {"split": split, "seed": seed}
         try:
-            for problem in listed(**{key: value for key, value in asked.items() if key in wanted}):
+            for problem in listed(
+                **{key: value for key, value in options.items() if key in wanted}
+            ):
                 yield self._task(problem, split)
         except OperatorError:
             raise
@@ -232,7 +234,7 @@ class _Line(Frozen):
 
 
 class OpenWorld:
-    """One try in a world, and the thread that it lives in."""
+    """One try in a world, and the thread in which the world lives."""
 
     def __init__(self, world: type[World], worker: Worker) -> None:
         self._kind = world
@@ -248,26 +250,25 @@ class OpenWorld:
         return bool(self._world.over)
 
     async def start(self, parameters: dict[str, Any]) -> None:
-        """Make the object and let it get ready."""
+        """Make the object and start it."""
         self._opened = await self._worker.run(lambda: self._kind(parameters))
         await self._run(self._world.start)
 
     async def act(self, action: Action) -> Observation:
-        """Run one call; what is no text becomes JSON."""
+        """Run one call. A result that is not text becomes JSON."""
         try:
-            told = await self._run(self._world.act, action)
+            result = await self._run(self._world.act, action)
         except ToolError as error:
             return Observation(f"error: {error}", failed=True)
-        if isinstance(told, Observation):
-            return told
-        return Observation(told if isinstance(told, str) else json.dumps(told, default=str))
+        if isinstance(result, Observation):
+            return result
+        return Observation(result if isinstance(result, str) else json.dumps(result, default=str))
 
     async def score(self, answer: str) -> float:
-        """As the world says."""
         return float(await self._run(self._world.score, answer))
 
     async def close(self) -> None:
-        """Let the object clean up, if it was ever made; where it hangs, whenever it does."""
+        """Let the object clean up, if it was ever made; if it hangs, whenever it returns."""
         opened = self._opened
         if self._worker.stuck:
             self._worker.close(opened.close if opened else lambda: None)
@@ -283,8 +284,8 @@ class OpenWorld:
         assert self._opened is not None
         return self._opened
 
-    async def _run(self, function: Callable[..., Any], *given: Any) -> Any:
-        result = await self._worker.run(lambda: function(*given))
+    async def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        result = await self._worker.run(lambda: function(*arguments))
         return await result if inspect.isawaitable(result) else result
 
 

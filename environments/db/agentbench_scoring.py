@@ -18,15 +18,15 @@ _NOTHING = {"none", "null", "undefined", "nan", "inf", "infinity", "-inf", "-inf
 
 def answers_match(answer: str, label: Sequence[object]) -> bool:
     """Whether AgentBench takes a final answer for right."""
-    given, wanted = _cleaned(answer), [_plain(value) for value in label]
-    if given is None:
+    values, wanted = _cleaned(answer), [_plain(value) for value in label]
+    if values is None:
         return False
-    if len(given) == len(wanted) == 1:
-        return _same(given[0], wanted[0])
-    numbers = [_number(value) for value in (*given, *wanted)]
+    if len(values) == len(wanted) == 1:
+        return _same(values[0], wanted[0])
+    numbers = [_number(value) for value in (*values, *wanted)]
     if None not in numbers:
-        return len(given) == len(wanted) and _paired(given, wanted)
-    return set(given) == set(wanted)
+        return len(values) == len(wanted) and _paired(values, wanted)
+    return set(values) == set(wanted)
 
 
 def _cleaned(answer: str) -> list[str] | None:
@@ -83,10 +83,10 @@ def _same(a: str, b: str) -> bool:
     return abs(x - y) <= _TOLERANCE
 
 
-def _paired(given: list[str], wanted: list[str]) -> bool:
+def _paired(values: list[str], wanted: list[str]) -> bool:
     """Each number takes the first one left that is near enough."""
     left = list(wanted)
-    for value in given:
+    for value in values:
         found = next((other for other in left if _same(value, other)), None)
         if found is None:
             return False

@@ -84,7 +84,7 @@ class OpenDatabase:
             result = await asyncio.to_thread(self._database.run, action.arguments["query"])
         except StatementError as error:
             return Observation(f"error: {error}", failed=True)
-        return Observation(shown(result))
+        return Observation(result_text(result))
 
     async def score(self, answer: str) -> float:
         """Right values for a question, right contents for a change."""
@@ -117,7 +117,7 @@ class OpenDatabase:
         )
 
 
-def shown(result: Result) -> str:
+def result_text(result: Result) -> str:
     """Rows as a driver fetches them, cut to what a player should read."""
     if result.changed is not None:
         return f"{result.changed} row{'' if result.changed == 1 else 's'} changed."

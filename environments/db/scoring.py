@@ -24,12 +24,12 @@ def parse_answer(text: str) -> list[str]:
     return [_plain(stripped)] if stripped else []
 
 
-def answers_match(given: Sequence[str], label: Sequence[str]) -> bool:
+def answers_match(answer: Sequence[str], label: Sequence[str]) -> bool:
     """Whether `given` is the right answer."""
     wanted = [_plain(value) for value in label]
     if len(wanted) == 1:
-        return len(given) == 1 and _same(given[0], wanted[0])
-    return {_key(value) for value in given} == {_key(value) for value in wanted}
+        return len(answer) == 1 and _same(answer[0], wanted[0])
+    return {_key(value) for value in answer} == {_key(value) for value in wanted}
 
 
 def _flat(values: object) -> list[object]:
@@ -43,11 +43,11 @@ def _plain(value: object) -> str:
     return str(value).strip().strip("\"'`").strip()
 
 
-def _same(given: str, wanted: str) -> bool:
-    a, b = _number(given), _number(wanted)
+def _same(value: str, wanted: str) -> bool:
+    a, b = _number(value), _number(wanted)
     if a is not None and b is not None:
         return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-6)
-    return given == wanted
+    return value == wanted
 
 
 def _key(value: str) -> str | float:

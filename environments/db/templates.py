@@ -86,8 +86,8 @@ class Template(NamedTuple):
     def slots(self) -> set[str]:
         """All that it wants to be bound."""
         stages = [text for way in self.skill.ways for stage in way for text in stage]
-        said = [self.phrasing, self.skill.answer, self.skill.distinct or "", *map(str, stages)]
-        return set(_SLOT.findall(" ".join(said)))
+        texts = [self.phrasing, self.skill.answer, self.skill.distinct or "", *map(str, stages)]
+        return set(_SLOT.findall(" ".join(texts)))
 
 
 @cache

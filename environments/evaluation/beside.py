@@ -1,8 +1,8 @@
-"""Two evaluations beside each other: what was measured apart, at other times, by other servers.
+"""Compare two evaluations that were measured separately, at other times or by other servers.
 
-`agentlm eval --base` measures both models in one go. Where full weights take turns on a machine, or
-a model is to be compared with one of last week, each has an evaluation of its own; the tries of
-both are there, so they are paired by task all the same.
+`agentlm eval --base` measures both models in one run. If full weights take turns on a machine, or
+if a model is compared with last week's, each has its own evaluation. The tries of both are kept, so
+they can still be paired by task.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def read_report(directory: Path) -> Report:
 def differences(candidate: Path, base: Path, seed: int = 0) -> Iterator[Difference]:
     """Candidate minus base, for each set and way of decoding that both were measured on.
 
-    Raises OperatorError if the two were asked other questions.
+    Raises OperatorError if the two had different questions.
     """
     after, before = read_report(candidate), read_report(base)
     for key in ("split", "seed", "tasks", "tries", "scoring", "grammar", "known"):
@@ -53,7 +53,7 @@ def differences(candidate: Path, base: Path, seed: int = 0) -> Iterator[Differen
 
 
 def read_tries(directory: Path, row: Row) -> list[Result]:
-    """The tries of a row of an evaluation's report. Raises OperatorError if they are not there."""
+    """The tries of a row in an evaluation's report. Raises OperatorError if they are missing."""
     file = directory / row.results
     try:
         lines = file.read_text(encoding="utf-8").splitlines()[1:]  # the first is the plan

@@ -1,4 +1,4 @@
-"""`agentlm eval`: success on tasks that were never trained on, base beside candidate."""
+"""`agentlm eval`: success on tasks that were never trained on, for base and candidate."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ _CONSTRAINED: dict[str, bool | None] = {
 
 
 _PRIVATE = {"api_key", "url", "base_url", "data_dir", "store_url"}
-"""Not for a report. Each row has its server's URL, without a password."""
+"""Left out of reports. Each row has its server's URL, without a password."""
 
 
 @dataclass(frozen=True)
 class _Cell:
-    """What one row of the report is made of."""
+    """The conditions of one row of the report."""
 
     environment: EnvironmentName
     decoding: str
@@ -127,11 +127,11 @@ async def _measure(settings: EvalSettings, played: Family, cell: _Cell) -> _Meas
 
 
 def _runs(measured: dict[_Cell, _Measured]) -> Iterator[Run]:
-    """Every try, with what was said in it."""
-    for cell, found in measured.items():
-        said = transcripts(found.transcripts)
-        for result in found.results:
-            transcript = said.get((result.task_id, result.attempt))
+    """Every try, with its transcript."""
+    for cell, measurement in measured.items():
+        texts = transcripts(measurement.transcripts)
+        for result in measurement.results:
+            transcript = texts.get((result.task_id, result.attempt))
             yield Run(cell.model.label, cell.decoding, result, transcript)
 
 
@@ -145,16 +145,16 @@ def _report(
         settings=settings.model_dump(mode="json", exclude=_PRIVATE),
         rows=tuple(
             row_of(
-                found.results,
+                measurement.results,
                 environment=cell.environment,
                 model=cell.model.label,
                 decoding=cell.decoding,
-                played=found.model,
-                results_file=found.file.name,
-                asked=found.asked,
+                played=measurement.model,
+                results_file=measurement.file.name,
+                asked=measurement.asked,
                 floors=floors[cell.environment],
             )
-            for cell, found in measured.items()
+            for cell, measurement in measured.items()
         ),
         differences=tuple(_differences(settings, measured)),
         abilities=tuple(measures),
@@ -180,7 +180,7 @@ def _differences(settings: EvalSettings, measured: dict[_Cell, _Measured]) -> It
 def _ability_differences(
     settings: EvalSettings, measures: Sequence[Ability]
 ) -> Iterator[AbilityDifference]:
-    """Each measure has the base's value before the candidate's."""
+    """For each measure, the base's value and the candidate's."""
     if settings.base is None:
         return
     for base, candidate in zip(measures[::2], measures[1::2], strict=True):
@@ -190,14 +190,14 @@ def _ability_differences(
 
 
 def _decodings(settings: EvalSettings) -> list[str]:
-    """The headline comes first: unconstrained."""
+    """Unconstrained decoding, the headline, comes first."""
     if settings.decoding == "both":
         return ["unconstrained", "constrained"]
     return [settings.decoding]
 
 
 def _plan(settings: EvalSettings, cell: _Cell, model: PlayedModel) -> dict[str, object]:
-    """What a continued evaluation must agree on; its size may change."""
+    """What has to stay the same when an evaluation is continued; its size may change."""
     others = ("url", "base", "base_url", "general", "cases", "answers")
     return {
         **setting_plan(settings, without=others),

@@ -11,12 +11,12 @@ from agentlm.errors import OperatorError
 
 @dataclass(frozen=True)
 class Contender:
-    """A model on a server. Two may have one name, on two servers."""
+    """A model on a server. Two may have the same name, on two servers."""
 
     name: str
     url: str
     label: str
-    """What the report calls it."""
+    """Its name in the report."""
 
 
 def contenders(settings: EvalSettings) -> list[Contender]:

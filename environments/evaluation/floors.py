@@ -1,8 +1,8 @@
-"""What players without any skill score on the very tasks of a report.
+"""The scores of players without any skill on the same tasks as a report.
 
-A success says little until one knows what an answer that never changes would have got, and what
-chance would have. Both are measured by the environment's own scoring: the constant answer is the
-best of the answers that are right most often, given without a single call.
+A success rate says little without the rates of an answer that never changes and of random calls.
+Both are measured with the environment's own scoring. The constant answer is the best of the most
+frequent right answers, given without a single call.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ T = TypeVar("T")
 
 _OVERALL = 8
 _OF_A_FAMILY = 2
-"""So many of the most frequent right answers are tried."""
+"""How many of the most frequent right answers are tried."""
 
 
 class Floor(Frozen):
-    """What no skill scores on a set of tasks, or on a part of it."""
+    """Scores without skill on a set of tasks, or on a part of it."""
 
     constant: float
     """Success of the best constant answer."""
@@ -42,15 +42,15 @@ class Floor(Frozen):
 
 
 class Floors(Frozen):
-    """Of one environment."""
+    """The floors of one environment."""
 
     all: Floor
     families: dict[str, Floor]
-    """Kind of problem → its own floor: its best constant answer may be another."""
+    """Kind of problem → its own floor, since its best constant answer may differ."""
 
 
 class Floored(Frozen):
-    """One task and what it gave to whom."""
+    """The results of one task."""
 
     family: str
     constants: dict[str, bool]
@@ -74,7 +74,7 @@ async def floors_of(family: Family) -> Floors:
 async def measure(
     environment: Environment, tasks: Sequence[Task], seed: int, concurrency: int
 ) -> list[Floored]:
-    """Every task but those whose world breaks, which says nothing about anyone."""
+    """Every task except those whose world breaks, which is no result for any player."""
     slots = asyncio.Semaphore(concurrency)
 
     async def each(work: Callable[[Task], Awaitable[T]]) -> list[T]:
@@ -86,10 +86,10 @@ async def measure(
 
     answers = await each(lambda task: _right_answer(environment, task))
     candidates = _candidates(tasks, answers)
-    found = await each(
+    results = await each(
         lambda task: _floored(environment, task, candidates[task.family], RandomPlayer(seed))
     )
-    return [floored for floored in found if floored is not None]
+    return [floored for floored in results if floored is not None]
 
 
 def summed_up(measured: Sequence[Floored]) -> Floors:
@@ -119,7 +119,7 @@ def _floor(measured: Sequence[Floored]) -> Floor:
 
 
 async def _right_answer(environment: Environment, task: Task) -> str:
-    """The expert's answer; where it depends on the world, the expert plays."""
+    """The expert's answer. If it depends on the world, the expert plays."""
     answer = task.gold[-1].answer or "" if task.gold else ""
     if OBSERVED not in answer:
         return answer
@@ -128,7 +128,8 @@ async def _right_answer(environment: Environment, task: Task) -> str:
 
 
 def _candidates(tasks: Sequence[Task], answers: Sequence[str]) -> dict[str, list[str]]:
-    """Family → the answers to try on its tasks: its own most frequent ones, and everybody's."""
+    """Family → the answers to try on its tasks: its own most frequent ones, and the overall
+    ones."""
     by_family: dict[str, Counter[str]] = defaultdict(Counter)
     for task, answer in zip(tasks, answers, strict=True):
         by_family[task.family][answer] += 1

@@ -1,7 +1,7 @@
-"""Where an evaluation keeps what it has measured.
+"""Where an evaluation keeps its measurements.
 
-What belongs to one plan lies in a file of its own, named after the plan's digest: the same model
-with other weights, on another server or under other settings never finds the numbers of the first.
+The results of one plan are in a separate file, named after the plan's digest. So the same model
+with other weights, on another server or with other settings never gets the first one's numbers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def directory_of(settings: EvalSettings) -> Path:
 
 
 def kept_file(settings: EvalSettings, title: str, plan: Mapping[str, object]) -> Path:
-    """The file for what depends on this plan and on nothing else."""
+    """The file for results that depend on this plan only."""
     content = json.dumps(plan, sort_keys=True).encode()
     digest = hashlib.sha256(content).hexdigest()[:8]
     return directory_of(settings) / f"{_safe(title)}-{digest}.jsonl"

@@ -145,7 +145,7 @@ def _template() -> Template:
     source = files("agentlm.environments.evaluation").joinpath("page.html.jinja")
     environment = Environment(
         autoescape=True,
-        finalize=_shown,
+        finalize=_escaped,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -157,7 +157,7 @@ def _template() -> Template:
     return environment.from_string(source.read_text(encoding="utf-8"))
 
 
-def _shown(value: object) -> object:
+def _escaped(value: object) -> object:
     """Escaping leaves what reorders or hides text; that is spelt out."""
     return printable(value) if isinstance(value, str) else value
 

@@ -155,19 +155,19 @@ def _compared(difference: Difference) -> list[str]:
 def _measured(ability: Ability) -> list[str]:
     if ability.value is None:
         return [ability.measure, ability.model, f"not measured: {ability.skipped}", "", ""]
-    shown = f"{ability.value:.1%}" if ability.interval else f"{ability.value:.2f}"
+    value = f"{ability.value:.1%}" if ability.interval else f"{ability.value:.2f}"
     interval = _spelled(ability.interval) if ability.interval else ""
-    return [ability.measure, ability.model, shown, interval, str(ability.cases)]
+    return [ability.measure, ability.model, value, interval, str(ability.cases)]
 
 
 def _kept(lost: AbilityDifference) -> list[str]:
     """Of perplexities the ratio, of shares the difference."""
     if lost.measure == "perplexity":
         low, high = lost.interval
-        shown, interval = f"× {lost.value:.3f}", f"{low:.3f} … {high:.3f}"
+        change, interval = f"× {lost.value:.3f}", f"{low:.3f} … {high:.3f}"
     else:
-        shown, interval = f"{lost.value:+.1%}", _spelled(lost.interval)
-    return [lost.measure, shown, interval, str(lost.cases)]
+        change, interval = f"{lost.value:+.1%}", _spelled(lost.interval)
+    return [lost.measure, change, interval, str(lost.cases)]
 
 
 def _spelled(interval: Interval) -> str:

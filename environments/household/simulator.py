@@ -45,9 +45,9 @@ class Household:
 
     def act(self, command: str) -> str:
         """Do what a command says; `NOTHING` if it can't be done or isn't one."""
-        said = " ".join(command.lower().split())
+        normalised = " ".join(command.lower().split())
         for pattern, action in _ACTIONS:
-            if found := pattern.fullmatch(said):
+            if found := pattern.fullmatch(normalised):
                 return action(self, *found.groups()) or NOTHING
         return NOTHING
 

@@ -125,10 +125,10 @@ def _first_named(answer: str) -> str | None:
     return found[0] if found else None
 
 
-def f1(given: Set[str], right: Set[str]) -> float:
+def f1(answer: Set[str], right: Set[str]) -> float:
     """Harmonic mean of precision and recall."""
-    common = len(given & right)
-    return 2 * common / (len(given) + len(right)) if common else 0.0
+    common = len(answer & right)
+    return 2 * common / (len(answer) + len(right)) if common else 0.0
 
 
 @asynccontextmanager

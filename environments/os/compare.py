@@ -14,9 +14,9 @@ _SIZE = re.compile(r"([\d.]+)\s*([bkmgt]?)i?b?", re.IGNORECASE)
 
 def agrees(answer: str, expected: str, how: Comparison) -> bool:
     """Whether `answer` is right. An empty one never is, nor what only looks like a number."""
-    given = answer.strip().strip("\"'`").strip()
+    value = answer.strip().strip("\"'`").strip()
     try:
-        return bool(given) and _COMPARE[how](given, expected.strip())
+        return bool(value) and _COMPARE[how](value, expected.strip())
     except ValueError:
         return False
 
@@ -29,16 +29,16 @@ def equals(answer: str, expected: str, how: Comparison) -> bool:
         return False
 
 
-def _integer(given: str, expected: str) -> bool:
+def _integer(answer: str, expected: str) -> bool:
     """The one number in the answer."""
-    numbers = re.findall(r"-?\d+", given)
+    numbers = re.findall(r"-?\d+", answer)
     wanted = re.findall(r"-?\d+", expected)
     return len(numbers) == 1 and bool(wanted) and int(numbers[0]) == int(wanted[-1])
 
 
-def _size(given: str, expected: str) -> bool:
+def _size(answer: str, expected: str) -> bool:
     """Sizes as `du -h` writes them: 4.0K is 4 KiB is 4096."""
-    a, b = _SIZE.fullmatch(given), _SIZE.fullmatch(expected)
+    a, b = _SIZE.fullmatch(answer), _SIZE.fullmatch(expected)
     return a is not None and b is not None and _bytes(a) == _bytes(b)
 
 
@@ -48,11 +48,11 @@ def _bytes(size: re.Match[str]) -> float:
 
 _COMPARE: dict[Comparison, Callable[[str, str], bool]] = {
     "integer": _integer,
-    "string": lambda given, expected: given == expected,
+    "string": lambda answer, expected: answer == expected,
     "size": _size,
-    "containing": lambda given, expected: expected in given,
-    "in": lambda given, expected: given in expected,
-    "regex": lambda given, expected: re.search(expected, given) is not None,
+    "containing": lambda answer, expected: expected in answer,
+    "in": lambda answer, expected: answer in expected,
+    "regex": lambda answer, expected: re.search(expected, answer) is not None,
 }
 
 _EXACT_UNITS: dict[str, int] = {
@@ -75,9 +75,9 @@ def _text(text: str) -> str:
 
 
 _EXACT: dict[Comparison, Callable[[str, str], bool]] = {
-    "integer": lambda given, expected: int(given) == int(expected),
-    "string": lambda given, expected: _text(given) == _text(expected),
-    "size": lambda given, expected: _exact_size(given) == _exact_size(expected),
-    "containing": lambda given, expected: _text(expected) in _text(given),
-    "in": lambda given, expected: _text(given) in _text(expected),
+    "integer": lambda answer, expected: int(answer) == int(expected),
+    "string": lambda answer, expected: _text(answer) == _text(expected),
+    "size": lambda answer, expected: _exact_size(answer) == _exact_size(expected),
+    "containing": lambda answer, expected: _text(expected) in _text(answer),
+    "in": lambda answer, expected: _text(answer) in _text(expected),
 }

@@ -158,7 +158,7 @@ class FileScorer:
             if wanted is not None:
                 return agrees(answer, wanted, "string")
             return agrees(answer, self.parameters["regex"], "regex")
-        given = answer.strip() if self.parameters["strip"] else answer
+        text = answer.strip() if self.parameters["strip"] else answer
         if wanted is not None:
-            return given == str(wanted)
-        return re.search(self.parameters["regex"], given) is not None
+            return text == str(wanted)
+        return re.search(self.parameters["regex"], text) is not None

@@ -31,7 +31,7 @@ class Display:
         self._known = 0
         self.tokens = 0
         self._console = console
-        self._begun = self._said = time.monotonic()
+        self._begun = self._printed_at = time.monotonic()
         self.bar = Progress(
             BarColumn(),
             MofNCompleteColumn(),
@@ -64,8 +64,8 @@ class Display:
     def _show(self) -> None:
         self.bar.update(self._task, completed=self.done, state=f"{self.summary()}{self._pace()}")
         now = time.monotonic()
-        if not self._console.is_terminal and now - self._said >= _LINE_S:
-            self._said = now
+        if not self._console.is_terminal and now - self._printed_at >= _LINE_S:
+            self._printed_at = now
             print(
                 f"{self.done} of {self._total} tries: {self.summary()}{self._pace()}",
                 file=self._console.file,

@@ -212,10 +212,10 @@ async def _models(client: AsyncOpenAI) -> str:
 def _entries(listed: str) -> list[dict[str, Any]]:
     """The models of a list, whatever else a server put there."""
     try:
-        told = json.loads(listed)
+        listing = json.loads(listed)
     except (ValueError, RecursionError):
         return []
-    entries = told.get("data") if isinstance(told, dict) else None
+    entries = listing.get("data") if isinstance(listing, dict) else None
     return [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
 
 

@@ -49,7 +49,7 @@ class Play:
     attempt: int
     opening: tuple[Message, ...]
     """The messages before the player's first turn."""
-    told: str
+    context: str
     """All that the player was told until now, tools and observations included."""
     exchanges: list[Exchange] = field(default_factory=list)
     outcome: Outcome = Outcome.LIMIT
@@ -85,12 +85,12 @@ class Play:
         invented: tuple[str, ...] = ()
         if reply.call is not None and invalid is None:
             failed = observation is not None and observation.failed
-            invented = invented_names(reply.call, self.told, failed=failed)
+            invented = invented_names(reply.call, self.context, failed=failed)
         self.exchanges.append(
             Exchange(thought, reply.call, answer, observation, invalid, invented, earned)
         )
         if observation is not None:
-            self.told += f"\n{observation.text}"
+            self.context += f"\n{observation.text}"
 
 
 async def play(
@@ -99,10 +99,10 @@ async def play(
     player: Player,
     attempt: int = 0,
     *,
-    shown: Sequence[Message] = (),
+    before: Sequence[Message] = (),
     step_timeout_s: float = STEP_TIMEOUT_S,
 ) -> Play:
-    """Play to the end. `shown` is an example of a solved task that precedes this one.
+    """Play to the end. `before` is an example of a solved task that precedes this one.
 
     A run without a final answer scores what was earned on the way, which is 0 in worlds that tell
     nothing of it. If the world or the player's server breaks, the outcome is `error` without a
@@ -110,8 +110,8 @@ async def play(
     """
     begun = time.monotonic()
     opening = Message(role="user", content=environment.prompt(task))
-    messages = (*shown, opening)
-    run = Play(task, attempt, messages, _told_by(messages, environment.tools()))
+    messages = (*before, opening)
+    run = Play(task, attempt, messages, _context_of(messages, environment.tools()))
     try:
         async with _opened(environment, task, step_timeout_s) as world:
             await _until_end(environment, world, player, run)
@@ -187,7 +187,7 @@ def _checked(reward: float) -> float:
     return float(reward)
 
 
-def _told_by(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
+def _context_of(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
     texts = [tool.model_dump_json() for tool in tools]
     for message in messages:
         texts += [message.content, *(call.arguments for call in message.tool_calls)]
@@ -215,7 +215,7 @@ async def _until_end(
             return
         if repeated_calls(run.exchanges) >= _SAME_CALLS:
             return
-        messages += _told(reply, reply.call, observation)
+        messages += _call_messages(reply, reply.call, observation)
 
 
 async def _called(
@@ -239,8 +239,8 @@ def _bounded(reply: Reply) -> Reply:
     reply = _whole(reply)
     if reply.call is None or len(reply.call.arguments) <= _MAX_CHARS:
         return reply
-    told = f"a call of {len(reply.call.arguments)} characters; at most {_MAX_CHARS}"
-    return replace(reply, call=None, invalid=told)
+    too_long = f"a call of {len(reply.call.arguments)} characters; at most {_MAX_CHARS}"
+    return replace(reply, call=None, invalid=too_long)
 
 
 def _whole(reply: Reply) -> Reply:
@@ -263,9 +263,9 @@ def _outcome(reply: Reply) -> Outcome:
     return Outcome.COMPLETED if reply.answer is not None else Outcome.INVALID
 
 
-def _told(reply: Reply, call: ToolCall, observation: Observation) -> Iterator[Message]:
+def _call_messages(reply: Reply, call: ToolCall, observation: Observation) -> Iterator[Message]:
     """What a client sends back. Our server knows the thought; another one is told it again."""
     thought = "" if reply.trajectory_id else reply.thought
-    said = thought if reply.text is None else reply.text
-    yield Message(role="assistant", content=said, tool_calls=(call,))
+    text = thought if reply.text is None else reply.text
+    yield Message(role="assistant", content=text, tool_calls=(call,))
     yield Message(role="tool", content=observation.text, tool_call_id=call.id)

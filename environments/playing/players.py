@@ -77,7 +77,7 @@ class GoldPlayer:
         if not task.gold:
             raise OperatorError(f"the tasks of {task.environment} come without an expert's moves")
         done = sum(message.role == "assistant" for message in messages)
-        return _said(task.gold[done], messages[-1].content)
+        return _reply(task.gold[done], messages[-1].content)
 
 
 class EmptyPlayer:
@@ -126,7 +126,7 @@ def _random_value(schema: dict[str, Any], words: Sequence[str], random: Random) 
             return " ".join(random.choices(words, k=random.randint(1, 4)))
 
 
-def _said(move: Move, observed: str) -> Reply:
+def _reply(move: Move, observed: str) -> Reply:
     if move.action is None:
         answer = (move.answer or "").replace(OBSERVED, observed.strip())
         return Reply(thought=move.thought, answer=answer)

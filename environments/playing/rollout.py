@@ -74,7 +74,7 @@ class Rollout:
                 task,
                 self.player,
                 attempt,
-                shown=self.shown,
+                before=self.shown,
                 step_timeout_s=self.step_timeout_s,
             )
             kept = await self._keep(run)

@@ -24,11 +24,14 @@ class TextPlayer:
     async def reply(
         self, task: Task, attempt: int, messages: Sequence[Message], tools: Sequence[ToolSpec]
     ) -> Reply:
-        shown = [*self._grammar.opening(task.instruction), *map(self._plain, messages[1:])]
-        said = await self._model.reply(task, attempt, shown, ())
-        if said.answer is None:
-            return said
-        reading = self._grammar.read(said.answer)
+        messages_so_far = [
+            *self._grammar.opening(task.instruction),
+            *map(self._plain, messages[1:]),
+        ]
+        reply = await self._model.reply(task, attempt, messages_so_far, ())
+        if reply.answer is None:
+            return reply
+        reading = self._grammar.read(reply.answer)
         call = None
         if reading.action is not None:
             call = ToolCall(
@@ -37,12 +40,12 @@ class TextPlayer:
                 arguments=arguments_text(reading.action),
             )
         return replace(
-            said,
+            reply,
             thought=reading.thought,
             call=call,
             answer=reading.answer,
             invalid=reading.invalid,
-            text=said.answer,
+            text=reply.answer,
         )
 
     def _plain(self, message: Message) -> Message:

@@ -30,10 +30,10 @@ def reward(wish: Wish, bought: Product, chosen: Mapping[str, str]) -> float:
     """In [0, 1]."""
     had = len(set(wish.attributes) & set(bought.attributes))
     had += sum(chosen.get(option) == value for option, value in wish.options.items())
-    asked = len(wish.attributes) + len(wish.options)
+    wanted_count = len(wish.attributes) + len(wish.options)
     if wish.price_below is not None:
-        had, asked = had + (bought.price <= wish.price_below), asked + 1
-    return _of_type(wish, bought) * had / asked
+        had, wanted_count = had + (bought.price <= wish.price_below), wanted_count + 1
+    return _of_type(wish, bought) * had / wanted_count
 
 
 def _of_type(wish: Wish, bought: Product) -> float:

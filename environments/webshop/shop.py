@@ -56,7 +56,7 @@ class Shop:
         if self.product is None:
             more = len(self.found) > _ON_A_PAGE * (self.page + 1)
             ways = [_BACK, *([_NEXT] * more), *([_PREVIOUS] * (self.page > 0))]
-            return [*ways, *(each.id for each in self._shown())]
+            return [*ways, *(each.id for each in self._page_products())]
         if self.detail is not None:
             return [_BACK, _PREVIOUS]
         values = [value for each in self.product.options.values() for value in each]
@@ -79,7 +79,11 @@ class Shop:
             return ["Search"]
         if self.product is None:
             head = f"Page {self.page + 1} (Total results: {len(self.found)})"
-            rows = [text for each in self._shown() for text in (each.id, each.title, _price(each))]
+            rows = [
+                text
+                for each in self._page_products()
+                for text in (each.id, each.title, _price(each))
+            ]
             return [_BACK, head, *rows]
         if self.detail is not None:
             return [_BACK, _PREVIOUS, f"{self.detail}: {'; '.join(self.product.attributes)}"]
@@ -109,7 +113,7 @@ class Shop:
         elif name in (_NEXT, _PREVIOUS):
             self.page += 1 if name == _NEXT else -1
         elif self.product is None:
-            self.product = next(each for each in self._shown() if each.id == name)
+            self.product = next(each for each in self._page_products() if each.id == name)
             self.chosen = {}
         elif name in _DETAILS:
             self.detail = name
@@ -117,7 +121,7 @@ class Shop:
             option = next(o for o, values in self.product.options.items() if name in values)
             self.chosen[option] = name
 
-    def _shown(self) -> list[Product]:
+    def _page_products(self) -> list[Product]:
         begin = _ON_A_PAGE * self.page
         return (self.found or [])[begin : begin + _ON_A_PAGE]
 

@@ -38,9 +38,9 @@ def _as_text(value: exp.Expr) -> exp.Expr:
     if isinstance(value, exp.Cast) and value.to.this.name == "DECIMAL":
         sizes = value.to.expressions
         digits = sizes[1].this.copy() if len(sizes) > 1 else exp.Literal.number(0)
-        shown = exp.Anonymous(this="FORMAT", expressions=[value.copy(), digits])
+        formatted = exp.Anonymous(this="FORMAT", expressions=[value.copy(), digits])
         signs = [exp.Literal.string(","), exp.Literal.string("")]
-        return exp.Anonymous(this="REPLACE", expressions=[shown, *signs])
+        return exp.Anonymous(this="REPLACE", expressions=[formatted, *signs])
     if isinstance(value, exp.Literal | exp.Column | exp.Null | exp.Var):
         return value
     return ours("text", value)

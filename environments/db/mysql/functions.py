@@ -133,7 +133,7 @@ def add_functions(
     statement is `overdue` between steps of its own, of which one of our calls is a single one.
     """
 
-    def told(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def with_reason(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def called(*values: Any) -> Any:
             try:
                 if overdue():
@@ -152,11 +152,11 @@ def add_functions(
         connection.create_function(
             PREFIX + name.lower(),
             -1,
-            told(name, function),
+            with_reason(name, function),
             deterministic=name not in _UNPREDICTABLE,
         )
-    connection.create_function(PREFIX + "strict_compare", 2, told("=", strict_compare))
-    connection.create_function(PREFIX + "strict_number", 1, told("+", strict_number))
+    connection.create_function(PREFIX + "strict_compare", 2, with_reason("=", strict_compare))
+    connection.create_function(PREFIX + "strict_number", 1, with_reason("+", strict_number))
     connection.create_aggregate(PREFIX + "group_concat", -1, GroupConcat)  # type: ignore[arg-type]
     for name, measure in DEVIATIONS.items():
         connection.create_aggregate(PREFIX + name.lower(), 1, deviation(measure))

@@ -105,17 +105,17 @@ class Probe:
         return self._share("truthfulqa", right)
 
     async def _perplexity(self) -> Ability:
-        said = await self._each(
+        per_text = await self._each(
             self._swag(), lambda case: self._logprobs(case.context, case.endings[case.right])
         )
-        value = math.exp(-fmean(logprob for logprobs in said for logprob in logprobs))
+        value = math.exp(-fmean(logprob for logprobs in per_text for logprob in logprobs))
         return Ability(
             measure="perplexity",
             model=self._model,
             value=value,
-            cases=len(said),
-            scores=tuple(-sum(logprobs) for logprobs in said),
-            tokens=tuple(map(len, said)),
+            cases=len(per_text),
+            scores=tuple(-sum(logprobs) for logprobs in per_text),
+            tokens=tuple(map(len, per_text)),
         )
 
     async def _instructions(self) -> Ability:
@@ -178,13 +178,19 @@ class Probe:
             )
         except (openai.NotFoundError, openai.BadRequestError) as error:
             raise _NotOffered(f"/v1/completions with echo: {error.message}") from error
-        said = completion.choices[0].logprobs
-        if said is None or not said.text_offset or said.token_logprobs is None:
+        choice_logprobs = completion.choices[0].logprobs
+        if (
+            choice_logprobs is None
+            or not choice_logprobs.text_offset
+            or choice_logprobs.token_logprobs is None
+        ):
             raise _NotOffered("the server gave no logprobs of the prompt")
         length = len(context) + 1 + len(ending)
         return [
             logprob
-            for offset, logprob in zip(said.text_offset, said.token_logprobs, strict=True)
+            for offset, logprob in zip(
+                choice_logprobs.text_offset, choice_logprobs.token_logprobs, strict=True
+            )
             if len(context) <= offset < length and logprob is not None
         ]
 
