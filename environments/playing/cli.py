@@ -14,6 +14,7 @@ from pydantic_settings import CliToggleFlag, SettingsConfigDict
 
 from agentlm.environments.adapters.loading import version_of
 from agentlm.environments.catalogue import EnvironmentName, opened, tasks_of
+from agentlm.environments.playing.curriculum import Curriculum
 from agentlm.environments.playing.log_recording import EitherRecorder, StoreRecorder
 from agentlm.environments.playing.model_player import PlayedModel, connected
 from agentlm.environments.playing.players import EmptyPlayer, GoldPlayer, Player, RandomPlayer
@@ -54,6 +55,8 @@ class RolloutSettings(PlaySettings):
     """Tasks to play."""
     temperature: float = Field(0.7, ge=0)
     """0 always takes the likeliest token."""
+    curriculum: CliToggleFlag[bool] = False
+    """Play more of the kinds of task that are neither always solved nor never, as told so far."""
     unconstrained: CliToggleFlag[bool] = False
     """Let our server's model write as it likes, instead of holding its calls to their form."""
     method: Literal["sft", "grpo"] = "sft"
@@ -84,6 +87,8 @@ class RolloutSettings(PlaySettings):
 
 GROUP_TRIES = 8
 """Of each task, for grpo."""
+_ENDLESS = 10**9
+"""Tasks that a curriculum may look at."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,7 +108,8 @@ async def _run(settings: RolloutSettings) -> int:
 
 
 async def _play(settings: RolloutSettings, environment: Environment) -> int:
-    tasks = tasks_of(environment, settings.split, settings.seed, settings.limit, settings.tasks)
+    count = settings.limit if not settings.curriculum else _ENDLESS
+    tasks = tasks_of(environment, settings.split, settings.seed, count, settings.tasks)
     async with _seated(settings, environment) as (player, recorder, model):
         plan = _plan(settings, model)
         with closing(Progress(_path(settings), plan, fresh=settings.fresh)) as progress:
@@ -113,6 +119,8 @@ async def _play(settings: RolloutSettings, environment: Environment) -> int:
                     print(model.caution, file=sys.stderr)
             seat = Seat(environment, player, recorder, progress)
             known = list(progress.results.values())
+            if settings.curriculum:
+                tasks = Curriculum(tasks, settings.limit, settings.seed, known)
             display = await play_tasks(settings, seat, tasks, known, settings.limit)
     print(f"{display.summary()}; {display.tokens:,} tokens; results: {progress.path}")
     return 1 if display.errors else 0

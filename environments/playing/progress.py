@@ -112,8 +112,9 @@ def setting_plan(settings: Settings, *, without: Collection[str] = ()) -> dict[s
     A task file stands in it by its content.
     """
     plan = settings.model_dump(mode="json", exclude={*_OF_NO_RESULT, *without})
-    if not plan.get("known"):
-        plan.pop("known", None)  # of before it could be asked for, there are plans without it
+    for key in ("known", "curriculum"):
+        if not plan.get(key):
+            plan.pop(key, None)  # of before it could be asked for, there are plans without it
     if (tasks := plan.get("tasks")) is not None:
         plan["tasks"] = hashlib.sha256(Path(tasks).read_bytes()).hexdigest()[:16]
     return {**plan, "agentlm": __version__}

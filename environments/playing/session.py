@@ -16,6 +16,7 @@ from agentlm.console import Console
 from agentlm.environments.agentinstruct import TextGrammar
 from agentlm.environments.catalogue import text_grammar
 from agentlm.environments.db.parts import Part
+from agentlm.environments.playing.curriculum import Curriculum
 from agentlm.environments.playing.demonstration import demonstration
 from agentlm.environments.playing.display import Display
 from agentlm.environments.playing.model_player import Decoding, ModelPlayer
@@ -122,6 +123,12 @@ async def play_tasks(
     """Play `count` tasks but for what is `known`; returns how it went."""
     display = Display(Console(stderr=True), count * settings.tries)
     display.count(known)
+
+    def heard(result: Result) -> None:
+        display.add(result)
+        if isinstance(tasks, Curriculum):
+            tasks.note(result)
+
     rollout = Rollout(
         seat.environment,
         seat.player,
@@ -131,7 +138,7 @@ async def play_tasks(
         retries=settings.retries,
         step_timeout_s=settings.step_timeout_s,
         shown=await demonstration(seat.environment, settings.seed) if settings.one_shot else (),
-        on_result=display.add,
+        on_result=heard,
     )
     with display.bar:
         await rollout.run(tasks, settings.tries)
