@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from agentlm.environments.adapters import loading
+from agentlm.environments.adapters.world import WorldEnvironment
 from agentlm.environments.agentinstruct import (
     DbTexts,
     HouseholdTexts,
@@ -32,7 +33,7 @@ AGENTBENCH = ("db", "os", "kg")
 def _checked_name(name: str) -> str:
     if name in FAMILIES or loading.is_known(name):
         return name
-    names = ", ".join([*FAMILIES, *loading.points()])
+    names = ", ".join([*FAMILIES, *loading.OTHERS, *loading.points()])
     raise ValueError(f"unknown environment {name!r}; known: {names}, or {loading.FORMS}")
 
 
@@ -88,7 +89,9 @@ async def opened(
 
             yield WebshopEnvironment()
         case _:
-            yield loading.environment_of(name)
+            world = loading.environment_of(name)
+            async with world.shared() if isinstance(world, WorldEnvironment) else nullcontext():
+                yield world
 
 
 def text_grammar(environment: Environment) -> TextGrammar:

@@ -10,7 +10,7 @@ Which words of a call are names depends on the tool:
 * `bash`: paths and file names; not those that the command makes (after `>`, by `mkdir`, `touch` …),
   nor the system's own (`/etc`, `/usr`, `/dev` …), patterns and programs (of `grep`, `sed`, `awk`);
 * `act`: the things and places of a household, which have a number (`mug 2`);
-* `search`: none, words are free;
+* `search`, `step`, `type`: none, words are free;
 * any other: each text that is an argument, as of the knowledge graph's functions; not variables
   (`#0`). A relation that is known forwards is known backwards (`^`). The graph's relations and
   attributes are the same few for every question, and may be learnt: one that the graph took is
@@ -71,7 +71,7 @@ def invented_names(call: ToolCall, context: str, *, failed: bool) -> tuple[str, 
             names = _shell_names(str(arguments.get("command", "")))
         case "act":
             names = _THING.findall(str(arguments.get("command", "")).lower())
-        case "search":
+        case "search" | "step" | "type":
             names = []
         case _:
             names = [

@@ -101,6 +101,31 @@ class EarningTask(Protocol):
         ...
 
 
+@runtime_checkable
+class StrictTask(Protocol):
+    """An `OpenTask` that judges calls too that are not run."""
+
+    async def refused(self) -> None:
+        """A call did not fit the tools; the player has been told."""
+        ...
+
+
+@runtime_checkable
+class VariedEnvironment(Protocol):
+    """An `Environment` whose tasks have tools of their own."""
+
+    def tools_of(self, task: Task) -> tuple[ToolSpec, ...]:
+        """The actions of one task."""
+        ...
+
+
+def tools_of(environment: Environment, task: Task) -> tuple[ToolSpec, ...]:
+    """The actions that a player of `task` is told of."""
+    if isinstance(environment, VariedEnvironment):
+        return environment.tools_of(task)
+    return environment.tools()
+
+
 class Environment(Protocol):
     """A family of tasks with one set of tools."""
 

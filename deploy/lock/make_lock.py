@@ -14,6 +14,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 KINDS = {"cpu", "gpu"}
+ALONE = ("bfcl-eval==2026.3.23", "fanoutqa==1.1.1")
+"""Questions that tests ask: their files are read, and what they depend on clashes with ours."""
 
 
 def requirements(kind: str) -> list[str]:
@@ -44,6 +46,7 @@ def main() -> None:
         for item in found
     }
     print(f"# Made by `make lock` ({kind}). Install with --no-deps: exclude.txt says why.")
+    pins |= dict(pin.split("==") for pin in ALONE)
     for name in sorted(pins.keys() - excluded(kind)):
         # A local version (`+cpu`) says which build pip found, not which release is meant.
         print(f"{name}=={pins[name].split('+')[0]}")

@@ -18,6 +18,7 @@ from agentlm.environments.adapters.loading import needed
 from agentlm.environments.adapters.world import Problem, World
 from agentlm.environments.task import Action, Split
 from agentlm.errors import OperatorError
+from agentlm.install import install
 from agentlm.messages import ToolSpec
 
 _MAX_TURNS = 30
@@ -31,7 +32,7 @@ def world_of(identity: str) -> type[World]:
 
     Raises OperatorError if it is not installed, or not a world of text.
     """
-    gymnasium = needed("gymnasium", "gymnasium", "'agentlm[gymnasium]'")
+    gymnasium = needed("gymnasium", "gymnasium", install("gymnasium"))
     probe = _made(gymnasium, identity)
     try:
         spec = _spec(probe.action_space, identity)

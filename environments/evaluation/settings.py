@@ -24,7 +24,7 @@ class EvalSettings(PlaySettings):
     model_config = SettingsConfigDict(cli_shortcuts={"limit": "n"})
 
     env: tuple[EnvironmentName, ...] = ("db", "os", "kg")
-    """Families of tasks: ours, or yours as in `agentlm rollout --help`."""
+    """Families of tasks: ours, others' or yours, as in `agentlm rollout --help`."""
     model: str
     """The model to measure."""
     base: str | None = None

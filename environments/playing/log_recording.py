@@ -13,7 +13,7 @@ from agentlm.environments.agentinstruct import TextGrammar
 from agentlm.environments.error_classes import Exchange
 from agentlm.environments.playing.play import Play
 from agentlm.environments.playing.recording import ServerRecorder
-from agentlm.environments.task import Action, Environment
+from agentlm.environments.task import Action, Environment, tools_of
 from agentlm.messages import Message, Role
 from agentlm.prompt.grammar import write, write_answer
 from agentlm.prompt.observation import observe
@@ -49,7 +49,7 @@ class StoreRecorder:
             model=self._model,
             environment=run.task.environment,
             task_id=run.task.id,
-            tools=() if self._grammar else self._environment.tools(),
+            tools=() if self._grammar else tools_of(self._environment, run.task),
             outcome=run.outcome,
             metadata={
                 **self._metadata,

@@ -25,7 +25,15 @@ from agentlm.environments.playing.players import (
     Reply,
     whole_characters,
 )
-from agentlm.environments.task import Action, EarningTask, Environment, OpenTask, Task
+from agentlm.environments.task import (
+    Action,
+    EarningTask,
+    Environment,
+    OpenTask,
+    StrictTask,
+    Task,
+    tools_of,
+)
 from agentlm.errors import OperatorError
 from agentlm.messages import Message, ToolCall, ToolSpec
 from agentlm.trajectory import Outcome
@@ -111,7 +119,7 @@ async def play(
     begun = time.monotonic()
     opening = Message(role="user", content=environment.prompt(task))
     messages = (*before, opening)
-    run = Play(task, attempt, messages, _context_of(messages, environment.tools()))
+    run = Play(task, attempt, messages, _context_of(messages, tools_of(environment, task)))
     try:
         async with _opened(environment, task, step_timeout_s) as world:
             await _until_end(environment, world, player, run)
@@ -147,6 +155,11 @@ class _BoundedWorld:
         if len(seen.text) <= _MAX_CHARS:
             return seen
         return replace(seen, text=f"{seen.text[:_MAX_CHARS]}… (cut)")
+
+    async def refused(self) -> None:
+        """Tell a world that wants to know."""
+        if isinstance(self._world, StrictTask):
+            await _in_time(self._world.refused(), self._seconds, "to hear of a call")
 
     async def score(self, answer: str) -> float:
         """Judge an answer."""
@@ -197,7 +210,7 @@ def _context_of(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
 async def _until_end(
     environment: Environment, world: _BoundedWorld, player: Player, run: Play
 ) -> None:
-    tools = environment.tools()
+    tools = tools_of(environment, run.task)
     messages = list(run.opening)
     for calls_left in reversed(range(environment.max_turns + 1)):
         try:
@@ -227,6 +240,7 @@ async def _called(
         observation = await world.act(Action(name=call.name, arguments=call.parsed()))
     else:
         observation = Observation(f"error: {invalid}", failed=True)
+        await world.refused()
     run.note(reply, observation, invalid, world.earned)
     return observation
 

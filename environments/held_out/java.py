@@ -1,0 +1,102 @@
+"""Java machines, one for each try at a time: its worlds' authors promise no more.
+
+A machine is taken for a try and given back for the next, so that there are as many as tries at
+once, some 200 MB each. It reads a pipe of this program's, so that it ends when the program does,
+however that ends. If it dies, its try is broken, and the next one gets another.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import reduce
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from agentlm.environments.adapters.loading import needed
+from agentlm.errors import OperatorError
+from agentlm.install import install
+
+_OPTIONS = ("-Xmx512m", "-XX:+UseSerialGC")
+
+
+class JavaMachines:
+    """Of one package; started when they are needed."""
+
+    def __init__(self, world: str, jar: Path, interface: str) -> None:
+        if shutil.which("java") is None:
+            raise OperatorError(
+                f"{world} needs Java, and there is no program `java`: install Java 11 or newer "
+                "(on Debian: apt-get install default-jre-headless)"
+            )
+        self._py4j = needed("py4j.java_gateway", "py4j", install(world))
+        logging.getLogger("py4j").propagate = False  # it logs what it raises too
+        self._jar = jar
+        self._interface = interface.split(".")
+        self._lock = Lock()
+        self._free: list[Any] = []
+        self._taken: list[Any] = []
+
+    def take(self) -> Any:
+        """A machine of one's own, to be given back."""
+        with self._lock:
+            machine = self._free.pop() if self._free else None
+        if machine is not None and not _lives(machine):
+            _end(machine)
+            machine = None
+        machine = machine or self._started()
+        with self._lock:
+            self._taken.append(machine)
+        return machine
+
+    def give(self, machine: Any) -> None:
+        """Let another try have it, if it lives."""
+        with self._lock:
+            if machine not in self._taken:
+                return  # all were ended
+            self._taken.remove(machine)
+            if _lives(machine):
+                self._free.append(machine)
+                return
+        _end(machine)
+
+    def new(self, machine: Any) -> Any:
+        """An object of the package's interface: a world."""
+        return reduce(getattr, self._interface, machine.jvm)()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """End them all afterwards."""
+        try:
+            yield
+        finally:
+            with self._lock:
+                left = [*self._free, *self._taken]
+                self._free, self._taken = [], []
+            for machine in left:
+                _end(machine)
+
+    def _started(self) -> Any:
+        port, process = self._py4j.launch_gateway(
+            classpath=str(self._jar),
+            cwd=self._jar.parent,  # where its data files are
+            javaopts=list(_OPTIONS),
+            die_on_exit=True,
+            return_proc=True,
+        )
+        parameters = self._py4j.GatewayParameters(port=port, auto_field=True)
+        return self._py4j.JavaGateway(gateway_parameters=parameters, java_process=process)
+
+
+def _lives(machine: Any) -> bool:
+    return machine.java_process.poll() is None
+
+
+def _end(machine: Any) -> None:
+    machine.shutdown()
+    with suppress(BrokenPipeError):  # it may have died
+        machine.java_process.stdin.close()
+    machine.java_process.wait()
