@@ -193,7 +193,7 @@ def test_killed_anywhere_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     go(wheel_of(tmp_path / "whole", turns=3), whole)
     death, died = 0, True
     while died:
-        death += 3
+        death += 7
         place = tmp_path / str(death)
         moments, died = Moments(death), False
         machine = WheelMachine(place, moments).answers(True, False, True)
@@ -230,11 +230,12 @@ def test_a_wheel_that_was_begun_otherwise_is_refused(
 
 
 def test_it_begins_with_who_has_the_alias(tmp_path: Path) -> None:
-    Aliases(tmp_path).add("production", Promotion(card="agentlm-135m"))
+    write_text(tmp_path / "models" / "cards" / "mine.json", card("mine"))
+    Aliases(tmp_path).add("production", Promotion(card="mine"))
     experiment = Experiment(tmp_path / "wheels" / "wheel", tmp_path)
 
-    assert so_far(wheel_of(tmp_path), experiment).start == "agentlm-135m"
-    with pytest.raises(OperatorError, match="production is agentlm-135m: leave --base out"):
+    assert so_far(wheel_of(tmp_path), experiment).start == "mine"
+    with pytest.raises(OperatorError, match="production is mine: leave --base out"):
         so_far(wheel_of(tmp_path, base="smollm2-135m"), experiment)
     write_text(tmp_path / "models" / "cards" / "wheel-2.json", card("wheel-2"))
     with pytest.raises(OperatorError, match="a model is called wheel-2 already"):
