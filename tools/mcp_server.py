@@ -108,7 +108,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `agentlm mcp`. Standard output belongs to the protocol; the log goes to
     stderr."""
     settings = parse(McpSettings, sys.argv[1:] if argv is None else argv, "agentlm mcp")
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     asyncio.run(serve(settings))
     return 0
 

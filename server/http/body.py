@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -10,15 +9,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from agentlm.errors import RequestError
+from agentlm.json_size import MAX_ITEMS, MAX_NESTED, has_too_many_values
 from agentlm.server.openai.wire import as_request_error
 
 B = TypeVar("B", bound=BaseModel)
-
-MAX_ITEMS = 500_000
-"""Limit for the items of all lists and objects of a body together."""
-MAX_NESTED = 100_000
-"""Limit for lists, objects and their keys, which cost most to read for the least text."""
-_STRING = re.compile(rb'"[^"]*"')
 
 
 async def read_json(request: Request, max_bytes: int) -> Any:
@@ -55,15 +49,7 @@ def _check_values(body: bytes) -> None:
 
     A few megabytes can be millions of lists. Text inside strings doesn't count.
     """
-    if not _are_many(body):
-        return
-    bare = body.replace(rb"\\", b"").replace(rb"\"", b"")  # so that quotes only delimit strings
-    if bare.count(b'"') > 2 * (MAX_ITEMS + MAX_NESTED) or _are_many(_STRING.sub(b"", bare)):
+    if has_too_many_values(body):
         raise RequestError(
             f"the body may have at most {MAX_ITEMS} items and {MAX_NESTED} lists, objects and keys"
         )
-
-
-def _are_many(text: bytes) -> bool:
-    nested = sum(map(text.count, (b"[", b"{", b":")))
-    return text.count(b",") > MAX_ITEMS or nested > MAX_NESTED

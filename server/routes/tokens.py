@@ -10,11 +10,12 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentlm.errors import RequestError
+from agentlm.json_size import MAX_ITEMS
 from agentlm.prompt.preamble import describe
 from agentlm.prompt.render import Renderer
 from agentlm.server.conversation.beginning import check_can_answer, render, texts
 from agentlm.server.conversation.long_text import reading
-from agentlm.server.http.body import MAX_ITEMS, read_model
+from agentlm.server.http.body import read_model
 from agentlm.server.http.openapi import answers, reads
 from agentlm.server.openai.chat_request import Messages, read_conversation
 from agentlm.server.openai.tools import WireTools, client_tools, server_families

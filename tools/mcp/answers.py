@@ -24,6 +24,8 @@ from mcp_types import (
 from agentlm.tools.mcp.schema import SchemaRefused, listed_tool
 from agentlm.tools.mcp.stream import Item
 
+MOST_TOOLS = 1_000
+"""Tools of a server that are looked at."""
 _OPEN = 1_000
 _CANCELLED = "notifications/cancelled"
 _ID = re.compile(rb'"id"\s{0,9}:\s{0,9}"?(\d{1,15})')
@@ -97,7 +99,9 @@ class Answers:
         if not isinstance(tools, list):
             return result
         kept = []
-        for tool in tools:
+        if len(tools) > MOST_TOOLS:
+            self.refused[f"{len(tools) - MOST_TOOLS} more"] = f"it lists more than {MOST_TOOLS}"
+        for tool in tools[:MOST_TOOLS]:
             try:
                 kept.append(listed_tool(tool))
             except SchemaRefused as error:

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from agentlm.agent.tool import ToolError
 from agentlm.tools.confinement.network import Reach
-from agentlm.tools.mcp.answers import Answers
+from agentlm.tools.mcp.answers import MOST_TOOLS, Answers
 from agentlm.tools.mcp.config import McpServer
-from agentlm.tools.mcp.http import TooLong, http_streams
+from agentlm.tools.mcp.http import TooLarge, http_streams
 from agentlm.tools.mcp.process import McpProcess
 from agentlm.tools.mcp.stream import Watched
 
@@ -39,7 +39,7 @@ _BROKEN = (
     ValueError,
     RuntimeError,
     EOFError,
-    TooLong,
+    TooLarge,
     httpx2.HTTPError,
     anyio.ClosedResourceError,
     anyio.BrokenResourceError,
@@ -84,7 +84,7 @@ class Connection:
                 page = await client.list_tools(cursor=cursor)
                 listed += page.tools
                 cursor = page.next_cursor
-                if not cursor:
+                if not cursor or len(listed) >= MOST_TOOLS:
                     break
         except _BROKEN as error:
             await self.close()
@@ -169,7 +169,7 @@ class Connection:
 
     def _ended(self, keeper: asyncio.Task[None]) -> None:
         error = None if keeper.cancelled() else keeper.exception()
-        if error:
+        if error and self._reach is None:  # else its words are for who named it, not for our log
             _log.warning("the MCP server %s broke: %s", self.name, _reason(error))
 
     async def _check(self, client: Client, error: MCPError) -> None:
