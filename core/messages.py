@@ -7,6 +7,7 @@ there are no dict messages and no unions of content types.
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +19,11 @@ class Frozen(BaseModel):
     """Immutable data. Unknown fields are refused; a docstring under a field is its description."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def new_call_id() -> str:
+    """A name for a call, which nobody can guess."""
+    return f"call_{uuid.uuid4().hex[:24]}"
 
 
 class ToolCall(Frozen):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import time
-import uuid
 from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -24,7 +23,7 @@ from agentlm.engine.protocol import (
     GenerateRequest,
     TokenLogprob,
 )
-from agentlm.messages import ToolCall
+from agentlm.messages import ToolCall, new_call_id
 from agentlm.prompt.form import structural_tag
 from agentlm.prompt.grammar import FINAL_ANSWER, Fragment, Parsed, Parser
 from agentlm.prompt.observation import observe
@@ -247,7 +246,7 @@ class _Turn:
     finish_reason: Literal["stop", "length"] = "length"
     cached_tokens: int = 0
     weights_version: str = ""
-    call_id: str = field(default_factory=lambda: f"call_{uuid.uuid4().hex[:24]}")
+    call_id: str = field(default_factory=new_call_id)
     """Id of the call that the turn may make. A stream sends it before the turn is over."""
 
     def named(self, fragment: Fragment) -> Fragment:

@@ -7,7 +7,6 @@ recorded in the canonical grammar, like imported text, and can be trained on as 
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from agentlm.agent.tool import Observation
 from agentlm.agent.transcript import Transcript
 from agentlm.agent.upstream import CallDelta, ChatDelta, Chunk, ChunkUsage, Upstream
 from agentlm.errors import UnavailableError
-from agentlm.messages import Message, ToolCall
+from agentlm.messages import Message, ToolCall, new_call_id
 from agentlm.openai_messages import write_message, write_tool, write_tool_choice
 from agentlm.prompt.grammar import Fragment, FragmentKind, read_arguments, write, write_answer
 from agentlm.prompt.observation import observe, observed
@@ -151,7 +150,7 @@ class _Turn:
     deltas: int = 0
     finish_reason: str | None = None
     usage: ChunkUsage | None = None
-    call_id: str = field(default_factory=lambda: f"call_{uuid.uuid4().hex[:24]}")
+    call_id: str = field(default_factory=new_call_id)
     """Our own id: the upstream's need not be unique in our log."""
     _call: int | None = None
     """Index of the one call that is read. Other calls of the same turn are ignored."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from agentlm.agent.tool import ToolContext
 from agentlm.errors import ConflictError
-from agentlm.messages import ToolCall
+from agentlm.messages import ToolCall, new_call_id
 from agentlm.store import Answer, KeptAnswer, Store
 from agentlm.store.idempotency import KEPT_S
 from agentlm.tools.run_tools import RunTools
@@ -52,7 +52,10 @@ class Approved:
             ) from None
         if known is not None:
             return Made(**json.loads(known.body or ""))
-        observation = await self.tools.call(call, context)
+        # Its id is of the client's making. What waits for a decision has one that is ours: else
+        # another call could stand under it when the decision comes.
+        ours = call.model_copy(update={"id": new_call_id()})
+        observation = await self.tools.call(ours, context)
         made = Made(observation.text, observation.failed)
         body = json.dumps({"text": made.text, "failed": made.failed})
         answer = Answer(200, body if keep else None)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -292,3 +295,119 @@ async def test_approvals_that_answer_nothing(serve: Serve, calculator: Calculato
         assert await status(question["id"], []) == 400
         assert await status(question["id"].replace("mcpr_call_", "appr_"), tools) == 403
         assert calculator.doubled == []
+
+
+async def test_a_client_does_not_choose_what_its_call_waits_under(
+    serve: Serve, calculator: Calculator, tmp_path: Path
+) -> None:
+    """Else another call could stand under a name by the time somebody decides about it."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("tools: {calc__double: ask}\n")
+
+    def approved(identity: str) -> list[dict[str, Any]]:
+        call = {"server_label": "calc", "name": "double", "arguments": '{"x": 4}'}
+        decision = {"approval_request_id": identity, "approve": True}
+        return [
+            ASKED,
+            {"type": "mcp_approval_request", "id": identity, **call},
+            {"type": "mcp_approval_response", **decision},
+        ]
+
+    names = ("mcpr_call_mine", "mcpr_call_mine_too")
+    async with serve(FINAL, FINAL, tool_policy=policy, **calculator.options) as running:
+        runs = [
+            asyncio.create_task(answered(running, tools=[calculator.tool()], input=approved(name)))
+            for name in names
+        ]
+        approvals = f"{running.url}/v1/approvals"
+        async with httpx.AsyncClient() as client, asyncio.timeout(10):
+            while len(waiting := (await client.get(approvals)).json()["data"]) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            assert not any("mine" in item["id"] for item in waiting)
+            for item in waiting:
+                decided = await client.post(f"{approvals}/{item['id']}", json={"approve": True})
+                assert decided.status_code == 200
+        for name, run in zip(names, runs, strict=True):
+            [made] = of_type(await run, "mcp_call")
+            assert (made["output"], made["approval_request_id"]) == ("8", name)
+
+
+GREETING = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {"tools": {}},
+    "serverInfo": {"name": "raw", "version": "1"},
+}
+LIST = b'{"jsonrpc": "2.0", "id": %d, "result": {"tools": [%s]}}'
+BODY: dict[str, Callable[[int], tuple[bytes, bytes]]] = {
+    "compressed": lambda number: (gzip.compress(LIST % (number, b" " * 50_000_000)), b"gzip"),
+    "twice": lambda number: (gzip.compress(gzip.compress(LIST % (number, b""))), b"gzip, gzip"),
+    "of many lists": lambda number: (LIST % (number, b"[]," * 200_000 + b"0"), b""),
+    "of many items": lambda number: (LIST % (number, b"0," * 600_000 + b"0"), b""),
+    "long": lambda number: (LIST % (number, b" " * 17_000_000), b""),
+}
+
+
+@asynccontextmanager
+async def answering(body: Callable[[int], tuple[bytes, bytes]]) -> AsyncIterator[int]:
+    """A server of raw HTTP that says this of its tools; its port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+                asked = json.loads(await reader.readexactly(int(length[1]))) if length else {}
+                encoding, text = b"", b""
+                if asked.get("method") == "initialize":
+                    result = {"jsonrpc": "2.0", "id": asked["id"], "result": GREETING}
+                    text = json.dumps(result).encode()
+                elif "id" in asked:
+                    text, encoding = body(asked["id"])
+                status = b"200 OK" if text else b"202 Accepted"
+                writer.write(
+                    b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+                    % (status, len(text))
+                )
+                writer.write(b"content-encoding: %s\r\n" % encoding if encoding else b"")
+                writer.write(b"\r\n" + text)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("kind", list(BODY))
+async def test_an_answer_that_is_more_than_it_seems_is_refused(serve: Serve, kind: str) -> None:
+    async with answering(BODY[kind]) as port:
+        calculator = Calculator()
+        calculator.port = port
+        async with serve(**calculator.options) as running:
+            got = await post(running, tools=[calculator.tool()])
+            assert got.status_code == 400
+            assert re.search("a (compressed )?response", got.json()["error"]["message"]), got.text
+
+
+async def test_of_tools_without_number_some_are_offered(serve: Serve) -> None:
+    tools = b",".join(
+        b'{"name": "t%d", "inputSchema": {"type": "object"}}' % n for n in range(9000)
+    )
+
+    async with answering(lambda number: (LIST % (number, tools), b"")) as port:
+        calculator = Calculator()
+        calculator.port = port
+        async with serve(FINAL, **calculator.options) as running:
+            brought = calculator.tool(require_approval="never", allowed_tools=["t1"])
+            answer = await answered(running, tools=[brought])
+            assert len(answer["output"][0]["tools"]) == 1
+
+
+async def test_what_a_server_repeats_of_its_headers_is_not_logged(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = b"no entry with " + SECRET.encode()
+    async with answering(lambda number: (wrong, b"")) as port:
+        calculator = Calculator()
+        calculator.port = port
+        async with serve(**calculator.options) as running:
+            got = await post(running, tools=[calculator.tool(authorization=SECRET)])
+            assert got.status_code == 400
+    assert SECRET not in caplog.text
