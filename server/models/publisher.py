@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agentlm.errors import AgentLMError, OperatorError, RequestError
+from agentlm.errors import AgentLMError, ConflictError, OperatorError, RequestError
 from agentlm.jobs.job import all_jobs
 from agentlm.models.aliases import Promotion
 from agentlm.models.cards import ModelCard
@@ -31,6 +31,8 @@ class Publisher:
     models: ServedModels
     registry: Registry
     _promoting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while one model comes or goes: another would be checked against what is about to go."""
 
     async def publish(self, name: str) -> ServedModel:
         """Serve a registered card. Adapters and upstreams are added to the base; full weights
@@ -40,6 +42,10 @@ class Publisher:
         served model changes nothing. Raises RequestError if the card is unknown or does not fit the
         running model.
         """
+        async with self._changing:
+            return await self._publish(name)
+
+    async def _publish(self, name: str) -> ServedModel:
         card = self.registry.get(name)
         alias = name if name in self.registry.aliases.list() else None
         if card.source == "upstream":
@@ -81,9 +87,24 @@ class Publisher:
             except AgentLMError as error:
                 log.warning("%s is not served: %s", name, error)
 
-    async def adapter_of(self, base: EngineModel, name: str, path: str) -> EngineModel:
-        """An adapter of the base that is not in the registry. Raises RequestError if it is not
-        one."""
+    async def add_adapter(self, name: str, path: str) -> None:
+        """Serve an adapter of the base that stands in no registry, under a name that is free.
+
+        Raises ConflictError if it is not, RequestError if there is no such adapter.
+        """
+        async with self._changing:
+            taken = {served.name for served in self.models.all()} | self.models.aliases().keys()
+            if name in taken:
+                raise ConflictError(f"{name!r} is served already", param="lora_name")
+            await self.models.add_adapter(await self._adapter_of(self.models.base, name, path))
+
+    async def remove(self, name: str) -> None:
+        """Serve an adapter or an upstream no more. Raises NotFoundError if the name is neither's,
+        ConflictError if an alias means it."""
+        async with self._changing:
+            await self.models.remove(name)
+
+    async def _adapter_of(self, base: EngineModel, name: str, path: str) -> EngineModel:
         changes = {"name": name, "base": base.card.name, "adapter": path, "parent": base.card.name}
         card = base.card.model_copy(update=changes)
         try:

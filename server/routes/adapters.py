@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from agentlm.errors import ConflictError, RequestError
+from agentlm.errors import RequestError
 from agentlm.server.http.body import read_model
 from agentlm.server.http.openapi import reads
 from agentlm.server.models.served import AGENT_SUFFIX
@@ -46,12 +46,7 @@ async def load_adapter(request: Request, state: State, _admin: Admin) -> PlainTe
         raise RequestError(
             f"{AGENT_SUFFIX!r} ends the name of a model with tools", param="lora_name"
         )
-    taken = {served.name for served in state.models.all()} | state.models.aliases().keys()
-    if body.lora_name in taken:
-        raise ConflictError(f"{body.lora_name!r} is served already", param="lora_name")
-    base = state.models.base
-    served = await state.publisher.adapter_of(base, body.lora_name, body.lora_path)
-    await state.models.add_adapter(served)
+    await state.publisher.add_adapter(body.lora_name, body.lora_path)
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 
 
@@ -63,5 +58,5 @@ async def load_adapter(request: Request, state: State, _admin: Admin) -> PlainTe
 async def unload_adapter(request: Request, state: State, _admin: Admin) -> PlainTextResponse:
     """Stop serving an adapter."""
     body = await read_model(UnloadAdapterRequest, request, 64 * 1024)
-    await state.models.remove(body.lora_name)
+    await state.publisher.remove(body.lora_name)
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")

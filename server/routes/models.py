@@ -49,7 +49,7 @@ async def publish_model(request: Request, state: State, _admin: Admin) -> dict[s
 @router.delete("/models/{name:path}", responses=answers(ModelDeleted))
 async def unpublish_model(name: str, state: State, _admin: Admin) -> dict[str, Any]:
     """Stop serving an adapter or an upstream. Its card stays."""
-    await state.models.remove(name)
+    await state.publisher.remove(name)
     return {"id": name, "object": "model", "deleted": True}
 
 

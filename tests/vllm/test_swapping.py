@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from agentlm.engine.protocol import Adapter
 from agentlm.models.aliases import Aliases, Promotion
 from agentlm.models.registry import Registry
 from support.finetune_logs import registered
@@ -151,3 +152,63 @@ async def test_weights_that_would_take_an_aliass_place_are_refused(
         assert answer.status_code == 409
         assert "which is production: promote it instead" in answer.json()["error"]["message"]
         assert await plain(running) == "one"
+
+
+@pytest.fixture
+def lora(tmp_path: Path) -> Path:
+    """What looks like an adapter, and is enough of one for an engine that loads none."""
+    directory = tmp_path / "lora"
+    directory.mkdir()
+    (directory / "adapter_config.json").write_text("{}")
+    (directory / "adapter_model.safetensors").write_text("weights")
+    return directory
+
+
+def load_slowly(running: Running, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, ...]:
+    """Adapters take until the second event; the first tells that one has begun."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    load = running.engine.load_adapter
+
+    async def slow(adapter: Adapter) -> None:
+        begun.set()
+        await go_on.wait()
+        await load(adapter)
+
+    monkeypatch.setattr(running.engine, "load_adapter", slow)
+    return begun, go_on
+
+
+async def test_an_adapter_is_not_served_beside_weights_that_came_while_it_was_loaded(
+    serve: Serve, data_dir: Path, lora: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve("Hello.") as running, httpx.AsyncClient(base_url=running.url) as client:
+        await promote(running, data_dir, "one")
+        begun, go_on = load_slowly(running, monkeypatch)
+        body = {"lora_name": "of-one", "lora_path": str(lora)}
+        loading = asyncio.create_task(client.post("/v1/load_lora_adapter", json=body))
+        await begun.wait()
+        swap = asyncio.create_task(promote(running, data_dir, "two"))
+        await asyncio.wait({swap}, timeout=0.5)
+        go_on.set()
+
+        assert [(await it).status_code for it in (loading, swap)] == [200, 200]
+        models = [model.id async for model in running.client.models.list()]
+        assert models == ["two", "production"]
+        assert running.engine.adapters == {}
+
+
+async def test_of_two_adapters_that_come_under_one_name_one_is_served(
+    serve: Serve, data_dir: Path, lora: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve("Hello.") as running, httpx.AsyncClient(base_url=running.url) as client:
+        await promote(running, data_dir, "one")
+        begun, go_on = load_slowly(running, monkeypatch)
+        body = {"lora_name": "mine", "lora_path": str(lora)}
+        loading = [
+            asyncio.create_task(client.post("/v1/load_lora_adapter", json=body)) for _ in range(2)
+        ]
+        await begun.wait()
+        await asyncio.wait(loading, timeout=0.2)
+        go_on.set()
+
+        assert sorted([(await it).status_code for it in loading]) == [200, 409]
