@@ -6,16 +6,16 @@ ignored, unless ignoring it doesn't affect the answer.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal
 
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 from pydantic import ConfigDict, Field
+from pydantic_core import from_json
 
 from agentlm.errors import RequestError
 from agentlm.messages import Message, ToolCall
-from agentlm.server.openai.schemas import check_ends, check_held, check_size, json_form
+from agentlm.server.openai.schemas import BOUNDS, check_ends, check_held, check_size, json_form
 from agentlm.server.openai.tools import (
     AllowedToolsChoice,
     NamedToolChoice,
@@ -116,13 +116,20 @@ class StructuredOutputs(Wire):
         return json_form(self._schema())
 
     def _schema(self) -> dict[str, Any]:
-        try:
-            schema = json.loads(self.json_) if isinstance(self.json_, str) else self.json_
-        except ValueError as error:
-            raise RequestError(
-                f"structured_outputs.json: it is no JSON: {error}", param="structured_outputs.json"
-            ) from None
-        return {"type": "object"} if schema is None else schema
+        param = "structured_outputs.json"
+        schema: Any = {"type": "object"} if self.json_ is None else self.json_
+        if isinstance(schema, str):
+            if len(schema) > BOUNDS["bytes"]:
+                most = f"at most {BOUNDS['bytes']} bytes"
+                raise RequestError(f"{param}: a schema may have {most}", param=param)
+            try:
+                schema = from_json(schema, allow_inf_nan=False)  # not deeper than a body's
+            except ValueError as error:
+                raise RequestError(f"{param}: it is no JSON: {error}", param=param) from None
+        if not isinstance(schema, dict):
+            got = type(schema).__name__
+            raise RequestError(f"{param}: a schema must be an object, got {got}", param=param)
+        return schema
 
 
 _HELD_TO = ("json", "json_object", "regex", "choice", "grammar")

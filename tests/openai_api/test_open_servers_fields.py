@@ -143,6 +143,15 @@ async def test_a_schema_is_the_same_by_either_name(serve: Serve, held_to: dict[s
         ({"structured_outputs": {"regex": "a", "choice": ["a"]}}, "structured_outputs"),
         ({"structured_outputs": {"structural_tag": "{}"}}, "structured_outputs.structural_tag"),
         ({"structured_outputs": {"json": "{"}}, "structured_outputs.json"),
+        *(
+            ({"structured_outputs": {"json": text}}, "structured_outputs.json")
+            for text in (
+                "[1]",
+                "[" * 99_000,
+                '{"a":' * 900 + "1" + "}" * 900,
+                "[0" + ",[]" * 99_000,
+            )
+        ),
         (
             {"structured_outputs": {"regex": "a"}, "response_format": {"type": "json_object"}},
             "structured_outputs",
