@@ -254,11 +254,16 @@ async def test_the_scripts_role_reads(reader: Sql, make_settings: MakeSettings) 
         "SELECT pg_create_logical_replication_slot('a', 'pgoutput')",
         "DO $$ BEGIN PERFORM pg_terminate_backend(1); END $$",
         "SELECT query_to_xml('SELECT pg_advisory_lock(1)', true, true, '')",
+        "SELECT set_config('temp_file_limit', '-1', true)",
     ],
 )
 async def test_the_scripts_role_does_nothing_else(reader: Sql, statement: str) -> None:
-    with pytest.raises(ToolError, match=r"permission denied for (function|view)"):
+    with pytest.raises(ToolError, match=r"permission denied (for (function|view)|to set)"):
         await run(reader, statement)
+
+
+async def test_what_the_scripts_role_sorts_does_not_fill_the_disk(reader: Sql) -> None:
+    assert "\n1GB\n" in await run(reader, "SHOW temp_file_limit")
 
 
 def test_what_others_could_call_they_still_can(

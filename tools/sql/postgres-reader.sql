@@ -17,6 +17,7 @@ CREATE ROLE agentlm_everybody_else NOLOGIN;
 \endif
 GRANT pg_read_all_data TO agentlm_reader;  -- or GRANT SELECT on what it may see
 ALTER ROLE agentlm_reader SET default_transaction_read_only = on;
+ALTER ROLE agentlm_reader SET temp_file_limit = '1GB';  -- a sort without end would fill the disk
 
 DO $script$
 DECLARE
