@@ -23,6 +23,7 @@ from agentlm.environments.playing.recording import NoRecorder, Recorder, ServerR
 from agentlm.environments.playing.session import PlaySettings, Seat, play_tasks, run_session
 from agentlm.environments.task import Environment, Split
 from agentlm.errors import OperatorError
+from agentlm.printable import say
 from agentlm.settings import parse
 from agentlm.store import LOCAL_OWNER, Store
 
@@ -117,7 +118,7 @@ async def _play(settings: RolloutSettings, environment: Environment) -> int:
             if kept := progress.kept():
                 print(kept, file=sys.stderr)
                 if model is not None and model.caution:
-                    print(model.caution, file=sys.stderr)
+                    say(model.caution, sys.stderr)
             seat = Seat(environment, player, recorder, progress)
             known = list(progress.results.values())
             if settings.curriculum:

@@ -64,7 +64,7 @@ def list_logs(settings: ListLogs) -> int:
         return 0
     _print(_header_table(headers, short))
     if more:
-        print(f"more: agentlm logs list --after {short[headers[-1].id]}")
+        say(f"more: agentlm logs list --after {short[headers[-1].id]}")
     return 0
 
 
