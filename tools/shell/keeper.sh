@@ -2,6 +2,7 @@
 exec 3<&0 4>&2 </dev/null 2>/dev/null
 exec 5<>"$1" && rm "$1" || exit
 shift
+: "$GROUPS"  # asked for once, not by each bash that is forked from this one
 NUMBER=0
 printf '\0' >&4
 while :; do
