@@ -109,7 +109,7 @@ def checked_url(url: str) -> str:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise ValueError(str(error)) from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not parsed.raw_host:
         raise ValueError("must be an http or https URL")
     if parsed.userinfo or parsed.query:
         raise ValueError("must have no password or query: name the key's variable (--api-key-env)")

@@ -255,6 +255,7 @@ ANYWHERE: dict[str, Any] = {"mcp_hosts": ("*",), **PORT}
         (ANYWHERE, {"server_url": "http://[::ffff:127.0.0.1]/"}, "server_url", "not a public"),
         (ANYWHERE, {"server_url": "http://2130706433/"}, "server_url", "not a public"),
         ({**ANYWHERE, "web_ports": (443,)}, {}, "server_url", "port 9"),
+        ({"mcp_hosts": ("a.org",), **PORT}, {"server_url": "http://xn--a/"}, "server_url", "a.org"),
         (ANYWHERE, {"server_url": "file:///etc/passwd"}, "server_url", "http or https"),
         (ANYWHERE, {"server_url": "http://me:pw@example.org/"}, "server_url", "password"),
         (ANYWHERE, {"server_label": "a__b"}, "server_label", "letters"),

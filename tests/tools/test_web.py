@@ -421,13 +421,19 @@ async def test_html_bombs_do_not_stop_the_next_page(
         ("https://sub.forbidden.example/", "list of hosts that are not fetched"),
         ("https://elsewhere.example/", "not on the list of hosts that are fetched"),
         ("https://" + "a" * 2000 + ".example/", "not an address|resolved|hosts that are fetched"),
+        ("https://xn--a.example/", "not on the list of hosts"),
+        ("https://xn--a.forbidden.example/", "list of hosts that are not fetched"),
+        ("https://verboten-ü.example/", "list of hosts that are not fetched"),
+        ("https://XN--VERBOTEN--Y9A.example./", "list of hosts that are not fetched"),
+        ("https://spelt-ü.example/", "list of hosts that are not fetched"),
     ],
 )
 async def test_addresses_that_are_not_fetched(
     make_settings: MakeSettings, url: str, why: str
 ) -> None:
     allow = ("example.org", "forbidden.example")
-    fetch = WebFetch(make_settings(web_allow=allow, web_deny=("forbidden.example",)))
+    deny = ("forbidden.example", "Verboten-ü.example", "xn--spelt--8ya.example")
+    fetch = WebFetch(make_settings(web_allow=allow, web_deny=deny))
     with pytest.raises(ToolError, match=why):
         await get(fetch, url)
     await fetch.close()

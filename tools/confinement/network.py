@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -41,9 +42,23 @@ NETWORK_ERRORS = (
 """Errors of a connection, besides those of httpx itself."""
 
 
+@cache
+def plain_host(name: str) -> str:
+    """A host's name as the network knows it, however it is spelt; as it is if it is none."""
+    try:
+        return network_host(httpx.URL(f"http://{name}"))
+    except (httpx.InvalidURL, UnicodeError, ValueError):
+        return name.lower()
+
+
+def network_host(url: httpx.URL) -> str:
+    """The host that a URL leads to. (`url.host` fails where punycode is none.)"""
+    return url.raw_host.decode("ascii").rstrip(".").lower()
+
+
 def is_listed(host: str, names: Iterable[str]) -> bool:
-    """Whether a host is one of the names or below one of them."""
-    return any(host == name.lower() or host.endswith(f".{name.lower()}") for name in names)
+    """Whether a host, as the network knows it, is one of the names or below one of them."""
+    return any(host == name or host.endswith(f".{name}") for name in map(plain_host, names))
 
 
 class AddressRefused(Exception):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from agentlm.errors import RequestError
-from agentlm.tools.confinement.network import Reach, is_listed
+from agentlm.tools.confinement.network import Reach, is_listed, network_host
 from agentlm.tools.mcp.config import McpServer
 from agentlm.tools.settings import ToolSettings
 
@@ -103,7 +103,7 @@ def check_address(server: BroughtServer, settings: ToolSettings) -> None:
         url = httpx.URL(server.url)
     except (httpx.InvalidURL, UnicodeError, ValueError):
         raise refused("is not an address") from None
-    host = url.host.rstrip(".").lower()
+    host = network_host(url)
     if url.scheme not in ("http", "https") or not host:
         raise refused("must be an http or https address")
     if url.userinfo:

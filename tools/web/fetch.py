@@ -14,6 +14,7 @@ from agentlm.tools.confinement.network import (
     PublicTransport,
     Reach,
     is_listed,
+    network_host,
 )
 from agentlm.tools.settings import MEBIBYTE, ToolSettings
 from agentlm.tools.web.body import ACCEPTED, BodyRefused, read_body
@@ -73,7 +74,9 @@ class Fetcher:
     async def _follow(self, url: httpx.URL) -> Fetched:
         for _ in range(_REDIRECTS + 1):
             if self._robots and not await self._robots.allows(url):
-                raise ToolError(f"{url.host} does not want {url.path} to be read by programs")
+                raise ToolError(
+                    f"{network_host(url)} does not want {url.path} to be read by programs"
+                )
             async with self._client.stream("GET", url) as response:
                 location = response.headers.get("location")
                 if not (response.is_redirect and location):
@@ -108,7 +111,7 @@ class Fetcher:
             url = httpx.URL(address)
         except (httpx.InvalidURL, UnicodeError, ValueError) as error:
             raise ToolError(f"{address!r} is not an address: {error}") from error
-        if url.scheme not in ("http", "https") or not url.host:
+        if url.scheme not in ("http", "https") or not url.raw_host:
             raise ToolError(f"{address!r} is not an http or https address")
         if url.userinfo:
             raise ToolError("an address with a user name or password is not fetched")
@@ -116,7 +119,7 @@ class Fetcher:
         return url.copy_with(fragment=None)
 
     def _check_lists(self, url: httpx.URL) -> None:
-        host = url.host.rstrip(".").lower()
+        host = network_host(url)
         if is_listed(host, self._settings.web_deny):
             raise ToolError(f"{host} is on the list of hosts that are not fetched")
         if self._settings.web_allow and not is_listed(host, self._settings.web_allow):
