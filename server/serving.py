@@ -130,6 +130,10 @@ class Server(uvicorn.Server):
             access_log=False,
             timeout_graceful_shutdown=settings.drain_s,
             http=type("Connection", (Connection,), {"wait_s": settings.request_wait_s}),
+            # Messages wait in memory, and a few packed bytes could be a large one.
+            ws_max_size=settings.max_request_bytes,
+            ws_max_queue=1,
+            ws_per_message_deflate=False,
         )
         super().__init__(config)
         self._on_listening = on_listening

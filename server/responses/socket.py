@@ -20,13 +20,13 @@ from agentlm.server.http.body import parse_json
 from agentlm.server.http.errors import error_body
 from agentlm.server.responses.request.body import ResponseRequest, read_response_request
 
-_WAITING = 16
+_WAITING = 4
 """How many messages are read ahead of their turn."""
 _NOT_HERE = ("stream", "stream_options", "background")
 Answer = Callable[[ResponseRequest], Awaitable[None]]
 
 
-async def listen(socket: WebSocket, max_bytes: int, answer: Answer) -> None:
+async def listen(socket: WebSocket, answer: Answer) -> None:
     """Read messages and answer each, until the client leaves. Then what runs is cancelled."""
     messages: asyncio.Queue[str] = asyncio.Queue(_WAITING)
     reading = asyncio.create_task(_read(socket, messages))
@@ -37,7 +37,7 @@ async def listen(socket: WebSocket, max_bytes: int, answer: Answer) -> None:
             if not waiting.done():
                 waiting.cancel()
                 return
-            turn = asyncio.create_task(_turn(socket, waiting.result(), max_bytes, answer))
+            turn = asyncio.create_task(_turn(socket, waiting.result(), answer))
             try:
                 await _first_of(turn, reading)
             finally:
@@ -60,20 +60,17 @@ async def _read(socket: WebSocket, messages: asyncio.Queue[str]) -> None:
             await messages.put(await socket.receive_text())
 
 
-async def _turn(socket: WebSocket, text: str, max_bytes: int, answer: Answer) -> None:
+async def _turn(socket: WebSocket, text: str, answer: Answer) -> None:
     try:
-        await answer(_request_of(text, max_bytes))
+        await answer(_request_of(text))
     except WebSocketDisconnect:
         return
     except Exception as error:  # noqa: BLE001 (sent to the client, in its public form)
         await socket.send_text(json.dumps(error_event(error), ensure_ascii=False))
 
 
-def _request_of(text: str, max_bytes: int) -> ResponseRequest:
-    raw = text.encode()
-    if len(raw) > max_bytes:
-        raise RequestError(f"a message may have at most {max_bytes} bytes")
-    message = parse_json(raw)
+def _request_of(text: str) -> ResponseRequest:
+    message = parse_json(text.encode())
     kind = message.get("type") if isinstance(message, dict) else None
     if kind != "response.create":
         raise RequestError("a message must be of type 'response.create'", param="type")

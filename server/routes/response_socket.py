@@ -28,7 +28,7 @@ async def converse(socket: WebSocket) -> None:
     """Answer the requests of one connection, one after another."""
     await socket.accept()
     state: ServerState = socket.app.state.server
-    await listen(socket, state.settings.max_request_bytes, _Conversing(socket, state).answer)
+    await listen(socket, _Conversing(socket, state).answer)
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pytest
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from agentlm.store import ApiKey
 from agentlm.trajectory import Outcome
@@ -102,6 +102,16 @@ async def test_a_wrong_message_is_named_and_the_connection_stays(
 
     assert (told["type"], told["status"], told["error"]["param"]) == ("error", 400, param)
     assert answer["type"] == "response.completed"
+
+
+async def test_a_message_that_no_request_could_be_ends_the_connection(serve: Serve) -> None:
+    async with serve("One.", max_request_mb=1) as running:
+        async with connected(running) as socket:
+            assert socket.protocol.extensions == []  # packed, it could be any number of bytes
+            with pytest.raises(ConnectionClosedError, match="1009"):
+                await turn(socket, input="a" * 1_100_000)
+        async with connected(running) as socket:
+            assert (await turn(socket, input="a"))["type"] == "response.completed"
 
 
 async def test_who_leaves_ends_what_runs(serve: Serve) -> None:
