@@ -89,8 +89,7 @@ def _check(path: Path, name: str, value: Any) -> None:
         raise OperatorError(f"--deepspeed {path}: unknown {name}{hint}")
     if name in ("fp16", "bf16", "amp") and isinstance(value, dict) and "enabled" in value:
         raise OperatorError(
-            f"--deepspeed {path}: {name}.enabled is decided by the hardware: bfloat16 where it "
-            "computes in it, float32 elsewhere"
+            f"--deepspeed {path}: {name}.enabled is set by --precision"
         )
 
 

@@ -132,7 +132,8 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
     if not these.first:
         return None
     del network, engine, held_out
-    difference = save.verify_saved(run.model, base.directory, probe, expected)
+    dtype = model.training_dtype(settings.precision)
+    difference = save.verify_saved(run.model, base.directory, probe, expected, dtype)
     run.log(f"saved and read back: the largest difference of a logit is {difference:.2g}")
 
     write_report(run, sources, plan, prepared.renderer().decode_verbatim)

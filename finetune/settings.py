@@ -115,6 +115,9 @@ class Mixing(Settings):
     """Part of the general rows that are shown with tools that don't fit, and answered without."""
 
 
+Precision = Literal["auto", "bfloat16", "float32"]
+
+
 class Rewarding(Settings):
     """How rewards are learned from."""
 
@@ -183,6 +186,9 @@ class Training(Rewarding, Measuring):
     """Compute what rows of a pack have in common once."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: a third more work, a fraction of the memory."""
+    precision: Precision = "auto"
+    """What the model is computed in; auto is bfloat16 where the hardware has units for it (a GPU, a
+    CPU with AMX). Sums, gradients and the optimizer's weights are float32 in either case."""
     warmup: float = Field(default=0.02, ge=0, le=1)
     """Part of the steps over which the learning rate rises; then it falls by a cosine."""
     weight_decay: float = Field(default=0.1, ge=0)

@@ -91,16 +91,18 @@ def outputs(module: PackLoss, pack: Pack) -> torch.Tensor:
     return logits.float().cpu()
 
 
-def verify_saved(target: Path, base: Path, pack: Pack, expected: torch.Tensor) -> float:
-    """Load the saved model and compare. Returns the largest difference of a logit.
+def verify_saved(
+    target: Path, base: Path, pack: Pack, expected: torch.Tensor, dtype: torch.dtype
+) -> float:
+    """Load what was saved and compare; returns the largest difference of a logit.
 
     Raises OperatorError if it differs from the trained model.
     """
     adapter = (target / "adapter_config.json").exists()
-    model = load(base if adapter else target, target if adapter else None)
-    saved_outputs = outputs(pack_loss(model.eval(), Imitation()), pack)
-    difference = float((saved_outputs - expected).abs().max())
-    tolerance = 1e-3 if next(model.parameters()).dtype is torch.float32 else 0.25
+    model = load(base if adapter else target, target if adapter else None, dtype)
+    found = outputs(pack_loss(model.eval(), Imitation()), pack)
+    difference = float((found - expected).abs().max())
+    tolerance = 1e-3 if dtype is torch.float32 else 0.25
     if not difference <= tolerance:
         raise OperatorError(
             f"the model saved in {target} differs from the one that was trained: a logit is off by "

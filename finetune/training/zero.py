@@ -37,7 +37,7 @@ def config(training: Training, processes: Processes) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": training.clip,
-        "bf16": {"enabled": training_dtype() is torch.bfloat16},
+        "bf16": {"enabled": training_dtype(training.precision) is torch.bfloat16},
         "zero_optimization": zero,
         # torch's fused AdamW needs no compiler; DeepSpeed's own is compiled on first use.
         "zero_force_ds_cpu_optimizer": False,

@@ -63,7 +63,7 @@ def test_a_file_of_transformers_users_is_merged_and_its_autos_are_ours(tmp_path:
         ({"gradient_clipping": 0.5}, "gradient_clipping is set by --clip"),
         ({"scheduler": {"type": "WarmupLR"}}, "scheduler is set by --warmup"),
         ({"zero_optimisation": {}}, "unknown zero_optimisation; did you mean zero_optimization"),
-        ({"fp16": {"enabled": True}}, "fp16.enabled is decided by the hardware"),
+        ({"fp16": {"enabled": True}}, "fp16.enabled is set by --precision"),
         ({"optimizer": {"type": "Lamb"}}, "optimizer.type is AdamW, got 'Lamb'"),
         ({"optimizer": {"type": "AdamW", "params": {"lr": 1}}}, "optimizer.params.lr is set by"),
     ],
