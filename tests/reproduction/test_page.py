@@ -138,6 +138,7 @@ def test_what_was_measured_stands_there(experiment: Experiment, tmp_path: Path) 
     assert "| Does it learn? | mine | base | db | unconstrained | +40.0 | " in shown
     assert "| mine | base | perplexity | × 1.105 (1.105 … 1.105) | 20 |" in shown
     assert "| mine | base | instructions | +0.0 (0.0 … 0.0) | 20 |" in shown
+    assert "| mine | 40.0% | not measured | not measured |" in shown
     assert "counting 16 of 40" in shown
     assert "(reproduction-success.png)" in shown
     assert (tmp_path / "reproduction-loss.png").read_bytes().startswith(b"\x89PNG")
@@ -150,7 +151,7 @@ def test_a_table_is_a_table(experiment: Experiment, tmp_path: Path) -> None:
     for before, line in pairwise(lines):
         if before.startswith("|") and line.startswith("|"):
             assert before.count("|") == line.count("|"), line
-    assert sum(re.fullmatch(r"[|-]+", line) is not None for line in lines) == 5
+    assert sum(re.fullmatch(r"[|-]+", line) is not None for line in lines) == 6
     assert "{" not in "".join(lines)
 
 

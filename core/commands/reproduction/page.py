@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+PAPER = {
+    "Llama-2-7B-chat": {"db": 0.3, "os": 8.3, "kg": 0.0},
+    "AgentLM-7B": {"db": 30.6, "os": 17.4, "kg": 18.1},
+    "AgentLM-70B": {"db": 37.7, "os": 21.5, "kg": 47.0},
+    "GPT-4": {"db": 33.7, "os": 36.8, "kg": 52.1},
+}
+"""AgentTuning (arXiv 2310.12823), table 4: success in percent, of kg F1; AgentBench's test tasks."""
+
+
 def write_page(plan: Plan, profile: str, results: Results, page: Path) -> list[Path]:
     """Write the page, and its plots beside it. Returns the files."""
     pictures: dict[str, tuple[bool, Callable[[Axes], None]]] = {
@@ -33,7 +42,7 @@ def write_page(plan: Plan, profile: str, results: Results, page: Path) -> list[P
         if wanted
     }
     names = {name: path.name for name, path in drawn.items()}
-    text = _template().render(plan=plan, profile=profile, results=results, pictures=names)
+    text = _template().render(plan=plan, profile=profile, results=results, pictures=names, paper=PAPER)
     write_text(page, text)
     return [page, *drawn.values()]
 
