@@ -119,6 +119,7 @@ def plain_chats() -> Iterator[tuple[dict[str, str], dict[str, str]]]:
 
 def settings(arguments: argparse.Namespace, kind: str = "lora") -> FinetuneSettings:
     return FinetuneSettings(
+        precision="float32",  # as TRL beside it
         data_dir=arguments.data_dir,
         from_logs=True,
         base="smollm2-135m",

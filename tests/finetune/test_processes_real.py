@@ -39,6 +39,7 @@ def train(data_dir: Path, name: str, *flags: str, processes: int = 1) -> list[fl
     """Run as DeepSpeed's launcher starts it; returns the losses, those of held-out rows last."""
     command = [sys.executable, "-m", "agentlm.finetune", "--from-logs", "--name", name]
     command += ["--data-dir", str(data_dir), "--max-steps", "4", "--lr", "0.01", *flags]
+    command += ["--precision", "float32"]  # losses are compared to 1e-4
     # Packs of one row, so that there is something to share out; odd in number, so one rank idles.
     command += ["--batch-size", "3", "--pack-tokens", "2", "--skip-filters", "near_duplicate"]
     command += ["--eval-share", "0.34", "--eval-every", "2"]

@@ -47,7 +47,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, chatml_llama: Path) -> Path:
 def tries(home: Path, chatml_llama: Path, by: Renderer) -> list[Trajectory]:
     """Four tries at one task, recorded as the model itself would say them."""
     weights = Registry(home).get("tiny").weights_version
-    model = load(chatml_llama, None)
+    model = load(chatml_llama, None, torch.float32)
     said = [(CALL, ANSWER), (CALL, WRONG), (WRONG,), (ANSWER,)]
     fields = {"environment": "db", "task_id": "t1", "source": "rollout"}
     return [
@@ -103,6 +103,7 @@ def outputs(home: Path, tries: list[Trajectory]) -> list[str]:
     pair = {"prompt": "How many?", "chosen": "Twelve programs.", "rejected": "Nine of them."}
     (home / "pairs.jsonl").write_text(json.dumps(pair) + "\n")
     common = {"data_dir": str(home), "base": "tiny", "max_steps": 6, "lr": 0.005}
+    common["precision"] = "float32"  # log-probabilities are compared to 1e-4
     runs = [
         {"method": "grpo", "from_logs": True, "name": "grown", "batch_size": 4},
         {"method": "grpo", "data": [str(home / "off.jsonl")], "name": "off"},
@@ -128,8 +129,8 @@ def test_what_was_rewarded_becomes_likelier_and_what_was_not_less_likely(
     home: Path, outputs: list[str], tries: list[Trajectory], chatml_llama: Path
 ) -> None:
     assert outputs[0] == "done"
-    before = load(chatml_llama, None)
-    after = load(chatml_llama, home / "runs" / "grown" / "model")
+    before = load(chatml_llama, None, torch.float32)
+    after = load(chatml_llama, home / "runs" / "grown" / "model", torch.float32)
     gains = []
     for one in tries[2:]:
         ids = list(one.token_ids())

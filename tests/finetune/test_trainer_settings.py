@@ -14,7 +14,7 @@ from agentlm.errors import OperatorError
 from agentlm.finetune.deepspeed_file import merged, read_deepspeed
 from agentlm.finetune.report.wandb import check_installed, wandb_run
 from agentlm.finetune.run import Run
-from agentlm.finetune.settings import FinetuneSettings
+from agentlm.finetune.settings import FinetuneSettings, Precision
 
 
 def file(tmp_path: Path, content: object) -> Path:
@@ -203,3 +203,27 @@ def test_a_project_without_the_library_is_said_before_training(
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
     with pytest.raises(OperatorError, match="wandb is not installed: pip install wandb"):
         check_installed()
+
+
+@pytest.mark.parametrize(
+    ("precision", "gpu", "amx", "dtype"),
+    [
+        ("float32", True, True, "float32"),
+        ("bfloat16", False, False, "bfloat16"),
+        ("auto", True, False, "bfloat16"),
+        ("auto", False, True, "bfloat16"),
+        ("auto", False, False, "float32"),
+    ],
+)
+def test_a_model_is_computed_in_bfloat16_where_the_hardware_has_units_for_it(
+    monkeypatch: pytest.MonkeyPatch, precision: Precision, gpu: bool, amx: bool, dtype: str
+) -> None:
+    import torch
+
+    from agentlm.finetune.training.model import training_dtype
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+
+    assert training_dtype(precision) is getattr(torch, dtype)
