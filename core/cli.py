@@ -29,6 +29,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "demo": Command("agentlm.commands.demo:main", "cpu", "show the loop once, in a few minutes"),
     "serve": Command("agentlm.server.cli:main", "cpu", "serve a model over the OpenAI API"),
     "models": Command(
         "agentlm.commands.models:main", "cpu", "list, add, promote and remove models"
