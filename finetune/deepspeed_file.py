@@ -88,9 +88,7 @@ def _check(path: Path, name: str, value: Any) -> None:
         hint = f"; did you mean {nearest[0]}?" if nearest else f"; known: {', '.join(_KNOWN)}"
         raise OperatorError(f"--deepspeed {path}: unknown {name}{hint}")
     if name in ("fp16", "bf16", "amp") and isinstance(value, dict) and "enabled" in value:
-        raise OperatorError(
-            f"--deepspeed {path}: {name}.enabled is set by --precision"
-        )
+        raise OperatorError(f"--deepspeed {path}: {name}.enabled is set by --precision")
 
 
 def _check_optimizer(path: Path, optimizer: Any) -> None:

@@ -26,7 +26,7 @@ PAPER = {
     "AgentLM-70B": {"db": 37.7, "os": 21.5, "kg": 47.0},
     "GPT-4": {"db": 33.7, "os": 36.8, "kg": 52.1},
 }
-"""AgentTuning (arXiv 2310.12823), table 4: success in percent, of kg F1; AgentBench's test tasks."""
+"""AgentTuning (arXiv 2310.12823), table 4, in percent: success, of kg F1; AgentBench's tests."""
 
 
 def write_page(plan: Plan, profile: str, results: Results, page: Path) -> list[Path]:
@@ -42,7 +42,9 @@ def write_page(plan: Plan, profile: str, results: Results, page: Path) -> list[P
         if wanted
     }
     names = {name: path.name for name, path in drawn.items()}
-    text = _template().render(plan=plan, profile=profile, results=results, pictures=names, paper=PAPER)
+    text = _template().render(
+        plan=plan, profile=profile, results=results, pictures=names, paper=PAPER
+    )
     write_text(page, text)
     return [page, *drawn.values()]
 
