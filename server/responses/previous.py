@@ -84,13 +84,15 @@ async def read_history(
         raise RequestError(
             "input: what an approved call gives is not known before it is made", param="input"
         )
+    # Before `echo`, which reads the same fields and knows no places for errors.
+    brought = await bring(body.servers(), toolbox)
     return History(
         tuple(conversation.messages),
         after,
         body.echo() | {"include": body.include},
         handed_back=handed_back(sealed),
         watched=body.background,
-        brought=await bring(body.servers(), toolbox),
+        brought=brought,
         approved=conversation.approved_calls(),
         may_be_shortened=body.truncation == "auto",
     )
