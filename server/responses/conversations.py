@@ -20,6 +20,8 @@ from agentlm.store import ApiKey, Item, NamedConversation, Store
 
 Named = tuple[NamedConversation, Sequence[Item]]
 _ITEM: TypeAdapter[Any] = TypeAdapter(ConversationItem)
+_REWRITTEN = ("message", "function_call", "function_call_output")
+"""Types of items that are kept as this server writes them, the others as they came."""
 
 
 @asynccontextmanager
@@ -94,8 +96,11 @@ def _kept(item: dict[str, Any], place: str) -> dict[str, Any]:
 
 def _read(item: dict[str, Any], place: str) -> Iterator[dict[str, Any]]:
     """The item in this server's form; nothing for an item that only the record knows."""
+    kind = item_kind(item, place)
+    if kind not in _REWRITTEN:
+        return iter(())
     alone = Conversation()
-    if item_kind(item, place) == "function_call_output":
+    if kind == "function_call_output":
         alone.calls.add(item["call_id"])
         alone.open[item["call_id"]] = place
     alone.add([item], place)

@@ -38,6 +38,9 @@ class Calculator:
     def __init__(self) -> None:
         self.doubled: list[int] = []
         self.port = 0
+        self.waited = 0
+        self.waits = asyncio.Event()
+        self.resume = asyncio.Event()
 
     @property
     def options(self) -> dict[str, Any]:
@@ -62,6 +65,14 @@ class Calculator:
             return str(2 * x)
 
         @server.tool()
+        async def wait() -> str:
+            """Wait until told."""
+            self.waited += 1
+            self.waits.set()
+            await self.resume.wait()
+            return "waited"
+
+        @server.tool()
         def whoami(context: Context) -> str:
             """Tell who asks."""
             request = context.request_context.request
@@ -81,6 +92,7 @@ async def calculator() -> AsyncIterator[Calculator]:
             await asyncio.sleep(0.01)
     made.port = server.servers[0].sockets[0].getsockname()[1]
     yield made
+    made.resume.set()
     server.should_exit = True
     await serving
 
@@ -198,6 +210,74 @@ async def test_a_retry_is_told_what_an_approved_call_gave(
         assert (made["output"], made["approval_request_id"]) == ("8", question["id"])
         assert calculator.doubled == [4]
         assert running.engine.requests[1].prompt_ids == running.engine.requests[2].prompt_ids
+
+
+async def test_an_approved_call_keeps_its_stream_alive_and_ends_with_it_for_good(
+    serve: Serve, calculator: Calculator
+) -> None:
+    options = {**calculator.options, "keep_alive_s": 0.2}
+    async with serve(call("wait"), FINAL, **options) as running:
+        tools = [calculator.tool()]
+        asked = await answered(running, tools=tools)
+        [question] = of_type(asked, "mcp_approval_request")
+        by_id = {"tools": tools, "previous_response_id": asked["id"]}
+        body = {"model": "tiny", "stream": True, "input": [decided(question)], **by_id}
+        url = f"{running.url}/v1/responses"
+        async with (
+            httpx.AsyncClient(timeout=30) as client,
+            client.stream("POST", url, json=body) as events,
+        ):
+            assert await anext(events.aiter_text()) == ": keep-alive\n\n"
+            async with asyncio.timeout(30):
+                await calculator.waits.wait()
+        again = await post(running, input=[decided(question)], **by_id)
+        denied = await post(running, input=[decided(question, approve=False)], **by_id)
+
+        assert (again.status_code, again.json()["error"]["code"]) == (409, "approved_before")
+        assert denied.status_code == 200
+        assert calculator.waited == 1
+
+
+async def test_an_approved_call_in_a_named_conversation(
+    serve: Serve, calculator: Calculator
+) -> None:
+    async with serve(DOUBLE, FINAL, FINAL, **calculator.options) as running:
+        named = await running.client.conversations.create()
+        more = {"tools": [calculator.tool()], "conversation": named.id}
+        asked = await answered(running, **more)
+        [question] = of_type(asked, "mcp_approval_request")
+        answer = await answered(running, **{**more, "input": [decided(question)]})
+        await answered(running, **{**more, "input": "Thanks"})
+        listed = await running.client.conversations.items.list(named.id, order="asc", limit=100)
+
+        [made] = of_type(answer, "mcp_call")
+        assert [item.id for item in listed.data if item.type == "mcp_call"] == [made["id"]]
+        kinds = [item.type for item in listed.data]
+        assert kinds.count("mcp_approval_request") == kinds.count("mcp_approval_response") == 1
+        assert calculator.doubled == [4]
+        assert len(running.trajectories()) == 1
+
+
+@pytest.mark.parametrize("background", [False, True])
+async def test_what_an_approved_call_gave_is_in_the_log(
+    serve: Serve, calculator: Calculator, background: bool
+) -> None:
+    async with serve(DOUBLE, FINAL, **calculator.options) as running:
+        tools = [calculator.tool()]
+        asked = await answered(running, tools=tools)
+        [question] = of_type(asked, "mcp_approval_request")
+        by_id = {"tools": tools, "previous_response_id": asked["id"]}
+        answer = await answered(running, input=[decided(question)], background=background, **by_id)
+        async with asyncio.timeout(20):
+            while answer["status"] == "in_progress":
+                found = await running.client.responses.retrieve(answer["id"])
+                answer = found.to_dict(mode="json")
+                await asyncio.sleep(0.02)
+
+        [made] = of_type(answer, "mcp_call")
+        assert made["output"] == "8"
+        [trajectory] = running.trajectories()
+        assert [m.content for m in trajectory.interactions[-1].messages][-1] == "8"
 
 
 async def test_a_denied_call_is_not_made_and_the_model_is_told(
