@@ -8,7 +8,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -432,8 +432,11 @@ BODY: dict[str, Callable[[int], tuple[bytes, bytes]]] = {
 async def answering(body: Callable[[int], tuple[bytes, bytes]]) -> AsyncIterator[int]:
     """A server of raw HTTP that says this of its tools; its port."""
 
+    writers: list[asyncio.StreamWriter] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
+        writers.append(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError), closing(writer):
             while head := await reader.readuntil(b"\r\n\r\n"):
                 length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
                 asked = json.loads(await reader.readexactly(int(length[1]))) if length else {}
@@ -454,6 +457,10 @@ async def answering(body: Callable[[int], tuple[bytes, bytes]]) -> AsyncIterator
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
+        for writer in writers:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 @pytest.mark.parametrize("kind", list(BODY))
