@@ -6,6 +6,7 @@ A card is small data about how to find a model. `registry` keeps cards and finds
 from __future__ import annotations
 
 import time
+from importlib.resources import files
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -69,6 +70,13 @@ class ModelCard(Frozen):
         return data
 
 
+def _shipped(name: str) -> ModelCard:
+    """The card beside an adapter that comes with AgentLM."""
+    return ModelCard.model_validate_json(
+        files("agentlm").joinpath("adapters", name, "card.json").read_text()
+    )
+
+
 BUILT_IN = {
     card.name: card
     for card in (
@@ -92,6 +100,7 @@ BUILT_IN = {
             system_prompt="You are a helpful AI assistant named SmolLM, trained by Hugging Face",
             created=1730419200,
         ),
+        _shipped("agentlm-135m"),
     )
 }
 """These are known without being registered. `created` is the date of the model's publication."""

@@ -47,8 +47,8 @@ def rollback_of(registry: Registry, alias: str) -> Promotion:
 
 def verdict_of(card: ModelCard) -> Verdict | None:
     """The gate's verdict on a model; None: it did not go through the gate. Raises OperatorError."""
-    path = Path((card.training or {}).get("run", "")) / "gate.json"
-    if not card.training or not path.is_file():
+    run = (card.training or {}).get("run")
+    if run is None or not (path := Path(run) / "gate.json").is_file():
         return None
     return read_verdict(path)
 
