@@ -96,7 +96,12 @@ def _lives(machine: Any) -> bool:
 
 
 def _end(machine: Any) -> None:
-    machine.shutdown()
+    if _lives(machine):
+        machine.shutdown()
+    else:
+        machine.close()
+    # Otherwise py4j tells a machine that is gone of each object that Python lets go of later.
+    machine._gateway_client.is_connected = False
     with suppress(BrokenPipeError):  # it may have died
         machine.java_process.stdin.close()
     machine.java_process.wait()

@@ -11,7 +11,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,15 @@ def test_what_is_held_out_has_nothing_to_train_on(name: str, split: Any) -> None
 
 def test_every_name_is_an_environment_of_ours() -> None:
     assert MODULES.keys() <= OTHERS.keys()
+
+
+@pytest.fixture(autouse=True)
+def _sockets_of_py4j() -> Iterator[None]:
+    """Collect the sockets that py4j forgets when a machine is gone, before another test does."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 TWX = pytest.mark.skipif(version_of("textworld-express") is None, reason="it is not installed")
