@@ -49,7 +49,7 @@ def test_an_adapter_speaks_as_its_base(models: Models, chatml_llama: Path, tmp_p
 def test_the_list_is_a_table_or_lines_of_json(models: Models) -> None:
     assert "zai-org/agentlm-70b" in models("list")[1]
     lines = models("list", "--json")[1].splitlines()
-    assert [json.loads(line)["name"] for line in lines][-1] == "smollm2-135m"
+    assert [json.loads(line)["name"] for line in lines][-2:] == ["smollm2-135m", "agentlm-135m"]
 
 
 def test_a_data_directory_that_cannot_be_written_is_one_line(
