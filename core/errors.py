@@ -7,8 +7,8 @@
     │   ├── ConflictError       409: the thing is not in a state that allows this
     │   ├── RateLimitError      429: too many requests with this key
     │   └── ContextLengthError  400 `context_length_exceeded`
-        ├── OperatorError           whoever runs the program: one line on stderr, exit code 2
-    └── UnavailableError        nobody, for now: 503, try again (store or engine is down)
+    ├── OperatorError           whoever runs the program: one line on stderr, exit code 2
+    └── UnavailableError        nobody: 503, try again (store or engine is down)
 
 `agent.ToolError` (the model can act on it) lives with the tool contract in `agent/tool.py`.
 """

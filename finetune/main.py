@@ -134,7 +134,7 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
     del network, engine, held_out
     dtype = model.training_dtype(settings.precision)
     difference = save.verify_saved(run.model, base.directory, probe, expected, dtype)
-    run.log(f"saved and read back: the largest difference of a logit is {difference:.2g}")
+    run.log(f"saved and read back: it differs by {difference:.2g} nats a token")
 
     write_report(run, sources, plan, prepared.renderer().decode_verbatim)
     if settings.dry_run:

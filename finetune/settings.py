@@ -188,7 +188,7 @@ class Training(Rewarding, Measuring):
     """Recompute activations in the backward pass: a third more work, a fraction of the memory."""
     precision: Precision = "auto"
     """What the model is computed in; auto is bfloat16 where the hardware has units for it (a GPU, a
-    CPU with AMX). Sums, gradients and the optimizer's weights are float32 in either case."""
+    CPU with AMX). The optimizer's weights are float32 in either case."""
     warmup: float = Field(default=0.02, ge=0, le=1)
     """Part of the steps over which the learning rate rises; then it falls by a cosine."""
     weight_decay: float = Field(default=0.1, ge=0)
