@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import reduce
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from agentlm.environments.adapters.loading import needed
+from agentlm.environments.adapters.world import World
 from agentlm.errors import OperatorError
 from agentlm.install import install
 
@@ -89,6 +90,28 @@ class JavaMachines:
         )
         parameters = self._py4j.GatewayParameters(port=port, auto_field=True)
         return self._py4j.JavaGateway(gateway_parameters=parameters, java_process=process)
+
+
+class JavaWorld(World):
+    """A world that runs in a Java machine; a subclass names its `machines`."""
+
+    machines: JavaMachines
+    _machine: Any = None
+
+    @classmethod
+    def shared(cls) -> AbstractAsyncContextManager[None]:
+        """The Java machines."""
+        return cls.machines.running()
+
+    def opened(self) -> Any:
+        """The package's interface in a machine that is this world's until it closes."""
+        self._machine = self.machines.take()
+        return self.machines.new(self._machine)
+
+    def close(self) -> None:
+        """Give the machine back."""
+        if self._machine is not None:
+            self.machines.give(self._machine)
 
 
 def _lives(machine: Any) -> bool:

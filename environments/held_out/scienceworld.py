@@ -9,13 +9,12 @@ that tasks come without them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import Any
 
 from agentlm.environments.adapters.loading import folder_of
-from agentlm.environments.adapters.world import Problem, World
-from agentlm.environments.held_out.java import JavaMachines
+from agentlm.environments.adapters.world import Problem
+from agentlm.environments.held_out.java import JavaMachines, JavaWorld
 from agentlm.environments.held_out.splits import held_out
 from agentlm.environments.task import Split
 from agentlm.install import install
@@ -23,7 +22,7 @@ from agentlm.install import install
 NAME = "scienceworld"
 
 
-def world_of(_: str) -> type[World]:
+def world_of(_: str) -> type[JavaWorld]:
     """The experiments. Raises OperatorError if the package or Java is missing."""
     jar = folder_of(NAME, install(NAME)) / "scienceworld.jar"
     machines = JavaMachines(NAME, jar, "scienceworld.runtime.pythonapi.PythonInterface")
@@ -31,7 +30,7 @@ def world_of(_: str) -> type[World]:
     return type("ScienceWorld", (_Experiment,), members)
 
 
-class _Experiment(World):
+class _Experiment(JavaWorld):
     """You are in a house of text with a kitchen, a workshop, a greenhouse and more, and have a task
     of science to do there. Use the tool `step` with one action at a time: look around, look at X,
     look in X, examine X, inventory, open X, close X, go to ROOM, pick up X, put down X, move X to
@@ -41,13 +40,6 @@ class _Experiment(World):
     """
 
     max_turns = 100
-    machines: JavaMachines
-    _machine: Any = None
-
-    @classmethod
-    def shared(cls) -> AbstractAsyncContextManager[None]:
-        """The Java machines."""
-        return cls.machines.running()
 
     @classmethod
     def tasks(cls, split: Split, seed: int) -> Iterator[Problem]:
@@ -61,15 +53,9 @@ class _Experiment(World):
 
     def start(self) -> None:
         """Build the house for the parameters' variation."""
-        self._machine = self.machines.take()
-        self._house = self.machines.new(self._machine)
+        self._house = self.opened()
         _load(self._house, self.parameters)
         self._house.step("look around")  # what the task shows already
-
-    def close(self) -> None:
-        """Give the machine back."""
-        if self._machine is not None:
-            self.machines.give(self._machine)
 
     def step(self, action: str) -> str:
         """Do one action."""

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager
 from itertools import product
 from random import Random
 from typing import Any
 
 from agentlm.environments.adapters.loading import folder_of
-from agentlm.environments.adapters.world import Problem, World
-from agentlm.environments.held_out.java import JavaMachines
+from agentlm.environments.adapters.world import Problem
+from agentlm.environments.held_out.java import JavaMachines, JavaWorld
 from agentlm.environments.held_out.splits import held_out
 from agentlm.environments.task import Action, Move, Split
 from agentlm.install import install
@@ -28,24 +27,17 @@ _STEPS = 50
 """As its authors play; some of their own paths are longer."""
 
 
-def world_of(_: str) -> type[World]:
+def world_of(_: str) -> type[JavaWorld]:
     """The games. Raises OperatorError if the package or Java is missing."""
     jar = folder_of("textworld_express", install(NAME)) / "textworld-express.jar"
     machines = JavaMachines(NAME, jar, "textworldexpress.runtime.PythonInterface")
     return type("TextWorldExpress", (_Game,), {"machines": machines, "__doc__": _Game.__doc__})
 
 
-class _Game(World):
+class _Game(JavaWorld):
     """You play a game of text. Use the tool `step` with one of the possible commands at a time."""
 
     max_turns = _STEPS
-    machines: JavaMachines
-    _machine: Any = None
-
-    @classmethod
-    def shared(cls) -> AbstractAsyncContextManager[None]:
-        """The Java machines."""
-        return cls.machines.running()
 
     @classmethod
     def tasks(cls, split: Split, seed: int) -> Iterator[Problem]:
@@ -64,15 +56,9 @@ class _Game(World):
 
     def start(self) -> None:
         """Draw the game that the parameters name."""
-        self._machine = self.machines.take()
-        self._game = self.machines.new(self._machine)
+        self._game = self.opened()
         self._game.load(self.parameters["game"], "")
         _drawn(self._game, self.parameters)
-
-    def close(self) -> None:
-        """Give the machine back."""
-        if self._machine is not None:
-            self.machines.give(self._machine)
 
     def step(self, command: str) -> str:
         """Do what one command says."""
