@@ -108,7 +108,8 @@ def optimize(
 
     Returns the step's loss, and the norm of the gradient before it was clipped.
 
-    Raises OperatorError if the loss is no longer finite.
+    Raises OperatorError if loss or norm is no longer finite: before the step, except where only
+    DeepSpeed knows the norm. There it is after the step, but before any checkpoint.
     """
     for group in engine.optimizer.param_groups:
         group["lr"] = lr
@@ -122,19 +123,28 @@ def optimize(
         engine.backward(loss * (processes.count / weight))
         total += loss.item()
     mean = processes.sum(total) / weight
-    if not math.isfinite(mean):
-        raise OperatorError(f"the loss became {mean}: try a lower --lr than {lr:.1e}")
+    _check_finite("loss", mean, lr)
     norm = _gradient_norm(engine)
+    if norm is not None:
+        _check_finite("norm of the gradient", norm, lr)
     engine.step()
-    norm_or_none = engine.get_global_grad_norm()
-    return mean, norm if norm_or_none is None else float(norm_or_none)
+    reported = engine.get_global_grad_norm()
+    if reported is not None:
+        norm = float(reported)
+        _check_finite("norm of the gradient", norm, lr)
+    return mean, math.nan if norm is None else norm
 
 
-def _gradient_norm(engine: Any) -> float:
-    """For engines without partitioning, where DeepSpeed reports none: each process has the
-    whole."""
+def _check_finite(what: str, value: float, lr: float) -> None:
+    if not math.isfinite(value):
+        raise OperatorError(f"the {what} became {value}: try a lower --lr than {lr:.1e}")
+
+
+def _gradient_norm(engine: Any) -> float | None:
+    """The norm where nothing is partitioned: DeepSpeed reports none there, and each process has the
+    whole gradient."""
     if engine.zero_optimization():
-        return math.nan
+        return None
     gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
     return float(torch.nn.utils.get_total_norm(gradients))
 

@@ -19,8 +19,10 @@ from agentlm.finetune.training.zero import optimize
 class Engine:
     """DeepSpeed's as far as a step needs it, around a loss that is given."""
 
-    def __init__(self, loss: float) -> None:
-        self.module = SimpleNamespace(objective=Imitation())
+    def __init__(self, loss: float, gradient: float = 0.0) -> None:
+        weight = torch.nn.Parameter(torch.zeros(1))
+        weight.grad = torch.tensor([gradient])
+        self.module = SimpleNamespace(objective=Imitation(), parameters=lambda: [weight])
         self.optimizer = SimpleNamespace(param_groups=[{}])
         self.stepped = False
         self._loss = torch.tensor(loss)
@@ -32,16 +34,40 @@ class Engine:
 
     def backward(self, _: torch.Tensor) -> None: ...
 
+    def zero_optimization(self) -> bool:
+        return False
+
     def step(self) -> None:
         self.stepped = True
+
+    def get_global_grad_norm(self) -> None: ...
+
+
+PACKS = list(pack([TokenRow(np.array([5, 6, 7], np.int32), np.array([0, 1, 1], np.uint8))], 8))
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_ends_the_run_before_it_reaches_the_weights(loss: float) -> None:
-    row = TokenRow(np.array([5, 6, 7], np.int32), np.array([0, 1, 1], np.uint8))
     engine = Engine(loss)
 
     with pytest.raises(OperatorError, match=f"the loss became {loss}: try a lower --lr than 1.0e"):
-        optimize(engine, list(pack([row], 8)), 10.0, Processes(0, 1))
+        optimize(engine, PACKS, 10.0, Processes(0, 1))
 
     assert not engine.stepped
+
+
+@pytest.mark.parametrize("gradient", [float("nan"), float("inf")])
+def test_a_gradient_that_is_no_number_does_not_reach_the_weights_either(gradient: float) -> None:
+    engine = Engine(1.0, gradient)
+
+    with pytest.raises(OperatorError, match=f"the norm of the gradient became {gradient}: try a"):
+        optimize(engine, PACKS, 10.0, Processes(0, 1))
+
+    assert not engine.stepped
+
+
+def test_a_step_returns_its_loss_and_the_norm_of_its_gradient() -> None:
+    engine = Engine(2.0, 3.0)
+
+    assert optimize(engine, PACKS, 10.0, Processes(0, 1)) == (1.0, 3.0)
+    assert engine.stepped
