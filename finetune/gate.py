@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Literal, NamedTuple
@@ -21,6 +22,7 @@ from pydantic import Field
 from agentlm.console import Console
 from agentlm.errors import OperatorError
 from agentlm.files import write_text
+from agentlm.finetune.run import Run
 from agentlm.jobs.evaluations import Ability as Measured
 from agentlm.jobs.evaluations import Difference, EvaluationReport, read_report
 from agentlm.models.aliases import Verdict
@@ -76,12 +78,27 @@ def gate(rule: GateRule, card: ModelCard, url: str, api_key: str | None) -> Verd
     measure(rule, url=url, api_key=api_key, name=name, **names)
     report = rule.data_dir / "evaluations" / name / "report.json"
     verdict = judge(report, rule=rule, **names)
+    verdict = verdict.model_copy(update={"alarm": reward_alarm(Run(run).metrics(), verdict.gain)})
     write_text(run / "gate.json", verdict.model_dump_json(indent=2) + "\n")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(f"gate {'passed' if verdict.passed else 'failed'}: gain {verdict.gain:+.1%}")
-    for reason in verdict.reasons:
+    for reason in filter(None, (verdict.alarm, *verdict.reasons)):
         console.print(f"  {reason}")
     return verdict
+
+
+def reward_alarm(metrics: Sequence[Mapping[str, float]], gain: float) -> str | None:
+    """What a training by rewards looks like that learned something else than what they stand for:
+    it does more of what paid, and solves less of what it was not trained on."""
+    tenth = metrics[-max(1, len(metrics) // 10) :]
+    expected = fmean([line.get("expected_gain", 0.0) for line in tenth] or [0.0])
+    if expected <= 0 or gain >= 0:
+        return None
+    return (
+        f"reward up, held-out down: by its own tries the training gained {expected:+.4f} a token, "
+        f"and on tasks that it has not seen the gain is {gain:+.1%}; look at what the reward pays "
+        "for, and at fewer steps"
+    )
 
 
 def check_gated(card: ModelCard, rule: GateRule) -> Path:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SCALARS = (
     *("loss", "held_out_loss", "lr", "grad_norm", "tokens", "seconds"),
-    *("ratio", "capped", "effective_sample_size"),
+    *("ratio", "capped", "effective_sample_size", "expected_gain"),
     *("accuracy", "margin", "margin_good", "margin_bad"),
 )
 LEAST_PAUSE_S = 60.0

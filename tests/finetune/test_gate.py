@@ -13,7 +13,7 @@ from agentlm.cli import main
 from agentlm.environments import task as tasks
 from agentlm.environments.evaluation.settings import EvalSettings
 from agentlm.errors import OperatorError
-from agentlm.finetune.gate import GateRule, Split, judge, measure
+from agentlm.finetune.gate import GateRule, Split, judge, measure, reward_alarm
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.models.aliases import Verdict
 from agentlm.settings import parse
@@ -174,3 +174,24 @@ def test_something_else_than_a_report_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(OperatorError, match="is no report of agentlm eval"):
         judge(tmp_path / "report.json", "new", "old", RULE)
+
+
+@pytest.mark.parametrize(
+    ("expected", "gain", "rings"),
+    [
+        ([0.0, 0.01, 0.02], -0.05, True),
+        ([0.0, 0.01, 0.02], 0.05, False),
+        ([0.0, 0.01, -0.02], -0.05, False),
+        ([None, None], -0.05, False),
+        ([], -0.05, False),
+    ],
+)
+def test_an_alarm_rings_where_the_reward_rose_and_what_was_held_out_fell(
+    expected: list[float | None], gain: float, rings: bool
+) -> None:
+    lines = [{} if it is None else {"expected_gain": it} for it in expected]
+
+    alarm = reward_alarm(lines, gain)
+
+    assert (alarm is not None) == rings
+    assert not rings or (alarm or "").startswith("reward up, held-out down: by its own tries")

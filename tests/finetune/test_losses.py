@@ -194,6 +194,7 @@ def test_the_effective_sample_size_is_whole_where_the_model_said_it_and_falls_fr
     assert found[0]["effective_sample_size"] == pytest.approx(1, abs=1e-4)
     assert found[0]["ratio"] == pytest.approx(1, abs=1e-4)
     assert found[0]["capped"] == 0
+    assert found[0]["expected_gain"] == pytest.approx(0, abs=1e-4)
     assert 0.5 < found[1]["effective_sample_size"] < 0.95
     assert found[1]["capped"] > 0
 
@@ -212,3 +213,23 @@ def test_a_pack_without_rows_adds_nothing_and_can_be_differentiated(
     assert value == 0
     assert not any(p.grad.any() for p in model.parameters() if p.grad is not None)
     assert not any(objective.take_sums().values())
+
+
+def test_the_expected_gain_rises_as_what_paid_becomes_likelier(model: Any) -> None:
+    exact = [
+        row._replace(recorded=np.append(0, plain(model, row.ids.tolist()).detach().numpy()))
+        for row in tries(model)
+    ]
+    laid = next(pack(exact, 10_000))
+    said = laid.row_tokens
+    assert said.credit.any()
+    for sign in (1, -1):
+        objective = GroupedRewards(CAP, 1.0)
+        moved = torch.zeros(len(laid.targets))
+        moved[torch.from_numpy(said.token)] = torch.from_numpy(said.recorded).to(moved.dtype)
+        paid = torch.zeros(len(laid.targets)).index_add(
+            0, torch.from_numpy(said.token), torch.from_numpy(said.credit)
+        )
+        objective.loss(moved + 0.1 * sign * paid.sign(), laid)
+        gain = objective.metrics(objective.take_sums())["expected_gain"]
+        assert gain * sign > 0

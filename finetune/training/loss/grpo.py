@@ -32,7 +32,7 @@ class GroupedRewards:
     def __init__(self, cap: float, tokens_per_step: float) -> None:
         self._cap = cap
         self._tokens_per_step = tokens_per_step
-        self._sums = Sums("tokens", "ratios", "squares", "capped")
+        self._sums = Sums("tokens", "ratios", "squares", "capped", "gain")
 
     def loss(self, log_probabilities: Tensor, pack: Pack) -> Tensor:
         device = log_probabilities.device
@@ -41,9 +41,11 @@ class GroupedRewards:
         recorded = torch.from_numpy(row_tokens.recorded).to(device)
         ratio = (own.detach() - recorded).clamp(-_FARTHEST, _FARTHEST).exp()
         capped = ratio.clamp(max=self._cap)
+        credit = torch.from_numpy(row_tokens.credit).to(device)
         number = torch.tensor(len(ratio))
-        self._sums.add(number, ratio.sum(), ratio.square().sum(), (ratio > self._cap).sum())
-        return -(capped * torch.from_numpy(row_tokens.credit).to(device) * own).sum()
+        over, gain = (ratio > self._cap).sum(), ((capped - 1) * credit).sum()
+        self._sums.add(number, ratio.sum(), ratio.square().sum(), over, gain)
+        return -(capped * credit * own).sum()
 
     def weight(self, packs: Sequence[Pack]) -> float:
         """The same for every step: the mean number of trained tokens of the plan's steps."""
@@ -53,10 +55,15 @@ class GroupedRewards:
         return self._sums.take()
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """The effective sample size is 1 where π equals μ, and falls as they differ."""
+        """The effective sample size is 1 where π equals μ, and falls as they differ.
+
+        The expected gain is the mean of min(π/μ, c) - 1 times the advantage: above 0 the tokens of
+        good tries have become likelier, or those of bad ones less likely.
+        """
         tokens, ratios, squares = sums["tokens"], sums["ratios"], sums["squares"]
         return {
             "ratio": ratios / tokens,
             "capped": sums["capped"] / tokens,
             "effective_sample_size": ratios**2 / (tokens * squares),
+            "expected_gain": sums["gain"] / tokens,
         }
