@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -59,7 +59,6 @@ def open_engine(model: PackLoss, training: Training, processes: Processes) -> An
     """DeepSpeed's engine around the model."""
     import deepspeed
 
-    exact = {name: buffer.clone() for name, buffer in model.named_buffers()}
     try:
         engine, *_ = deepspeed.initialize(
             model=model,
@@ -71,19 +70,7 @@ def open_engine(model: PackLoss, training: Training, processes: Processes) -> An
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise OperatorError(f"--deepspeed {training.deepspeed}: {place}: {first['msg']}") from error
-    _restore(engine.module, exact)
     return engine
-
-
-def _restore(model: PackLoss, exact: Mapping[str, torch.Tensor]) -> None:
-    """Undo what DeepSpeed's bfloat16 does to buffers: frequencies of positions need their digits.
-
-    Rounded, a token's angle is off by a radian after some hundred places.
-    """
-    for name, buffer in exact.items():
-        owner, _, last = name.rpartition(".")
-        there = model.get_submodule(owner)
-        setattr(there, last, buffer.to(getattr(there, last).device))
 
 
 def _parameter_groups(model: PackLoss, decay: float) -> list[dict[str, Any]]:
