@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from agentlm.commands.reproduction.costs import in_words
 from agentlm.commands.reproduction.machine import typed
@@ -42,28 +42,31 @@ def write_page(plan: Plan, profile: str, results: Results, page: Path) -> list[P
         if wanted
     }
     names = {name: path.name for name, path in drawn.items()}
-    text = _template().render(
-        plan=plan, profile=profile, results=results, pictures=names, paper=PAPER
+    template = template_of(
+        "agentlm.commands.reproduction",
+        "page.md.jinja",
+        interval=lambda interval: f"{100 * interval[0]:.1f} … {100 * interval[1]:.1f}",
+        thousands=lambda count: f"{count:,.0f}",
+        kept=_kept,
     )
+    text = template.render(plan=plan, profile=profile, results=results, pictures=names, paper=PAPER)
     write_text(page, text)
     return [page, *drawn.values()]
 
 
-def _template() -> Any:
+def template_of(package: str, name: str, **filters: Callable[..., str]) -> Template:
+    """A page's template, with the filters of all pages of experiments and some of its own."""
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters |= {
         "percent": lambda rate: f"{100 * rate:.1f}%",
-        "interval": lambda interval: f"{100 * interval[0]:.1f} … {100 * interval[1]:.1f}",
         "signed": lambda rate: f"{100 * rate:+.1f}",
         "time": in_words,
-        "thousands": lambda count: f"{count:,.0f}",
         "command": lambda step: typed(step.words),
-        "kept": _kept,
+        **filters,
     }
-    source = files("agentlm.commands.reproduction").joinpath("page.md.jinja")
-    return environment.from_string(source.read_text(encoding="utf-8"))
+    return environment.from_string(files(package).joinpath(name).read_text(encoding="utf-8"))
 
 
 def _kept(difference: AbilityDifference) -> str:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from statistics import fmean
 
-from jinja2 import Environment, StrictUndefined, Template
-
-from agentlm.commands.reproduction.costs import in_words
 from agentlm.commands.reproduction.experiment import Experiment, read_beginning
-from agentlm.commands.reproduction.machine import typed
+from agentlm.commands.reproduction.page import template_of
 from agentlm.commands.reproduction.results import read_compared, read_done
 from agentlm.commands.wheel.settings import slug
 from agentlm.commands.wheel.turns import Turn, Wheel, turn_hours
@@ -46,7 +42,7 @@ class TurnResult(Frozen):
 def write_page(wheel: Wheel, experiment: Experiment) -> Path:
     """Write the page; its file."""
     plan = wheel.plan(experiment.marks(), tested=True)
-    text = _template().render(
+    text = template_of("agentlm.commands.wheel", "wheel.md.jinja").render(
         wheel=wheel,
         turns=list(_turns(wheel, experiment)),
         compared=read_compared(plan, experiment),
@@ -56,20 +52,6 @@ def write_page(wheel: Wheel, experiment: Experiment) -> Path:
     page = experiment.directory / "wheel.md"
     write_text(page, text)
     return page
-
-
-def _template() -> Template:
-    environment = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    environment.filters |= {
-        "percent": lambda rate: f"{100 * rate:.1f}%",
-        "signed": lambda rate: f"{100 * rate:+.1f}",
-        "time": in_words,
-        "command": lambda step: typed(step.words),
-    }
-    source = files("agentlm.commands.wheel").joinpath("wheel.md.jinja")
-    return environment.from_string(source.read_text(encoding="utf-8"))
 
 
 def _turns(wheel: Wheel, experiment: Experiment) -> Iterator[TurnResult]:
