@@ -49,13 +49,13 @@ class TrainingProgress:
         self.bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[line]}"),
             TimeRemainingColumn(),
             console=self._console,
             disable=not self._console.is_terminal,
         )
         total = sum(int(sources[s].rows.lengths[r]) for s, r in plan.draws)
-        self._task = self.bar.add_task("training", total=total, told="")
+        self._task = self.bar.add_task("training", total=total, line="")
 
     def skip(self, tokens: float) -> None:
         """Count tokens of steps that an earlier process did."""
@@ -63,13 +63,13 @@ class TrainingProgress:
 
     def report(self, metrics: dict[str, float]) -> None:
         speed = metrics["tokens"] / metrics["seconds"]
-        told = (
+        line = (
             f"step {metrics['step'] + 1:.0f}/{self._steps}  loss {metrics['loss']:.4f}  "
             f"{speed:,.0f} tokens/s"
         )
         if "held_out_loss" in metrics:
-            told += f"  held-out loss {metrics['held_out_loss']:.4f}"
-        self._run.log(f"{told}  lr {metrics['lr']:.2e}")
-        self.bar.update(self._task, advance=metrics["tokens"], told=told)
+            line += f"  held-out loss {metrics['held_out_loss']:.4f}"
+        self._run.log(f"{line}  lr {metrics['lr']:.2e}")
+        self.bar.update(self._task, advance=metrics["tokens"], line=line)
         if not self._console.is_terminal:
-            self._console.print(told, soft_wrap=True)
+            self._console.print(line, soft_wrap=True)

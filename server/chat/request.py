@@ -304,8 +304,8 @@ def _chosen(
     if isinstance(choice, ServerToolChoice):
         found = choice.chosen(kinds().get(choice.type, set()) & {*names})
         if not found:
-            told = choice.model_dump(exclude_none=True)
-            raise RequestError(f"{place} names {told}, which is not among the tools", param=place)
+            chosen = choice.model_dump(exclude_none=True)
+            raise RequestError(f"{place} names {chosen}, which is not among the tools", param=place)
         return found
     if choice.function.name not in names:
         raise RequestError(

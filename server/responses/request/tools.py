@@ -106,9 +106,9 @@ class FlatTool(Wire):
         if self.type == SHELL:
             return self.shell("tools").model_dump(exclude_none=True)
         if self.type == NAMESPACE:
-            told = [tool.echo() for tool in self.tools or ()]
+            members = [tool.echo() for tool in self.tools or ()]
             named = {"name": self.name, "description": self.description or ""}
-            return {"type": NAMESPACE, **named, "tools": told}
+            return {"type": NAMESPACE, **named, "tools": members}
         if self.type != "function":
             family = {} if self.type == "mcp" else {"server_description": self.type}
             return {"type": "mcp", "server_label": OWN_LABEL, **family}
