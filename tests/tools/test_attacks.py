@@ -203,6 +203,16 @@ async def test_no_command_forges_an_exit_code(call: Call, forgery: str) -> None:
     assert not any("new shell" in result.text for result in later)
 
 
+@pytest.mark.parametrize("tampering", ATTEMPTS["tampering"])
+async def test_a_command_that_was_not_begun_has_not_succeeded(call: Call, tampering: str) -> None:
+    first = await call("bash", command=tampering)
+    assert "[exit code 7]" in first.text
+    for _ in range(3):
+        later = await call("bash", command="echo begun; sh -c 'exit 5'")
+        ended = "[exit code 125]\n[the shell has ended" in later.text
+        assert later.failed or ended or ("begun" in later.text and "[exit code 5]" in later.text)
+
+
 @pytest.mark.parametrize("sabotage", ATTEMPTS["sabotage"])
 async def test_a_sabotaged_shell_is_replaced(call: Call, sabotage: str) -> None:
     await call("bash", command=sabotage)

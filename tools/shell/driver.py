@@ -14,7 +14,8 @@ from inside ends or stops it.
 What a shell keeps (variables, functions, aliases, options, directory, the last exit code) is saved
 when a command has been evaluated to its end, in a file that has no name, and is there for the next.
 It is taken off the file before it is used, so that nothing in it can fail twice. A bash that ended
-without saving has ended the shell. Traps are a command's own; that of EXIT is run if it exits.
+without saving has ended the shell; one that ended before it read its command has too, with code
+125. Traps are a command's own; that of EXIT is run if it exits.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ def script(name: str) -> Path:
 def driver(bash: str, keeper: str, state: Path, evaluator: list[str]) -> list[str]:
     """The keeper's command line, with that of an evaluator.
 
-    It reads numbers and commands, each of them ended by NUL, and tells on its error output: NUL
-    when it is ready, then a line `NUMBER CODE` for each command. `state` is where the file of the
-    shell's state is made before it loses its name.
+    It reads commands, each of them ended by two NULs, and tells on its error output: NUL when it is
+    ready, then a line `NUMBER CODE` for each command. `state` is where the file of the shell's
+    state is made before it loses its name.
     """
     return [bash, "--norc", "--noprofile", keeper, str(state), *evaluator]

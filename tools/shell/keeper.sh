@@ -1,4 +1,6 @@
 # Starts a command line (all arguments but the first) once for each command, and tells how it ended.
+# Each command comes with an empty word after it: who finds the command there instead knows that it was
+# not begun, and that the code of what should have begun it is not its code.
 exec 3<&0 4>&2 </dev/null 2>/dev/null
 exec 5<>"$1" && rm "$1" || exit
 shift
@@ -7,8 +9,9 @@ NUMBER=0
 printf '\0' >&4
 while :; do
   NUMBER=$((NUMBER + 1))
-  "$@" "$NUMBER" 2>&1 4>&5 5>&-
+  "$@" 2>&1 4>&5 5>&-
   CODE=$?
+  IFS= read -r -d '' -u 3 UNREAD && [ -z "$UNREAD" ] || exit 125
   [ -s /dev/fd/5 ] || exit "$CODE"
   printf '%s %s\n' "$NUMBER" "$CODE" >&4
 done

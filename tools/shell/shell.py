@@ -221,7 +221,7 @@ class Shell:
     async def _exchange(self, command: str) -> int:
         """Its exit code, told under its number; waits for ever if the shell ends instead."""
         self._number += 1
-        text = f"{self._number}\0{command}\0".encode()
+        text = f"{command}\0\0".encode()
         with contextlib.suppress(ConnectionError):
             await self._loop.sock_sendall(self._commands, text)
             line = await self._loop.sock_recv(self._codes, _STATUS_BYTES)
