@@ -30,6 +30,8 @@ from agentlm.finetune.data.dataset import Ids, TokenRow
 
 MIN_SHARED_TOKENS = 16
 """A shorter common beginning costs more to split off than to compute twice."""
+_PACK_COST = 64
+"""A pass of its own costs about as much as this many tokens more in another one."""
 
 
 class Segment(NamedTuple):
@@ -97,17 +99,38 @@ def pack(rows: Iterable[TokenRow], max_tokens: int, *, share: bool = True) -> It
     The rows of a pair are in one pack. `share=False` computes every row whole, still without
     attention between rows.
     """
-    waiting: list[TokenRow] = []
-    tokens = 0
-    for bundle in sorted(_bundles(rows), key=lambda rows: rows[0].ids.tolist()):
-        added = _added(waiting, bundle, share)
-        if waiting and tokens + added > max_tokens:
-            yield _lay_out(waiting, share)
-            waiting, tokens, added = [], 0, _added([], bundle, share)
-        waiting += bundle
-        tokens += added
-    if waiting:
-        yield _lay_out(waiting, share)
+    bundles = sorted(_bundles(rows), key=lambda rows: rows[0].ids.tolist())
+    for first, end in _cuts(bundles, max_tokens, share):
+        yield _lay_out([row for bundle in bundles[first:end] for row in bundle], share)
+
+
+def _cuts(
+    bundles: Sequence[Sequence[TokenRow]], max_tokens: int, share: bool
+) -> list[tuple[int, int]]:
+    """Where packs of consecutive bundles begin and end, so that the least is computed in all.
+
+    Where a pack begins, what its first row shares with the row before is computed again; so packs
+    are cut between tasks rather than between tries at one.
+    """
+    alone = [_added([], bundle, share) for bundle in bundles]
+    after = [0, *(_added(before, bundle, share) for before, bundle in pairwise(bundles))]
+    best = [(0, 0)]  # of the first n bundles: the least cost, and where their last pack begins
+    for end in range(1, len(bundles) + 1):
+        found, rest = [], 0
+        for first in range(end - 1, -1, -1):
+            size = alone[first] + rest
+            if size > max_tokens and first < end - 1:
+                break
+            found.append((best[first][0] + size + _PACK_COST, first))
+            rest += after[first]
+        best.append(min(found))
+    cuts: list[tuple[int, int]] = []
+    end = len(bundles)
+    while end:
+        first = best[end][1]
+        cuts.append((first, end))
+        end = first
+    return cuts[::-1]
 
 
 def _bundles(rows: Iterable[TokenRow]) -> list[list[TokenRow]]:
@@ -122,11 +145,10 @@ def _bundles(rows: Iterable[TokenRow]) -> list[list[TokenRow]]:
     return single + list(paired.values())
 
 
-def _added(waiting: Sequence[TokenRow], bundle: Sequence[TokenRow], share: bool) -> int:
-    """An upper bound for the tokens that a bundle adds: it is compared with only one waiting
-    row."""
+def _added(preceding: Sequence[TokenRow], bundle: Sequence[TokenRow], share: bool) -> int:
+    """An upper bound for the tokens that a bundle adds: it is compared with only one row."""
     added = 0
-    before = waiting[-1:]
+    before = preceding[-1:]
     for row in bundle:
         shared = _shared(before[0].ids, row.ids) if before and share else 0
         added += len(row.ids) - (shared if shared >= MIN_SHARED_TOKENS else 0)

@@ -8,6 +8,9 @@ asked for), in packs of at most 2,048 tokens, without dropout. TRL packs by best
 and attends by transformers' `sdpa`. It makes as many optimizer steps, of about as many tokens.
 Ours runs with tcmalloc, as `agentlm finetune` starts itself; `--tcmalloc` gives it to TRL too.
 
+Then groups of eight tries at a task, as `--method grpo` has them: what is computed of them, and how
+long that takes, beside the bound that their distinct tokens give.
+
 Each run is a process of its own, one after the other (A B A B), so that its peak memory is its own
 and a slow minute of the machine hits both. Losses are computed by transformers alone, row by row.
 """
@@ -46,6 +49,7 @@ from agentlm.models.registry import Registry
 
 STEPS, ROWS, LENGTH = 2, 8, 2048
 AGENT_SHARE = 0.75
+GROUPS, TRIES, GROUP_PACK = 4, 8, 8192
 KINDS = ("lora", "full")
 TRAINERS = ("trl", "agentlm")
 DOCS = Path(__file__).parents[2] / "docs"
@@ -92,6 +96,7 @@ def main() -> None:
             result = measure(arguments, f"{trainer}-{kind}")
             found.setdefault((kind, trainer), []).append(result)
         print("\n".join(table(load(arguments), untrained, found)))
+        print("\n".join(groups_table(measure(arguments, "agentlm-groups"))))
 
 
 def make_rows(arguments: argparse.Namespace) -> None:
@@ -179,6 +184,69 @@ def run_agentlm(arguments: argparse.Namespace, kind: str) -> dict[str, Any]:
     for batch in data.batches:
         zero.optimize(engine, list(pack(batch, LENGTH)), training.peak_lr, these)
     return result(network, data, started)
+
+
+def run_groups(arguments: argparse.Namespace) -> dict[str, Any]:
+    """A step over groups of tries, what they share computed once and then with every row."""
+    from agentlm.finetune.training import model, processes, zero
+    from agentlm.finetune.training.loss.sft import Imitation
+
+    data, training = load(arguments), settings(arguments)
+    these = processes.join()
+    network = model.load_for_training(data.base, None, training)
+    engine = zero.open_engine(model.pack_loss(network, Imitation()), training, these)
+    rows = groups_of_tries(data)
+    found: dict[str, Any] = {
+        "rows": sum(len(row.ids) for row in rows),
+        "distinct": len({row.ids[:end].tobytes() for row in rows for end in ends(row)}),
+    }
+    for name, share in (("shared", True), ("whole", False)):
+        packs = list(pack(rows, GROUP_PACK, share=share))
+        started = Clock.start()
+        zero.optimize(engine, packs, training.peak_lr, these)
+        seconds = time.perf_counter() - started.wall
+        found[name] = {"tokens": sum(len(laid.ids) for laid in packs), "seconds": seconds}
+    return found
+
+
+def ends(row: TokenRow) -> range:
+    return range(1, len(row.ids) + 1)
+
+
+def groups_of_tries(data: Data) -> list[TokenRow]:
+    """Eight tries at each of some tasks: its prompt, and as much as an expert said, of any words.
+
+    Two tries of three begin with the same turn, as those of one model do.
+    """
+    random = np.random.default_rng(0)
+    rows = []
+    for row in [row for batch in data.batches for row in batch][:GROUPS]:
+        prompt = row.ids[: int(np.flatnonzero(row.loss)[0])]
+        said = len(row.ids) - len(prompt)
+        first = random.integers(500, 5000, max(1, said // 3))
+        for attempt in range(TRIES):
+            begun = first if attempt % 3 else random.integers(500, 5000, len(first))
+            rest = random.integers(500, 5000, int(said * random.uniform(0.3, 1.0)))
+            ids = np.concatenate([prompt, begun, rest]).astype(np.int32)
+            loss = np.arange(len(ids)) >= len(prompt)
+            rows.append(TokenRow(ids, loss.astype(np.uint8)))
+    return rows
+
+
+def groups_table(found: dict[str, Any]) -> Iterator[str]:
+    """What is computed of groups, beside the bound that their distinct tokens give."""
+    shared, whole, distinct = found["shared"], found["whole"], found["distinct"]
+    bound = distinct * whole["seconds"] / whole["tokens"]
+    yield (
+        f"\n{GROUPS} groups of {TRIES} tries, packs of {GROUP_PACK:,} tokens, LoRA: "
+        f"{found['rows']:,} tokens in the rows, {distinct:,} of them distinct, "
+        f"{shared['tokens']:,} computed ({distinct / shared['tokens']:.1%} of the bound)"
+    )
+    yield (
+        f"{shared['seconds']:.1f} s, {whole['seconds']:.1f} s if every row is computed whole; at "
+        f"that speed a token the distinct ones take {bound:.1f} s "
+        f"({bound / shared['seconds']:.1%} of the bound)"
+    )
 
 
 def run_trl(arguments: argparse.Namespace, kind: str) -> dict[str, Any]:
@@ -328,6 +396,7 @@ RUN: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "trl-lora": lambda arguments: run_trl(arguments, "lora"),
     "trl-full": lambda arguments: run_trl(arguments, "full"),
     "agentlm-lora": lambda arguments: run_agentlm(arguments, "lora"),
+    "agentlm-groups": run_groups,
     "agentlm-full": lambda arguments: run_agentlm(arguments, "full"),
 }
 

@@ -155,6 +155,37 @@ def test_eight_tries_at_a_task_compute_hardly_more_than_their_distinct_tokens() 
     assert 0.9 * computed <= distinct <= computed
 
 
+def test_packs_are_cut_between_tasks_and_not_between_tries_at_one() -> None:
+    """Filled up one after the other, two packs of three would have tries of two tasks."""
+    random = np.random.default_rng(5)
+    rows = []
+    for _ in range(3):
+        prompt = random.integers(5, 200, 400).tolist()
+        own = [random.integers(5, 200, 50).tolist() for _ in range(8)]
+        rows += [token_row(prompt + said, 400) for said in own]
+
+    packs = list(pack(rows, 1000))
+
+    assert [len(laid.ids) for laid in packs] == [800] * 3
+    [together] = pack(rows[:8], 1000)
+    assert len(together.ids) == 800
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=12), st.integers(1, 100))
+def test_no_pack_is_larger_than_it_may_be_unless_one_row_is(sizes: list[int], limit: int) -> None:
+    rows = [token_row([7 + n] * size, 0) for n, size in enumerate(sizes)]
+
+    packs = list(pack(rows, limit))
+
+    assert sorted(
+        size
+        for laid in packs
+        for size in np.diff([s.start for s in laid.segments] + [len(laid.ids)])
+    ) == sorted(sizes)
+    assert all(len(laid.ids) <= limit or len(laid.segments) == 1 for laid in packs)
+
+
 rows_strategy = st.lists(
     st.builds(
         lambda head, tail, cut: token_row([*([7] * 18 * head), *tail], cut),
