@@ -24,7 +24,7 @@ def inputs_of(
     """Contents by name. Raises RequestError for a file that can't be used."""
     inputs: dict[str, Path] = {}
     for index, tool in enumerate(tools or ()):
-        param = f"tools[{index}].file_ids"
+        param = f"{tool.place(index)}.file_ids"
         if tool.file_ids and tool.type != "bash":
             raise RequestError(f"bash takes files, {tool.type} does not", param=param)
         for file_id in dict.fromkeys(tool.file_ids or ()):

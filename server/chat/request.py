@@ -263,7 +263,7 @@ def _check_families(body: ChatRequest, known: Sequence[str]) -> None:
         if tool.type != "function" and tool.type not in known:
             raise RequestError(
                 f"unknown tool type {tool.type!r}; known: function, {', '.join(known)}",
-                param=f"tools[{index}].type",
+                param=f"{tool.place(index)}.type",
             )
 
 
@@ -272,7 +272,7 @@ def _check_names(body: ChatRequest, taken: Set[str]) -> None:
         if tool.function is not None and tool.function.name in taken:
             raise RequestError(
                 f"{tool.function.name!r} is a tool of the server in this request; rename yours",
-                param=f"tools[{index}].function.name",
+                param=f"{tool.place(index)}.function.name",
             )
 
 

@@ -291,7 +291,7 @@ class ChatRequest(SamplingFields):
     def check_schemas(self) -> None:
         """Raises RequestError for a schema that decoding can't enforce completely."""
         functions = {
-            f"tools[{index}].function.parameters": tool.function
+            f"{tool.place(index)}.function.parameters": tool.function
             for index, tool in enumerate(self.tools or ())
             if tool.function is not None
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -30,6 +30,16 @@ class WireTool(Wire):
     function: WireFunction | None = None
     file_ids: Annotated[Items[str], Field(max_length=1024)] | None = None
     """Not in OpenAI's API: files of `/v1/files` for bash."""
+    _place: str | None = None
+
+    def converted_from(self, place: str) -> Self:
+        """Note where the request has it: where it stands in a list made of that says nothing."""
+        self._place = place
+        return self
+
+    def place(self, index: int) -> str:
+        """The request's own words for it, `index` being where it stands in chat's list."""
+        return self._place or f"tools[{index}]"
 
 
 OWN_LABEL = "agentlm"
@@ -100,21 +110,20 @@ def client_tools(tools: Sequence[WireTool] | None) -> tuple[ToolSpec, ...]:
     for index, tool in enumerate(tools or ()):
         if tool.type != "function":
             continue
+        place = f"{tool.place(index)}.function"
         if tool.function is None:
-            raise RequestError(
-                "a tool of type 'function' needs a function", param=f"tools[{index}].function"
-            )
+            raise RequestError("a tool of type 'function' needs a function", param=place)
         if tool.function.name in specs:
             raise RequestError(
                 f"two tools are named {tool.function.name!r}",
-                param=f"tools[{index}].function.name",
+                param=f"{place}.name",
             )
         specs[tool.function.name] = ToolSpec(
             name=tool.function.name,
             description=tool.function.description or "",
             parameters=object_schema(
                 tool.function.parameters,
-                f"tools[{index}].function.parameters",
+                f"{place}.parameters",
                 f"the tool {tool.function.name!r}",
             ),
             strict=tool.function.strict,

@@ -24,6 +24,14 @@ from support.serving import Running, Serve
 
 SECRET = "sesame-0123456789"
 FINAL = "Thought: I know.\nFinal Answer: Done."
+BROUGHT = {"type": "mcp"}
+"""Stands for the calculator, whose address is not known yet."""
+LOOKUP = {"type": "function", "name": "lookup"}
+SPACE = {
+    "type": "namespace",
+    "name": "crm",
+    "tools": [{**LOOKUP, "name": "list"}, {**LOOKUP, "name": "find"}],
+}
 ASKED = {"role": "user", "content": "Double 4"}
 
 
@@ -354,6 +362,37 @@ async def test_what_can_not_be_brought_is_refused_by_name(
         error = got.json()["error"]
         assert (got.status_code, error["param"].split(".")[:2]) == (400, ["tools[0]", param])
         assert words in error["message"]
+        assert running.engine.requests == []
+
+
+UNHELD = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
+
+
+@pytest.mark.parametrize(
+    ("tools", "param"),
+    [
+        ([BROUGHT, LOOKUP, LOOKUP], "tools[2].name"),
+        ([LOOKUP, BROUGHT, LOOKUP], "tools[2].name"),
+        ([BROUGHT, {**LOOKUP, "parameters": {"type": "string"}}], "tools[1].parameters"),
+        ([BROUGHT, {**LOOKUP, "parameters": UNHELD, "strict": True}], "tools[1].parameters"),
+        ([BROUGHT, {"type": "teleport"}], "tools[1].type"),
+        ([BROUGHT, {"type": "bash"}, {**LOOKUP, "name": "bash"}], "tools[2].name"),
+        ([BROUGHT, {"type": "sql", "file_ids": ["file-1"]}], "tools[1].file_ids"),
+        ([BROUGHT, {**LOOKUP, "name": "calc__double"}], "tools[1].name"),
+        ([SPACE, {"type": "teleport"}], "tools[1].type"),
+        ([SPACE, LOOKUP, {**LOOKUP, "file_ids": ["file-1"]}], "tools[2].file_ids"),
+        ([SPACE, {**LOOKUP, "name": "crm__find"}], "tools[0].tools[1].name"),
+        ([SPACE, SPACE], "tools[1].tools[0].name"),
+        ([BROUGHT, SPACE, {**LOOKUP, "name": "crm__find"}], "tools[1].tools[1].name"),
+    ],
+)
+async def test_a_wrong_tool_is_named_by_its_place_among_those_that_were_sent(
+    serve: Serve, calculator: Calculator, tools: list[dict[str, Any]], param: str
+) -> None:
+    async with serve(**calculator.options) as running:
+        sent = [calculator.tool() if tool == BROUGHT else tool for tool in tools]
+        got = await post(running, tools=sent)
+        assert (got.status_code, got.json()["error"]["param"]) == (400, param), got.text
         assert running.engine.requests == []
 
 

@@ -82,7 +82,8 @@ class FlatTool(Wire):
                     f"{param}: {reason if self.name else 'is required'}", param=param
                 )
             object_schema(function.parameters, f"{each}.parameters", f"the tool {name!r}")
-            yield WireTool(type="function", function=function.model_copy(update={"name": name}))
+            renamed = function.model_copy(update={"name": name})
+            yield WireTool(type="function", function=renamed).converted_from(each)
 
     def _function(self, place: str) -> WireFunction:
         if self.name is None:
