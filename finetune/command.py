@@ -9,15 +9,22 @@ from collections.abc import Sequence
 from agentlm.finetune.recipes import with_shipped_recipe
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.finetune.training.allocator import restart_with_tcmalloc
+from agentlm.printable import say
 from agentlm.settings import parse
 
 
 def main(argv: Sequence[str]) -> int:
+    """Exit code 1 if the gate's rule does not hold, or if no row is left to train on."""
     restart_with_tcmalloc(argv)
     settings = parse(FinetuneSettings, with_shipped_recipe(argv), "agentlm finetune")
     settings.check()
     if os.environ.get("RANK", "0") == "0":
         print("loading the trainer, then selecting rows", file=sys.stderr, flush=True)
+    from agentlm.finetune.filters.drops import NothingLeft
     from agentlm.finetune.main import run
 
-    return run(settings)
+    try:
+        return run(settings)
+    except NothingLeft as error:
+        say(f"agentlm: {error}", sys.stderr)
+        return 1

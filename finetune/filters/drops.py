@@ -19,6 +19,10 @@ _VALUES = re.compile(r"got .*|'[^']*'|\"[^\"]*\"|\d+", re.DOTALL)
 """The parts of a reason that differ within one kind."""
 
 
+class NothingLeft(OperatorError):
+    """There are rows, and the filters or their rewards leave none of them to learn from."""
+
+
 @dataclass
 class Example:
     """A row that was left out."""
@@ -94,13 +98,13 @@ class Drops:
         }
 
     def check(self) -> None:
-        """Raise OperatorError if nothing is left to train on."""
+        """Raise OperatorError if there are no rows, NothingLeft if none is left to train on."""
         if not self.rows:
             raise OperatorError("nothing to train on: the log is empty and no file has rows")
         if not self.kept:
             first = next((one for kinds in self.examples.values() for one in kinds.values()), None)
             why = f"; {first.trajectory}: {first.reason}" if first else ""
-            raise OperatorError(f"nothing is left to train on: {self.summary()}{why}")
+            raise NothingLeft(f"nothing is left to train on: {self.summary()}{why}")
 
 
 def example_lines(selection: Mapping[str, Any], most: int = SHOWN) -> Iterator[str]:

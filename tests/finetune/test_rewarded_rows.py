@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agentlm.errors import OperatorError
+from agentlm.errors import NotFoundError, OperatorError
+from agentlm.finetune import command
+from agentlm.finetune import main as finetune_main
 from agentlm.finetune.data.prepare import Prepared, prepare
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.messages import ToolSpec
@@ -235,6 +237,24 @@ def test_groups_of_one_and_of_equal_rewards_are_left_out_and_counted(
 
     assert len(credits(prepared)) == 2
     assert dropped(prepared) == {"no_reward": 1, "lonely": 1, "equal_rewards": 2}
+
+
+def test_tries_that_leave_nothing_to_train_on_are_a_no_and_no_fault(
+    data_dir: Path,
+    by: Renderer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Exit code 1, by which a program tells it from a command that it has to correct."""
+    monkeypatch.setattr(command, "restart_with_tcmalloc", lambda _: None)
+    monkeypatch.setattr(finetune_main, "run", lambda settings: prepare(settings) and 0)
+    words = ["--from-logs", "--base", "tiny", "--method", "grpo", "--data-dir", str(data_dir)]
+    write_log(data_dir, [tried(data_dir, by, said, reward=0.0) for said in (ANSWER, WRONG)])
+
+    assert command.main(words) == 1
+    assert "nothing is left to train on: 2 rows; left out: equal" in capsys.readouterr().err
+    with pytest.raises(NotFoundError, match="unknown model"):
+        command.main([*words, "--base", "giant"])
 
 
 def test_the_mean_itself_teaches_nothing(data_dir: Path, by: Renderer) -> None:

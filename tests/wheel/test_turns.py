@@ -25,9 +25,10 @@ from support.machines import HOUR, FakeMachine, Killed, Moments, writes_are_mome
 
 
 class WheelMachine(FakeMachine):
-    """Leaves of each command the files that the wheel reads; every gate's answer is given."""
+    """Leaves of each command the files that the wheel reads; every gate's answer is given, and
+    None where a turn's tries leave nothing to train on."""
 
-    def answers(self, *passed: bool) -> WheelMachine:
+    def answers(self, *passed: bool | None) -> WheelMachine:
         self.passed = passed
         return self
 
@@ -38,12 +39,16 @@ class WheelMachine(FakeMachine):
                 results(self.directory / "rollouts" / flags["--name"])
             case ["finetune", _]:
                 name = flags["--name"]
+                if self._answer(name) is None:
+                    super().run(words)
+                    (self.directory / "cards" / name).unlink()
+                    return 1
                 write_text(self.directory / "models" / "cards" / f"{name}.json", card(name))
                 selected = {"agent": {"kept": 3}}
                 write_text(self.directory / "runs" / name / "selection.json", json.dumps(selected))
             case ["models", "gate"]:
                 super().run(words)
-                passed = self.passed[int(words[2].rsplit("-", 1)[1]) - 1]
+                passed = bool(self._answer(words[2]))
                 write_text(self.directory / "runs" / words[2] / "gate.json", verdict(passed))
                 return 0 if passed else 1
             case ["models", "promote"]:
@@ -52,6 +57,9 @@ class WheelMachine(FakeMachine):
             case ["eval", _]:
                 write_text(self.directory / "evaluations" / flags["--name"] / "report.json", "{}")
         return super().run(words)
+
+    def _answer(self, candidate: str) -> bool | None:
+        return self.passed[int(candidate.rsplit("-", 1)[1]) - 1]
 
 
 def results(directory: Path) -> None:
@@ -150,10 +158,29 @@ def test_it_ends_when_the_gate_says_no_twice_and_goes_on_from_who_has_the_alias(
     wheel = go(wheel_of(tmp_path, turns=9), machine, said)
 
     assert [it.incumbent for it in wheel.turns] == ["smollm2-135m", "wheel-1", "wheel-1"]
-    assert "\nthe wheel ends: the gate said no twice in a row; production is wheel-1" in said
+    why = "two turns in a row have brought no model that passes"
+    assert f"\nthe wheel ends: {why}; production is wheel-1" in said
     assert named(machine)[-2:] == ["eval wheel-start", "eval wheel-end"]
     text = (tmp_path / "wheels" / "wheel" / "wheel.md").read_text()
     assert "Turn 2:\n* db: it is worse\n" in text
+
+
+def test_a_turn_whose_tries_teach_nothing_counts_as_a_no(tmp_path: Path) -> None:
+    machine, said = WheelMachine(tmp_path).answers(None, True, None, False, True), list[str]()
+
+    wheel = go(wheel_of(tmp_path, turns=9), machine, said)
+
+    assert [it.passed for it in wheel.turns] == [False, True, False, False]
+    assert [it for it in named(machine) if "gate" in it] == [
+        "models gate wheel-2",
+        "models gate wheel-4",
+    ]
+    left_out = "gate-1: left out, because models/cards/wheel-1.json is not there"
+    assert any(left_out in line for line in said)
+    text = (tmp_path / "wheels" / "wheel" / "wheel.md").read_text()
+    assert "| 1 | smollm2-135m | 2 | 0.750 | 50.0% | 30 | 0 | 0 | +0.0 | failed |" in text
+    assert "Turn 1:\n* its tries left nothing to train on, so there was no successor\n" in text
+    assert so_far(wheel.settings, Experiment(wheel.settings.directory, tmp_path)) == wheel
 
 
 def test_where_nothing_was_promoted_the_test_set_is_not_touched(tmp_path: Path) -> None:
@@ -189,14 +216,15 @@ def test_a_test_that_was_begun_ends_the_wheel_whatever_it_is_allowed_now(tmp_pat
 def test_killed_anywhere_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At every moment at which the process could die."""
     monkeypatch.setattr(os, "fsync", lambda _: None)  # it is no power cut
-    whole = WheelMachine(tmp_path / "whole").answers(True, False, True)
+    answers = (True, None, True)
+    whole = WheelMachine(tmp_path / "whole").answers(*answers)
     go(wheel_of(tmp_path / "whole", turns=3), whole)
     death, died = 0, True
     while died:
         death += 7
         place = tmp_path / str(death)
         moments, died = Moments(death), False
-        machine = WheelMachine(place, moments).answers(True, False, True)
+        machine = WheelMachine(place, moments).answers(*answers)
         with monkeypatch.context() as patch:
             writes_are_moments(moments, patch)
             try:

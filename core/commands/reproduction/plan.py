@@ -41,7 +41,7 @@ class PlanStep(Frozen):
     units: dict[str, Annotated[float, Field(ge=0)]] = {}
     """How much work it is: the number of each unit that the plan has a rate for."""
     refuses: bool = False
-    """Its command says no by ending with 1, which is as good an end as any."""
+    """Its command says no by ending with 1, which is as good an end as any: it may make nothing."""
     needs: tuple[str, ...] = ()
     """Models by name and files by path. If one is missing, the step is left out, and a line says
     so."""

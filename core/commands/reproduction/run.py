@@ -65,8 +65,8 @@ class Running:
             return
         self._tell(f"\n{place}{self._how_long(step)}")
         self._experiment.begin(step, self._machine.now())
-        seconds = self._run(place, step)
-        self._experiment.end(step, seconds, self._machine.now())
+        seconds, refused = self._run(place, step)
+        self._experiment.end(step, seconds, self._machine.now(), refused=refused)
 
     def _how_long(self, step: PlanStep) -> str:
         """How long it and all that is left takes, if anything is known of it."""
@@ -74,8 +74,8 @@ class Running:
             return ""
         return f": about {self._left([step])}; {self._left(self._undone())} left in all"
 
-    def _run(self, place: str, step: PlanStep) -> float:
-        """Run the command and return how long it took."""
+    def _run(self, place: str, step: PlanStep) -> tuple[float, bool]:
+        """Run the command; how long it took, and whether it said no."""
         self._serve(step.served)
         self._tell(f"$ {typed(step.words)}")
         began, code = self._machine.now(), None
@@ -91,7 +91,7 @@ class Running:
                 f"{place} failed ({PROGRAM} {step.command} ended with {code}); what is done is "
                 "kept, and the same command goes on from here"
             )
-        return seconds
+        return seconds, code == 1
 
     def _missing(self, step: PlanStep) -> list[str]:
         known = self._machine.models() if step.needs else frozenset()
@@ -112,11 +112,9 @@ class Running:
             self._serving = model
 
     def _undone(self) -> list[PlanStep]:
-        return [
-            step
-            for step in self._plan.steps
-            if not self._experiment.is_done(step) and not self._missing(step)
-        ]
+        steps = [step for step in self._plan.steps if not self._experiment.is_done(step)]
+        made = {file for step in steps for file in step.makes}
+        return [step for step in steps if made.issuperset(self._missing(step))]
 
     def _left(self, steps: list[PlanStep]) -> str:
         return in_words(plan_s(self._plan, steps, paces(self._plan, self._experiment.marks())))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from agentlm.commands.reproduction.experiment import Experiment, read_beginning
+from agentlm.commands.reproduction.experiment import Experiment, Mark, read_beginning
 from agentlm.commands.reproduction.machine import Machine, ThisMachine, exported, tell
 from agentlm.commands.reproduction.run import Tell, run_plan
 from agentlm.commands.wheel.checks import check_commands, first_model
@@ -48,7 +48,7 @@ def turn(settings: WheelSettings, experiment: Experiment, machine: Machine, tell
         begun = wheel.with_turn()
         tell(f"\nturn {len(begun.turns)} of {settings.turns}, by {wheel.last}")
         run_plan(begun.plan(marks), experiment, machine, tell)
-        wheel = wheel.with_turn(_verdict(settings, len(begun.turns)))
+        wheel = wheel.with_turn(_verdict(wheel, experiment.marks()))
         write_page(wheel, experiment)
     tell(f"\nthe wheel ends: {why}; {settings.alias} is {wheel.last}")
     run_plan(wheel.plan(experiment.marks(), tested=True), experiment, machine, tell)
@@ -66,8 +66,8 @@ def so_far(settings: WheelSettings, experiment: Experiment) -> Wheel:
         settings=settings, start=start or first_model(settings, Registry(settings.data_dir))
     )
     marks = experiment.marks() if known else {}
-    while (mark := marks.get(f"gate-{len(wheel.turns) + 1}")) is not None and mark.ended:
-        wheel = wheel.with_turn(_verdict(settings, len(wheel.turns) + 1))
+    while (verdict := _verdict(wheel, marks)) is not None:
+        wheel = wheel.with_turn(verdict)
     return wheel
 
 
@@ -81,5 +81,19 @@ def _begun_with(settings: WheelSettings, experiment: Experiment) -> str | None:
     return start
 
 
-def _verdict(settings: WheelSettings, number: int) -> Verdict:
-    return read_verdict(settings.data_dir / "runs" / settings.candidate(number) / "gate.json")
+def _verdict(wheel: Wheel, marks: Mapping[str, Mark]) -> Verdict | None:
+    """What is decided of the next turn: by the gate, or because its tries taught nothing."""
+    number = len(wheel.turns) + 1
+    candidate = wheel.settings.candidate(number)
+    trained, gated = (marks.get(f"{kind}-{number}") for kind in ("train", "gate"))
+    if gated is not None and gated.ended:
+        return read_verdict(wheel.settings.data_dir / "runs" / candidate / "gate.json")
+    if trained is not None and trained.ended and not trained.makes:
+        return Verdict(
+            candidate=candidate,
+            incumbent=wheel.last,
+            passed=False,
+            gain=0.0,
+            reasons=("its tries left nothing to train on, so there was no successor",),
+        )
+    return None

@@ -77,7 +77,9 @@ def _turns(wheel: Wheel, experiment: Experiment) -> Iterator[TurnResult]:
 
 
 def _rows(run: Run) -> int:
-    """Rows of the run that differ."""
+    """Rows of the run that differ; none if the tries left nothing to train on."""
+    if not run.directory.exists():
+        return 0
     found: dict[str, dict[str, int]] = run.read("selection.json")
     return sum(source["kept"] for source in found.values())
 

@@ -21,9 +21,9 @@ class WheelSettings(Settings):
     agentlm wheel --env db --turns 5 --finetune-flags="--lr 5e-5 --batch-size 32"
 
     Each turn's commands are printed, and a person could type them. It ends when the turns are done,
-    when the gate has said no twice in a row, or when another turn would not fit the budget; then
-    the last model is measured on the test set beside the first, once. Killed anywhere, the same
-    command goes on from there.
+    when two turns in a row bring no model that passes, or when another would not fit the budget;
+    then the last model is measured on the test set beside the first, once. Killed anywhere, the
+    same command goes on from there.
     """
 
     model_config = SettingsConfigDict(cli_shortcuts={"limit": "n"})

@@ -63,7 +63,7 @@ class Wheel(Frozen):
         ]
         train = asked.finetune(number, turn.incumbent)
         card = f"models/cards/{candidate}.json"
-        steps.append(PlanStep(name=f"train-{number}", run=train, makes=(card,)))
+        steps.append(PlanStep(name=f"train-{number}", run=train, makes=(card,), refuses=True))
         steps.append(
             PlanStep(
                 name=f"gate-{number}",
@@ -71,6 +71,7 @@ class Wheel(Frozen):
                 served=served,
                 makes=(f"runs/{candidate}/gate.json",),
                 refuses=True,
+                needs=(card,),
             )
         )
         if turn.passed:
@@ -136,7 +137,7 @@ def why_ended(wheel: Wheel, marks: Mapping[str, Mark]) -> str | None:
     if len(turns) >= asked.turns:
         return "all turns are done"
     if len(turns) > 1 and not (turns[-1].passed or turns[-2].passed):
-        return "the gate said no twice in a row"
+        return "two turns in a row have brought no model that passes"
     if asked.budget_hours is None:
         return None
     spent = sum(mark.seconds for mark in marks.values()) / 3600
