@@ -44,7 +44,7 @@ COMMANDS = {
     "doctor": Command(
         "agentlm.commands.doctor:main", "tools", "check machine, sandbox, log and models"
     ),
-    "mcp": Command("agentlm.tools.mcp_server:main", "tools", "offer the tools to an MCP client"),
+    "mcp": Command("agentlm.commands.mcp:main", "tools", "offer the tools to an MCP client"),
     "data": Command(
         "agentlm.commands.data:main",
         "train",
@@ -62,12 +62,12 @@ COMMANDS = {
         "measure a model on tasks, beside the one it came from",
     ),
     "wheel": Command(
-        "agentlm.commands.wheel.main:main",
+        "agentlm.commands.wheel.cli:main",
         "environments",
         "play, train, gate, promote, and again, unattended",
     ),
     "reproduce": Command(
-        "agentlm.commands.reproduction.main:main",
+        "agentlm.commands.reproduction.cli:main",
         "environments",
         "do the published experiment again",
     ),

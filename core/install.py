@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import shlex
 from importlib.metadata import PackageNotFoundError, distribution
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 CHECKOUT = "/path/to/agentlm"
+ENGINES = ("cpu", "gpu")
 
 
 def install(extra: str) -> str:
-    """The command that adds an extra to this installation."""
+    """The command that installs an extra.
+
+    pip alone can't install an engine that works: deploy/lock/exclude.txt says what it would bring.
+    """
+    if extra in ENGINES:
+        return (
+            f"make -C {shlex.quote(source())} install, which puts the extra {extra} into its .venv"
+        )
     return f"pip install '{source()}[{extra}]'"
 
 

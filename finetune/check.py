@@ -10,43 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from pydantic import Field
-from pydantic_settings import CliPositionalArg
 
 from agentlm.finetune.data.dataset import Row
 from agentlm.finetune.data.pipeline import MALFORMED, Pipeline
-from agentlm.finetune.data.prepare import DEFAULT_BASE, in_form, row_maker
+from agentlm.finetune.data.prepare import in_form, row_maker
 from agentlm.finetune.data.sources import agent_pipelines, file_rows
+from agentlm.finetune.data_settings import CheckData
 from agentlm.finetune.filters.drops import KINDS, Drops, example_lines
 from agentlm.finetune.report.sample import marked
-from agentlm.finetune.settings import Filtering, FinetuneSettings, Reading
+from agentlm.finetune.settings import FinetuneSettings
 from agentlm.models.registry import Registry
 from agentlm.printable import say
 from agentlm.prompt.render import Renderer
-
-
-class CheckData(Reading, Filtering):
-    """Say what files of training data hold, what is left out of them and why.
-
-    Rows are shown as the model would see them, what it would learn to say within ⟦ and ⟧. Nothing
-    is trained, nothing is written. docs/data-formats.md shows the formats that can be read.
-
-    agentlm data check rows.jsonl
-    agentlm data check chats.parquet --columns messages=conv --base agentlm-7b
-
-    Exit code 1 if a file would not be trained on: too much of it can't be read, or nothing is left.
-    """
-
-    files: CliPositionalArg[tuple[str, ...]]
-    """Files, directories of files, or data sets on the hub (org/name)."""
-    base: str = DEFAULT_BASE
-    """The model whose tokenizer and template the rows are for."""
-    max_length: int = Field(default=4096, ge=2)
-    """Tokens of the longest row, if the model allows so many; longer ones are cut."""
-    thoughts: bool = True
-    """As of `agentlm finetune`: --no-thoughts is for rows that act without a Thought."""
-    show: int = Field(default=1, ge=0)
-    """Rows of each file to show."""
 
 
 @dataclass

@@ -14,8 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from agentlm.files import alone
-from agentlm.finetune.data.prepare import DEFAULT_BASE
-from agentlm.finetune.settings import FinetuneSettings
+from agentlm.finetune.settings import DEFAULT_BASE, FinetuneSettings
 from agentlm.finetune.training.processes import Processes
 from agentlm.models.registry import Registry
 

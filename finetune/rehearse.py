@@ -19,51 +19,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from pydantic import Field
-
 from agentlm.errors import OperatorError
 from agentlm.exchange.files import Malformed, read_rows
 from agentlm.files import alone, write_text
 from agentlm.finetune.data.negatives import NO_TOOL
 from agentlm.finetune.data.prompts import questions, unfit_tools
+from agentlm.finetune.data_settings import RehearseData
 from agentlm.finetune.filters.judge import Asker
 from agentlm.openai_messages import write_tool
-from agentlm.settings import Settings
 
 _TOLD_EVERY = 50
-
-
-class RehearseData(Settings):
-    """Ask a served model general questions, and keep its answers as rows to train on beside others.
-
-    agentlm data rehearse --url http://localhost:8000 --model smollm2-135m --output general.jsonl
-
-    An answer that is cut off by its limit is left out: it would teach to stop anywhere.
-    """
-
-    url: str = "http://127.0.0.1:8000"
-    """An OpenAI-compatible server."""
-    api_key: str | None = None
-    """Key for the server."""
-    model: str
-    """The model to ask: the one that is to be trained."""
-    output: Path
-    """The file of rows."""
-    prompts: str | None = None
-    """A file whose first questions are asked (of any format that --data takes); by default those
-    that come with AgentLM."""
-    limit: int = Field(default=600, ge=1)
-    """Rows to make; fewer if the questions come to an end."""
-    no_tool_share: float = Field(default=0.25, ge=0, le=1)
-    """Part of the rows that are shown with tools that don't fit, and answered without."""
-    temperature: float = Field(default=0.0, ge=0)
-    """0 always takes the likeliest token."""
-    max_tokens: int = Field(default=256, ge=1)
-    """Of one answer."""
-    concurrency: int = Field(default=16, ge=1)
-    """Questions at a time."""
-    seed: int = 0
-    """Decides the questions and their order, and the model's sampling."""
 
 
 def rehearse(settings: RehearseData) -> int:

@@ -22,6 +22,8 @@ from agentlm.settings import Settings
 from agentlm.store import Conditions, Selection
 from agentlm.trajectory import Outcome
 
+DEFAULT_BASE = "smollm2-135m"
+"""The base if none is named and the log's rows came from no model whose weights are here."""
 Method = Literal["sft", "dpo", "kto", "grpo"]
 Scrubbing = Literal["none", "secrets", "personal"]
 """`personal` covers personal data as well as secrets."""

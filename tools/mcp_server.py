@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -27,7 +26,6 @@ from pydantic import TypeAdapter, ValidationError
 from agentlm.agent.tool import Hints, ToolContext
 from agentlm.errors import OperatorError
 from agentlm.messages import ToolCall, ToolSpec
-from agentlm.settings import parse
 from agentlm.tools.mcp.stream import Item, Watched
 from agentlm.tools.settings import ToolSettings
 
@@ -39,10 +37,6 @@ _log = logging.getLogger(__name__)
 _OWNER = "mcp"
 _BLOCK: TypeAdapter[mcp_types.ContentBlock] = TypeAdapter(mcp_types.ContentBlock)
 _LATE = ("agentlm.store", "agentlm.tools.toolbox")
-
-
-class McpSettings(ToolSettings):
-    """Offer tools to an MCP client, such as an editor, over standard input and output."""
 
 
 def mcp_server(
@@ -78,7 +72,12 @@ def mcp_server(
 
 
 async def serve(settings: ToolSettings) -> None:
-    """Serve one client until its input ends. Raises OperatorError if the tools can't be opened."""
+    """Serve one client until its input ends.
+
+    Standard output belongs to the protocol; the log goes to stderr.
+
+    Raises OperatorError if the tools can't be opened.
+    """
     context = ToolContext(trajectory_id=f"mcp_{uuid.uuid4().hex}", owner=_OWNER)
     settings.prepare_data_dir()
     ready: asyncio.Future[RunTools] = asyncio.get_running_loop().create_future()
@@ -102,14 +101,6 @@ async def serve(settings: ToolSettings) -> None:
             keeping.cancel()
         with suppress(asyncio.CancelledError):
             await keeping
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of `agentlm mcp`. Standard output belongs to the protocol; the log goes to
-    stderr."""
-    settings = parse(McpSettings, sys.argv[1:] if argv is None else argv, "agentlm mcp")
-    asyncio.run(serve(settings))
-    return 0
 
 
 async def _keep_open(
@@ -208,7 +199,3 @@ def _described(spec: ToolSpec, hints: Hints) -> mcp_types.Tool:
         input_schema=spec.parameters,
         annotations=None if hints == Hints() else annotations,
     )
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

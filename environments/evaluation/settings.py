@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_settings import CliToggleFlag, SettingsConfigDict
 
 from agentlm.environments.catalogue import EnvironmentName
-from agentlm.environments.playing.session import PlaySettings
+from agentlm.environments.playing.settings import PlaySettings
 from agentlm.environments.task import Split
 
 

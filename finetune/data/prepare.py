@@ -35,15 +35,13 @@ from agentlm.finetune.data.sources import (
 )
 from agentlm.finetune.filters.rules import TEMPLATE_MISMATCH
 from agentlm.finetune.run import Run
-from agentlm.finetune.settings import LATER, FinetuneSettings
+from agentlm.finetune.settings import DEFAULT_BASE, LATER, FinetuneSettings
 from agentlm.models.cards import ModelCard
 from agentlm.models.registry import NAME, ModelFiles, Registry, card_template
 from agentlm.prompt.render import Renderer
 
 _ALLOCATIONS = 20_000
 """Objects of some ten rows."""
-DEFAULT_BASE = "smollm2-135m"
-"""The base if none is named and the log's rows came from no model whose weights are here."""
 
 
 @dataclass(frozen=True)

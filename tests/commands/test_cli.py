@@ -1,16 +1,24 @@
 """The command line: what it shows, and how it ends."""
 
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from agentlm import cli
+from agentlm.commands import approvals, data, keys, models
+from agentlm.commands.logs import main as logs
 from agentlm.errors import ConflictError, OperatorError
-from agentlm.install import CHECKOUT, source
+from agentlm.install import CHECKOUT, install, source
 
 
 def run_and_raise(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -82,7 +90,6 @@ def test_help_cuts_no_sentence_short(capsys: pytest.CaptureFixture[str]) -> None
 
 
 PYTHON = re.compile(r"None|True|False|\(\)|\{\}|dict\[|tuple|list\[|<\w+\.|Path\(|default: [({\[]")
-HEAVY = "'torch', 'vllm', 'transformers', 'deepspeed', 'fastapi'"
 
 
 def test_an_install_is_advised_that_exists() -> None:
@@ -90,21 +97,109 @@ def test_an_install_is_advised_that_exists() -> None:
     assert (Path(source()) / "pyproject.toml").is_file() or source() == CHECKOUT
 
 
+WITHOUT_EXTRAS = """
+import io, json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from importlib.machinery import PathFinder
+
+allowed, runs = map(json.loads, sys.argv.pop().splitlines())
+
+class OnlyTheClient(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        spec = PathFinder.find_spec(name, path, target)
+        extra = spec and "site-packages" in str(spec.origin) and name.split(".")[0] not in allowed
+        return None if extra else spec
+
+sys.meta_path[:] = [OnlyTheClient if it is PathFinder else it for it in sys.meta_path]
+
+from agentlm.cli import main
+
+results = []
+for argv in runs:
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            code = main(argv)
+        except SystemExit as ended:
+            code = ended.code
+    results.append((code, out.getvalue(), err.getvalue()))
+print(json.dumps(results))
+"""
+
+
+@cache
+def modules_of_the_client() -> list[str]:
+    """The modules that are there when AgentLM is installed without any extra."""
+    packages: set[str] = set()
+    pending = {"agentlm"}
+    while pending:
+        package = pending.pop()
+        packages.add(package)
+        for requirement in map(Requirement, distribution(package).requires or ()):
+            marker = requirement.marker
+            if marker is None or marker.evaluate({"extra": ""}):
+                pending |= {canonicalize_name(requirement.name)} - packages
+    return [
+        module
+        for module, names in packages_distributions().items()
+        if packages & set(map(canonicalize_name, names))
+    ]
+
+
+def run_without_extras(*runs: Sequence[str]) -> list[tuple[int, str, str]]:
+    """The exit code, output and errors of each command, in one process that has no extra."""
+    argument = f"{json.dumps(modules_of_the_client())}\n{json.dumps(runs)}"
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS, argument],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return [(code, out, err) for code, out, err in json.loads(ran.stdout)]
+
+
+SUBCOMMANDS = {
+    "models": models.COMMANDS,
+    "logs": logs.COMMANDS,
+    "keys": keys.COMMANDS,
+    "approvals": approvals.COMMANDS,
+    "data": data.COMMANDS,
+}
+
+
 @pytest.mark.parametrize("command", cli.COMMANDS)
-def test_every_command_explains_itself_without_loading_a_model_library(command: str) -> None:
-    program = (
-        "import sys\n"
-        "from agentlm.cli import main\n"
-        "try:\n"
-        f"    code = main([{command!r}, '--help'])\n"
-        "except SystemExit as ended:\n"
-        "    code = ended.code\n"
-        f"heavy = {{{HEAVY}}} & sys.modules.keys()\n"
-        "sys.exit(f'imported {heavy}' if heavy else code)\n"
+def test_every_command_explains_itself_and_its_flags_without_any_extra(command: str) -> None:
+    names = [[command], *([command, name] for name in SUBCOMMANDS.get(command, ()))]
+    wrong = [*names[-1], "--data-dir"]  # without a value
+    *helps, refusal = run_without_extras(*([*name, "--help"] for name in names), wrong)
+    for name, (code, shown, errors) in zip(names, helps, strict=True):
+        assert (code, errors) == (0, "")
+        assert f"usage: agentlm {' '.join(name)}" in shown
+        assert not PYTHON.search(shown)
+    assert refusal == (2, "", "agentlm: --data-dir: expected one argument\n")
+
+
+NEEDY = {
+    "serve": ["serve"],
+    "mcp": ["mcp"],
+    "data": ["data", "check", "rows.jsonl"],
+    "finetune": ["finetune", "--data", "rows.jsonl"],
+    "rollout": ["rollout", "--env", "db", "--player", "gold"],
+    "eval": ["eval", "--model", "m"],
+    "wheel": ["wheel", "--env", "db"],
+    "reproduce": ["reproduce"],
+}
+
+
+@pytest.mark.parametrize("command", NEEDY)
+def test_a_command_whose_extra_is_missing_says_how_to_install_it(
+    command: str, tmp_path: Path
+) -> None:
+    [(code, shown, errors)] = run_without_extras(
+        [*NEEDY[command], "--data-dir", str(tmp_path / "data")]
     )
-    shown = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert shown.returncode == 0, shown.stderr
-    assert f"usage: agentlm {command}" in shown.stdout
-    assert not PYTHON.search(shown.stdout)
+    assert (code, shown) == (2, "")
+    missing = rf"agentlm: {command} needs the package \w+: "
+    assert re.search(missing + re.escape(install(cli.COMMANDS[command].extra)), errors)

@@ -10,12 +10,13 @@ import pytest
 from openai import AsyncOpenAI
 
 from agentlm.environments.db.environment import DbEnvironment
-from agentlm.environments.playing.cli import RolloutSettings
 from agentlm.environments.playing.log_recording import steps_of
 from agentlm.environments.playing.model_player import Decoding, connected
 from agentlm.environments.playing.play import play
 from agentlm.environments.playing.players import GoldPlayer
 from agentlm.environments.playing.recording import ServerRecorder
+from agentlm.environments.playing.session import decoding_of
+from agentlm.environments.playing.settings import RolloutSettings
 from agentlm.finetune.data.rewarded.groups import not_as_sampled, not_recorded
 from agentlm.trajectory import Origin, Outcome
 from support.serving import running
@@ -60,7 +61,7 @@ async def test_tries_for_grpo_have_ratios_and_others_have_none(
     tmp_path: Path, settings: dict[str, Any], reason: str | None
 ) -> None:
     drawn = RolloutSettings(env="db", model="tiny", **settings).drawn()
-    decoding = drawn.decoding_with(False if drawn.unconstrained else None)
+    decoding = decoding_of(drawn, False if drawn.unconstrained else None)
     task = next(ENVIRONMENT.generate("train"))
     expert = await play(ENVIRONMENT, task, GoldPlayer())
     said = [step.text for step in steps_of(expert) if step.role == "assistant"]

@@ -17,11 +17,12 @@ from agentlm.environments.adapters.world import Problem, World, WorldEnvironment
 from agentlm.environments.catalogue import opened, tasks_of
 from agentlm.environments.evaluation.report import row_of
 from agentlm.environments.evaluation.statistics import pass_at
-from agentlm.environments.playing.cli import RolloutSettings, main
+from agentlm.environments.playing.cli import main
 from agentlm.environments.playing.demonstration import demonstration
 from agentlm.environments.playing.play import Play, play
 from agentlm.environments.playing.players import GoldPlayer, RandomPlayer, Reply
 from agentlm.environments.playing.progress import Result
+from agentlm.environments.playing.settings import RolloutSettings
 from agentlm.environments.splits import SPLITS
 from agentlm.environments.task import Split, Task
 from agentlm.errors import OperatorError

@@ -13,10 +13,10 @@ from agentlm.commands.logs.settings import ExportLogs
 from agentlm.commands.reproduction.costs import plan_s
 from agentlm.commands.reproduction.plan import Plan, PlanStep, load_plan, shipped_plans
 from agentlm.environments.evaluation.settings import EvalSettings
-from agentlm.environments.playing.cli import RolloutSettings
+from agentlm.environments.playing.settings import RolloutSettings
 from agentlm.errors import OperatorError
+from agentlm.finetune.data_settings import RehearseData
 from agentlm.finetune.recipes import with_shipped_recipe
-from agentlm.finetune.rehearse import RehearseData
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.models.cards import BUILT_IN
 from agentlm.settings import Settings, parse

@@ -212,7 +212,7 @@ async def test_images_and_structured_content_and_annotations_pass_through(
     async with calling(make_settings(mcp_config=path)) as call:
         observation = await call("draw")
     assert observation.text == 'a picture\n(image, image/png, not shown)\n{"size": 5}'
-    arguments = ["-m", "agentlm.tools.mcp_server", "--data-dir", str(tmp_path), "--tools", "mcp"]
+    arguments = ["-m", "agentlm.cli", "mcp", "--data-dir", str(tmp_path), "--tools", "mcp"]
     command = StdioServerParameters(
         command=sys.executable,
         args=[*arguments, "--mcp-config", str(path)],
@@ -392,7 +392,7 @@ async def test_streamable_http_is_spoken_too(make_settings: MakeSettings, tmp_pa
 
 
 async def test_our_tools_are_offered_to_the_official_client(tmp_path: Path, chinook: Path) -> None:
-    arguments = ["-m", "agentlm.tools.mcp_server", "--data-dir", str(tmp_path)]
+    arguments = ["-m", "agentlm.cli", "mcp", "--data-dir", str(tmp_path)]
     arguments += ["--sql-url", f"sqlite:///{chinook}", "--tools", "bash", "--tools", "sql"]
     policy = tmp_path / "policy.yaml"
     policy.write_text("tools: {sql_tables: ask}")

@@ -12,7 +12,7 @@ from agentlm.commands.gate import GateModel
 from agentlm.commands.promote import Promote
 from agentlm.commands.wheel.checks import check_commands
 from agentlm.commands.wheel.settings import WheelSettings
-from agentlm.environments.playing.cli import RolloutSettings
+from agentlm.environments.playing.settings import RolloutSettings
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.settings import parse
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from agentlm.commands.gate import GateModel
 from agentlm.commands.wheel.settings import WheelSettings, slug
 from agentlm.environments.evaluation.settings import EvalSettings
-from agentlm.environments.playing.cli import RolloutSettings
+from agentlm.environments.playing.settings import RolloutSettings
 from agentlm.errors import OperatorError
 from agentlm.finetune.recipes import with_shipped_recipe
 from agentlm.finetune.settings import FinetuneSettings

@@ -1,14 +1,14 @@
-"""`agentlm wheel`: turns until it is enough."""
+"""`agentlm wheel`, once its flags are read: turns until it is enough."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from agentlm.commands.reproduction.experiment import Experiment, Mark, read_beginning
 from agentlm.commands.reproduction.machine import Machine, ThisMachine, exported, tell
 from agentlm.commands.reproduction.run import Tell, run_plan
-from agentlm.commands.wheel.checks import check_commands, first_model
+from agentlm.commands.wheel.checks import first_model
 from agentlm.commands.wheel.page import write_page
 from agentlm.commands.wheel.settings import WheelSettings
 from agentlm.commands.wheel.turns import Wheel, why_ended
@@ -16,13 +16,10 @@ from agentlm.errors import OperatorError
 from agentlm.models.aliases import Verdict
 from agentlm.models.promotion import read_verdict
 from agentlm.models.registry import Registry
-from agentlm.settings import parse
 
 
-def main(argv: Sequence[str]) -> int:
-    """Entry point of `agentlm wheel`."""
-    settings = parse(WheelSettings, argv, "agentlm wheel")
-    check_commands(settings)
+def run(settings: WheelSettings) -> None:
+    """Turn, with what this machine has."""
     settings.prepare_data_dir()
     experiment = Experiment(settings.directory, settings.data_dir)
     with experiment.held() as lock:
@@ -35,7 +32,6 @@ def main(argv: Sequence[str]) -> int:
         )
         tell(exported(machine.variables))
         turn(settings, experiment, machine, tell)
-    return 0
 
 
 def turn(settings: WheelSettings, experiment: Experiment, machine: Machine, tell: Tell) -> Wheel:
