@@ -65,6 +65,10 @@ class Settings(BaseSettings):
         """The store's URL; by default SQLite in the data directory."""
         return self.store_url or f"sqlite:///{self.data_dir / 'agentlm.db'}"
 
+    def sandboxes_dir(self) -> Path:
+        """Where the work directories of trajectories are."""
+        return self.data_dir / "sandboxes"
+
     def prepare_data_dir(self) -> Path:
         """Create the data directory. Raises OperatorError if it can't be written."""
         try:

@@ -106,7 +106,3 @@ class ToolSettings(Settings):
     def graph_dir(self) -> Path:
         """Where the knowledge graph is."""
         return self.graph or graph_dir(self.data_dir)
-
-    def sandboxes_dir(self) -> Path:
-        """Where the work directories of trajectories are."""
-        return self.data_dir / "sandboxes"

@@ -25,7 +25,7 @@ from agentlm.tools.secrets import Secrets, secret_values
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.shell.bash import Bash
 from agentlm.tools.shell.files import WorkspaceFiles
-from agentlm.tools.shell.pool import checked
+from agentlm.tools.shell.pool import checked, remove_work_directory
 from agentlm.tools.sql.tools import open_sql
 from agentlm.tools.web.tools import open_web
 
@@ -184,9 +184,14 @@ class Toolbox:
         return WorkspaceFiles(directory / "workspace", self._settings)
 
     async def release(self, trajectory_id: str) -> None:
-        """Drop everything that is kept for a trajectory: processes, files, variables."""
+        """Drop everything that is kept for a trajectory: processes, files, variables.
+
+        Its files also go if bash is not among the tools: another server may have left them.
+        """
         for tool in self._tools():
             await tool.release(trajectory_id)
+        sandboxes = self._settings.sandboxes_dir()
+        await asyncio.to_thread(remove_work_directory, sandboxes, trajectory_id)
 
     async def close(self) -> None:
         """End every process and connection of every tool."""

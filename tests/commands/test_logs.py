@@ -461,6 +461,24 @@ def test_deleting_says_what_was_not_there(logs: Logs, store: Store) -> None:
     assert store.page(None) == ([], False)
 
 
+def test_deleting_removes_the_work_directory_and_no_other(
+    logs: Logs, store: Store, tmp_path: Path
+) -> None:
+    entry = chat()
+    put(store, entry)
+    kept = tmp_path / "sandboxes" / "traj_other" / "workspace"
+    gone = tmp_path / "sandboxes" / entry.trajectory.id / "workspace" / "deep"
+    for directory in (kept, gone):
+        directory.mkdir(parents=True)
+        (directory / "file").write_text("x")
+    gone.chmod(0o500)
+
+    logs("delete", entry.trajectory.id, "traj_other", "../sandboxes", "..")
+
+    assert [path.name for path in (tmp_path / "sandboxes").iterdir()] == ["traj_other"]
+    assert (kept / "file").exists()
+
+
 def test_deleting_says_which_models_hold_the_row(
     logs: Logs, store: Store, tmp_path: Path, chatml_llama: Path
 ) -> None:

@@ -179,3 +179,18 @@ async def test_a_deleted_conversation_leaves_no_files(serve: Serve, tmp_path: Pa
         await running.client.chat.completions.delete(stored.id)
         assert not list((tmp_path / "sandboxes").glob("traj_*"))
         assert running.trajectories() == []
+
+
+async def test_a_conversation_deleted_by_a_server_without_bash_leaves_no_files(
+    serve: Serve, tmp_path: Path
+) -> None:
+    async with serve(DONE) as running, httpx.AsyncClient() as client:
+        await running.client.chat.completions.create(
+            model="tiny", messages=[{"role": "user", "content": "Ho"}]
+        )
+        [trajectory] = running.trajectories()
+        left = tmp_path / "sandboxes" / trajectory.id / "workspace"
+        left.mkdir(parents=True)
+        (left / "file").write_text("x")
+        await client.delete(f"{running.url}/v1/trajectories/{trajectory.id}")
+    assert not left.parent.exists()

@@ -14,6 +14,7 @@ from pathlib import Path
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.shell.sandbox import Sandbox
 from agentlm.tools.shell.shell import ShellError
+from agentlm.tools.shell.workspace import remove_whole
 
 _log = logging.getLogger(__name__)
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
@@ -154,6 +155,14 @@ def checked(trajectory_id: str) -> str:
     if not _SAFE_ID.fullmatch(trajectory_id):
         raise ValueError(f"not a trajectory id: {trajectory_id!r}")
     return trajectory_id
+
+
+def remove_work_directory(sandboxes: Path, trajectory_id: str) -> None:
+    """Remove what a trajectory left, if it left anything. A name that no shell can have had is no
+    error."""
+    directory = sandboxes / trajectory_id
+    if _SAFE_ID.fullmatch(trajectory_id) and directory.exists():
+        remove_whole(directory)
 
 
 def _spare_name() -> str:

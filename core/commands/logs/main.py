@@ -38,6 +38,7 @@ from agentlm.printable import printable, say
 from agentlm.settings import Settings
 from agentlm.store import LOCAL_OWNER, AuditRecord, Header, Store
 from agentlm.store.database import file_of
+from agentlm.tools.shell.pool import remove_work_directory
 from agentlm.trajectory import Trajectory
 
 ID_PREFIX, LEAST_DIGITS = "traj_", 4
@@ -172,7 +173,7 @@ def delete_logs(settings: DeleteLogs) -> int:
     with _reading(settings) as store:
         ids = [_whole_id(store, one) or one for one in settings.ids]
         places = [held(one, store, settings.data_dir) for one in ids]
-        deleted = asyncio.run(_delete(store, ids))
+        deleted = asyncio.run(_delete(store, ids, settings.sandboxes_dir()))
     for one, was_there, elsewhere in zip(ids, deleted, places, strict=True):
         say(f"{one} is deleted" if was_there else f"there is no trajectory {one}")
         if elsewhere.models:
@@ -319,5 +320,11 @@ def _reader(settings: ImportLogs) -> Callable[[object], Trajectory]:
     return read_row
 
 
-async def _delete(store: Store, ids: list[str]) -> list[bool]:
-    return [await store.delete(one, None) for one in ids]
+async def _delete(store: Store, ids: list[str], sandboxes: Path) -> list[bool]:
+    """Delete each, its work directory first: if that fails, the command can be repeated."""
+    deleted = []
+    for one in ids:
+        if await asyncio.to_thread(store.get, one, None) is not None:
+            remove_work_directory(sandboxes, one)
+        deleted.append(await store.delete(one, None))
+    return deleted
