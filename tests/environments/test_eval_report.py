@@ -314,7 +314,7 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(
 
 
 def test_an_evaluation_does_not_wait_for_what_only_a_log_needs() -> None:
-    program = "import sys, agentlm.environments.evaluation.cli; print(sorted(sys.modules))"
+    program = "import sys, agentlm.environments.evaluation.main; print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout
     assert "'agentlm.environments.playing.progress'" in loaded
     for heavy in ("sqlalchemy", "sqlglot", "pyoxigraph", "matplotlib", "jinja2.sandbox"):
