@@ -86,6 +86,7 @@ def prepare(settings: FinetuneSettings) -> Prepared:
                 log.drops.check()
             card = _base(settings, registry, log.majority_model())
             base = in_form(registry.resolve(card), settings)
+            _check_whole(base)
             run = Run(runs / (settings.name or _free_name(base.card, registry, runs)))
             with _whole_or_absent(run.directory) as partial, _rare_collections():
                 _write_rows(partial, settings, base, log, row_maker(settings, base, registry))
@@ -270,6 +271,18 @@ def _context_length(directory: Path) -> int:
     # Names in Llama and its relatives; a sliding window would need another attention.
     limits = (config.get("max_position_embeddings"), config.get("sliding_window"))
     return min(int(limit) for limit in limits if limit)
+
+
+def _check_whole(base: ModelFiles) -> None:
+    """Raise OperatorError if the weights are quantized: neither they nor an adapter beside them can
+    be trained here."""
+    config = json.loads((base.directory / "config.json").read_text())
+    if quantization := config.get("quantization_config"):
+        kind = quantization.get("quant_method", "in a way that config.json does not name")
+        raise OperatorError(
+            f"--base {base.card.name}: its weights are quantized ({kind}), which can't be trained; "
+            "give the model that they were made from"
+        )
 
 
 def _check_vocabulary(run: Run, directory: Path) -> None:

@@ -101,6 +101,31 @@ def test_nothing_to_train_on_is_said_in_one_line_and_leaves_nothing_behind(
     assert [path.name for path in (data_dir / "runs").iterdir()] == [".lock"]
 
 
+@pytest.mark.parametrize(
+    ("quantization", "kind"),
+    [
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes"),
+        ({"quant_method": "gptq", "bits": 4}, "gptq"),
+        ({"bits": 8}, "in a way that config.json does not name"),
+    ],
+)
+def test_a_base_with_quantized_weights_is_refused_before_any_row_is_read(
+    tmp_path: Path, chatml_llama: Path, quantization: dict[str, object], kind: str
+) -> None:
+    base = tmp_path / "small"
+    shutil.copytree(chatml_llama, base)
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"quantization_config": quantization}))
+    registered(tmp_path, base)
+    steps = conversation(renderer(chatml_llama), "How many?", CALL, ANSWER)
+    write_log(tmp_path, [trajectory(steps)])
+
+    with pytest.raises(OperatorError, match=rf"--base tiny: its weights are quantized \({kind}\)"):
+        run(tmp_path, base="tiny")
+
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [".lock"]
+
+
 @pytest.mark.parametrize(("model", "skipped"), [("teacher", ()), ("tiny", ("template_mismatch",))])
 def test_what_another_tokenizer_recorded_is_rendered_anew_from_its_text(
     data_dir: Path, chatml_llama: Path, model: str, skipped: tuple[str, ...]
