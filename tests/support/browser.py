@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import shutil
 from collections.abc import Coroutine, Iterator
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 T = TypeVar("T")
 
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
 """A machine may be busy: what comes is waited for, what does not come costs this once."""
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -92,6 +94,15 @@ def shoot(tab: Page, name: str) -> None:
     if SHOTS is None:
         return
     for scheme in ("light", "dark"):
-        tab.emulate_media(color_scheme=scheme)
-        tab.screenshot(path=Path(SHOTS) / f"{name}-{scheme}.png")
+        tab.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        tab.wait_for_timeout(300)
+        _keep(tab.screenshot(), ROOT / SHOTS / f"{name}-{scheme}.png")
     tab.emulate_media(color_scheme="light")
+
+
+def _keep(picture: bytes, path: Path) -> None:
+    """In few colours, because a page has few: a quarter of the bytes."""
+    path.parent.mkdir(exist_ok=True)
+    with Image.open(io.BytesIO(picture)) as drawn:
+        few = drawn.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        few.save(path, optimize=True)

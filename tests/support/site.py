@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agentlm.agent.tool import ToolContext
 from agentlm.models.aliases import Promotion, Verdict
 from agentlm.models.registry import Registry
 from agentlm.prompt.observation import observe
@@ -23,15 +24,19 @@ from agentlm.store import ApiKey, Entry
 from agentlm.trajectory import Feedback, Outcome, Step, Trajectory
 from support.background import in_background
 from support.browser import elsewhere
-from support.finetune_logs import PREAMBLE, sampled
+from support.finetune_logs import sampled
 from support.learning import begun, difference, evaluated, report, row, succeed, trained
 from support.records import TOOL, interaction
-from support.serving import Running, running
+from support.serving import Bash, Running, running
 from support.tiny import tiny_renderer
 
+PREAMBLE = """You can use these tools:
+- bash: Run a shell command and get what it prints.
+- sql: Run one SQL statement on the database and see its rows.
+"""
 BASE = "smollm2-135m"
-MADE = "agentlm-135m"
-OLDER = "agentlm-135m-rc1"
+MADE = "shop-agent-2"
+OLDER = "shop-agent-1"
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ def _answer(thought: str, answer: str) -> str:
     return f"Thought: {thought}\nFinal Answer: {answer}"
 
 
+QUESTION = "How many programs in /usr/bin start with z?"
 _COUNT = "SELECT COUNT(*) FROM orders WHERE city = 'Lisbon' AND paid = 1"
 TRIES = (
     Try(
@@ -70,7 +76,7 @@ TRIES = (
         owner="nightly",
     ),
     Try(
-        "How many programs in /usr/bin start with z?",
+        QUESTION,
         "os",
         (
             _call("I list the programs and count them.", "bash", command="ls /usr/bin/z* | wc -l"),
@@ -125,6 +131,13 @@ TRIES = (
     ),
 )
 MANY = 120
+
+_REPLIES = (
+    _call(
+        "I list the programs whose names start with z.", "bash", command="ls /usr/bin/z* | wc -l"
+    ),
+    _answer("I have the number.", "12 programs in /usr/bin start with z."),
+)
 
 
 def recorded(by: Renderer, now: float) -> list[Trajectory]:
@@ -228,14 +241,26 @@ def _row(model: str, environment: str, success: float) -> dict[str, Any]:
     )
 
 
+class _Counts(Bash):
+    """Run a shell command and get what it prints."""
+
+    async def run(self, args: Bash.Args, context: ToolContext) -> str:
+        return "12"
+
+
 @contextmanager
-def after_weeks(data_dir: Path, replies: Sequence[str]) -> Iterator[Running]:
-    """A server on such a data directory; its engine says `replies`, its administrator's key is
+def after_weeks(data_dir: Path) -> Iterator[Running]:
+    """A server on such a data directory, which answers QUESTION; its administrator's key is
     `root`."""
     now = time.time()
     learnt(data_dir, now)
-    options = {"api_key": "root", "name": MADE, "delay_s": 0.005}
-    with in_background(running(data_dir, replies, "chatml", options)) as server:
+    options = {
+        "api_key": "root",
+        "name": MADE,
+        "delay_s": 0.005,
+        "families": {"bash": (_Counts(),)},
+    }
+    with in_background(running(data_dir, _REPLIES, "chatml", options)) as server:
         promoted(data_dir, now)
         elsewhere(_write(server, recorded(tiny_renderer(), now)))
         yield server
