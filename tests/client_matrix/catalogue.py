@@ -63,6 +63,15 @@ CLIENTS = (
     Client("dspy", "dspy_program", "openai3", ("dspy",), wires=BOTH),
     Client("haystack-ai", "haystack_generator", "openai3", ("haystack-ai",), wires=BOTH),
     Client("autogen-ext", "autogen_agent", "openai3", ("autogen-ext[openai]", "autogen-agentchat")),
+    # It takes no functions, asks whole, and can't say which form an answer has to have.
+    Client(
+        "autogen-ext",
+        "autogen_openai_agent",
+        "openai3",
+        ("autogen-ext[openai]", "autogen-agentchat"),
+        wires=("responses",),
+        no_way=("stream", "tool_call", "structured"),
+    ),
     Client("llm", "llm_plugin", "openai3", ("llm",), wires=BOTH),
     # Of an answer Outlines gives back the content and nothing else.
     Client("outlines", "outlines_model", "openai3", ("outlines[openai]",), no_way=("tool_call",)),
@@ -76,9 +85,20 @@ CLIENTS = (
     ),
     Client("crewai", "crewai_llm", "openai2", ("crewai",), wires=BOTH),
     Client("semantic-kernel", "semantic_kernel_chat", "openai2", ("semantic-kernel",)),
+    Client(
+        "semantic-kernel",
+        "semantic_kernel_agent",
+        "openai2",
+        ("semantic-kernel",),
+        wires=("responses",),
+    ),
     Client("npm:openai", "openai_node", "node", NODE),
     Client("npm:openai", "openai_node_responses", "node", NODE, wires=("responses",)),
     Client("npm:@openai/agents", "openai_agents_node", "node", NODE, wires=BOTH[::-1]),
     Client("npm:@langchain/openai", "langchain_node", "node", NODE, wires=BOTH),
+    # It prints whole items.
+    Client(
+        "npm:@openai/codex", "codex_cli", "node", NODE, wires=("responses",), no_way=("stream",)
+    ),
     Client("npm:ai", "vercel_ai_sdk", "node", NODE, wires=BOTH[::-1]),
 )

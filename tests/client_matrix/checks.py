@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 from urllib.request import urlopen
 
@@ -54,24 +55,30 @@ async def error_awaited(asked: Awaitable[object]) -> BaseException | None:
     return outcome if isinstance(outcome, BaseException) else None
 
 
-async def check_cancels(asked: Coroutine[Any, Any, object], client: str) -> None:
-    """Cancelled while it counts, its request ends on the server too."""
+async def check_cancels(
+    asked: Coroutine[Any, Any, object], client: str, *, kept: bool = True
+) -> None:
+    """Cancelled while it counts, its request ends on the server too.
+
+    Of an answer that is not to be kept the log has nothing: then it is counted.
+    """
+    before = cancelled_so_far()
     task = asyncio.create_task(asked)
     await asyncio.to_thread(wait_until_it_runs)
     if task.done():
         raise AssertionError(f"over before it was cancelled: {task}")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await asyncio.to_thread(check_cancelled, client)
+    check = partial(check_cancelled, client) if kept else partial(check_one_more, before)
+    await asyncio.to_thread(check)
 
 
 def wait_until_it_runs() -> None:
     """The server is answering. Clients are played one after another: it is this one's request."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        with urlopen(URL.removesuffix("/v1") + "/metrics", timeout=10) as response:
-            if re.search(rb"^agentlm_running [1-9]", response.read(), re.M):
-                return
+        if re.search(r"^agentlm_running [1-9]", _metrics(), re.M):
+            return
         time.sleep(0.1)
     raise AssertionError("the request did not reach the server")
 
@@ -88,6 +95,28 @@ def check_cancelled(client: str) -> None:
         others |= listed
         time.sleep(0.1)
     raise AssertionError("the server did not record that the request was cancelled")
+
+
+def check_one_more(before: int) -> None:
+    """More answers than `before` are cancelled, within seconds."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if cancelled_so_far() > before:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the server did not count that the request was cancelled")
+
+
+def cancelled_so_far() -> int:
+    """How many answers are, of those that are kept and of others."""
+    count = re.search(r'^agentlm_choices_total{outcome="cancelled"} (\d+)', _metrics(), re.M)
+    return int(count[1]) if count else 0
+
+
+def _metrics() -> str:
+    with urlopen(URL.removesuffix("/v1") + "/metrics", timeout=10) as response:
+        text: str = response.read().decode()
+    return text
 
 
 def _get(path: str) -> Any:

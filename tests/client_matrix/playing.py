@@ -17,7 +17,7 @@ from client_matrix.cells import CELLS
 from client_matrix.environments import PLACE, node, python_of
 
 TESTS = Path(__file__).parents[1]
-CLIENT_S = 240
+CLIENT_S = 480
 
 QUIET = {
     "ANONYMIZED_TELEMETRY": "False",
@@ -54,7 +54,7 @@ def play(client: Client, url: str) -> Outcome:
         # No proxy is there: whatever asks another host all the same is refused at once.
         proxy = "http://127.0.0.1:9"
         environment |= {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1"}
-        environment |= {"CLIENT_MATRIX_QUESTIONS": json.dumps(_words(url))}
+        environment |= {"CLIENT_MATRIX_QUESTIONS": json.dumps(_words(url), ensure_ascii=False)}
         command = _command(client)
         try:
             ended = subprocess.run(

@@ -23,10 +23,9 @@ export function abortedWhileItRuns() {
   return aborting.signal;
 }
 
-async function waitUntilItRuns() {
-  const metrics = q.URL.replace(/\/v1$/, "/metrics");
+export async function waitUntilItRuns() {
   for (const deadline = Date.now() + 30000; Date.now() < deadline; ) {
-    if (/^agentlm_running [1-9]/m.test(await (await fetch(metrics)).text())) return;
+    if (/^agentlm_running [1-9]/m.test(await metrics())) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
@@ -44,6 +43,24 @@ export async function checkCancelled(client) {
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   throw new Error("the server did not record that the request was cancelled");
+}
+
+/** Of answers that are not kept the log has nothing: they are counted. */
+export async function checkOneMore(before) {
+  for (const deadline = Date.now() + 20000; Date.now() < deadline; ) {
+    if ((await cancelledSoFar()) > before) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error("the server did not count that the request was cancelled");
+}
+
+export async function cancelledSoFar() {
+  const count = /^agentlm_choices_total{outcome="cancelled"} (\d+)/m.exec(await metrics());
+  return count ? Number(count[1]) : 0;
+}
+
+async function metrics() {
+  return await (await fetch(q.URL.replace(/\/v1$/, "/metrics"))).text();
 }
 
 async function get(path) {

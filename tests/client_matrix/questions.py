@@ -73,8 +73,8 @@ MISSING = "missing"
 NOT_FOUND = "the model 'missing' is not served here"
 """The server's words, which a user has to be shown."""
 
-TOO_LONG = "word " * 9000
-"""More than the model's context holds."""
+TOO_LONG = "字 " * 25_000
+"""More tokens than the model's context holds: at least three each."""
 
 COUNT = "Count to 1000 for {}."
 

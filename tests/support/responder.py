@@ -1,8 +1,9 @@
 """A model made of rules: it reads the prompt, and keeps to the form that decoding is held to.
 
-It calls the first tool that it may unless it has just been told an observation, takes arguments
-from what the user wrote (the last number, the last quoted text), and answers with a sentence. Asked
-to count it counts, which takes long.
+It calls the tool that the user names, else the first, unless it has just been told an observation,
+is greeted, or is to read something into a form; takes what arguments it must give from what the
+user wrote (the last number, the last quoted text); and answers with a sentence. Asked to count it
+counts, which takes long.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from agentlm.engine.protocol import Constraint
 from agentlm.engine.scripted import ScriptedEngine
+from agentlm.prompt.grammar import FINAL_ANSWER
 from agentlm.prompt.observation import observed
 from agentlm.prompt.render import Renderer
 
@@ -50,7 +52,9 @@ class _Writer:
 
     @property
     def observation(self) -> str | None:
-        return observed(self.said) if "Observation: " in self.said else None
+        # Something else may stand before it, of a client that says it again.
+        _, label, rest = self.said.partition("Observation: ")
+        return observed(label + rest) if label else None
 
     def answer(self) -> str:
         if self.observation is not None:
@@ -72,9 +76,23 @@ class _Writer:
             case "json_schema":
                 return self.json(form["json_schema"])
             case "or":
-                # Calls come first, the answer last.
-                return self.form(form["elements"][-1 if self.observation is not None else 0])
+                return self.form(self.chosen(form["elements"]))
         raise AssertionError(form)
+
+    def chosen(self, elements: list[Any]) -> Any:
+        """Calls come first, the answer last."""
+        *calls, last = elements
+        if self.observation is not None or self.is_answered_by(json.dumps(last)):
+            return last
+        words = set(re.findall(r"\w+_\w+", self.said))
+        return next((call for call in calls if words & set(_constants(call))), elements[0])
+
+    def is_answered_by(self, last: str) -> bool:
+        """Without a call."""
+        asked = "The city of|" if "json_schema" in last else ""
+        # At the beginning of a line: clients say things of their own before it.
+        begun = re.search(f"^({asked}Say hello|Count to)", self.said, re.MULTILINE)
+        return FINAL_ANSWER in last and begun is not None
 
     def json(self, schema: dict[str, Any]) -> str:
         return json.dumps(self.value(schema, schema), ensure_ascii=False)
@@ -89,7 +107,8 @@ class _Writer:
         match schema.get("type", "string"):
             case "object":
                 properties = schema.get("properties") or {key: {} for key in self.quoted()}
-                return {name: self.value(part, root) for name, part in properties.items()}
+                musts = schema.get("required", properties)
+                return {n: self.value(part, root) for n, part in properties.items() if n in musts}
             case "array":
                 return [self.value(schema["items"], root)]
             case "integer" | "number":
@@ -100,3 +119,10 @@ class _Writer:
 
     def quoted(self) -> list[str]:
         return re.findall(r"'(\w+)'", self.said)
+
+
+def _constants(form: dict[str, Any]) -> Iterator[str]:
+    """The words that a form prescribes."""
+    yield from re.findall(r"\w+", form.get("value", ""))
+    for element in form.get("elements", ()):
+        yield from _constants(element)
