@@ -105,11 +105,11 @@ class OsTexts:
         return f"The output of the OS:\n\n{text}"
 
     def read(self, text: str) -> TextTurn:
-        found = list(self._ACT.finditer(text))
+        acts = list(self._ACT.finditer(text))
         thought = re.split(r"Act:", text, maxsplit=1)[0].removeprefix("Think:").strip()
-        if not found:
+        if not acts:
             return TextTurn(thought, invalid="no Act: bash, finish or answer(…)")
-        act = found[-1]
+        act = acts[-1]
         if act["bash"]:
             command = act["command"].strip()
             return TextTurn(thought, Action(name="bash", arguments={"command": command}))

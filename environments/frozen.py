@@ -60,9 +60,9 @@ async def _main(data_dir: Path) -> None:
             "household": household_tasks,
             "webshop": webshop_tasks,
         }
-        found = {family: digests(generate) for family, generate in families.items()}
-    print(yaml.safe_dump(found, sort_keys=False), end="")
-    for family, sets in found.items():
+        computed = {family: digests(generate) for family, generate in families.items()}
+    print(yaml.safe_dump(computed, sort_keys=False), end="")
+    for family, sets in computed.items():
         if sets != frozen().get(family):
             print(f"# {family}: not what frozen.yaml says")
 

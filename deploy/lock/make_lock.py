@@ -40,10 +40,10 @@ def main() -> None:
         command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed"]
         command += ["--quiet", "--report", report.name, *requirements(kind)]
         subprocess.run(command, check=True)
-        found = json.loads(Path(report.name).read_text())["install"]
+        packages = json.loads(Path(report.name).read_text())["install"]
     pins = {
         re.sub(r"[-_.]+", "-", item["metadata"]["name"]).lower(): item["metadata"]["version"]
-        for item in found
+        for item in packages
     }
     print(f"# Made by `make lock` ({kind}). Install with --no-deps: exclude.txt says why.")
     pins |= dict(pin.split("==") for pin in ALONE)

@@ -75,8 +75,11 @@ def _task(row: _Row, split: Split, place: str) -> Task:
         "rows": [[None if v is None else str(v) for v in r] for r in row.table.table_info.rows],
     }
     if kind in _CHANGES:
-        found = _DIGEST.search(row.answer_md5 or "")
-        parameters |= {"answer_md5": found[0] if found else "", "hash_table": row.table.table_name}
+        match = _DIGEST.search(row.answer_md5 or "")
+        parameters |= {
+            "answer_md5": match[0] if match else "",
+            "hash_table": row.table.table_name,
+        }
         parameters |= {"solution": _solution(row)}
     else:
         parameters["label"] = [str(value) for value in row.label]

@@ -87,10 +87,10 @@ def _paired(values: list[str], wanted: list[str]) -> bool:
     """Each number takes the first one left that is near enough."""
     left = list(wanted)
     for value in values:
-        found = next((other for other in left if _same(value, other)), None)
-        if found is None:
+        partner = next((other for other in left if _same(value, other)), None)
+        if partner is None:
             return False
-        left.remove(found)
+        left.remove(partner)
     return True
 
 

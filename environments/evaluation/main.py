@@ -183,9 +183,9 @@ def _ability_differences(
     if settings.base is None:
         return
     for base, candidate in zip(measures[::2], measures[1::2], strict=True):
-        found = ability_difference(base, candidate, settings.seed)
-        if found is not None:
-            yield found
+        difference = ability_difference(base, candidate, settings.seed)
+        if difference is not None:
+            yield difference
 
 
 def _decodings(settings: EvalSettings) -> list[str]:

@@ -69,8 +69,8 @@ class _Question(World):
 
     def search(self, query: str) -> str:
         """Titles of pages that have words of the query, each with a line of it."""
-        found = self.index.search(query, _RESULTS)
-        return "\n".join(f"{title}: {line}" for title, _, line in found) or "nothing found"
+        hits = self.index.search(query, _RESULTS)
+        return "\n".join(f"{title}: {line}" for title, _, line in hits) or "nothing hits"
 
     def read(self, title: str) -> str:
         """The page with this very title."""
@@ -80,8 +80,8 @@ class _Question(World):
         """The share of what is asked for that stands in the answer."""
         wanted = list(_strings(self.parameters["wanted"]))
         text = _normal(answer)
-        found = [re.search(rf"(?<!\w){re.escape(_normal(each))}(?!\w)", text) for each in wanted]
-        return sum(each is not None for each in found) / len(wanted)
+        matches = [re.search(rf"(?<!\w){re.escape(_normal(each))}(?!\w)", text) for each in wanted]
+        return sum(each is not None for each in matches) / len(wanted)
 
 
 def _parts(question: dict[str, Any]) -> Iterator[dict[str, Any]]:

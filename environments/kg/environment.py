@@ -121,8 +121,8 @@ def _last_named(answer: str) -> str | None:
 
 def _first_named(answer: str) -> str | None:
     """AgentBench reads the variable that the answer begins with."""
-    found = _VARIABLE.match(answer.strip())
-    return found[0] if found else None
+    match = _VARIABLE.match(answer.strip())
+    return match[0] if match else None
 
 
 def f1(answer: Set[str], right: Set[str]) -> float:

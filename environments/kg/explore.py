@@ -51,8 +51,8 @@ class Explorer:
     def _subjects(self, predicate: str, split: Split) -> tuple[NamedNode, ...]:
         """Every entity of a split with an edge of this kind."""
         quads = self.graph.store.quads_for_pattern(None, NamedNode(predicate), None, None)
-        found = {quad.subject for quad in quads if isinstance(quad.subject, NamedNode)}
-        return tuple(in_split(sorted(found, key=lambda node: node.value), split))
+        subjects = {quad.subject for quad in quads if isinstance(quad.subject, NamedNode)}
+        return tuple(in_split(sorted(subjects, key=lambda node: node.value), split))
 
 
 class Trail:

@@ -228,11 +228,11 @@ def _look(sought: str, action: Action, identifiers: dict[str, str], words: dict[
 
 
 def _action(call: str, explorer: Explorer) -> Action:
-    found = _CALL.fullmatch(call)
-    assert found is not None, call
-    names = explorer.arguments[found[1]]
-    values = [value.strip() for value in found[2].rsplit(", ", len(names) - 1)]
-    return Action(name=found[1], arguments=dict(zip(names, values, strict=True)))
+    match = _CALL.fullmatch(call)
+    assert match is not None, call
+    names = explorer.arguments[match[1]]
+    values = [value.strip() for value in match[2].rsplit(", ", len(names) - 1)]
+    return Action(name=match[1], arguments=dict(zip(names, values, strict=True)))
 
 
 def _words(explorer: Explorer, node: NamedNode) -> str:

@@ -67,9 +67,9 @@ class ChangeScorer:
         if not answer.strip() or not (await self._world.run(check)).succeeded:
             return False
         before, right = await self._expert()
-        found = await self._world.run(LISTING, *(before | right))
+        listing = await self._world.run(LISTING, *(before | right))
         # A listing that does not end is the player's doing, and no failure of ours.
-        return not found.stopped and not list(differences(before, right, parse(found.output)))
+        return not listing.stopped and not list(differences(before, right, parse(listing.output)))
 
     async def _expert(self) -> tuple[Tree, Tree]:
         """The scene before and after the expert."""

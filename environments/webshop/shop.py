@@ -129,8 +129,8 @@ class Shop:
         """By how many of the words a product has in its title or options; without one, none."""
         words = set(_WORD.findall(keywords.lower()))
         scores = {each.id: len(words & _words(each)) for each in self.products}
-        found = [each for each in self.products if scores[each.id]]
-        return sorted(found, key=lambda each: -scores[each.id])
+        matching = [each for each in self.products if scores[each.id]]
+        return sorted(matching, key=lambda each: -scores[each.id])
 
 
 def _words(product: Product) -> set[str]:

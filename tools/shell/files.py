@@ -35,8 +35,8 @@ class WorkspaceFiles:
 
     def list(self) -> list[Entry]:
         """Every regular file. Raises RequestError if there is too much to be looked through."""
-        found = (entry for entry in self._entries() if entry.is_file)
-        return sorted(found, key=lambda entry: entry.path)
+        files = (entry for entry in self._entries() if entry.is_file)
+        return sorted(files, key=lambda entry: entry.path)
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file, directories included. RequestError if it does not fit or can't be there."""
@@ -70,11 +70,11 @@ class WorkspaceFiles:
         total = 0
         for path in self.workspace.parent.glob(f"{_INCOMING}*"):
             with suppress(FileNotFoundError):
-                found = path.stat()
-                if found.st_mtime < time.time() - _ABANDONED_S:  # by a server that was killed
+                status = path.stat()
+                if status.st_mtime < time.time() - _ABANDONED_S:  # by a server that was killed
                     path.unlink()
                 else:
-                    total += found.st_size
+                    total += status.st_size
         return total
 
     def open(self, name: str) -> BinaryIO:

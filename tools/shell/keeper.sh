@@ -1,6 +1,6 @@
-# Starts a command line (all arguments but the first) once for each command, and tells how it ended.
-# Each command comes with an empty word after it: who finds the command there instead knows that it was
-# not begun, and that the code of what should have begun it is not its code.
+# Starts a command line (all arguments but the first) once for each command, and reports how it ended.
+# An empty word follows each command. If the command is still there in its place, it was not begun, and
+# the exit code belongs to what should have begun it.
 exec 3<&0 4>&2 </dev/null 2>/dev/null
 exec 5<>"$1" && rm "$1" || exit
 shift

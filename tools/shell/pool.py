@@ -172,16 +172,16 @@ def _spare_name() -> str:
 def _unread(source: Path, copy: Path) -> None:
     """Files that were read to be copied say so; give them back the times that the copy has."""
     for path in copy.rglob("*"):
-        found = path.lstat()
-        times = (found.st_atime_ns, found.st_mtime_ns)
+        status = path.lstat()
+        times = (status.st_atime_ns, status.st_mtime_ns)
         os.utime(source / path.relative_to(copy), ns=times, follow_symlinks=False)
 
 
 def _outdated(sandboxes: Path, keep_s: float) -> list[str]:
     """Work directories that were used last before that time."""
     oldest = time.time() - keep_s
-    found = (path for path in sandboxes.iterdir() if not path.name.startswith(_SPARE))
-    return [path.name for path in found if path.stat().st_mtime < oldest]
+    directories = (path for path in sandboxes.iterdir() if not path.name.startswith(_SPARE))
+    return [path.name for path in directories if path.stat().st_mtime < oldest]
 
 
 def _leftovers(sandboxes: Path) -> list[str]:

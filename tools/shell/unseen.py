@@ -62,11 +62,11 @@ def unseen(first: int, device: int, temporary: tuple[str, ...]) -> Unseen:
     for pid in tree(first):
         for link in _links(pid):
             with suppress(OSError):
-                found = link.stat()
-                if stat.S_ISSOCK(found.st_mode):
-                    in_flight[found.st_ino] = _in_flight(link)
-                elif not found.st_nlink and stat.S_ISREG(found.st_mode) and found.st_dev == device:
-                    sizes[found.st_ino] = found.st_blocks * _BLOCK_BYTES
+                state = link.stat()
+                if stat.S_ISSOCK(state.st_mode):
+                    in_flight[state.st_ino] = _in_flight(link)
+                elif not state.st_nlink and stat.S_ISREG(state.st_mode) and state.st_dev == device:
+                    sizes[state.st_ino] = state.st_blocks * _BLOCK_BYTES
     mapped = {inode for pid in tree(first) for inode in _mapped(pid, device)} - sizes.keys()
     root = _PROC / str(first) / "root"
     return Unseen(
@@ -88,8 +88,8 @@ def _links(pid: int) -> Iterator[Path]:
 
 def _in_flight(link: Path) -> int:
     """Descriptors that wait in a socket for somebody to take them."""
-    found = _IN_FLIGHT.search(_text(link.parent.with_name("fdinfo") / link.name))
-    return int(found[1]) if found else 0
+    match = _IN_FLIGHT.search(_text(link.parent.with_name("fdinfo") / link.name))
+    return int(match[1]) if match else 0
 
 
 def _mapped(pid: int, device: int) -> Iterator[int]:

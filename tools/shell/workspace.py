@@ -58,12 +58,12 @@ def trim(workspace: Path, limit_bytes: int, limit_files: int) -> int:
 
     To be called when nothing runs there.
     """
-    found = _reachable(workspace)
-    found.sort(key=lambda entry: (not entry.is_directory, entry.changed_ns, entry.path))
-    size = sum(entry.size_bytes for entry in found)
+    remaining = _reachable(workspace)
+    remaining.sort(key=lambda entry: (not entry.is_directory, entry.changed_ns, entry.path))
+    size = sum(entry.size_bytes for entry in remaining)
     removed = 0
-    while found and (size > limit_bytes or len(found) > limit_files):
-        entry = found.pop()
+    while remaining and (size > limit_bytes or len(remaining) > limit_files):
+        entry = remaining.pop()
         with suppress(OSError):  # a directory that still holds something, or is gone already
             _remove(workspace / entry.path, entry)
             removed += 1
@@ -124,16 +124,16 @@ def _inside(parent: int, entry: Entry) -> Iterator[Entry]:
 
 def _entry(directory: str, item: os.DirEntry[str]) -> Entry | None:
     try:
-        found = item.stat(follow_symlinks=False)
+        status = item.stat(follow_symlinks=False)
     except FileNotFoundError:
         return None
     return Entry(
         path=f"{directory}/{item.name}" if directory else item.name,
-        size_bytes=found.st_blocks * _BLOCK_BYTES,
-        length_bytes=found.st_size,
-        changed_ns=found.st_ctime_ns,
-        is_directory=stat.S_ISDIR(found.st_mode),
-        is_file=stat.S_ISREG(found.st_mode),
+        size_bytes=status.st_blocks * _BLOCK_BYTES,
+        length_bytes=status.st_size,
+        changed_ns=status.st_ctime_ns,
+        is_directory=stat.S_ISDIR(status.st_mode),
+        is_file=stat.S_ISREG(status.st_mode),
     )
 
 

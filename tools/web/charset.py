@@ -79,8 +79,8 @@ def _candidates(content: bytes, charset: str | None, markup: bool) -> Iterator[s
             yield name
     if header := _known(charset):
         yield header
-    found = _DECLARED.search(content[:_HEAD_BYTES]) if markup else None
-    if found and (own := _known((found[1] or found[2]).decode())):
+    declaration = _DECLARED.search(content[:_HEAD_BYTES]) if markup else None
+    if declaration and (own := _known((declaration[1] or declaration[2]).decode())):
         # What declares UTF-16 could not have been read so far if it were
         yield "utf-8" if own.startswith("utf-16") else own
     yield "utf-8"

@@ -43,8 +43,8 @@ def markdown(html: bytes, url: str = "", charset: str | None = None) -> str:
 
 
 def _title(page: str) -> str:
-    found = trafilatura.extract_metadata(page, extensive=False)
-    return (found.title if found else None) or ""
+    metadata = trafilatura.extract_metadata(page, extensive=False)
+    return (metadata.title if metadata else None) or ""
 
 
 def load_late_imports() -> None:

@@ -57,10 +57,10 @@ def _matches(pattern: str, path: str) -> bool:
         return False
     position = len(first)
     for piece in pieces:
-        found = path.find(piece, position)
-        if found < 0:
+        start = path.find(piece, position)
+        if start < 0:
             return False
-        position = found + len(piece)
+        position = start + len(piece)
     if not anchored:
         return True
     last = pieces[-1] if pieces else first

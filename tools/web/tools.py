@@ -58,10 +58,10 @@ class WebFetch:
         limit_s = self._settings.tool_timeout_s
         try:
             async with asyncio.timeout(limit_s):
-                found = self._cached(args.url) or await self._document(args.url)
+                whole = self._cached(args.url) or await self._document(args.url)
         except TimeoutError as error:
             raise ToolError(f"the page did not arrive within {limit_s:g} s") from error
-        return found.page(args.page, self._settings.web_page_chars)
+        return whole.page(args.page, self._settings.web_page_chars)
 
     async def release(self, trajectory_id: str) -> None:
         """Nothing is kept for a trajectory."""
@@ -76,16 +76,16 @@ class WebFetch:
     async def _document(self, url: str) -> Document:
         if self._index and (text := await asyncio.to_thread(self._index.text, url)):
             return Document(url, text)
-        found = await document(await self._fetcher.fetch(url), self._extractor)
-        self._cache[url] = time.monotonic(), found
+        fetched = await document(await self._fetcher.fetch(url), self._extractor)
+        self._cache[url] = time.monotonic(), fetched
         while len(self._cache) > _CACHED:
             self._cache.popitem(last=False)
-        return found
+        return fetched
 
     def _cached(self, url: str) -> Document | None:
-        fetched, found = self._cache.get(url, (0.0, None))
-        fresh = time.monotonic() - fetched < self._settings.web_cache_s
-        return found if fresh else None
+        fetched_at, cached = self._cache.get(url, (0.0, None))
+        fresh = time.monotonic() - fetched_at < self._settings.web_cache_s
+        return cached if fresh else None
 
 
 class WebSearch:

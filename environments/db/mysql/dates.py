@@ -24,10 +24,10 @@ _MICROSECONDS = 1_000_000
 def moment(value: Value) -> datetime | None:
     """The date and time that a value says; None if it says none."""
     text = as_text(value) or ""
-    found = _COMPACT.match(text) or _DATE.match(text)
-    if not found:
+    match = _COMPACT.match(text) or _DATE.match(text)
+    if not match:
         return None
-    year, month, day, hour, minute, second, *fraction = found.groups(default="0")
+    year, month, day, hour, minute, second, *fraction = match.groups(default="0")
     full = int(year) + (0 if len(year) == 4 else 2000 if int(year) < 70 else 1900)
     micro = int((fraction[0] if fraction else "0").ljust(6, "0"))
     try:
@@ -61,9 +61,9 @@ def _clock(read: Callable[[int, int, int], Any]) -> Callable[[Value], Any]:
     """A part of a time, which may stand alone."""
 
     def part(value: Value) -> Any:
-        found = _TIME.fullmatch((as_text(value) or "").strip())
-        if found:
-            return read(int(found[2]), int(found[3]), int(found[4] or 0))
+        clock = _TIME.fullmatch((as_text(value) or "").strip())
+        if clock:
+            return read(int(clock[2]), int(clock[3]), int(clock[4] or 0))
         when = moment(value)
         return None if when is None else read(when.hour, when.minute, when.second)
 
@@ -250,12 +250,12 @@ def _read_part(key: str, text: str) -> tuple[int, str] | None:
         half = text[:2].upper()
         return (int(half == "PM"), text[2:]) if half in ("AM", "PM") else None
     if key == "D":
-        found = re.match(r"(\d{1,2})(?:st|nd|rd|th)", text, re.I)
+        match = re.match(r"(\d{1,2})(?:st|nd|rd|th)", text, re.I)
     elif key in _NUMBERS:
-        found = re.match(rf"(\d{{1,{_DIGITS.get(key, 2)}}})", text)
+        match = re.match(rf"(\d{{1,{_DIGITS.get(key, 2)}}})", text)
     else:
         return None
-    return (int(found[1]), text[found.end() :]) if found else None
+    return (int(match[1]), text[match.end() :]) if match else None
 
 
 def _now() -> datetime:

@@ -50,8 +50,8 @@ def _found(
     _check_length("text", text, _TEXT_CHARS)
     if begin < 0:
         raise PatternError("Index out of bounds in regular expression search.")
-    found = pattern.finditer(text, begin, timeout=_MATCH_SECONDS, concurrent=True)
-    return enumerate(found, 1)
+    matches = pattern.finditer(text, begin, timeout=_MATCH_SECONDS, concurrent=True)
+    return enumerate(matches, 1)
 
 
 def _matches(text: str, pattern: str, flags: str = "i") -> int:
@@ -77,8 +77,8 @@ def _regexp_replace(
 def _regexp_match(
     text: str, pattern: str, start: str = "1", which: str = "1"
 ) -> regex.Match[str] | None:
-    found = _found(_expression(pattern), text, whole(start) - 1)
-    return next((match for index, match in found if index == whole(which)), None)
+    matches = _found(_expression(pattern), text, whole(start) - 1)
+    return next((match for index, match in matches if index == whole(which)), None)
 
 
 def _regexp_substr(*arguments: str) -> str | None:

@@ -241,8 +241,8 @@ def _loose(node: exp.Expr, settled: set[str], select: exp.Select) -> str | None:
         aliases = {e.alias.lower() for e in select.expressions if isinstance(e, exp.Alias)}
         ordered = node.find_ancestor(exp.Ordered) is not None and name in aliases
         return None if name in settled or ordered else node.name
-    found = (_loose(child, settled, select) for child in node.iter_expressions())
-    return next((name for name in found if name is not None), None)
+    names = (_loose(child, settled, select) for child in node.iter_expressions())
+    return next((name for name in names if name is not None), None)
 
 
 def _text(node: exp.Expr) -> str:

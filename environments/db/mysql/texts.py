@@ -101,8 +101,8 @@ def _concat_ws(separator: Value, *values: Value) -> str | None:
 
 
 def _field(value: Value, *values: Value) -> int:
-    found = (index for index, other in enumerate(values, 1) if compare(value, other) == 0)
-    return next(found, 0)
+    places = (index for index, other in enumerate(values, 1) if compare(value, other) == 0)
+    return next(places, 0)
 
 
 def _upper(char: str) -> str:

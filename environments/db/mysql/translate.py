@@ -59,20 +59,20 @@ def _parsed(statement: str) -> exp.Expr:
         statement = f"INSERT INTO {statement[replaces.end() :]}"
     try:
         check_text(statement)
-        found = [part for part in _Read().parse(statement) if part is not None]
+        statements = [part for part in _Read().parse(statement) if part is not None]
     except SqlglotError as error:
         context = getattr(error, "errors", None) or [{}]
         near = f"{context[0].get('highlight') or ''}{context[0].get('end_context') or ''}"
         raise syntax_error(near or statement) from error
     except RecursionError as error:
         raise syntax_error(statement) from error
-    if len(found) != 1:
-        raise syntax_error(found[1].sql(dialect="mysql") if found else "")
-    if isinstance(found[0], exp.Command):
+    if len(statements) != 1:
+        raise syntax_error(statements[1].sql(dialect="mysql") if statements else "")
+    if isinstance(statements[0], exp.Command):
         raise syntax_error(statement)
     if replaces:
-        found[0].set("alternative", "REPLACE")
-    return found[0]
+        statements[0].set("alternative", "REPLACE")
+    return statements[0]
 
 
 __all__ = ["MySQLError", "translate"]

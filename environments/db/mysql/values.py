@@ -22,17 +22,17 @@ def as_number(value: Value) -> float | int | None:
     """A value as a number: the longest numeric beginning, else 0."""
     if value is None or isinstance(value, int | float):
         return value
-    found = _NUMBER_PREFIX.match(as_text(value) or "")
-    if not found:
+    prefix = _NUMBER_PREFIX.match(as_text(value) or "")
+    if not prefix:
         return 0
-    number = float(found[1])
+    number = float(prefix[1])
     return int(number) if number.is_integer() and abs(number) < _EXACT_DIGITS else number
 
 
 def is_numeric(text: str) -> bool:
     """Whether all of a text is a number: where data is changed, MySQL takes no other for one."""
-    found = _NUMBER_PREFIX.match(text)
-    return found is not None and not text[found.end() :].strip()
+    prefix = _NUMBER_PREFIX.match(text)
+    return prefix is not None and not text[prefix.end() :].strip()
 
 
 def as_text(value: Value) -> str | None:

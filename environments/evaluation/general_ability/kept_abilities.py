@@ -33,7 +33,7 @@ async def _abilities_of(settings: EvalSettings, contender: Contender) -> list[Ab
             seed=settings.seed,
             concurrency=settings.concurrency,
         )
-        found = []
+        measured = []
         for measure in settings.general:
             plan = {
                 "measure": measure,
@@ -47,8 +47,8 @@ async def _abilities_of(settings: EvalSettings, contender: Contender) -> list[Ab
                 ability = await probe.measure(measure)
                 if ability.skipped is None:
                     write_text(file, ability.model_dump_json() + "\n")
-            found.append(ability.model_copy(update={"model": contender.label}))
-        return found
+            measured.append(ability.model_copy(update={"model": contender.label}))
+        return measured
 
 
 def _kept(file: Path) -> Ability | None:
