@@ -50,7 +50,7 @@ class Family:
         return self._environment
 
     async def tasks(self) -> list[Task]:
-        """The tasks, from the file where they were written down if they are."""
+        """The tasks, read from their file if it has been written."""
         if self._tasks is None:
             if self.name == "kg" and not self._graph().is_file():
                 await self.environment()  # builds the graph, which says what the tasks can be
@@ -74,7 +74,7 @@ class Family:
         return tasks
 
     def _plan(self) -> dict[str, object]:
-        """What the tasks and their scores depend on, models and how they decode aside."""
+        """What the tasks and their scores depend on, apart from models and decoding."""
         players = ("url", "base", "base_url", "model", "general", "cases")
         decoding = ("decoding", "temperature", "max_tokens", "one_shot", "grammar", "answers")
         plan = setting_plan(self.settings, without=(*players, *decoding))
@@ -93,7 +93,7 @@ class Family:
 
 @asynccontextmanager
 async def family(name: EnvironmentName, settings: EvalSettings) -> AsyncIterator[Family]:
-    """What is opened on the way is closed at the end."""
+    """The family's tasks. Whatever they open is closed at the end."""
     async with AsyncExitStack() as stack:
         yield Family(name, settings, stack)
 

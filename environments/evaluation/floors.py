@@ -31,7 +31,7 @@ _OF_A_FAMILY = 2
 
 
 class Floor(Frozen):
-    """Scores without skill on a set of tasks, or on a part of it."""
+    """The scores of players without skill on a set of tasks, or on a part of it."""
 
     constant: float
     """Success of the best constant answer."""
@@ -59,7 +59,7 @@ class Floored(Frozen):
 
 
 async def floors_of(family: Family) -> Floors:
-    """Measured once for these tasks, then kept."""
+    """The floors of these tasks, measured once and then kept."""
     tasks = await family.tasks()
     file = family.floor_file(tasks)
     if (kept := _read(file)) is not None and not family.settings.fresh:
@@ -74,7 +74,7 @@ async def floors_of(family: Family) -> Floors:
 async def measure(
     environment: Environment, tasks: Sequence[Task], seed: int, concurrency: int
 ) -> list[Floored]:
-    """Every task except those whose world breaks, which is no result for any player."""
+    """The results of every task, except those whose world breaks: that is no player's result."""
     slots = asyncio.Semaphore(concurrency)
 
     async def each(work: Callable[[Task], Awaitable[T]]) -> list[T]:

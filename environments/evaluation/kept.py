@@ -16,12 +16,12 @@ from agentlm.environments.evaluation.settings import EvalSettings
 
 
 def name_of(settings: EvalSettings) -> str:
-    """The evaluation's name."""
+    """The name that was given, or one made of model, split and seed."""
     return settings.name or _safe(f"{settings.model}-{settings.split}-{settings.seed}")
 
 
 def directory_of(settings: EvalSettings) -> Path:
-    """Its directory."""
+    """Where everything of the evaluation is kept."""
     return settings.data_dir / "evaluations" / name_of(settings)
 
 

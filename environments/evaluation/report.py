@@ -134,7 +134,7 @@ class Report(Frozen):
 
     @property
     def measured(self) -> frozenset[tuple[str, ...]]:
-        """What it has a number of."""
+        """The rows and abilities that it has, by what they were measured on."""
         which = [str(self.settings.get(key)) for key in ("tasks", "split", "seed")]
         rows = {(*which, row.environment, row.decoding, row.model) for row in self.rows}
         abilities = {(ability.measure, ability.model) for ability in self.abilities}
@@ -164,7 +164,7 @@ class Report(Frozen):
         return notes
 
     def _played(self, label: str) -> list[PlayedModel]:
-        """Each once, in the order of the rows."""
+        """The models with this label, each once, in the order of the rows."""
         return list(dict.fromkeys(row.played for row in self.rows if row.model == label))
 
 

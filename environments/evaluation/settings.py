@@ -1,4 +1,4 @@
-"""What `agentlm eval` can be told."""
+"""The settings of `agentlm eval`."""
 
 from __future__ import annotations
 

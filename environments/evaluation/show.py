@@ -76,7 +76,7 @@ def set_aside(report: Report, directory: Path) -> Path | None:
 
 
 def _earlier_name(report: Report, file: Path) -> str | None:
-    """None if there is nothing that would be lost."""
+    """A name for the earlier report; None if nothing would be lost."""
     try:
         text = file.read_text(encoding="utf-8")
         earlier = Report.model_validate_json(text)
@@ -161,7 +161,7 @@ def _measured(ability: Ability) -> list[str]:
 
 
 def _kept(lost: AbilityDifference) -> list[str]:
-    """Of perplexities the ratio, of shares the difference."""
+    """The ratio of perplexities, or the difference of shares."""
     if lost.measure == "perplexity":
         low, high = lost.interval
         change, interval = f"× {lost.value:.3f}", f"{low:.3f} … {high:.3f}"

@@ -34,7 +34,7 @@ class Turn(Frozen):
 
     @classmethod
     def of(cls, exchange: Exchange) -> Self:
-        """As it is kept."""
+        """An exchange in the form that is kept."""
         call, seen = exchange.call, exchange.observation
         return cls(
             thought=whole_characters(exchange.thought),

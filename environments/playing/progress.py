@@ -159,11 +159,11 @@ class Progress:
         self.add_all([result])
 
     def add_all(self, results: Iterable[Result]) -> None:
-        """Know of results that are in the file."""
+        """Add results that are in the file already."""
         self.results |= {(result.task_id, result.attempt): result for result in results}
 
     def of(self, tasks: Iterable[Task], tries: int) -> list[Result]:
-        """What is known of these tries, in a stable order."""
+        """The results of these tries, in a stable order."""
         wanted = {task.id for task in tasks}
         return [
             result
@@ -208,7 +208,7 @@ class Progress:
                 yield result
 
     def _rewrite(self, plan: dict[str, Any], results: Iterable[Result]) -> None:
-        """The same content without what was dropped."""
+        """Write the file again without the dropped lines."""
         fresh = self.path.with_suffix(".unfinished")
         lines = [json.dumps(plan), *(result.model_dump_json() for result in results)]
         fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")

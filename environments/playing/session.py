@@ -73,7 +73,7 @@ class Seat:
 async def play_tasks(
     settings: PlaySettings, seat: Seat, tasks: Iterable[Task], known: Iterable[Result], count: int
 ) -> Display:
-    """Play `count` tasks but for what is `known`; returns how it went."""
+    """Play `count` tasks, except the tries that are `known`; returns how it went."""
     display = Display(Console(stderr=True), count * settings.tries)
     display.count(known)
 

@@ -16,7 +16,7 @@ _CONTROLLERS = {"memory", "pids"}
 
 
 def delegated(own: Path = _OWN, root: Path = _ROOT) -> Path | None:
-    """The directory that sandboxes' cgroups can be made in, if there is one."""
+    """The directory in which sandboxes' cgroups can be made, if there is one."""
     unified = [line[3:] for line in own.read_text().splitlines() if line.startswith("0::/")]
     if not unified or unified[0] == "/":
         return None
@@ -41,5 +41,5 @@ class Cgroup:
         (directory / "pids.max").write_text(str(processes))
 
     def remove(self) -> None:
-        """To be called when its processes have ended."""
+        """Remove the group. Its processes must have ended."""
         self._directory.rmdir()

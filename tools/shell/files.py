@@ -45,7 +45,7 @@ class WorkspaceFiles:
             incoming.keep()
 
     def receive(self, name: str) -> Incoming:
-        """A file that comes in parts, to be closed. Raises RequestError if there is no room."""
+        """A file in parts, which the caller closes. RequestError if there is no room."""
         parts = _new_parts(name)
         prepare_workspace(self.workspace, self.settings)
         return Incoming(self, name, self.room_bytes(len(parts)))
@@ -66,7 +66,7 @@ class WorkspaceFiles:
         return max(0, self.settings.bash_disk_mb * MEBIBYTE - used)
 
     def incoming_bytes(self) -> int:
-        """What has come so far of all files that are on their way in."""
+        """Bytes received so far of all files that are on their way in."""
         total = 0
         for path in self.workspace.parent.glob(f"{_INCOMING}*"):
             with suppress(FileNotFoundError):
@@ -132,7 +132,7 @@ class WorkspaceFiles:
 
 
 class Incoming:
-    """A file on its way in. Under its name it is there when it is whole, or not at all."""
+    """A file on its way in. Its name exists only once the file is complete."""
 
     def __init__(self, files: WorkspaceFiles, name: str, room_bytes: int) -> None:
         self._files = files
@@ -156,13 +156,16 @@ class Incoming:
             data = data[self._file.write(data) :]
 
     def keep(self) -> None:
-        """It is whole. Raises RequestError if it can't have its name, or others took the room."""
+        """Give the complete file its name.
+
+        Raises RequestError if it can't have that name, or if others took the room.
+        """
         self._room = self._files.room_bytes(len(_parts(self._name)))
         self.write(b"")
         self._files.move_in(self._path, self._name)
 
     def close(self) -> None:
-        """Whatever was not kept is gone."""
+        """Remove the file if it was not kept."""
         self._file.close()
         Path(self._path).unlink(missing_ok=True)
 

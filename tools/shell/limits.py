@@ -1,4 +1,4 @@
-"""What bounds a whole sandbox: kernel limits are per process, these are sums over all of them."""
+"""The limits of a whole sandbox: the kernel's are per process, these are sums over all of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REWRITE_FACTOR = 4
 
 
 class SandboxLimits:
-    """Watches one sandbox from its first look on. Names the limit that is exceeded, in words."""
+    """Watches one sandbox, starting at the first call, and names the limit that is exceeded."""
 
     def __init__(self, shell: Shell, workspace: Path, settings: ToolSettings) -> None:
         self._shell = shell
@@ -28,7 +28,7 @@ class SandboxLimits:
         self._written_before = 0
 
     async def excess(self) -> str | None:
-        """Look at the processes, then at the files."""
+        """The limit that is exceeded, if any. Looks at the processes, then at the files."""
         used, hidden = self._shell.usage(), NOTHING
         if first := self._shell.first:
             hidden = await asyncio.to_thread(unseen, first, self._device, TEMPORARY)

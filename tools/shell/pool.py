@@ -136,7 +136,7 @@ class Shells:
                 await gone.remove()
 
     async def _make_room_for(self, trajectory_id: str) -> None:
-        """Forget the others that have no shell; end the one of them not used for longest."""
+        """Forget others without a shell; end the shell of the least recently used one."""
         others = {key: box for key, box in self._used.items() if key != trajectory_id}
         for key, sandbox in others.items():
             if not (sandbox.alive or sandbox.busy):
@@ -170,7 +170,7 @@ def _spare_name() -> str:
 
 
 def _unread(source: Path, copy: Path) -> None:
-    """Files that were read to be copied say so; give them back the times that the copy has."""
+    """Restore the access times of the files that were read for the copy."""
     for path in copy.rglob("*"):
         status = path.lstat()
         times = (status.st_atime_ns, status.st_mtime_ns)
@@ -178,7 +178,7 @@ def _unread(source: Path, copy: Path) -> None:
 
 
 def _outdated(sandboxes: Path, keep_s: float) -> list[str]:
-    """Work directories that were used last before that time."""
+    """Work directories that were last used more than `keep_s` seconds ago."""
     oldest = time.time() - keep_s
     directories = (path for path in sandboxes.iterdir() if not path.name.startswith(_SPARE))
     return [path.name for path in directories if path.stat().st_mtime < oldest]

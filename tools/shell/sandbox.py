@@ -49,7 +49,7 @@ class Sandbox:
 
     @property
     def _bounded(self) -> Path:
-        """All that commands can write and that stays."""
+        """Everything that commands can write and that stays."""
         return self._directory if self._settings.bash_writable else self.workspace
 
     @property
@@ -143,7 +143,7 @@ class Sandbox:
         return finished
 
     async def _left_over(self, limits: SandboxLimits) -> str | None:
-        """Which limit is exceeded by what a command has left."""
+        """The limit that is exceeded by what a command left behind."""
         if self._shell and self.alive and self._shell.has_background_jobs():
             return await limits.excess()
         return await disk_excess(self._bounded, self._settings)

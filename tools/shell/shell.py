@@ -210,7 +210,7 @@ class Shell:
                 return reason
 
     async def _until_ready(self) -> str | None:
-        """None once commands are taken; what was said instead if that never comes."""
+        """None once the shell takes commands; its output if it never does."""
         words = b""
         while data := await self._loop.sock_recv(self._codes, _COMPLAINT_BYTES):
             words = (words + data)[-_COMPLAINT_BYTES:]
@@ -219,7 +219,7 @@ class Shell:
         return words.decode(errors="replace").strip()
 
     async def _exchange(self, command: str) -> int:
-        """Its exit code, told under its number; waits for ever if the shell ends instead."""
+        """The exit code that arrives with the command's number. Waits for ever if none arrives."""
         self._number += 1
         text = f"{command}\0\0".encode()
         with contextlib.suppress(ConnectionError):
@@ -291,7 +291,7 @@ def _unblocked(pipe: IO[bytes] | None) -> int:
 
 
 def _read(fd: int, limit: int = _READ_BYTES) -> bytes | None:
-    """What is there; nothing at the end of the stream; None if nothing is there yet."""
+    """The bytes that are there now: none at the end of the stream, None if none are there yet."""
     try:
         return os.read(fd, limit)
     except BlockingIOError:

@@ -33,7 +33,7 @@ _DELETED_MAPPING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """What one sandbox holds at this moment."""
+    """What one sandbox holds at one moment."""
 
     nameless_bytes: int
     """Files on the work directory's disk that are open or run, and have no name left."""
@@ -80,14 +80,14 @@ def unseen(first: int, device: int, temporary: tuple[str, ...]) -> Unseen:
 
 
 def _links(pid: int) -> Iterator[Path]:
-    """What refers to files: descriptors, and the program itself."""
+    """The links to open files: descriptors, and the program itself."""
     yield _PROC / str(pid) / "exe"
     with suppress(OSError):
         yield from (_PROC / str(pid) / "fd").iterdir()
 
 
 def _in_flight(link: Path) -> int:
-    """Descriptors that wait in a socket for somebody to take them."""
+    """How many descriptors wait in a socket for a receiver."""
     match = _IN_FLIGHT.search(_text(link.parent.with_name("fdinfo") / link.name))
     return int(match[1]) if match else 0
 

@@ -39,7 +39,7 @@ class Entry:
 
 
 def excess_of(workspace: Path, limit_bytes: int, limit_files: int) -> str | None:
-    """What a work directory holds too much of, in words; None if it is within its limits."""
+    """Says what a work directory holds too much of; None if it is within its limits."""
     size = 0
     try:
         for number, entry in enumerate(entries(workspace), start=1):
@@ -56,7 +56,7 @@ def excess_of(workspace: Path, limit_bytes: int, limit_files: int) -> str | None
 def trim(workspace: Path, limit_bytes: int, limit_files: int) -> int:
     """Remove what is newest until the limits hold. Returns how many files were removed.
 
-    To be called when nothing runs there.
+    Call it only when nothing runs there.
     """
     remaining = _reachable(workspace)
     remaining.sort(key=lambda entry: (not entry.is_directory, entry.changed_ns, entry.path))
@@ -154,7 +154,7 @@ def _open_up(name: str, parent: int | None) -> None:
 
 
 def _reachable(workspace: Path) -> list[Entry]:
-    """What can be looked through, after what can't be was removed whole."""
+    """All entries, after directories that are nested too deeply were removed."""
     while True:
         try:
             return list(entries(workspace))

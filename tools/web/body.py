@@ -13,11 +13,11 @@ ACCEPTED = "gzip, deflate"
 
 
 class BodyRefused(Exception):
-    """The body is larger, or packed in other ways, than is read here; the text says which."""
+    """The body is too large, or packed in a way that is not supported; the text says which."""
 
 
 async def read_body(chunks: AsyncIterable[bytes], encoding: str, limit: int) -> tuple[bytes, str]:
-    """At most `limit` bytes of the unpacked body, and why it is not the whole, if it is not."""
+    """At most `limit` bytes of the unpacked body, and the reason if that is not all of it."""
     body = bytearray()
     unpack = _unpacker(encoding.strip().lower())
     async for chunk in chunks:
@@ -38,7 +38,7 @@ class _Unpacker:
         self._began = False
 
     def __call__(self, chunk: bytes, room: int) -> bytes:
-        """Up to `room` bytes; what else the chunk held is dropped, as the limit is then reached."""
+        """Up to `room` bytes. The rest of the chunk is dropped: the limit is reached then."""
         out = bytearray()
         while chunk and len(out) < room:
             if self._inflate.eof:
@@ -51,7 +51,7 @@ class _Unpacker:
         return bytes(out)
 
     def whole(self) -> bool:
-        """Whether the body ended where its packing does."""
+        """Whether the packed data was complete."""
         return self._inflate.eof or not self._began
 
 
@@ -68,5 +68,5 @@ class _Plain:
         return chunk[:room]
 
     def whole(self) -> bool:
-        """HTTP itself tells where it ends."""
+        """Always: HTTP itself marks where an unpacked body ends."""
         return True

@@ -1,4 +1,4 @@
-"""Bytes as text: in which of its declared or likely encodings a document can be read.
+"""Bytes as text: a document is read in the first of its declared or likely encodings that fits.
 
 In the order of the web: a byte order mark, the header's charset, what the document says of itself,
 UTF-8. The first that fits every byte is taken, as servers declare for pages that they do not know.
@@ -37,7 +37,7 @@ _WIDER = {
     "euc_kr": "cp949",
     "big5": "big5hkscs",
 }
-"""What browsers read instead: supersets that pages use under the name of the smaller."""
+"""What browsers read instead: pages use these supersets under the smaller encoding's name."""
 _NAMES = {
     "x-sjis": "cp932",
     "x-gbk": "gb18030",
@@ -61,7 +61,7 @@ def load_codecs() -> None:
 
 
 def decoded(content: bytes, charset: str | None, *, markup: bool = False) -> str | None:
-    """The text, if an encoding fits; `markup` may declare its own."""
+    """The text, if an encoding fits. With `markup`, the document may declare one."""
     for name in _candidates(content, charset, markup):
         with suppress(UnicodeDecodeError):
             return codecs.getincrementaldecoder(name)().decode(content)  # it may be cut at its end
@@ -69,7 +69,7 @@ def decoded(content: bytes, charset: str | None, *, markup: bool = False) -> str
 
 
 def forced(content: bytes, charset: str | None) -> str:
-    """The text by the header's charset, or else UTF-8, with a sign for what does not fit."""
+    """The text in the header's charset, or else UTF-8, with a replacement for what does not fit."""
     return content.decode(_known(charset) or "utf-8", errors="replace")
 
 
@@ -87,7 +87,7 @@ def _candidates(content: bytes, charset: str | None, markup: bool) -> Iterator[s
 
 
 def _known(label: str | None) -> str | None:
-    """Python's name of an encoding that pages have."""
+    """Python's name for an encoding that pages use."""
     try:
         label = (label or "").strip().lower()
         name = codecs.lookup(_NAMES.get(label, label)).name

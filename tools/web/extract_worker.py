@@ -48,7 +48,7 @@ def _title(page: str) -> str:
 
 
 def load_late_imports() -> None:
-    """Read pages of every kind now: what is loaded for them can't be once confined."""
+    """Read pages of every kind now: a confined process can't load what they need."""
     load_codecs()
     text = "Read now all that is loaded late. Прочитай сейчас. "
     for page in (text.encode(), text.encode("cp1251")):

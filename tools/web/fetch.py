@@ -29,7 +29,7 @@ _ROBOTS_BYTES = 512 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What an address gave in the end."""
+    """What was read at an address."""
 
     url: str
     """After redirects."""
@@ -37,7 +37,7 @@ class Fetched:
     charset: str | None
     body: bytes
     missing: str
-    """Why the body is not the whole, if it is not."""
+    """Why the body is incomplete, if it is."""
 
 
 class Fetcher:
@@ -56,7 +56,7 @@ class Fetcher:
         self._robots = Robots(AGENT, self._robots_file) if settings.web_robots else None
 
     async def fetch(self, address: str) -> Fetched:
-        """Raises ToolError that says why the page can't be had."""
+        """The page. Raises ToolError with the reason if it can't be had."""
         try:
             return await self._follow(self._checked(address))
         except AddressRefused as error:
@@ -97,14 +97,14 @@ class Fetcher:
         return Fetched(str(response.url), kind, response.charset_encoding, body, missing)
 
     async def _robots_file(self, url: httpx.URL) -> tuple[int, bytes]:
-        """Status and text. Redirects of it are not followed: then nothing is known."""
+        """Status and text of robots.txt. Its redirects are not followed: nothing is known then."""
         async with self._client.stream("GET", url) as response:
             encoding = response.headers.get("content-encoding", "")
             body, _ = await read_body(response.aiter_raw(), encoding, _ROBOTS_BYTES)
             return response.status_code, body
 
     def _checked(self, address: str) -> httpx.URL:
-        """The address, if it has a form that we fetch. Where it leads is checked on connecting."""
+        """The address, if we fetch its kind. Where it leads is checked when we connect."""
         if len(address) > _URL_CHARS:
             raise ToolError(f"the address is longer than {_URL_CHARS} characters")
         try:

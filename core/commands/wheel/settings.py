@@ -1,4 +1,4 @@
-"""What `agentlm wheel` can be told."""
+"""The settings of `agentlm wheel`, and the commands that they make."""
 
 from __future__ import annotations
 

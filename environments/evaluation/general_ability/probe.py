@@ -79,7 +79,7 @@ class Probe:
         self._slots = asyncio.Semaphore(concurrency)
 
     async def measure(self, name: str) -> Ability:
-        """One of `MEASURES`. What can't be measured here is said and not counted as a failure."""
+        """One of `MEASURES`. What can't be measured here is reported, and is no failure."""
         measures: dict[str, Callable[[], Awaitable[Ability]]] = {
             "hellaswag": self._hellaswag,
             "truthfulqa": self._truthfulqa,
@@ -145,7 +145,7 @@ class Probe:
         )
 
     async def _each(self, cases: Sequence[C], judge: Callable[[C], Awaitable[R]]) -> list[R]:
-        """The first alone: what a server does not offer is known after one question."""
+        """Ask the first case alone: one question shows whether the server offers this."""
 
         async def one(case: C) -> R:
             async with self._slots:
@@ -167,7 +167,7 @@ class Probe:
         return scores.index(max(scores)) == case.right
 
     async def _logprobs(self, context: str, ending: str) -> list[float]:
-        """Of the tokens of `ending` after `context` and a space."""
+        """The log-probabilities of `ending`'s tokens, after `context` and a space."""
         try:
             completion = await self._client.completions.create(
                 model=self._model,
@@ -246,7 +246,7 @@ def _package(name: str, install: str) -> Path:
 
 
 def check_measures(names: Sequence[str]) -> None:
-    """Raises OperatorError for a measure that there is not."""
+    """Raise OperatorError for an unknown measure."""
     for name in names:
         if name not in MEASURES:
             raise OperatorError(f"unknown measure {name!r}; known: {', '.join(MEASURES)}")
