@@ -28,6 +28,7 @@ from agentlm.server.settings import ServeSettings
 from agentlm.server.vllm.flags import check_written
 from agentlm.server.vllm.launch import allow_many_connections, is_cpu_build
 from agentlm.server.vllm.memory import check_memory
+from agentlm.server.vllm.pages import hand_back_freed
 from agentlm.store import Store
 from agentlm.store.database import without_password
 from agentlm.tools.toolbox import Toolbox
@@ -62,6 +63,7 @@ async def _serve(
         # Everything loaded so far stays; scanning it for garbage took a fifth of the time.
         gc.collect()
         gc.freeze()
+        hand_back_freed()
         print(hint, flush=True)
 
     await Server(app, settings, ready).serve(sockets=[listener])

@@ -321,6 +321,11 @@ async def _launch(args: AsyncEngineArgs) -> AsyncLLM:
         await _answer(llm, llm.collective_rpc("live_with", args=(os.getpid(), cores)))
     if args.enable_lora:
         await _answer(llm, llm.collective_rpc("score_beside_others"))
+    if current_platform.is_cpu():
+        try:
+            await _answer(llm, llm.collective_rpc("hand_back_what_is_empty"))
+        except RuntimeError as error:  # costs memory, and nothing else
+            logger.warning("vLLM's empty memory can't be handed back: %s", error)
     return llm
 
 

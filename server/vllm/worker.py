@@ -12,8 +12,10 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+from agentlm.server.vllm.pages import hand_back_zeros
 
 SERVER_PROCESS = "AGENTLM_SERVER_PROCESS"
 """Environment variable that tells vLLM's processes which process started them."""
@@ -39,6 +41,7 @@ class WorkerExtension:
 
     reload_weights: Any
     get_model: Any
+    model_runner: Any
 
     def live_with(self, server: int, cores: Sequence[int]) -> None:
         """End this worker and the engine's cores as soon as one of these processes is gone.
@@ -70,6 +73,17 @@ class WorkerExtension:
 
         wrapper.add_lora_logits = add_to_samples
 
+    def hand_back_what_is_empty(self) -> int:
+        """Let the kernel have the memory of the cache and of adapters' places until it is used.
+        Returns the bytes.
+
+        vLLM fills both with zeros when it starts, which takes a gigabyte for a small model.
+        """
+        held = [*self.model_runner.kv_caches, *_adapter_places(self.get_model())]
+        storages = {it.data_ptr(): it for it in (each.untyped_storage() for each in _flat(held))}
+        ours = [it for it in storages.values() if it.device.type == "cpu" and not it.is_shared()]
+        return sum(hand_back_zeros(it.data_ptr(), it.nbytes()) for it in ours)
+
     def swap_weights(self, path: str) -> None:
         """Load other weights of the same shapes in place."""
         self.reload_weights(weights_path=path)
@@ -78,6 +92,21 @@ class WorkerExtension:
         for layer in self.get_model().modules():
             if hasattr(layer, "cpu_linear") and hasattr(layer, "num_embeddings"):
                 layer.quant_method.process_weights_after_loading(layer)
+
+
+def _adapter_places(model: Any) -> Iterator[Any]:
+    """The tensors that a layer keeps adapters' weights in, an empty place for each."""
+    for layer in model.modules():
+        yield from (value for name, value in vars(layer).items() if name.endswith("_stacked"))
+
+
+def _flat(tensors: Iterable[Any]) -> Iterator[Any]:
+    """Some layers keep several under one name."""
+    for each in tensors:
+        if isinstance(each, list | tuple):
+            yield from _flat(each)
+        elif hasattr(each, "untyped_storage"):
+            yield each
 
 
 def _follow(watched: Sequence[int], doomed: Sequence[int]) -> None:
