@@ -4,7 +4,8 @@ It imports xgrammar once, which takes seconds, and then takes requests over a so
 for each grammar. A fork (milliseconds) compiles the grammar and decodes a few tokens with it.
 Whatever a schema makes xgrammar do, only that fork does it. The fork is killed when its time or
 memory is used up, or when the client of the connection goes. An answer is JSON: `{"seconds": …,
-"bytes": …}` of the compiled grammar, or `{"error": …}`.
+"bytes": …}` of the compiled grammar, or `{"error": …}`. There is none if the machine was so busy
+that the fork did not get its processor time, which says nothing about the grammar.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-WALL_S = 30.0
-"""Time limit on a busy machine."""
 MEMORY_BYTES = 2 << 30
 TOKENS = 32
 """Tokens decoded with a grammar: some compile quickly and are slow at each token."""
@@ -33,13 +32,14 @@ TOKENS = 32
 def main() -> None:
     """Serve the inherited socket until standard input ends.
 
-    Arguments: its descriptor, and the seconds of processor time that a grammar may take.
+    Arguments: its descriptor, and the seconds of processor time and of any time that a grammar may
+    take.
     """
     import xgrammar
 
     vocabulary = xgrammar.TokenizerInfo.deserialize_json(read_frame(sys.stdin.fileno()).decode())
-    descriptor, cpu_s = map(int, sys.argv[1:])
-    Forks(socket.socket(fileno=descriptor), vocabulary, cpu_s).run()
+    descriptor, cpu_s, wall_s = map(int, sys.argv[1:])
+    Forks(socket.socket(fileno=descriptor), vocabulary, cpu_s, wall_s).run()
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,11 @@ class Fork:
 class Forks:
     """Answers by forks. This process itself compiles nothing, so it always responds."""
 
-    def __init__(self, listening: socket.socket, vocabulary: Any, cpu_s: int) -> None:
+    def __init__(self, listening: socket.socket, vocabulary: Any, cpu_s: int, wall_s: int) -> None:
         self._listening = listening
         self._vocabulary = vocabulary
         self._cpu_s = cpu_s
+        self._wall_s = wall_s
         self._running: list[Fork] = []
         self._events = selectors.DefaultSelector()
         self._events.register(listening, selectors.EVENT_READ)
@@ -82,7 +83,7 @@ class Forks:
             question = read_frame(asker.fileno())
             if (process := os.fork()) == 0:
                 self._compile_and_exit(asker, question.decode())
-            fork = Fork(asker, process, os.pidfd_open(process), time.monotonic() + WALL_S)
+            fork = Fork(asker, process, os.pidfd_open(process), time.monotonic() + self._wall_s)
             self._running.append(fork)
             self._events.register(fork.pidfd, selectors.EVENT_READ, fork)
             # The client has nothing more to send: it can only hang up.
@@ -96,7 +97,8 @@ class Forks:
         with suppress(ProcessLookupError):
             os.kill(fork.process, signal.SIGKILL)
         status = os.waitpid(fork.process, 0)[1]
-        if os.WIFSIGNALED(status) or os.WEXITSTATUS(status):
+        failed = os.WIFSIGNALED(status) or os.WEXITSTATUS(status)
+        if failed and time.monotonic() < fork.until:
             error = (
                 f"it takes more than {self._cpu_s} seconds or {MEMORY_BYTES >> 30} GiB to compile"
             )

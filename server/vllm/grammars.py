@@ -25,11 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from agentlm.errors import UnavailableError
-from agentlm.server.vllm.grammar_worker import WALL_S
 
 CPU_S = 6
 """Processor time for one grammar. Most take a hundredth of it, and one that limits strings a
 third."""
+WALL_S = 60
+"""Time for one grammar on a busy machine; one that did not get its processor time in it is not
+refused, but to be tried again."""
 KNOWN_BYTES = 256 << 20
 """Size of the compiled grammars that are let through at once: half of vLLM's default cache."""
 REFUSED_BYTES = 1 << 16
@@ -82,8 +84,8 @@ class Passage:
 class Grammars:
     """Lets grammars through to one engine."""
 
-    def __init__(self, vocabulary: str, cpu_s: int = CPU_S) -> None:
-        self.worker = GrammarWorker(vocabulary, cpu_s)
+    def __init__(self, vocabulary: str, cpu_s: int = CPU_S, wall_s: int = WALL_S) -> None:
+        self.worker = GrammarWorker(vocabulary, cpu_s, wall_s)
         self.under_way: set[Passage] = set()
         self._known: OrderedDict[str, Compilation] = OrderedDict()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -145,9 +147,10 @@ class Grammars:
 class GrammarWorker:
     """The process of `grammar_worker`, which is restarted whenever it has ended."""
 
-    def __init__(self, vocabulary: str, cpu_s: int) -> None:
+    def __init__(self, vocabulary: str, cpu_s: int, wall_s: int) -> None:
         self._vocabulary = vocabulary.encode()
         self._cpu_s = cpu_s
+        self._wall_s = wall_s
         self.process: Process | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="agentlm-grammars-"))
         self._starting = asyncio.Lock()
@@ -164,7 +167,7 @@ class GrammarWorker:
                 listening.listen(128)
                 self.process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-m", "agentlm.server.vllm.grammar_worker"),
-                    *(str(listening.fileno()), str(self._cpu_s)),
+                    *map(str, (listening.fileno(), self._cpu_s, self._wall_s)),
                     stdin=PIPE,
                     pass_fds=[listening.fileno()],
                     start_new_session=True,
@@ -177,12 +180,12 @@ class GrammarWorker:
         """Try out a structural tag. Raises UnavailableError if that is impossible now."""
         await self.start()
         try:
-            async with asyncio.timeout(START_S + WALL_S):
+            async with asyncio.timeout(START_S + self._wall_s):
                 answer = await self._exchange(tag)
         except (OSError, TimeoutError) as error:
             raise UnavailableError("schemas can't be compiled now; try again") from error
         if not answer:
-            raise UnavailableError("the process that compiles schemas ended; try again")
+            raise UnavailableError("schemas can't be compiled now; try again")
         parsed: dict[str, Any] = json.loads(answer)
         return parsed
 

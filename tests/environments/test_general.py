@@ -79,6 +79,17 @@ async def test_a_server_without_likelihoods_is_said_and_not_scored(
     assert "no such route" in str(measured.skipped)
 
 
+@pytest.mark.parametrize("status", [400, 503])
+async def test_a_server_that_fails_ends_the_measurement_in_a_sentence(
+    httpserver: HTTPServer, client: AsyncOpenAI, status: int
+) -> None:
+    httpserver.expect_request("/v1/chat/completions").respond_with_json(
+        {"error": {"message": "not now"}}, status=status
+    )
+    with pytest.raises(OperatorError, match=r"instructions of m: .*not now.* goes on"):
+        await probe(client).measure("instructions")
+
+
 async def test_instructions_are_asked_and_checked_by_the_real_server(tmp_path: Path) -> None:
     replies = ["Repeat this exactly"] * 18
     async with running(tmp_path, replies, "chatml", {}) as server:

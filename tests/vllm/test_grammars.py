@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from agentlm.errors import UnavailableError
 from agentlm.server.openai.schemas import check_size
 from agentlm.server.vllm.grammars import STUCK_S, GrammarRefused, Grammars
 from support.tiny import tiny_renderer
@@ -51,13 +52,18 @@ EXPLODING = {
 SMALL = where(enum=["yes", "no"])
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def grammars() -> AsyncIterator[Grammars]:
+@pytest.fixture(scope="module")
+def vocabulary() -> str:
     xgrammar = pytest.importorskip("xgrammar")
     renderer = tiny_renderer("chatml")
     words = [renderer.token_bytes(token) or b"<>" for token in range(renderer.vocabulary_size)]
-    vocabulary = xgrammar.TokenizerInfo(words, stop_token_ids=[renderer.end_of_turn_id])
-    grammars = Grammars(vocabulary.serialize_json(), cpu_s=1)
+    stops = [renderer.end_of_turn_id]
+    return str(xgrammar.TokenizerInfo(words, stop_token_ids=stops).serialize_json())
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def grammars(vocabulary: str) -> AsyncIterator[Grammars]:
+    grammars = Grammars(vocabulary, cpu_s=1)
     yield grammars
     await grammars.close()
 
@@ -205,3 +211,11 @@ async def test_a_worker_that_dies_is_started_again(grammars: Grammars) -> None:
     grammars.worker.process.kill()
     await grammars.worker.process.wait()
     (await grammars.admit(tag(where(const="after")), "ann")).end()
+
+
+async def test_a_busy_machine_refuses_no_schema_for_good(vocabulary: str) -> None:
+    busy = Grammars(vocabulary, wall_s=0)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="try again"):
+            await busy.admit(tag(EXPLODING["a list within lists"]), "ann")
+    await busy.close()

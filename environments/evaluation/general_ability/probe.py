@@ -79,7 +79,10 @@ class Probe:
         self._slots = asyncio.Semaphore(concurrency)
 
     async def measure(self, name: str) -> Ability:
-        """One of `MEASURES`. What can't be measured here is reported, and is no failure."""
+        """One of `MEASURES`. What can't be measured here is reported, and is no failure.
+
+        Raises OperatorError if the server fails or refuses a question.
+        """
         measures: dict[str, Callable[[], Awaitable[Ability]]] = {
             "hellaswag": self._hellaswag,
             "truthfulqa": self._truthfulqa,
@@ -91,6 +94,11 @@ class Probe:
             return await measures[name]()
         except _NotOffered as error:
             return Ability(measure=name, model=self._model, value=None, skipped=str(error))
+        except openai.APIError as error:
+            raise OperatorError(
+                f"{name} of {self._model}: {error.message}; what was measured before is kept: the "
+                "same command goes on"
+            ) from error
 
     async def _hellaswag(self) -> Ability:
         """Likelihood per character, so that long endings are not at a disadvantage."""
