@@ -55,10 +55,11 @@ def test_what_is_to_be_left_out_of_a_lock_is_not_in_it(kind: str) -> None:
     assert not left_out & pins(kind).keys()
 
 
-def test_an_installation_is_told_line_by_line(tmp_path: Path) -> None:
+def test_an_installation_shows_how_far_it_is(tmp_path: Path) -> None:
     (tmp_path / "lock.txt").write_text("a==1\n" * 25)
+    build = "echo '  Installing build dependencies: started'"  # is no unpacking yet
     slow = "for i in {1..25}; do echo Collecting x; done; read -r _; echo Installing collected x"
-    command = ["deploy/install-lock", str(tmp_path / "lock.txt"), "bash", "-c", slow]
+    command = ["deploy/install-lock", str(tmp_path / "lock.txt"), "bash", "-c", f"{build}; {slow}"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as install:
         assert install.stdin is not None
