@@ -473,7 +473,7 @@ def test_deleting_removes_the_work_directory_and_no_other(
         (directory / "file").write_text("x")
     gone.chmod(0o500)
 
-    logs("delete", entry.trajectory.id, "traj_other", "../sandboxes", "..")
+    logs("delete", entry.trajectory.id, "traj_other", "../sandboxes")
 
     assert [path.name for path in (tmp_path / "sandboxes").iterdir()] == ["traj_other"]
     assert (kept / "file").exists()
