@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Environment = Literal["openai3", "openai2", "node"]
-"""Python's by the major version of OpenAI's package that its clients allow."""
+Environment = Literal["openai3", "openai2", "proxy", "node"]
+"""Python's by the major version of OpenAI's package that its clients allow; LiteLLM's proxy wants
+other versions than they of much else."""
 Wire = Literal["chat", "responses"]
 """Which of the server's APIs a client speaks."""
 
@@ -57,6 +58,16 @@ CLIENTS = (
     ),
     Client("litellm", "litellm_sdk", "openai3", ("litellm",), few=True),
     Client("litellm", "litellm_sdk_responses", "openai3", ("litellm",), wires=("responses",)),
+    # The newest release of which all the parts that it asks for are published. Over Responses it
+    # reads an answer to its end, whoever has gone away.
+    Client(
+        "litellm[proxy]",
+        "litellm_proxy",
+        "proxy",
+        ("litellm[proxy]", "openai"),
+        wires=BOTH,
+        no_way=("cancel",),
+    ),
     Client("instructor", "instructor_client", "openai2", ("instructor",), wires=BOTH, few=True),
     Client("smolagents", "smolagents_agent", "openai3", ("smolagents[openai]",), few=True),
     Client("openai-agents", "openai_agents", "openai3", ("openai-agents",), wires=BOTH[::-1]),

@@ -1,5 +1,5 @@
-"""The virtual environments of the clients: one for each major version of OpenAI's package,
-and one for Node.
+"""The virtual environments of the clients: one for each major version of OpenAI's package, one
+for LiteLLM's proxy, and one for Node.
 
 Each is installed from its lock in `deploy/lock/`, which pins every package that any of its clients
 comes to: a few clients get the versions that all get.
@@ -20,7 +20,7 @@ from client_matrix.catalogue import CLIENTS, Client, Environment
 
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / ".venv-clients"
-NAMES: tuple[Environment, ...] = ("openai3", "openai2", "node")
+NAMES: tuple[Environment, ...] = ("openai3", "openai2", "proxy", "node")
 NODE_LOCK = ROOT / "deploy/lock/clients-node"
 
 
@@ -34,7 +34,7 @@ def version_of(client: Client) -> str:
         pins = json.loads((NODE_LOCK / "package-lock.json").read_text())["packages"]
         return str(pins[f"node_modules/{client.name.removeprefix('npm:')}"]["version"])
     pins = re.findall(r"^(\S+)==(\S+)$", lock_of(client.environment).read_text(), re.MULTILINE)
-    return str(dict(pins)[client.name])
+    return str(dict(pins)[client.name.partition("[")[0]])
 
 
 def python_of(client: Client) -> Path:
