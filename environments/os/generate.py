@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import count
 from random import Random
+from string import Formatter
 from typing import Any
 
 from agentlm.environments.data_files import read_yaml
@@ -88,11 +89,12 @@ def _make(name: str, split: Split, random: Random) -> Task:
 
     parameters: dict[str, Any] = {"init": scene.script}
     if skill.check is None:
-        parameters |= {"expect": filled(skill.reference), "compare": skill.compare}
+        parameters |= {"expect": _filled_command(skill.reference, words)}
+        parameters |= {"compare": skill.compare}
     else:
-        parameters |= {"check": filled(skill.check)}
+        parameters |= {"check": _filled_command(skill.check, words)}
     moves = [
-        Move(thought=filled(stage.think), action=_command(filled(stage.run)))
+        Move(thought=filled(stage.think), action=_command(_filled_command(stage.run, words)))
         for stage in random.choice(skill.ways)
     ]
     if split == "train" and random.random() < _MISTAKES:
@@ -107,6 +109,17 @@ def _make(name: str, split: Split, random: Random) -> Task:
         parameters=parameters,
         gold=(*moves, Move(thought=filled(skill.answer), answer=answer)),
     )
+
+
+def _filled_command(template: str, words: Mapping[str, str]) -> str:
+    """Between single quotes an apostrophe of a name is put as the shell wants it."""
+    command, quoted = "", False
+    for literal, slot, _, _ in Formatter().parse(template):
+        command += literal
+        quoted ^= literal.count("'") % 2 == 1
+        if slot is not None:
+            command += words[slot].replace("'", r"'\''") if quoted else words[slot]
+    return command
 
 
 def _mistaken(slots: dict[str, Slot], random: Random) -> tuple[Move, Move]:

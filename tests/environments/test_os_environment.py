@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from itertools import islice
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from agentlm.environments.os import generate
 from agentlm.environments.os.compare import Comparison, agrees, equals
 from agentlm.environments.os.environment import OsEnvironment, opened
-from agentlm.environments.os.generate import skills
+from agentlm.environments.os.generate import phrasings, skills
 from agentlm.environments.playing.play import Play, play
 from agentlm.environments.playing.players import (
     EmptyPlayer,
@@ -56,6 +58,27 @@ def tasks(environment: OsEnvironment, split: Split) -> list[Task]:
 async def test_the_expert_solves_every_task(environment: OsEnvironment, split: Split) -> None:
     runs = await played(environment, tasks(environment, split), GoldPlayer())
     assert [r.task.template for r in runs if r.reward != 1.0] == []
+
+
+@pytest.mark.parametrize(
+    ("skill", "part"),
+    [
+        ("number_of", "O'Neill"),
+        ("set_mode", "stat -c %a [aeiouAEIOU]"),
+        ("copy_directory", "cp -a A"),
+    ],
+)
+async def test_the_expert_solves_tasks_whose_words_the_shell_would_take_for_its_own(
+    environment: OsEnvironment, skill: str, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An apostrophe in a name, and a path with a vowel after `%a` or `-a`, which is no article."""
+    asked = phrasings("train")[skill]
+    monkeypatch.setattr(generate, "phrasings", lambda _: {skill: asked})
+    drawn = islice(environment.generate("train", 1), 300)
+    task = next(task for task in drawn if re.search(part, f"{task}"))
+    assert not re.search("[%-]an ", f"{task}")
+    for player, reward in ((GoldPlayer(), 1.0), (EmptyPlayer(), 0.0), (RandomPlayer(), 0.0)):
+        assert (await play(environment, task, player)).reward == reward
 
 
 @pytest.mark.parametrize("player", [EmptyPlayer(), RandomPlayer()])
