@@ -14,8 +14,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 KINDS = {"cpu", "gpu"}
-ALONE = ("bfcl-eval==2026.3.23", "fanoutqa==1.1.1")
-"""Questions that tests ask: their files are read, and what they depend on clashes with ours."""
+ALONE = ("bfcl-eval==2026.3.23", "fanoutqa==1.1.1", "inspect-evals==0.28.0")
+"""Questions that tests ask: their files are read, and what they depend on is not installed."""
 
 
 def requirements(kind: str) -> list[str]:

