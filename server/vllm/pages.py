@@ -19,15 +19,13 @@ def hand_back_zeros(address: int, length: int) -> int:
 
     For private memory that no file is behind, and that nobody writes meanwhile.
     """
-    import numpy as np
-
     page = mmap.PAGESIZE
     first, end = -(-address // page) * page, (address + length) // page * page
     if end <= first:
         return 0
-    memory = (ctypes.c_uint64 * ((end - first) // 8)).from_address(first)
-    pages_of_words = np.ctypeslib.as_array(memory).reshape(-1, page // 8)
-    used: list[bool] = np.any(pages_of_words, axis=1).tolist()
+    memory = memoryview((ctypes.c_char * (end - first)).from_address(first))
+    zeros = bytes(page)
+    used = [bytes(memory[at : at + page]) != zeros for at in range(0, len(memory), page)]
     given = 0
     for is_used, pages in groupby(range(len(used)), used.__getitem__):
         count = sum(1 for _ in pages)
