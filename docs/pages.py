@@ -41,19 +41,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Fill in what is generated."""
     markdown = markdown.replace("<!-- settings -->", "\n".join(settings_tables()))
-    return re.sub(r"<!-- fields (\w+) -->", lambda found: fields_table(found[1]), markdown)
+    return re.sub(r"<!-- fields (\w+) -->", lambda match: fields_table(match[1]), markdown)
 
 
 def command_settings() -> dict[str, type[Settings]]:
     """The settings of each command, by how it is typed: `serve`, `logs list`."""
-    found: dict[str, type[Settings]] = {}
+    by_command: dict[str, type[Settings]] = {}
     for name, command in COMMANDS.items():
         module = importlib.import_module(command.entry.partition(":")[0])
         if hasattr(module, "COMMANDS"):
-            found |= {f"{name} {sub}": it.settings for sub, it in module.COMMANDS.items()}
+            by_command |= {f"{name} {sub}": it.settings for sub, it in module.COMMANDS.items()}
         else:
-            found[name] = _most_derived(vars(module).values())
-    return found
+            by_command[name] = _most_derived(vars(module).values())
+    return by_command
 
 
 def settings_tables() -> Iterator[str]:

@@ -61,8 +61,8 @@ def of(alternatives: Alternatives, split: Split) -> Sequence[str]:
 def with_articles(text: str, words: Mapping[str, str]) -> str:
     """`a {slot}` and `an {slot}` as what fills the slot wants it."""
 
-    def article(found: re.Match[str]) -> str:
-        return f"{found[1]}{'n' if _VOWEL.match(words[found[2]]) else ''} "
+    def article(match: re.Match[str]) -> str:
+        return f"{match[1]}{'n' if _VOWEL.match(words[match[2]]) else ''} "
 
     return _ARTICLE.sub(article, text)
 
@@ -82,5 +82,5 @@ def _closing(text: str, begin: int) -> int:
     raise ValueError(f"a choice is not closed: {text}")
 
 
-def _upper(found: re.Match[str]) -> str:
-    return found[0].upper()
+def _upper(match: re.Match[str]) -> str:
+    return match[0].upper()

@@ -84,28 +84,28 @@ def _existing(table: Table, bound: dict[str, Value], random: Random) -> dict[str
     keys = table.values(str(bound["key"]))
     first, second = random.sample(range(len(keys)), 2)
     letter = str(keys[first])[: 5 if str(keys[first]).startswith("The ") else 1]
-    found: dict[str, Value] = {"k1": keys[first], "k2": keys[second]}
-    found |= {"letter": Word(letter), "letter_like": f"{letter}%"}
+    slots: dict[str, Value] = {"k1": keys[first], "k2": keys[second]}
+    slots |= {"letter": Word(letter), "letter_like": f"{letter}%"}
     if "cat" in bound:
-        found |= _groups(table, bound, first, random)
+        slots |= _groups(table, bound, first, random)
     if "cat2" in bound:
-        found["w"] = table.values(str(bound["cat2"]))[first]
+        slots["w"] = table.values(str(bound["cat2"]))[first]
     if "num" in bound:
-        found |= _numbers(table, bound, first, second, random)
+        slots |= _numbers(table, bound, first, second, random)
     if "date" in bound:
         year = int(str(table.values(str(bound["date"]))[first])[:4])
-        found |= {"y": year, "y_start": f"{year}-01-01", "y_end": f"{year}-12-31"}
-    return found
+        slots |= {"y": year, "y_start": f"{year}-01-01", "y_end": f"{year}-12-31"}
+    return slots
 
 
 def _groups(table: Table, bound: dict[str, Value], first: int, random: Random) -> dict[str, Value]:
     groups, keys = table.values(str(bound["cat"])), table.values(str(bound["key"]))
-    found = {"v": groups[first]}
+    slots = {"v": groups[first]}
     others = [index for index, group in enumerate(groups) if group != groups[first]]
     if others:
         other = random.choice(others)
-        found |= {"v2": groups[other], "other_v": groups[other], "other_k": keys[other]}
-    return found
+        slots |= {"v2": groups[other], "other_v": groups[other], "other_k": keys[other]}
+    return slots
 
 
 def _numbers(
@@ -115,7 +115,7 @@ def _numbers(
     ranked = sorted(numbers, key=float)
     below, above = len(ranked) // 3, 2 * len(ranked) // 3
     big, small = sorted((first, second), key=lambda index: -float(numbers[index]))
-    found: dict[str, Value] = {
+    slots: dict[str, Value] = {
         "lo": ranked[random.randint(1, below)],
         "hi": ranked[random.randint(above, len(ranked) - 2)],
         "big": keys[big],
@@ -125,8 +125,8 @@ def _numbers(
         groups = table.values(str(bound["cat"]))
         mine = [n for n, g in zip(numbers, groups, strict=True) if g == groups[first]]
         mine.sort(key=float)
-        found["low_v"] = mine[random.randrange(max(1, len(mine) - 1))]
-    return found
+        slots["low_v"] = mine[random.randrange(max(1, len(mine) - 1))]
+    return slots
 
 
 def _new(table: Table, bound: dict[str, Value], drawing: Drawing) -> dict[str, Value]:
@@ -137,12 +137,12 @@ def _new(table: Table, bound: dict[str, Value], drawing: Drawing) -> dict[str, V
     taken = {cell for row in table.rows for cell in row}
     names = [name for name in drawers[str(bound["key"])](len(table.rows) + 2) if name not in taken]
     places = pool("place", drawing.parts.of("values"))
-    found: dict[str, Value] = {"fresh": drawing.random.choice(places)}
-    found |= dict(zip(("new1", "new2"), names, strict=False))
+    slots: dict[str, Value] = {"fresh": drawing.random.choice(places)}
+    slots |= dict(zip(("new1", "new2"), names, strict=False))
     for slot, column in (("x1", "num"), ("x3", "num"), ("x2", "num2"), ("d1", "date")):
         if column in bound:
-            [found[slot]] = drawers[str(bound[column])](1)
-    return found
+            [slots[slot]] = drawers[str(bound[column])](1)
+    return slots
 
 
 def _parent(table: Table, parent: Table, random: Random) -> dict[str, Value]:

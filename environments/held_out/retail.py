@@ -94,8 +94,8 @@ class _Desk(World):
 
     def score(self, answer: str) -> float:
         """Whether all is as tau2's own actions leave it, and what has to be said was said."""
-        said = answer.lower().replace(",", "")
-        if not all(each.lower() in said for each in self.parameters["said"]):
+        text = answer.lower().replace(",", "")
+        if not all(each.lower() in text for each in self.parameters["statements"]):
             return 0.0
         wanted = _desk(self.folder)
         functions = _functions(wanted)
@@ -115,19 +115,19 @@ def _problem(row: dict[str, Any]) -> Problem:
         if each["name"] not in _LEFT_OUT
     ]
     changes = [each["name"] for each in actions if not each["name"].startswith(_READING)]
-    said = judged["communicate_info"] or []
+    statements = judged["communicate_info"] or []
     return Problem(
         f"The customer's side, as a note to you:\n{note}",
-        {"actions": actions, "said": said},
+        {"actions": actions, "statements": statements},
         family=changes[0] if changes else "nothing to change",
-        gold=tuple(_gold(actions, said)),
+        gold=tuple(_gold(actions, statements)),
     )
 
 
-def _gold(actions: list[dict[str, Any]], said: list[str]) -> Iterator[Move]:
+def _gold(actions: list[dict[str, Any]], statements: list[str]) -> Iterator[Move]:
     for action in actions:
         yield Move(thought="The next step.", action=Action(**action))
-    yield Move(thought="All is done.", answer=f"Done. {' '.join(said)}".strip())
+    yield Move(thought="All is done.", answer=f"Done. {' '.join(statements)}".strip())
 
 
 def transfer_to_human_agents(summary: str) -> str:

@@ -72,10 +72,10 @@ def parse(listing: str) -> Tree:
     return tree
 
 
-def differences(before: Tree, right: Tree, found: Tree) -> Iterator[str]:
+def differences(before: Tree, right: Tree, actual: Tree) -> Iterator[str]:
     """What the player left otherwise than the expert, which made `right` of `before`."""
     for path in sorted(before.keys() | right.keys()):
-        wanted, node = right.get(path), found.get(path)
+        wanted, node = right.get(path), actual.get(path)
         if wanted is None:
             if node is not None:
                 yield f"{path} is still there"

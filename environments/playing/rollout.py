@@ -37,7 +37,7 @@ class Rollout:
     retries: int = 2
     """After a failure of the infrastructure."""
     step_timeout_s: float = STEP_TIMEOUT_S
-    shown: Sequence[Message] = ()
+    demonstration: Sequence[Message] = ()
     """A solved task that precedes each one."""
     on_result: Callable[[Result], None] = lambda _: None
 
@@ -74,7 +74,7 @@ class Rollout:
                 task,
                 self.player,
                 attempt,
-                before=self.shown,
+                before=self.demonstration,
                 step_timeout_s=self.step_timeout_s,
             )
             kept = await self._keep(run)

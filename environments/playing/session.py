@@ -90,7 +90,9 @@ async def play_tasks(
         concurrency=settings.concurrency,
         retries=settings.retries,
         step_timeout_s=settings.step_timeout_s,
-        shown=await demonstration(seat.environment, settings.seed) if settings.one_shot else (),
+        demonstration=await demonstration(seat.environment, settings.seed)
+        if settings.one_shot
+        else (),
         on_result=heard,
     )
     with display.bar:

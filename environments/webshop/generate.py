@@ -122,7 +122,7 @@ def _expert(
     shop = Shop(instruction, products)
     words = " ".join([wish.type, *wish.attributes]).lower()
     yield _search(shop, words, f"I look for what is wanted: {words}.")
-    right = [each for each in shop.found or () if reward(wish, each, wish.options) == 1]
+    right = [each for each in shop.results or () if reward(wish, each, wish.options) == 1]
     chosen = right[0]
     while chosen.id not in shop.clickables():
         yield _click(shop, "Next >", f"Nothing here has all of {words}. I look at the next page.")

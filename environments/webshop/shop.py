@@ -25,7 +25,7 @@ class Shop:
     wish: str
     """The instruction, which every page repeats."""
     products: Sequence[Product]
-    found: list[Product] | None = None
+    results: list[Product] | None = None
     page: int = 0
     product: Product | None = None
     detail: str | None = None
@@ -35,9 +35,9 @@ class Shop:
 
     def search(self, keywords: str) -> str | None:
         """The first results; None where there is no search bar."""
-        if self.found is not None or self.bought is not None:
+        if self.results is not None or self.bought is not None:
             return None
-        self.found, self.page = self._ranked(keywords), 0
+        self.results, self.page = self._ranked(keywords), 0
         return self.show()
 
     def click(self, element: str) -> str | None:
@@ -51,10 +51,10 @@ class Shop:
 
     def clickables(self) -> list[str]:
         """What can be clicked on this page."""
-        if self.found is None or self.bought is not None:
+        if self.results is None or self.bought is not None:
             return []
         if self.product is None:
-            more = len(self.found) > _ON_A_PAGE * (self.page + 1)
+            more = len(self.results) > _ON_A_PAGE * (self.page + 1)
             ways = [_BACK, *([_NEXT] * more), *([_PREVIOUS] * (self.page > 0))]
             return [*ways, *(each.id for each in self._page_products())]
         if self.detail is not None:
@@ -66,7 +66,7 @@ class Shop:
         """The page as text, and what can be done on it."""
         parts = ["Instruction:", self.wish, *self._content()]
         available = {
-            "has_search_bar": not self.bought and self.found is None,
+            "has_search_bar": not self.bought and self.results is None,
             "clickables": self.clickables(),
         }
         page = " [SEP] ".join(parts)
@@ -75,10 +75,10 @@ class Shop:
     def _content(self) -> list[str]:
         if self.bought is not None:
             return ["Thank you for shopping with us!"]
-        if self.found is None:
+        if self.results is None:
             return ["Search"]
         if self.product is None:
-            head = f"Page {self.page + 1} (Total results: {len(self.found)})"
+            head = f"Page {self.page + 1} (Total results: {len(self.results)})"
             rows = [
                 text
                 for each in self._page_products()
@@ -103,7 +103,7 @@ class Shop:
 
     def _follow(self, name: str) -> None:
         if name == _BACK:
-            self.found, self.product, self.detail = None, None, None
+            self.results, self.product, self.detail = None, None, None
         elif name == _BUY:
             self.bought = self.product
         elif name == _PREVIOUS and self.detail is not None:
@@ -123,7 +123,7 @@ class Shop:
 
     def _page_products(self) -> list[Product]:
         begin = _ON_A_PAGE * self.page
-        return (self.found or [])[begin : begin + _ON_A_PAGE]
+        return (self.results or [])[begin : begin + _ON_A_PAGE]
 
     def _ranked(self, keywords: str) -> list[Product]:
         """By how many of the words a product has in its title or options; without one, none."""

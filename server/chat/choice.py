@@ -143,16 +143,16 @@ class Choice:
             echo = self.request.echo | {"approved": failed}
             self.request = replace(self.request, messages=tuple(messages), echo=echo)
             asked = replace(self.request.conversation, take=False)
-            found = await self.request.served.begin(self.store, asked)
+            resumed = await self.request.served.begin(self.store, asked)
         except Exception:
             self.transcript.end(Outcome.ERROR, None)
             raise
         finally:
             await approved.tools.close()
         first = self.beginning
-        if (found.known, found.recorded) == (first.known, first.recorded):
-            found = replace(first, steps=found.steps)  # the place is claimed already
-        self._begin(found)
+        if (resumed.known, resumed.recorded) == (first.known, first.recorded):
+            resumed = replace(first, steps=resumed.steps)  # the place is claimed already
+        self._begin(resumed)
         if self.request.watched:
             await self._commit(self.transcript)
 

@@ -219,14 +219,14 @@ class RequestReader:
         return Approved(history.approved, tools)
 
     def _kinds(self, families: Sequence[str], caller: ApiKey, brought: Brought) -> Kinds:
-        found: dict[str, Set[str]] = {
+        by_family: dict[str, Set[str]] = {
             family: {spec.name for spec in self._own([family], caller, Brought()).specs()}
             for family in families
         }
-        own = {name for family, names in found.items() if family != "mcp" for name in names}
+        own = {name for family, names in by_family.items() if family != "mcp" for name in names}
         theirs = {tool.name for tool in (*brought.tools, *brought.to_approve)}
-        kinds: dict[str, Set[str]] = {OWN_LABEL: own, **found}
-        kinds["mcp"] = theirs.union(found.get("mcp", ()))
+        kinds: dict[str, Set[str]] = {OWN_LABEL: own, **by_family}
+        kinds["mcp"] = theirs.union(by_family.get("mcp", ()))
         return kinds
 
     def _ask(self, body: ChatRequest, tools: Sequence[ToolSpec], kinds: Callable[[], Kinds]) -> Ask:
@@ -302,11 +302,11 @@ def _chosen(
 ) -> frozenset[str]:
     """The names of the tools that are meant. Raises RequestError if there are none."""
     if isinstance(choice, ServerToolChoice):
-        found = choice.chosen(kinds().get(choice.type, set()) & {*names})
-        if not found:
+        members = choice.chosen(kinds().get(choice.type, set()) & {*names})
+        if not members:
             chosen = choice.model_dump(exclude_none=True)
             raise RequestError(f"{place} names {chosen}, which is not among the tools", param=place)
-        return found
+        return members
     if choice.function.name not in names:
         raise RequestError(
             f"{place} names {choice.function.name!r}, which is not among the tools",

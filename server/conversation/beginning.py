@@ -74,8 +74,8 @@ async def begin(
             steps = await reading(texts(conversation.messages), work)
         if steps is None:
             raise
-    found = await _find(store, replace(conversation, take=False))
-    before = found.going_on(found.steps).parent_id if found else None
+    known = await _find(store, replace(conversation, take=False))
+    before = known.going_on(known.steps).parent_id if known else None
     anew = _anew(conversation, steps)
     return replace(anew, parent_id=anew.parent_id or before)
 

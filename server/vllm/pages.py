@@ -26,14 +26,14 @@ def hand_back_zeros(address: int, length: int) -> int:
     memory = memoryview((ctypes.c_char * (end - first)).from_address(first))
     zeros = bytes(page)
     used = [bytes(memory[at : at + page]) != zeros for at in range(0, len(memory), page)]
-    given = 0
+    freed = 0
     for is_used, pages in groupby(range(len(used)), used.__getitem__):
         count = sum(1 for _ in pages)
         if not is_used:
             _hand_back(first, count * page)
-            given += count * page
+            freed += count * page
         first += count * page
-    return given
+    return freed
 
 
 def _hand_back(address: int, length: int) -> None:

@@ -80,8 +80,8 @@ def _rows(run: Run) -> int:
     """Rows of the run that differ; none if the tries left nothing to train on."""
     if not run.directory.exists():
         return 0
-    found: dict[str, dict[str, int]] = run.read("selection.json")
-    return sum(source["kept"] for source in found.values())
+    selection: dict[str, dict[str, int]] = run.read("selection.json")
+    return sum(source["kept"] for source in selection.values())
 
 
 def _tries(wheel: Wheel, turn: Turn) -> Iterator[Result]:

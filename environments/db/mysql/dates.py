@@ -171,11 +171,11 @@ def _formatted(value: Value, form: Value) -> str | None:
     when, text = moment(value), as_text(form)
     if when is None or text is None:
         return None
-    found = when
+    date = when
 
     def part(sign: re.Match[str]) -> str:
         form = _FORMATS.get(sign[1])
-        return sign[1] if form is None else form(found)
+        return sign[1] if form is None else form(date)
 
     return re.sub(r"%(.)", part, text, flags=re.DOTALL)
 

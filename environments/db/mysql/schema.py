@@ -80,11 +80,11 @@ class Schema:
     @cached_property
     def kinds(self) -> dict[str, Kind | None]:
         """Column, in lower case → its kind; None where tables differ."""
-        found: dict[str, Kind | None] = {}
+        kinds: dict[str, Kind | None] = {}
         for column in (column for columns in self.tables.values() for column in columns):
             name = column.name.lower()
-            found[name] = column.kind if found.get(name, column.kind) == column.kind else None
-        return found
+            kinds[name] = column.kind if kinds.get(name, column.kind) == column.kind else None
+        return kinds
 
     @cached_property
     def exact(self) -> frozenset[str]:
@@ -164,9 +164,9 @@ def quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def _named(found: re.Match[str]) -> str:
+def _named(match: re.Match[str]) -> str:
     """The table of `table` or `database.table`."""
-    first, last = found[1] or found[2], found[3] or found[4]
+    first, last = match[1] or match[2], match[3] or match[4]
     return (last or first).replace("``", "`")
 
 

@@ -16,10 +16,10 @@ from agentlm.files import write_text
 
 async def abilities(settings: EvalSettings) -> list[Ability]:
     """Measure by measure, the base before the candidate."""
-    found: list[Ability] = []
+    measured: list[Ability] = []
     for contender in contenders(settings) if settings.general else ():
-        found += await _abilities_of(settings, contender)
-    return sorted(found, key=lambda ability: settings.general.index(ability.measure))
+        measured += await _abilities_of(settings, contender)
+    return sorted(measured, key=lambda ability: settings.general.index(ability.measure))
 
 
 async def _abilities_of(settings: EvalSettings, contender: Contender) -> list[Ability]:

@@ -67,8 +67,8 @@ class TextFiles:
         except UnicodeDecodeError:
             reason = "only text files are read here, in UTF-8"
             raise RequestError(f"{param}: {reason}", param=param) from None
-        shown = part.get("filename") or name
-        return {"type": "input_text", "text": f"File {shown}:\n{text}"}
+        title = part.get("filename") or name
+        return {"type": "input_text", "text": f"File {title}:\n{text}"}
 
     def _kept(self, file_id: str, param: str) -> tuple[str, bytes]:
         try:
