@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agentlm.cli import main
+from agentlm.commands.export import MergeModel
 from agentlm.commands.logs.settings import ExportLogs
 from agentlm.commands.reproduction.costs import plan_s
 from agentlm.commands.reproduction.plan import Plan, PlanStep, load_plan, shipped_plans
@@ -28,6 +29,7 @@ COMMANDS: dict[str, type[Settings]] = {
     "data rehearse": RehearseData,
     "eval": EvalSettings,
     "finetune": FinetuneSettings,
+    "models merge": MergeModel,
 }
 READ = ("--data", "--eval-data", "--general", "--prompts")
 """Flags that name files; `--general` has measures as its values where nothing is trained."""
@@ -69,6 +71,11 @@ def test_what_a_step_reads_was_made_before_it(profile: str) -> None:
             assert step.makes == (f"models/cards/{name}.json",)
             assert name not in BUILT_IN
             models.add(name)
+        if step.command == "models":
+            adapter, merged = step.words[2:]
+            assert adapter in models, step.name
+            assert step.makes == (f"models/cards/{merged}.json",)
+            models.add(merged)
 
 
 @pytest.mark.parametrize("profile", shipped_plans())
@@ -84,7 +91,7 @@ def test_the_quick_plan_fits_ninety_minutes_by_what_was_measured() -> None:
     plan = load_plan("quick", "test")
 
     assert 60 < plan_s(plan) / 60 <= 90
-    assert all(step.units for step in plan.steps if step.command != "logs")
+    assert all(step.units for step in plan.steps if step.command not in ("logs", "models"))
 
 
 def test_a_plan_is_printed_as_commands_and_nothing_is_run(
