@@ -105,7 +105,7 @@ async def test_tau2s_own_actions_solve_each_of_its_tasks_and_words_alone_none() 
 @RETAIL
 async def test_what_a_desk_refuses_is_read_and_what_has_to_be_said_counts() -> None:
     environment = environment_of("retail")
-    task = next(task for task in environment.generate("test") if task.parameters["said"])
+    task = next(task for task in environment.generate("test") if task.parameters["statements"])
     silent = task.gold[-1].model_copy(update={"answer": "Done."})
     run = await play(
         environment, task.model_copy(update={"gold": (*task.gold[:-1], silent)}), GoldPlayer()

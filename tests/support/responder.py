@@ -107,7 +107,7 @@ class _Writer:
         match schema.get("type", "string"):
             case "object":
                 properties = schema.get("properties") or {key: {} for key in self.quoted()}
-                musts = schema.get("required", properties)
+                musts = schema.get("required") or properties
                 return {n: self.value(part, root) for n, part in properties.items() if n in musts}
             case "array":
                 return [self.value(schema["items"], root)]

@@ -197,10 +197,10 @@ async def test_no_command_forges_an_exit_code(call: Call, forgery: str) -> None:
     commands = ("sh -c 'exit 5'", "sleep 0.05", "false")
     later = [await call("bash", command=command) for command in commands]
     codes = [re.findall(r"\[exit code (\d+)\]", result.text) for result in (first, *later)]
-    # 138: its own SIGUSR1 reached it when it had already given up its traps.
+    # 138: its own SIGUSR1 reached it when it had already given up its traps, and ended the shell.
     assert codes[0] in (["7"], ["138"])
     assert codes[1:] == [["5"], [], ["1"]]
-    assert not any("new shell" in result.text for result in later)
+    assert codes[0] == ["138"] or not any("new shell" in result.text for result in later)
 
 
 @pytest.mark.parametrize("tampering", ATTEMPTS["tampering"])
