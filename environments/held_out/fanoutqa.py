@@ -70,7 +70,7 @@ class _Question(World):
     def search(self, query: str) -> str:
         """Titles of pages that have words of the query, each with a line of it."""
         hits = self.index.search(query, _RESULTS)
-        return "\n".join(f"{title}: {line}" for title, _, line in hits) or "nothing hits"
+        return "\n".join(f"{title}: {line}" for title, _, line in hits) or "nothing found"
 
     def read(self, title: str) -> str:
         """The page with this very title."""

@@ -120,6 +120,15 @@ async def test_what_a_desk_refuses_is_read_and_what_has_to_be_said_counts() -> N
         assert seen.failed
 
 
+@pytest.mark.skipif(version_of("fanoutqa") is None, reason="fanoutqa is not installed")
+async def test_a_search_that_hits_no_page_says_that_nothing_is_found() -> None:
+    environment = environment_of("fanoutqa")
+    task = next(iter(environment.generate("test")))
+    run = await play(environment, task, Turns(("search", {"query": "xqzzv"}), "I don't know."))
+    assert run.exchanges[0].observation is not None
+    assert run.exchanges[0].observation.text == "nothing found"
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_a_package_that_is_missing_is_one_sentence_with_its_cure(
     name: str, monkeypatch: pytest.MonkeyPatch
