@@ -116,14 +116,14 @@ def _cuts(
     after = [0, *(_added(before, bundle, share) for before, bundle in pairwise(bundles))]
     best = [(0, 0)]  # of the first n bundles: the least cost, and where their last pack begins
     for end in range(1, len(bundles) + 1):
-        found, rest = [], 0
+        choices, rest = [], 0
         for first in range(end - 1, -1, -1):
             size = alone[first] + rest
             if size > max_tokens and first < end - 1:
                 break
-            found.append((best[first][0] + size + _PACK_COST, first))
+            choices.append((best[first][0] + size + _PACK_COST, first))
             rest += after[first]
-        best.append(min(found))
+        best.append(min(choices))
     cuts: list[tuple[int, int]] = []
     end = len(bundles)
     while end:

@@ -30,10 +30,6 @@ TOKENIZER_FILES = (
     "tokenizer.model",
     "generation_config.json",
 )
-_SAME = {torch.float32: 1e-6, torch.bfloat16: 2e-3}
-"""Nats between a model and itself on another device or at another rounding. In bfloat16 1e-4 to
-2e-4 were measured, beside logits that were off by up to 1.3; another model is off by 1e-2 or more
-as soon as it has learned anything."""
 PROBE_TOKENS = 64
 _SAME = {torch.float32: 1e-6, torch.bfloat16: 2e-3}
 """Nats between a model and itself at another rounding, at most. In bfloat16 1e-4 to 2e-4 were
