@@ -60,7 +60,7 @@ class DbTexts:
         return (_user(_DB), Message(role="assistant", content=_ACKNOWLEDGED), _user(instruction))
 
     def turn(self, thought: str, action: Action | None, answer: str | None) -> str:
-        """See `TextGrammar.turn`; a statement stands on one line."""
+        """A statement is written on one line."""
         if action is None:
             return f"{thought}\nAction: Answer\nFinal Answer: {answer}"
         statement = " ".join(str(action.arguments["query"]).split())
@@ -137,7 +137,6 @@ class KgTexts:
         return f"Thought: {thought}\nAction: {action.name}({arguments})"
 
     def observation(self, text: str) -> str:
-        """As it is."""
         return text
 
     def read(self, text: str) -> TextTurn:

@@ -4,7 +4,7 @@
 * `invalid_action`: it wrote no call and no answer that can be read, named a tool that does not
   exist, or gave arguments that don't fit;
 * `repetition`: it made the same call three times running, or said one phrase over and over;
-* `call_error`: a call that was understood failed;
+* `call_error`: a call that could be run failed;
 * `invented_name`: a call has a name that is nowhere in the context (`invented_names.py`).
 """
 

@@ -41,13 +41,13 @@ def frozen() -> dict[str, Digests]:
 
 
 def digest(tasks: Iterator[Task], size: int) -> str:
-    """Of the first `size` tasks."""
+    """Digest of the first `size` tasks."""
     ids = "\n".join(task.id for task in islice(tasks, size))
     return hashlib.sha256(ids.encode()).hexdigest()[:32]
 
 
 def digests(generate: Callable[[Split], Iterator[Task]]) -> Digests:
-    """Of all sets of one family."""
+    """Digests of all sets of one family."""
     return {split: {size: digest(generate(split), size) for size in SIZES} for split in SPLITS}
 
 

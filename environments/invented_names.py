@@ -1,7 +1,7 @@
 """Invented names: identifiers in a call that stand nowhere in what the player was told.
 
-What it was told are the messages before its first turn, the descriptions of the tools, and what it
-has observed since. Its own words don't count: a name that it thought of first is still invented.
+It was told the messages before its first turn, the descriptions of the tools, and what it has
+observed since. Its own words don't count: a name that it thought of first is still invented.
 
 Which words of a call are names depends on the tool:
 
@@ -13,8 +13,8 @@ Which words of a call are names depends on the tool:
 * `search`, `step`, `type`: none, words are free;
 * any other: each text that is an argument, as of the knowledge graph's functions; not variables
   (`#0`). A relation that is known forwards is known backwards (`^`). The graph's relations and
-  attributes are the same few for every question, and may be learnt: one that the graph took is
-  none that was invented.
+  attributes are the same few for every question, and may be learnt: one that the graph accepted was
+  not invented.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SEPARATOR = re.compile(r"[();|&\n]+")
 _PLACES = frozenset(
     ("", ".", "..", "~", "home", "root", "var", "opt", "srv", "tmp", "mnt", "log", "lib", "spool")
 )
-"""Directories that every system has; what is in them has to be known."""
+"""Directories that every system has; names in them may still be invented."""
 _MAKERS = frozenset(("mkdir", "touch", "tee", "mktemp", "cp", "mv", "ln", "install"))
 _WITH_PROGRAM = frozenset(
     (
@@ -59,7 +59,7 @@ _WITH_PROGRAM = frozenset(
 
 
 def invented_names(call: ToolCall, context: str, *, failed: bool) -> tuple[str, ...]:
-    """The names in a call that do not stand in `told`, in order; `failed` is what came of it."""
+    """The names in a call that stand nowhere in `context`, in order; `failed`: the call did."""
     try:
         arguments = call.parsed()
     except ValueError:
@@ -96,7 +96,7 @@ def _sql_names(statement: str) -> list[str]:
     from sqlglot import exp
     from sqlglot.errors import SqlglotError
 
-    # What a player writes is no news for the operator's screen.
+    # The operator's screen need not show what a player writes.
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
     try:
         tree = sqlglot.parse_one(statement, read="mysql")

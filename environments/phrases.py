@@ -25,7 +25,7 @@ _SENTENCE = re.compile(r"(?:^|(?<=[.?!] ))[a-z]")
 
 
 class Phrasebook:
-    """Alternatives by name: those all families share, and one family's own."""
+    """Alternatives by name: those that all families share, and one family's own."""
 
     def __init__(self, own: Mapping[str, Alternatives]) -> None:
         self._alternatives = {**read_yaml("agentlm.environments", "phrases.yaml"), **own}

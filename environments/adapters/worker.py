@@ -38,7 +38,7 @@ class Worker:
             settle: Callable[[], None]
             try:
                 result = work()
-            except BaseException as error:  # noqa: BLE001  sys.exit() of a world ends no rollout
+            except BaseException as error:  # noqa: BLE001  a world's sys.exit() ends no rollout
                 settle = _unless_done(done, done.set_exception, _ordinary(error))
             else:
                 settle = _unless_done(done, done.set_result, result)
@@ -51,13 +51,13 @@ class Worker:
         return await done
 
     def close(self, last: Callable[[], object] = lambda: None) -> None:
-        """End the thread after its last work and `last`, for which nobody waits."""
+        """End the thread once all its work and then `last` are done; nobody waits for that."""
         self._jobs.put(last)
         self._jobs.put(None)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            with suppress(Exception):  # jobs settle their own errors; of the last nobody hears
+            with suppress(Exception):  # jobs report their own errors, and nobody waits for `last`
                 job()
 
 

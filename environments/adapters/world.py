@@ -17,8 +17,8 @@
             return float(answer.strip() == str(self.parameters["number"]))
 
 The docstring opens the prompt. Public methods with a docstring are what the player can call, as
-with own tools; they may be async, and what they raise ends the try as broken, but for `ToolError`,
-which the player reads. What is not async runs in a thread of that try.
+with tools of your own; they may be async. What they raise ends the try as broken, except for
+`ToolError`, whose text the player reads. Methods that are not async run in a thread of their try.
 '''
 
 from __future__ import annotations
@@ -157,11 +157,9 @@ class WorldEnvironment:
         self._specs = world.specs()
 
     def tools(self) -> tuple[ToolSpec, ...]:
-        """The world's calls."""
         return self._specs
 
     def tools_of(self, task: Task) -> tuple[ToolSpec, ...]:
-        """The calls of one task."""
         return self._world.specs_of(task.parameters)
 
     def prompt(self, task: Task) -> str:
@@ -182,7 +180,6 @@ class WorldEnvironment:
                 yield task
 
     def shared(self) -> AbstractAsyncContextManager[object]:
-        """See `World.shared`."""
         return self._world.shared()
 
     def load(self, path: Path, split: Split) -> list[Task]:
@@ -286,7 +283,6 @@ class OpenWorld:
         return Observation(result if isinstance(result, str) else json.dumps(result, default=str))
 
     async def refused(self) -> None:
-        """See `World.refused`."""
         await self._run(self._world.refused)
 
     async def score(self, answer: str) -> float:

@@ -63,7 +63,7 @@ def _read(path: Path, number: int, line: str) -> _Row:
         raise malformed(path, number, f"answer_md5: a digest is needed for {row.type[0]}")
     widths = {len(cells) for cells in row.table.table_info.rows}
     if widths - {len(row.table.table_info.columns)}:
-        raise malformed(path, number, "table.table_info.rows: a row has not one cell per column")
+        raise malformed(path, number, "table.table_info.rows: a cell for each column is needed")
     return row
 
 
@@ -100,7 +100,7 @@ def _solution(row: _Row) -> str:
 
 
 def _gold(row: _Row, kind: str) -> tuple[Move, ...]:
-    """The file's own statement; for questions the file's label is the answer whatever it gives."""
+    """The file's own statement. The answer to a question is the file's label, whatever it gives."""
     if kind in _CHANGES:
         query, answer = _solution(row), '["done"]'
     else:

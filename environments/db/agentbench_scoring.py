@@ -17,7 +17,7 @@ _NOTHING = {"none", "null", "undefined", "nan", "inf", "infinity", "-inf", "-inf
 
 
 def answers_match(answer: str, label: Sequence[object]) -> bool:
-    """Whether AgentBench takes a final answer for right."""
+    """Whether AgentBench counts a final answer as right."""
     values, wanted = _cleaned(answer), [_plain(value) for value in label]
     if values is None:
         return False
@@ -43,7 +43,7 @@ def _cleaned(answer: str) -> list[str] | None:
 
 def _values(values: list[object], answer: str) -> list[str]:
     if answer.startswith("[") and all(isinstance(value, tuple) for value in values):
-        values = [value for value in values if _is_row(value)]  # rows of a driver
+        values = [value for value in values if _is_row(value)]  # rows as a driver returns them
     return [_plain(value[0] if _is_row(value) else value) for value in values]
 
 
@@ -52,7 +52,7 @@ def _is_row(value: object) -> TypeGuard[tuple[object]]:
 
 
 def _split(text: str) -> Iterator[str]:
-    """Between commas outside of quotes; a quote of either kind opens and closes."""
+    """The parts between commas that are not in quotes of either kind."""
     current, quoted = "", False
     for char in text:
         if char in "\"'":

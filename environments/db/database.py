@@ -86,8 +86,8 @@ class Database:
         self._connection.execute("COMMIT")
 
     def run(self, statement: str) -> Result:
-        """Run one statement in MySQL's words. Raises StatementError."""
-        # Of this thread's own work: a busy machine must not end a statement.
+        """Run one statement in MySQL's dialect. Raises StatementError."""
+        # Processor time of this thread: a busy machine must not end a statement.
         self._deadline = time.thread_time() + STATEMENT_SECONDS
         self._complaint = None
         try:
@@ -117,9 +117,9 @@ class Database:
     def table_hash(self, table: str) -> str:
         """AgentBench's digest of a table, blind to the order of its rows.
 
-        Per row the first five hex digits of the md5 of its values joined by commas (NULL is left
-        out, as CONCAT_WS does); these sorted and joined by commas, cut to the characters that
-        MySQL's GROUP_CONCAT gives, and of that the md5.
+        Of each row it takes the first five hex digits of the md5 of the values, joined by commas
+        (NULL is left out, as CONCAT_WS does). These are sorted, joined by commas and cut to the
+        length that MySQL's GROUP_CONCAT allows; the digest is the md5 of that.
         """
         return _md5(self._row_hashes(table)[:GROUP_CONCAT_CHARS])
 
@@ -149,7 +149,6 @@ class Database:
         return self._connection.serialize()
 
     def close(self) -> None:
-        """Forget it."""
         self._connection.close()
 
     def _read(self, query: str) -> list[tuple[Any, ...]]:

@@ -51,7 +51,6 @@ class DbEnvironment:
         self._known = known
 
     def tools(self) -> tuple[ToolSpec, ...]:
-        """`sql` alone."""
         return (_SQL,)
 
     def prompt(self, task: Task) -> str:
@@ -97,8 +96,8 @@ class OpenDatabase:
     def _is_changed(self) -> bool:
         """Whether the data is as it should be.
 
-        AgentBench's digest sees the beginning of a table only, so that a change beyond it needs
-        not be made; by our rules all data has to be as the file's own statement leaves it, if that
+        AgentBench's digest covers only the beginning of a table, so it misses changes beyond that.
+        By our rules all data has to be as the file's own statement leaves it, provided that this
         statement gives the file's digest.
         """
         wanted: str = self._parameters["answer_md5"]

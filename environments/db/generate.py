@@ -1,6 +1,6 @@
-"""Tasks from templates: fill the slots, let the expert's statements run, keep what came of them.
+"""Tasks from templates: fill the slots, run the expert's statements, keep what they gave.
 
-What has no answer, more than one right answer, or changes nothing is thrown away and drawn again.
+A draw that has no answer, has several right answers or changes nothing is thrown away.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from agentlm.environments.task import Action, Move, Split, Task
 _ATTEMPTS = 20
 _MAX_VALUES = 12
 _FIRST_WAY = 0.5
-"""Share of tasks in which the expert goes the first of several ways."""
+"""Share of tasks in which the expert takes the first of several ways."""
 _MISTAKES = 0.06
 """Share of training tasks in which the expert gets a name wrong first."""
 
@@ -132,12 +132,12 @@ def _play_expert(
     instruction: str,
     parameters: dict[str, Any],
 ) -> Task:
-    """Run the expert's statements, which gives the right answer or the right contents.
+    """Run the expert's statements: what they give is the right answer or the right contents.
 
-    The first way is what the answer follows from; another way has to come to the same.
+    The answer comes from the first way; any other way has to reach the same one.
     """
     skill = template.skill
-    # Not the task's own chance: what is asked must not hang on how many ways there are.
+    # Not the task's own random numbers: a question must not depend on the number of ways.
     chance = Random(instruction)
     with closing(Database(image)) as database:
         if skill.distinct is not None:
@@ -200,7 +200,7 @@ def _run(
 
 
 def _with_mistake(task: Task, image: bytes, rng: Random) -> Task:
-    """Now and then, in training: the first statement with a wrong name, refused and put right."""
+    """In some training tasks: first the statement with a wrong name, then the right one."""
     first, *others = task.gold
     if task.split != "train" or rng.random() > _MISTAKES or first.action is None:
         return task
@@ -222,7 +222,7 @@ def _with_mistake(task: Task, image: bytes, rng: Random) -> Task:
 
 
 def _look_at(table: str) -> Move:
-    """Chinook's columns are not told: an expert asks for them first."""
+    """Chinook's columns are not in the prompt: an expert asks for them first."""
     return Move(
         thought=f"The task needs {table}, whose columns I don't know yet.",
         action=Action(name="sql", arguments={"query": f"DESCRIBE {table}"}),

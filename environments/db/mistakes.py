@@ -1,7 +1,7 @@
 """Mistakes that an expert makes now and then and recovers from: a name that is nearly right.
 
-The database refuses the statement, so nothing changes; what was refused is never trained on
-(`finetune/data/rows.py`), what is said next is.
+The database refuses the statement, so nothing changes; the refused turn is never trained on
+(`finetune/data/rows.py`), the next turn is.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Tables that are drawn anew for every task: what they are called, what they hold.
 
-A name is one to three words of the task's split in one of the ways in which people write names.
-No table has a name twice in a stream of tasks, and no column has one more than a few times: a
-player who wants to be right has to copy the names that the question gives.
+A name is one to three words of the task's split in one of the ways in which people write names. In
+a stream of tasks no two tables have the same name, and only a few columns do: a player who wants to
+be right has to copy the names that the question gives.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from agentlm.environments.names import plural, pool, words
 from agentlm.environments.task import Split
 
 _SAME_COLUMN = 3
-"""So often a name of a column may come in one stream of tasks."""
+"""How often the name of a column may come in one stream of tasks."""
 _MIN_COLUMNS, _MAX_COLUMNS = 3, 8
 _MIN_ROWS, _MAX_ROWS = 14, 60
 _MIN_GROUPS, _MAX_GROUPS = 3, 9
@@ -39,7 +39,7 @@ class Column:
     kind: str
     type: str
     draw: Callable[[int], list[Value]]
-    """So many values for it."""
+    """Draws so many values for it."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,6 @@ class Table:
 
     @property
     def columns_named(self) -> list[Identifier]:
-        """The names of the columns."""
         return [column.name for column in self.columns]
 
     def values(self, name: str) -> list[Value]:
@@ -68,7 +67,6 @@ class Table:
         return [row[index] for row in self.rows]
 
     def of_kind(self, *kinds: str) -> list[Identifier]:
-        """The columns of these kinds."""
         return [column.name for column in self.columns if column.kind in kinds]
 
 
@@ -236,7 +234,7 @@ _STYLES: tuple[Callable[[str], str], ...] = (
 
 
 def _key(name: str) -> str:
-    """Names that MySQL or a reader would take for the same have one key."""
+    """Names that MySQL or a reader would confuse have the same key."""
     return _snake(name)
 
 

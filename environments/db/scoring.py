@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 UNREADABLE = (ValueError, TypeError, SyntaxError, RecursionError, MemoryError)
-"""What Python raises for a list that is none; no answer of a player's is a failure of ours."""
+"""What Python raises for a text that is no list: an answer must not look like a failure of ours."""
 
 
 def parse_answer(text: str) -> list[str]:
@@ -25,7 +25,6 @@ def parse_answer(text: str) -> list[str]:
 
 
 def answers_match(answer: Sequence[str], label: Sequence[str]) -> bool:
-    """Whether `given` is the right answer."""
     wanted = [_plain(value) for value in label]
     if len(wanted) == 1:
         return len(answer) == 1 and _same(answer[0], wanted[0])

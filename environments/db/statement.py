@@ -11,9 +11,9 @@ from agentlm.environments.db.templates import (
     Slots,
     Value,
     Word,
+    as_prose,
     in_words,
     literal,
-    said,
 )
 from agentlm.environments.phrases import phrasebook
 from agentlm.environments.task import Split
@@ -75,7 +75,7 @@ class Statement:
         ]
 
     def _name(self, name: Identifier) -> str:
-        return said(name, self._names)
+        return as_prose(name, self._names)
 
     def _one_of(self, fragment: str) -> str:
         return self._random.choice(phrasebook(PACKAGE).alternatives(fragment, self._split))

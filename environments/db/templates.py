@@ -51,7 +51,7 @@ class Skill(Frozen):
     ask: Alternatives
     """Sentences with choices, for all splits or by split."""
     ways: tuple[tuple[Stage, ...], ...]
-    """Several ways to the same answer; the first is the one that others are checked by."""
+    """Several ways to the same answer; the others are checked against the first."""
     answer: str
     """The thought before the final answer."""
     distinct: str | None = None
@@ -84,7 +84,7 @@ class Template(NamedTuple):
 
     @property
     def slots(self) -> set[str]:
-        """All that it wants to be bound."""
+        """All slots that need a value."""
         stages = [text for way in self.skill.ways for stage in way for text in stage]
         texts = [self.phrasing, self.skill.answer, self.skill.distinct or "", *map(str, stages)]
         return set(_SLOT.findall(" ".join(texts)))
@@ -120,11 +120,11 @@ def in_sql(text: str, slots: Slots) -> str:
 
 def in_words(text: str, slots: Slots, names: str = "", values: str = "") -> str:
     """Fill a sentence; `names` and `values` are the quotes that each is put in."""
-    words = {name: said(value, names, values) for name, value in slots.items()}
+    words = {name: as_prose(value, names, values) for name, value in slots.items()}
     return with_articles(text, words).format_map(words)
 
 
-def said(value: Value, names: str = "", values: str = "") -> str:
+def as_prose(value: Value, names: str = "", values: str = "") -> str:
     """A value as a person writes it, in quotes where it has none itself."""
     quote = names if isinstance(value, Identifier) else values
     if not isinstance(value, str) or isinstance(value, Word) or quote in value:

@@ -1,1 +1,1 @@
-"""How anyone knows that a model got better: success with intervals, and general ability beside."""
+"""How to know that a model got better: success with intervals, and general ability beside it."""

@@ -1,7 +1,8 @@
-"""One family's tasks and its world, each at hand only when it is needed.
+"""One family's tasks and its world, each made only when it is needed.
 
-Tasks are written down as they are drawn: an evaluation that is continued has the very same ones,
-and one with nothing left to play opens no world. They are drawn anew when what makes them changes.
+Tasks are written to a file once they are drawn: an evaluation that is continued has the very same
+ones, and one with nothing left to play opens no world. They are drawn anew if the code that makes
+them has changed.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Run:
         return re.sub(r"\s+", "-", "-".join(parts))
 
     def kept(self, task: Task) -> EvaluatedRun:
-        """For those who read the evaluation's files."""
+        """As it stands in the evaluation's files."""
         result = self.result
         return EvaluatedRun(
             id=self.anchor,
@@ -131,7 +131,7 @@ def render_page(
 
 
 def _shows_answer(report: Report, task: Task) -> bool:
-    """The test set's right answers are for scoring: who reads them begins to tune by them."""
+    """The test set's right answers are for scoring: whoever reads them begins to tune by them."""
     return not task.split.startswith("test") or bool(report.settings.get("answers"))
 
 

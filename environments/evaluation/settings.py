@@ -41,15 +41,15 @@ class EvalSettings(PlaySettings):
     limit: int = Field(100, ge=1)
     """Tasks of each family."""
     decoding: Literal["both", "unconstrained", "constrained", "default"] = "both"
-    """Whether our server holds the model to the form of a call; `default` does not ask for either,
-    for servers that don't know the question."""
+    """Whether our server holds the model's calls to their form; `default` leaves it to the server,
+    for servers that don't have the choice."""
     retries: int = Field(2, ge=0)
     """How often a try is played again after a failure that is not the model's."""
     seed: int = 0
-    """Of the tasks, the model's sampling and the bootstrap."""
+    """Seed of the tasks, the model's sampling and the bootstrap."""
     answers: CliToggleFlag[bool] = False
-    """Show right answers in report.html for the test set too: who tunes by them has spoilt it."""
+    """Show right answers in report.html for the test set too: tuning by them spoils it."""
     name: str | None = None
-    """Of this evaluation's directory; the default says what is measured."""
+    """Name of this evaluation's directory; by default it says what is measured."""
     fresh: CliToggleFlag[bool] = False
     """Measure everything anew: forget what is kept of these models with these settings."""

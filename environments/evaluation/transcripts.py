@@ -78,7 +78,7 @@ class TranscriptRecorder:
         self._file.close()
 
     async def keep(self, run: Play) -> str | None:
-        """See `Recorder.keep`. A try that is played again is kept again; its last one counts."""
+        """A try that is played again is kept again; the last one counts."""
         transcript = Transcript(
             task_id=run.task.id,
             attempt=run.attempt,

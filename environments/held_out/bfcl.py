@@ -1,7 +1,7 @@
 """BFCL v4: one question, one call of the functions that come with it, or none where none fits. By
 Patil, Mao and others at Berkeley (Apache-2.0; data and judge from the package `bfcl-eval`).
 
-Taken are the parts that one call answers: Python's simple and multiple functions, and the same by
+It has the parts that one call answers: Python's simple and multiple functions, and the same by
 users; and irrelevance, where any call is wrong. Left out: parallel calls (a turn has one call
 here), Java and JavaScript, several turns, memory and web search. Dots in names become `_`, as BFCL
 does for servers of OpenAI's kind.
@@ -77,11 +77,11 @@ class _Call(World):
         return "noted"
 
     def refused(self) -> None:
-        """A call that does not fit is one all the same."""
+        """A call that does not fit counts as a call all the same."""
         self.over = True
 
     def score(self, answer: str) -> float:
-        """Without a call: right where no function fits."""
+        """Without a call an answer is right if no function fits."""
         return float(self.parameters["wanted"] is None)
 
     def _is_right(self, action: Action, wanted: list[Any]) -> bool:
@@ -140,7 +140,7 @@ def _gold(wanted: list[dict[str, Any]] | None) -> Iterator[Move]:
 
 
 def _first(values: dict[str, list[Any]]) -> dict[str, Any]:
-    """Of all that is right, one; an empty text stands for what may be left out."""
+    """One of the right values; an empty text means that the argument may be left out."""
     chosen = {key: next((v for v in each if v != ""), "") for key, each in values.items()}
     kept = {key: value for key, value in chosen.items() if "" not in values[key]}
     return {key: _nested(value) for key, value in kept.items()}
@@ -158,8 +158,8 @@ def _plain(name: str) -> str:
 
 @cache
 def _judge() -> Callable[..., dict[str, Any]]:
-    """BFCL's own. Its table of models imports thirty API clients only to say of each whether dots
-    in names were replaced: a stand-in says yes.
+    """BFCL's own judge. Its table of models imports thirty API clients only to say of each whether
+    dots in names were replaced: a stand-in says yes.
     """
     table = ModuleType("bfcl_eval.constants.model_config")
     replaced = SimpleNamespace(underscore_to_dot=True)

@@ -2,10 +2,10 @@
 the University of Pennsylvania (CC BY-SA; 310 with answers, package `fanoutqa`).
 
 Its articles of Wikipedia can't be had without a network. The search here is over pages made of the
-set's own sub-questions and their answers, one page for each article that they name: numbers are not
-FanOutQA's. The score is its loose accuracy, the share of the answer's strings that are found, with
-numbers and punctuation normalised as it does, but not words to their lemmas; a string may end in
-something else than a letter (100%), which its own code never finds.
+set's own sub-questions and their answers, one page for each article that they name: scores can't be
+compared with FanOutQA's. The score is its loose accuracy, the share of the answer's strings that
+are found. Numbers and punctuation are normalised as it does, words are not reduced to lemmas, and a
+string may end in a sign (100%), which its own code never finds.
 """
 
 from __future__ import annotations
@@ -56,7 +56,6 @@ class _Question(World):
 
     @classmethod
     def tasks(cls, split: Split, seed: int) -> Iterator[Problem]:
-        """All of them."""
         held_out(NAME, split, "test")
         for row in Random(seed).sample(cls.rows, len(cls.rows)):
             gold = tuple(_gold(row))

@@ -37,7 +37,6 @@ class _Sum(World):
 
     @classmethod
     def tasks(cls, split: Split, seed: int) -> Iterator[Problem]:
-        """All of them."""
         held_out(NAME, split, "test")
         for row in Random(seed).sample(cls.rows, len(cls.rows)):
             gold = Move(thought=row["upstream_answer"], answer=row["expected"])
@@ -45,7 +44,6 @@ class _Sum(World):
 
     @classmethod
     def specs(cls) -> tuple[ToolSpec, ...]:
-        """None."""
         return ()
 
     def score(self, answer: str) -> float:

@@ -2,7 +2,7 @@
 
 What the model wrote runs with the set's own tests in the bash tool's sandbox: no network, bounded
 time, memory and processes, in a world that is thrown away. The tests stand in the same process as
-what they test, as in the original: who wants to deceive them can, so this is for measuring only.
+what they test, as in the original: a program can deceive them, so this is for measuring only.
 """
 
 from __future__ import annotations
@@ -49,7 +49,6 @@ class _Function(World):
 
     @classmethod
     def tasks(cls, split: Split, seed: int) -> Iterator[Problem]:
-        """All of them."""
         held_out(NAME, split, "test")
         for row in Random(seed).sample(cls.rows, len(cls.rows)):
             whole = f"```python\n{row['prompt']}{row['canonical_solution']}```"
@@ -58,13 +57,11 @@ class _Function(World):
 
     @classmethod
     def specs(cls) -> tuple[ToolSpec, ...]:
-        """None."""
         return ()
 
     @classmethod
     @asynccontextmanager
     async def shared(cls) -> AsyncIterator[None]:
-        """The sandboxes."""
         with TemporaryDirectory(prefix="agentlm-humaneval-") as directory:
             cls.bash = await Bash.open(ToolSettings(data_dir=Path(directory)))
             try:
@@ -73,7 +70,7 @@ class _Function(World):
                 await cls.bash.close()
 
     async def score(self, answer: str) -> float:
-        """Whether the tests pass, to their end: a program that exits before has passed nothing."""
+        """Whether the tests pass to their end: a program that exits earlier has passed nothing."""
         passed, sandbox = secrets.token_hex(16), f"task-{secrets.token_hex(16)}"
         program = _program(self.parameters, answer, passed)
         command = f"python3 -I -c {quote(program)} 2> /dev/null"

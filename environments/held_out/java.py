@@ -1,8 +1,8 @@
-"""Java machines, one for each try at a time: its worlds' authors promise no more.
+"""Java machines, each for one try at a time: the worlds' authors promise no more.
 
-A machine is taken for a try and given back for the next, so that there are as many as tries at
-once, some 200 MB each. It reads a pipe of this program's, so that it ends when the program does,
-however that ends. If it dies, its try is broken, and the next one gets another.
+A machine is taken for a try and given back for the next, so there are as many as tries at once, of
+some 200 MB each. It reads a pipe of this program's, so that it ends when the program does, however
+that ends. If it dies, its try is broken, and the next one gets another.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class JavaMachines:
         """Let another try have it, if it lives."""
         with self._lock:
             if machine not in self._taken:
-                return  # all were ended
+                return  # all were ended meanwhile
             self._taken.remove(machine)
             if _lives(machine):
                 self._free.append(machine)
@@ -123,7 +123,7 @@ def _end(machine: Any) -> None:
         machine.shutdown()
     else:
         machine.close()
-    # Otherwise py4j tells a machine that is gone of each object that Python lets go of later.
+    # Otherwise py4j would tell a dead machine about each object that Python frees later.
     machine._gateway_client.is_connected = False
     with suppress(BrokenPipeError):  # it may have died
         machine.java_process.stdin.close()

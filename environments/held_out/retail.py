@@ -3,9 +3,9 @@ Yao and others at Sierra (MIT; policy, tasks, data and tools from the package `i
 
 Without tau2's customer, which is a language model: all that the customer knows and wants stands in
 the task, and what they would confirm counts as confirmed. So a task is easier to ask and, where the
-customer changes their mind half way, harder to tell: numbers are not tau2's. The rules are: the
-database afterwards is the one that tau2's own actions leave, of which those that the desk refuses
-change nothing, and the answer says what has to be said. tau2's training tasks are dev. Its
+customer changes their mind half way, harder to follow: scores can't be compared with tau2's. A try
+succeeds if the database is as tau2's own actions leave it (those that the desk refuses change
+nothing) and the answer says what has to be said. tau2's training tasks are our dev tasks. Its tool
 `calculate` is left out.
 """
 
@@ -38,7 +38,7 @@ from agentlm.tools.schema import spec_of
 
 NAME = "retail"
 INSTALL = "pip install --no-deps inspect-evals==0.28.0"
-"""A part of what it depends on is in no index."""
+"""Without its dependencies, some of which no index carries."""
 _READING = ("find_", "get_", "list_")
 _LEFT_OUT = ("calculate", "transfer_to_human_agents")
 """Actions that change nothing."""
@@ -83,7 +83,7 @@ class _Desk(World):
         self._functions = _functions(self._open)
 
     def act(self, action: Action) -> str:
-        """Use a tool; what it refuses, the player reads, as it reads what it breaks by."""
+        """Use a tool. The player reads what it refuses, and what it raises."""
         try:
             seen = self._functions[action.name](**action.arguments)
         except Exception as error:
@@ -159,15 +159,15 @@ def _plain(value: object) -> Any:
 
 @cache
 def _database(folder: Path) -> bytes:
-    """Pickled: a copy for each try is made five times faster so."""
+    """Pickled, since a copy for each try is then made five times faster."""
     data = json.loads(gzip.decompress((folder / "data/domains/retail/db.json.gz").read_bytes()))
     return pickle.dumps(_engine(folder).RetailDB.model_validate(data))
 
 
 @cache
 def _engine(folder: Path) -> ModuleType:
-    """tau2's tools. They need of Inspect, an evaluation framework, an error and a base class: a
-    stand-in has these, and keeps the package from importing all its domains.
+    """tau2's tools. All they need of Inspect, an evaluation framework, is an error and a base
+    class: a stand-in has these, so that the package does not import all its domains.
     """
     stand_ins: dict[str, dict[str, Any]] = {
         "inspect_ai": {},

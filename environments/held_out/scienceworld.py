@@ -1,9 +1,9 @@
 """ScienceWorld: thirty kinds of experiment in a house of text, by Wang, Jansen and others at the
 Allen Institute for AI (Apache-2.0, Java).
 
-Dev and test are the package's own variations. The reward is its own score, 0 where it is below:
-focusing on the wrong thing ends a try so. Its paths that solve a task take seconds to make, so
-that tasks come without them.
+Dev and test are the package's own variations. The reward is its own score, or 0 if that is
+negative, as after focusing on the wrong thing, which ends a try. A path that solves a task takes
+seconds to make, so tasks come without one.
 """
 
 from __future__ import annotations

@@ -43,7 +43,6 @@ class HouseholdEnvironment:
     max_turns = 35
 
     def tools(self) -> tuple[ToolSpec, ...]:
-        """`act` alone."""
         return (_ACT,)
 
     def prompt(self, task: Task) -> str:
@@ -54,7 +53,7 @@ class HouseholdEnvironment:
         return tasks(split, seed)
 
     def load(self, path: Path, split: Split) -> list[Task]:
-        """ALFWorld's games are not to be had."""
+        """Not offered: ALFWorld's games are not available."""
         raise OperatorError("the household environment has no task files: it plays generated tasks")
 
     @asynccontextmanager
@@ -80,11 +79,10 @@ class OpenHousehold:
         return float(self.over)
 
     async def act(self, action: Action) -> Observation:
-        """Do it."""
         text = self._home.act(action.arguments["command"])
         self.over = self.over or self._goal.is_met(self._home)
         return Observation(text, failed=text == NOTHING)
 
     async def score(self, answer: str) -> float:
-        """What is said does not count."""
+        """The text of an answer does not count."""
         return self.earned

@@ -1,6 +1,6 @@
-"""Who solves an errand: it knows what belongs where, and has to look for each thing.
+"""The expert that solves an errand: it knows what belongs where, and has to look for each thing.
 
-How long it looks is drawn: it goes to up to four places that might have the thing before it comes
+How long it looks is random: it goes to up to four places that might have the thing before it comes
 to one that does. It opens what is closed, and takes what it needs as soon as it sees it.
 """
 
@@ -49,7 +49,6 @@ class _Errand:
         """Where things are brought, the same place for each."""
 
     def run(self) -> None:
-        """All of it."""
         if self._goal.sliced:
             self._slice()
         for number in range(2 if self._goal.kind == "two" else 1):
@@ -81,7 +80,7 @@ class _Errand:
         self._do(f"put {self._held} in/on {target}", f"The {held} goes in or on {target}.")
 
     def _slice(self) -> None:
-        """With a knife in hand to the thing, and the knife away: a hand is needed."""
+        """Take a knife to the thing, slice it, and put the knife away to have a free hand."""
         knife_kind = self._random.choice(sorted(KNIVES & self._kinds_about()) or [""])
         self._find(knife_kind)
         self._take(knife_kind, "to slice with")
@@ -97,7 +96,7 @@ class _Errand:
             self._do(f"put {knife} in/on {at}", f"I put the {knife} down to have a free hand.")
 
     def _find(self, thing: str) -> None:
-        """Go where one is in sight, by way of places that have none."""
+        """Go to a place where one is in sight, by way of places that have none."""
         if any(kind(each) == thing for each in self._in_sight()):
             return
         with_it = [p for p, there in self._home.places.items() if self._has(there, thing)]

@@ -1,4 +1,4 @@
-"""What an errand asks for, and whether it is so: ALFWorld's conditions, on the state alone."""
+"""What an errand asks for, and whether it is done: ALFWorld's conditions on the state alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STATE = {"clean": "clean", "heat": "hot", "cool": "cool"}
 
 
 class Goal(Frozen):
-    """One of ALFWorld's six kinds; of a slice, in the kinds that are held out."""
+    """One of ALFWorld's six kinds; the kinds that are held out are about a slice."""
 
     kind: GoalKind
     thing: str
@@ -42,7 +42,7 @@ class Goal(Frozen):
         )
 
     def _is_lit(self, home: Household) -> bool:
-        """In hand beside a lamp that is on; which of the room's counts is where one stands."""
+        """Whether the thing is in hand, and a lamp is on where the player is."""
         held = home.carried is not None and kind(home.carried) == self.thing
         there = home.places[home.here] if home.here else []
         return held and any(kind(lamp) == self.place and home.is_(lamp, "on") for lamp in there)

@@ -3,7 +3,8 @@
 Things stand in or on receptacles, which are all in one room; a player goes to one at a time,
 carries one thing, and sees what is in a receptacle once it is there and it is open. What can't be
 done has ALFWorld's answer to everything: Nothing happens. A thing that was ever clean, hot, cool or
-sliced stays so, but that heating and cooling undo each other; a lamp that was ever on counts as on.
+sliced stays so, except that heating and cooling undo each other; a lamp that was ever on counts as
+on.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Household:
     """One room, as it is now."""
 
     places: dict[str, list[str]]
-    """Receptacle → what is in or on it, in the order in which it is told."""
+    """Receptacle → what is in or on it, in the order in which it is listed."""
     open: set[str] = field(default_factory=set)
     states: dict[str, set[str]] = field(default_factory=dict)
     """Thing → clean, hot, cool, sliced, on."""

@@ -65,7 +65,7 @@ class KgEnvironment:
         return tasks(self._maker, split, seed)
 
     def load(self, path: Path, split: Split) -> list[Task]:
-        """AgentBench's questions are about Freebase, which no machine here has."""
+        """Not offered: AgentBench's questions are about Freebase, which is not available."""
         raise OperatorError("the kg environment has no task files: it plays generated tasks")
 
     def open(self, task: Task) -> AbstractAsyncContextManager[OpenQuestion]:

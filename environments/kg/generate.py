@@ -22,7 +22,7 @@ from agentlm.tools.graph.names import PREFIXES, expand, shorten
 _ATTEMPTS = 200
 _MAX_ANSWERS = 60
 _EMPTY_COUNTS = (["0"], ["1"])
-"""`count` of any single entity is 1: who always asked for that would be right too often."""
+"""`count` of a single entity is always 1: a player who asked for that would be right too often."""
 _CALL = re.compile(r"(\w+)\((.*)\)")
 
 _PACKAGE = "agentlm.environments.kg"
@@ -190,7 +190,7 @@ def _links(action: Action) -> str:
 def _mistaken(explorer: Explorer, moves: list[Move]) -> list[Move]:
     """The first step to a neighbour with a relation that isn't quite the right one, which fails.
 
-    What failed is never trained on (`finetune/data/rows.py`), what is said next is.
+    The turn that fails is never trained on (`finetune/data/rows.py`), the next turn is.
     """
     for place, move in enumerate(moves):
         if move.action is not None and move.action.name == "get_neighbors":

@@ -132,7 +132,7 @@ class _Scripts:
     def read(self, script: _File) -> Script:
         """The script's text. Raises UnplayableError."""
         if script.language not in get_args(Language):
-            raise UnplayableError(f"a script of it is in {script.language}, which is not run here")
+            raise UnplayableError(f"its scripts are in {script.language}, which is not run here")
         if script.file is None:
             return _script(script.code or "", script.language)
         for folder in self._folders:

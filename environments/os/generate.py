@@ -112,7 +112,7 @@ def _make(name: str, split: Split, random: Random) -> Task:
 
 
 def _filled_command(template: str, words: Mapping[str, str]) -> str:
-    """Between single quotes an apostrophe of a name is put as the shell wants it."""
+    """An apostrophe in a name is escaped where the template puts it between single quotes."""
     command, quoted = "", False
     for literal, slot, _, _ in Formatter().parse(template):
         command += literal
@@ -125,7 +125,7 @@ def _filled_command(template: str, words: Mapping[str, str]) -> str:
 def _mistaken(slots: dict[str, Slot], random: Random) -> tuple[Move, Move]:
     """A look at a name that isn't quite the right one, which fails, and then at the right one.
 
-    What failed is never trained on (`finetune/data/rows.py`), what is said next is.
+    The turn that fails is never trained on (`finetune/data/rows.py`), the next turn is.
     """
     name = str(slots.get("file", slots.get("dir")))
     place = random.randrange(len(name))

@@ -101,7 +101,7 @@ class _Draw:
         return [self.word() for _ in range(count)]
 
     def name(self) -> str:
-        """Of a file or directory, in this scene's style: one or two words, sometimes a number."""
+        """A file's or directory's name in this scene's style: one or two words, maybe a number."""
         parts = self.words(self.random.choice((1, 2, 2)))
         if self.random.random() < 0.2:
             parts.append(
@@ -114,7 +114,7 @@ class _Draw:
         return self._style(self._joint.join(parts))
 
     def key(self) -> str:
-        """Of a setting or the column of a file."""
+        """The name of a setting or of a file's column."""
         return self._style("_".join(self.words(self.random.choice((1, 1, 2)))))
 
     def counts(self, things: int, low: int, high: int) -> list[int]:
@@ -122,7 +122,7 @@ class _Draw:
         return self.random.sample(range(low, high + 1), things)
 
     def shares(self, things: int, low: int, high: int) -> list[int]:
-        """The number of each thing, so many times over: `[0, 0, 0, 1]`; no two have one number."""
+        """Things by number, in random order: `[0, 1, 0, 0]`; no two of them come equally often."""
         listed = [i for i, n in enumerate(self.counts(things, low, high)) for _ in range(n)]
         self.random.shuffle(listed)
         return listed

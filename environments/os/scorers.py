@@ -16,7 +16,7 @@ class Scorer(Protocol):
     """One way of judging."""
 
     async def prepare(self) -> None:
-        """What has to be known before the player can change anything."""
+        """Find out what has to be known before the player can change anything."""
         ...
 
     async def is_solved(self, answer: str) -> bool:
@@ -47,12 +47,11 @@ class QuestionScorer:
         self._expected = await self._world.ask(self._reference)
 
     async def is_solved(self, answer: str) -> bool:
-        """Compare."""
         return agrees(answer, self._expected, self._how)
 
 
 class ChangeScorer:
-    """A change: the check passes, and else all is as the expert leaves it."""
+    """A change: the check passes, and everything else is as the expert leaves it."""
 
     def __init__(self, world: World, task: Task) -> None:
         self._world = world

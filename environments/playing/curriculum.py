@@ -1,4 +1,4 @@
-"""More of what is neither always solved nor never: tasks by kind, as success so far says.
+"""Play more of the kinds of task that are solved neither always nor never, judged so far.
 
 A kind's next task is drawn with a chance in proportion to how unsure its success is, p (1 − p).
 One success and one failure are assumed beforehand: so each kind is tried, and none is given up.
@@ -15,11 +15,11 @@ from agentlm.environments.playing.progress import Result
 from agentlm.environments.task import Task
 
 _AHEAD = 500
-"""Tasks of the stream that are looked at for one of a kind, and for which kinds there are."""
+"""How many tasks of the stream are read ahead, to find one of a kind and to see the kinds."""
 
 
 class Curriculum:
-    """`limit` tasks out of a stream; told of each result, those kept from before included."""
+    """`limit` tasks out of a stream. `note` each result, also those kept from before."""
 
     def __init__(
         self, stream: Iterable[Task], limit: int, seed: int, kept: Collection[Result] = ()
@@ -51,7 +51,7 @@ class Curriculum:
             yield task
 
     def _begun_before(self) -> Iterator[Task]:
-        """Takes them out of what waits, reading as far as the last of them stands."""
+        """Takes them out of the queue, reading the stream up to the last of them."""
         while self._look_ahead() and self._begun:
             for family, tasks in self._waiting.items():
                 yield from (task for task in tasks if task.id in self._begun)

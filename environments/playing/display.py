@@ -42,14 +42,14 @@ class Display:
         self._task = self.bar.add_task("", total=total, state="")
 
     def count(self, results: Iterable[Result]) -> None:
-        """Take in what an earlier run has done."""
+        """Count what an earlier run has done."""
         for result in results:
             self._count(result)
         self._known = self.done
         self._show()
 
     def add(self, result: Result) -> None:
-        """One more try is done."""
+        """Count a try that is done now."""
         self._count(result)
         self.tokens += result.prompt_tokens + result.completion_tokens
         self._show()

@@ -1,6 +1,6 @@
 """Writing runs into the log, as imported text in the canonical grammar.
 
-So what another server's model or the expert did is kept. No ids are known, so training renders it
+This keeps what another server's model or the expert did. No ids are known, so training renders it
 by the model's own renderer.
 """
 
@@ -73,7 +73,7 @@ class StoreRecorder:
 
 
 class EitherRecorder:
-    """By the server where it names the trajectory, else into the log."""
+    """Keeps a run with the server if that names the trajectory, else in the log."""
 
     def __init__(self, server: ServerRecorder, store: StoreRecorder) -> None:
         self._server = server

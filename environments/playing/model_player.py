@@ -41,7 +41,7 @@ class PlayedModel(Frozen):
     url: str
     """Of its server's API, without a password."""
     weights_version: str | None = None
-    """As our server tells it; None: the server does not, and URL and name are all there is."""
+    """As our server reports it; None if a server does not: URL and name are all there is."""
 
     @property
     def caution(self) -> str | None:
@@ -61,7 +61,7 @@ class Decoding(Frozen):
     max_tokens: int = 512
     """Per turn."""
     constrained: bool | None = None
-    """Our server holds calls to their form unless this is False; None: not asked for."""
+    """Our server holds calls to their form unless this is False; None: the field is not sent."""
     seed: int = 0
     """Each try and each turn has a seed of its own: they differ, and can be repeated."""
 

@@ -43,7 +43,7 @@ T = TypeVar("T")
 STEP_TIMEOUT_S = 300.0
 """A world that takes longer to open, to run a call, to score or to close is broken."""
 _SAME_CALLS = 5
-"""So many equal calls running end a try: a model that got there does not leave by itself."""
+"""So many equal calls in a row end a try: a model does not leave such a loop by itself."""
 _MAX_CHARS = 20_000
 """Characters of one turn that are kept, or run, and of one observation; a server may ignore the
 bound on tokens, and a world may flood."""
@@ -159,7 +159,7 @@ class _BoundedWorld:
     async def refused(self) -> None:
         """Tell a world that wants to know."""
         if isinstance(self._world, StrictTask):
-            await _in_time(self._world.refused(), self._seconds, "to hear of a call")
+            await _in_time(self._world.refused(), self._seconds, "to note a call that was refused")
 
     async def score(self, answer: str) -> float:
         """Judge an answer."""
@@ -248,7 +248,7 @@ async def _called(
 def _bounded(reply: Reply) -> Reply:
     """What can be written down, told back and run.
 
-    Of half a character nothing can be; of a call of any length all would be.
+    Half a character can be none of these, and a call can have any length.
     """
     reply = _whole(reply)
     if reply.call is None or len(reply.call.arguments) <= _MAX_CHARS:

@@ -1,7 +1,7 @@
 """What a rollout has done so far: one line per finished try in an append-only file.
 
 A killed rollout is begun again with the same command and goes on from here. A half-written last
-line is dropped; tries that failed for want of infrastructure are played again.
+line is dropped; tries that the infrastructure failed are played again.
 
 The first line is the plan: all that a result depends on. Whoever makes one starts from every
 setting and leaves out, by name, those that no result depends on (`setting_plan`), so that a
@@ -35,7 +35,7 @@ _OF_NO_RESULT = {
     *("data_dir", "store_url", "name", "fresh", "api_key"),
     *("limit", "tries", "concurrency", "retries", "step_timeout_s"),
 }
-"""Settings that change where or how many tries are played, and no try."""
+"""Settings that change where or how many tries are played, but no try itself."""
 
 
 class Result(Frozen):
@@ -114,7 +114,7 @@ def setting_plan(settings: Settings, *, without: Collection[str] = ()) -> dict[s
     plan = settings.model_dump(mode="json", exclude={*_OF_NO_RESULT, *without})
     for key in ("known", "curriculum"):
         if not plan.get(key):
-            plan.pop(key, None)  # of before it could be asked for, there are plans without it
+            plan.pop(key, None)  # plans from before this setting existed lack it
     if (tasks := plan.get("tasks")) is not None:
         plan["tasks"] = hashlib.sha256(Path(tasks).read_bytes()).hexdigest()[:16]
     return {**plan, "agentlm": __version__}
@@ -187,7 +187,7 @@ class Progress:
         except ValueError:
             theirs = None
         if not isinstance(theirs, dict):
-            raise OperatorError(f"{self.path}:1: this is no rollout's progress")
+            raise OperatorError(f"{self.path}:1: this is not the progress of a rollout")
         differing = [key for key in {**plan, **theirs} if theirs.get(key) != plan.get(key)]
         if differing:
             changes = ", ".join(
@@ -203,7 +203,7 @@ class Progress:
             except ValidationError as error:
                 if number == len(lines) + 1:
                     return  # the line that was being written when we were killed
-                raise OperatorError(f"{self.path}:{number}: this is no result") from error
+                raise OperatorError(f"{self.path}:{number}: this is not a result") from error
             if result.outcome is not Outcome.ERROR:
                 yield result
 

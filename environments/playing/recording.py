@@ -31,7 +31,7 @@ class NoRecorder:
 class ServerRecorder:
     """Tells our server how the trajectory that it recorded ended, and how well.
 
-    `rewarded=False` keeps the second back: what has no reward is never trained on.
+    `rewarded=False` withholds how well: what has no reward is never trained on.
     """
 
     def __init__(self, player: ModelPlayer, *, rewarded: bool = True) -> None:

@@ -26,8 +26,8 @@ class PlaySettings(Settings):
     tasks: Path | None = None
     """A task file, AgentBench's or of your own world, instead of generated tasks."""
     known: tuple[Part, ...] = ()
-    """Parts of generated tasks of db that are drawn as in training, to see which of them a score
-    hangs on: table, columns, values, phrasing, schema."""
+    """Parts of generated db tasks that are drawn as in training, to see on which of them a score
+    depends: table, columns, values, phrasing, schema."""
     tries: int = Field(1, ge=1)
     """Tries per task."""
     concurrency: int = Field(8, ge=1)
@@ -35,9 +35,9 @@ class PlaySettings(Settings):
     retries: int = Field(2, ge=0)
     """How often a try is played again after a failure that is not the player's."""
     step_timeout_s: float = Field(STEP_TIMEOUT_S, gt=0)
-    """Seconds for one step of a world; one that takes longer is broken, and nothing is scored."""
+    """Seconds for one step of a world; if it takes longer, the try is broken and gets no score."""
     seed: int = 0
-    """Of the tasks, and of the model's sampling."""
+    """Seed of the tasks and of the model's sampling."""
     temperature: float = Field(0.0, ge=0)
     """0 always takes the likeliest token."""
     max_tokens: int = Field(512, ge=1)
@@ -49,7 +49,7 @@ class PlaySettings(Settings):
     scoring: Scoring = "agentlm"
     """By whose rules answers are judged: ours, or AgentBench's own code to the letter."""
     name: str | None = None
-    """Of what is kept in the data directory; the default says what is played."""
+    """Name of the results in the data directory; by default it says what is played."""
     fresh: CliToggleFlag[bool] = False
     """Play everything anew: forget the results that are kept under this name."""
 
@@ -91,13 +91,13 @@ class RolloutSettings(PlaySettings):
     temperature: float = Field(0.7, ge=0)
     """0 always takes the likeliest token."""
     curriculum: CliToggleFlag[bool] = False
-    """Play more of the kinds of task that are neither always solved nor never, as told so far."""
+    """Play more of the kinds of task that are solved neither always nor never, judged so far."""
     unconstrained: CliToggleFlag[bool] = False
     """Let our server's model write as it likes, instead of holding its calls to their form."""
     method: Literal["sft", "grpo"] = "sft"
     """What the tries are for. grpo compares several tries of each task, drawn at temperature 1 and
-    unconstrained: only then does the log have how likely they were. 8 of each, unless --tries says
-    how many."""
+    unconstrained: only then does the log hold how likely they were. 8 tries of each task, unless
+    --tries says otherwise."""
 
     tags: dict[str, str] = {}
     """Entries of the tries' metadata (--tags key=value), by which `agentlm finetune --tags` and
@@ -112,7 +112,7 @@ class RolloutSettings(PlaySettings):
             if name in self.model_fields_set and getattr(self, name) != value:
                 raise OperatorError(
                     f"--for grpo needs --{name} {value}, got {getattr(self, name)}: of other tries "
-                    "the log does not have how likely they were"
+                    "the log does not hold how likely they were"
                 )
         tries = self.tries if "tries" in self.model_fields_set else GROUP_TRIES
         if tries < 2:
@@ -121,4 +121,4 @@ class RolloutSettings(PlaySettings):
 
 
 GROUP_TRIES = 8
-"""Of each task, for grpo."""
+"""Tries of each task, for grpo."""

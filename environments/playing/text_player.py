@@ -1,4 +1,4 @@
-"""A model that is given no tools and writes its actions into plain text, as AgentInstruct's do."""
+"""A model without tools, which writes its actions in plain text as AgentInstruct's models do."""
 
 from __future__ import annotations
 

@@ -48,7 +48,6 @@ class WebshopEnvironment:
     max_turns = 10
 
     def tools(self) -> tuple[ToolSpec, ...]:
-        """`search` and `click`."""
         return _SPECS
 
     def prompt(self, task: Task) -> str:
@@ -59,7 +58,7 @@ class WebshopEnvironment:
         return tasks(split, seed)
 
     def load(self, path: Path, split: Split) -> list[Task]:
-        """WebShop's products are not to be had."""
+        """Not offered: WebShop's products are not available."""
         raise OperatorError("the webshop environment has no task files: it plays generated tasks")
 
     @asynccontextmanager
@@ -87,7 +86,6 @@ class OpenShop:
         return reward(self._wish, bought, self._shop.chosen) if bought else 0.0
 
     async def act(self, action: Action) -> Observation:
-        """Search or click."""
         if action.name == "search":
             page = self._shop.search(action.arguments["keywords"])
         else:
@@ -97,5 +95,5 @@ class OpenShop:
         return Observation(page)
 
     async def score(self, answer: str) -> float:
-        """What is said does not count."""
+        """The text of an answer does not count."""
         return self.earned

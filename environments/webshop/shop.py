@@ -41,7 +41,7 @@ class Shop:
         return self.show()
 
     def click(self, element: str) -> str | None:
-        """Follow it; None if there is no such thing on this page."""
+        """Follow an element; None if the page has no such one."""
         wanted = element.strip().casefold()
         listed = {name.casefold(): name for name in self.clickables()}
         if wanted not in listed:

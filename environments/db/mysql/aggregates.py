@@ -9,7 +9,7 @@ from functools import cmp_to_key
 from agentlm.environments.db.mysql.values import Value, as_number, as_text, compare, folded
 
 GROUP_CONCAT_CHARS = 1024
-"""MySQL cuts what is longer, unless its operator says otherwise."""
+"""MySQL cuts a longer result, unless its operator sets another limit."""
 
 DEVIATIONS = {
     "STD": statistics.pstdev,
@@ -31,14 +31,12 @@ class GroupConcat:
         self._distinct = False
 
     def step(self, value: Value, separator: str, distinct: int, *order: Value) -> None:
-        """See sqlite3's aggregates."""
         self._separator, self._distinct = separator, bool(distinct)
         text = as_text(value)
         if text is not None:
             self._rows.append((text[:GROUP_CONCAT_CHARS], order[::2], order[1::2]))
 
     def finalize(self) -> str | None:
-        """See sqlite3's aggregates."""
         rows = sorted(self._rows, key=cmp_to_key(_in_order))
         texts = [text for text, _, _ in rows]
         if self._distinct:

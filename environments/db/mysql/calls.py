@@ -30,7 +30,7 @@ def ours(name: str, *arguments: exp.Expr) -> exp.Anonymous:
 
 
 def in_order(node: exp.Expr) -> exp.Expr:
-    """A value that compares as MySQL's texts do, unless it says how it compares."""
+    """The value with MySQL's collation, unless it names one itself."""
     if isinstance(node, exp.Collate):
         return node
     return exp.Collate(
@@ -40,12 +40,12 @@ def in_order(node: exp.Expr) -> exp.Expr:
 
 
 def unit(node: exp.Expr) -> exp.Literal:
-    """A unit of time as our functions are told it."""
+    """A unit of time in the form that our functions take."""
     return exp.Literal.string(node.name.upper())
 
 
 def interval(node: exp.Interval) -> tuple[exp.Expr, exp.Expr]:
-    """Its amount and its unit."""
+    """The amount and the unit."""
     if node.this is None or node.args.get("unit") is None:
         raise syntax_error(node.sql(dialect="mysql"))
     return node.this, unit(node.args["unit"])
@@ -75,7 +75,7 @@ def cast(node: exp.Cast) -> exp.Expr:
 
 
 def collation(node: exp.Collate) -> exp.Expr:
-    """A binary one, or the one that all of ours are."""
+    """A binary collation, or the one that stands for all others."""
     name = node.expression.name.lower()
     binary = name.endswith("_bin") or name == "binary"
     node.set("expression", exp.var("BINARY" if binary else "mysql"))
@@ -93,7 +93,7 @@ def like(node: exp.Like) -> exp.Expr:
 
 
 def escaped(node: exp.Escape) -> exp.Expr:
-    """LIKE with a sign of its own; the LIKE was rewritten before it."""
+    """LIKE with an escape character of its own; the LIKE in it was rewritten before."""
     call = node.find(exp.Anonymous)
     if call is None:
         raise syntax_error(node.sql(dialect="mysql"))
@@ -109,7 +109,7 @@ def trim(node: exp.Trim) -> exp.Expr:
 
 
 def count_distinct(node: exp.Anonymous, distinct: exp.Distinct) -> exp.Expr:
-    """Of several values together; one that is NULL makes the whole NULL."""
+    """Several values count as one; if any of them is NULL, the whole is NULL."""
     values: list[exp.Expr] = []
     for value in distinct.expressions:
         values += [value, exp.Literal.string("\x1f")]
@@ -119,7 +119,7 @@ def count_distinct(node: exp.Anonymous, distinct: exp.Distinct) -> exp.Expr:
 
 
 def group_concat(node: exp.GroupConcat) -> exp.Expr:
-    """GROUP_CONCAT, with what it says of order and separator."""
+    """GROUP_CONCAT with its order and separator."""
     inner, order = node.this, []
     if isinstance(inner, exp.Order):
         for ordered in inner.expressions:

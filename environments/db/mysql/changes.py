@@ -47,7 +47,7 @@ def _as_text(value: exp.Expr) -> exp.Expr:
 
 
 def one_after_another(update: exp.Update) -> None:
-    """MySQL assigns from left to right: what was assigned is what the next one reads."""
+    """MySQL assigns from left to right: an assignment reads what earlier ones have set."""
     done: dict[str, exp.Expr] = {}
     for assignment in update.expressions:
         assignment.this.set("table", None)
@@ -63,7 +63,7 @@ def one_after_another(update: exp.Update) -> None:
 
 
 def limited(change: exp.Update | exp.Delete) -> exp.Expr:
-    """UPDATE and DELETE with LIMIT: of the rows that a query picks."""
+    """UPDATE and DELETE with LIMIT act on the rows that a query picks."""
     limit = change.args.get("limit")
     if limit is None:
         change.set("order", None)

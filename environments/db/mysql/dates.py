@@ -22,7 +22,7 @@ _MICROSECONDS = 1_000_000
 
 
 def moment(value: Value) -> datetime | None:
-    """The date and time that a value says; None if it says none."""
+    """The date and time in a value; None if there is none."""
     text = as_text(value) or ""
     match = _COMPACT.match(text) or _DATE.match(text)
     if not match:
@@ -58,7 +58,7 @@ def _part(read: Callable[[datetime], Any]) -> Callable[[Value], Any]:
 
 
 def _clock(read: Callable[[int, int, int], Any]) -> Callable[[Value], Any]:
-    """A part of a time, which may stand alone."""
+    """A function of one part of a time; the value may be a time without a date."""
 
     def part(value: Value) -> Any:
         clock = _TIME.fullmatch((as_text(value) or "").strip())
@@ -191,7 +191,7 @@ _NUMBERS = "YymcdeHkhIlisSfj"
 
 
 def _parsed(value: Value, form: Value) -> str | None:
-    """STR_TO_DATE: what the text says by the form; None if it does not fit."""
+    """STR_TO_DATE: the text read by the format; None if it does not fit."""
     text, pattern = as_text(value), as_text(form)
     if text is None or pattern is None:
         return None

@@ -75,7 +75,7 @@ OTHERS: dict[str, Callable[..., Any]] = {
     "LEAST": _extreme(-1),
     "NULLIF": lambda a, b: None if compare(a, b) == 0 else a,
 }
-"""Functions that give what they are given."""
+"""Functions whose result is one of their arguments."""
 
 _SAME = {
     "CHAR_LENGTH": ("CHARACTER_LENGTH",),
@@ -104,7 +104,7 @@ _UNPREDICTABLE = {"RAND", "UUID"}
 
 
 class TruncatedError(Exception):
-    """A text that is no number beside a number, where data is changed."""
+    """A statement that changes data uses a text that is no number as one."""
 
 
 def strict_compare(a: Value, b: Value) -> int | None:
@@ -129,8 +129,9 @@ def add_functions(
 ) -> None:
     """Give a connection MySQL's functions and its order of texts.
 
-    `complain` is told what a function raised: SQLite only says that one did. It asks whether a
-    statement is `overdue` between steps of its own, of which one of our calls is a single one.
+    `complain` gets the error that a function raised, since SQLite only reports that one did. Each
+    call asks whether the statement is `overdue`: SQLite asks only between its own steps, and a call
+    is within one step.
     """
 
     def with_reason(name: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ from agentlm.environments.db.mysql.values import Value, as_number, rounded
 
 
 def on_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Of numbers; NULL if one of them is, or where there is no result."""
+    """A function of numbers: NULL if one of them is, or if there is no result."""
 
     def called(*values: Value) -> Any:
         numbers = [as_number(value) for value in values]

@@ -1,6 +1,6 @@
 """Patterns of text: LIKE and regular expressions.
 
-Who writes a pattern decides how long it takes to match. LIKE never goes back on what it has
+Whoever writes a pattern decides how long it takes to match. LIKE never goes back on what it has
 matched; a regular expression has a deadline of its own, as SQLite can't end a call of ours.
 """
 
@@ -18,7 +18,7 @@ from agentlm.environments.db.mysql.values import folded
 
 _PATTERN_CHARS = 1000
 _TEXT_CHARS = 100_000
-"""Of a text that an expression is held against: going back takes memory for each."""
+"""Characters of a text that is searched: going back takes memory for each of them."""
 _MATCH_SECONDS = 0.25
 
 
@@ -28,7 +28,7 @@ class PatternError(Exception):
 
 @lru_cache(maxsize=256)
 def _expression(pattern: str, flags: str = "i") -> regex.Pattern[str]:
-    """ICU's expressions are nearly these. Raises PatternError."""
+    """MySQL's expressions, which are ICU's, are nearly these. Raises PatternError."""
     _check_length("pattern", pattern, _PATTERN_CHARS)
     options = 0 if "c" in flags else regex.IGNORECASE
     options |= regex.MULTILINE if "m" in flags else 0
@@ -93,7 +93,7 @@ def _regexp_instr(*arguments: str) -> int:
 
 @lru_cache(maxsize=256)
 def _like_expression(pattern: str, escape: str) -> re.Pattern[str]:
-    """Each piece between two `%` where it first comes, and the last piece at the end."""
+    """Matches each piece between two `%` where it first comes, the last one at the end."""
     _check_length("pattern", pattern, _PATTERN_CHARS)
     pieces, index = [""], 0
     while index < len(pattern):

@@ -1,4 +1,4 @@
-"""What MySQL refuses and SQLite, or the parser, would take."""
+"""Refusals of what SQLite or the parser would accept, and MySQL does not."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def syntax_error(near: str) -> MySQLError:
 
 
 def check_text(statement: str) -> None:
-    """Refuse other databases' signs: `::`, `[a]`, ILIKE; a text where a table is to be named."""
+    """Refuse other databases' signs (`::`, `[a]`, ILIKE) and a text in place of a table's name."""
     before = None
     opened: list[bool] = []
     for token in sqlglot.tokenize(statement, read="mysql"):
@@ -69,7 +69,7 @@ def check_text(statement: str) -> None:
 
 
 def check(statement: exp.Expr, schema: Schema) -> None:
-    """Refuse what is parsed and is not MySQL. Raises MySQLError."""
+    """Refuse what the parser accepts although it is not MySQL. Raises MySQLError."""
     if not isinstance(statement, _STATEMENTS):
         raise syntax_error(statement.sql(dialect="mysql"))
     for node in statement.walk():
@@ -124,7 +124,7 @@ _OURS = {"LIKE", "COMPARE", "TEXT", "DIV", "XOR", "NUMBER", "EXTRACT"} | {
 
 
 def _check_tables(statement: exp.Expr, schema: Schema) -> None:
-    """Names of tables tell upper from lower case, as on AgentBench's machines."""
+    """The case of a table's name matters, as on AgentBench's machines."""
     made = {exp.Create, exp.Drop} & {type(statement)}
     common = {cte.alias for cte in statement.find_all(exp.CTE)}
     for table in statement.find_all(exp.Table):
@@ -141,7 +141,7 @@ def _check_tables(statement: exp.Expr, schema: Schema) -> None:
 
 
 def _check_target(statement: exp.Expr) -> None:
-    """MySQL does not read in a subquery the table that it changes."""
+    """MySQL refuses a subquery that reads the table that is changed."""
     if not isinstance(statement, exp.Update | exp.Delete):
         return
     target = statement.this.name
@@ -152,7 +152,7 @@ def _check_target(statement: exp.Expr) -> None:
 
 
 def _check_where(select: exp.Select, schema: Schema) -> None:
-    """A name given in the SELECT list is not known in WHERE."""
+    """An alias of the SELECT list is unknown in WHERE."""
     where = select.args.get("where")
     if where is None:
         return
@@ -203,7 +203,7 @@ def _own(select: exp.Select, node: exp.Expr) -> bool:
 
 
 def is_aggregate(node: exp.Expr) -> bool:
-    """Whether it makes one value of many rows."""
+    """Whether it makes one value from many rows."""
     if isinstance(node, exp.GroupConcat):
         return True
     names = {*functions.AGGREGATES, *DEVIATIONS, "ANY_VALUE"}
@@ -231,7 +231,7 @@ def _settled(select: exp.Select, group: exp.Expr | None) -> Iterator[str]:
 
 
 def _loose(node: exp.Expr, settled: set[str], select: exp.Select) -> str | None:
-    """The first column that has no one value."""
+    """The first column without a single value for each group."""
     if _text(node) in settled or is_aggregate(node) or isinstance(node, exp.Subquery | exp.Window):
         return None
     if isinstance(node, exp.Star):

@@ -1,4 +1,4 @@
-"""Making SQLite's tree of MySQL's: each rule turns one kind of node into what means the same."""
+"""From MySQL's syntax tree to SQLite's: each rule turns one kind of node into its equivalent."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class _Rules:
         return ours(name.lower(), *arguments)
 
     def _arithmetic(self, node: exp.Binary) -> exp.Expr:
-        """Where data is changed, MySQL takes no text for a number that is none."""
+        """Where data is changed, MySQL does not compute with a text that is no number."""
         summed = calls.plus_interval(node) if isinstance(node, exp.Add | exp.Sub) else node
         if summed is node and self._strict:
             for name in ("this", "expression"):
@@ -172,7 +172,7 @@ class _Rules:
         return summed
 
     def _is_double(self, node: exp.Expr) -> bool:
-        """Whether numbers of it are doubles: text is, and REAL; the others are decimals."""
+        """Whether its numbers are doubles: those of text and REAL are, others are decimals."""
         if isinstance(node, exp.Literal):
             return node.is_string
         return isinstance(node, exp.Column) and node.name.lower() not in self._schema.exact
@@ -239,7 +239,7 @@ class _Rules:
         return exp.alias_(rows, node.alias or node.name, table=True)
 
     def _kind(self, node: exp.Expr | None) -> Kind | None:
-        """What a value is, as far as can be told before it is there."""
+        """The kind of a value, as far as it is known before the statement runs."""
         match node:
             case exp.Paren() | exp.Collate() | exp.Alias():
                 return self._kind(node.this)
@@ -271,7 +271,7 @@ def _sides(node: exp.Binary) -> tuple[exp.Expr, exp.Expr]:
 
 
 def _collate(select: exp.Select) -> None:
-    """Groups, order and distinct rows go by MySQL's order of texts too."""
+    """GROUP BY, ORDER BY and DISTINCT also use MySQL's order of texts."""
     group = select.args.get("group")
     if group:
         group.set("expressions", [_by_text(e) for e in group.expressions])

@@ -36,8 +36,6 @@ class UnknownTableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table."""
-
     name: str
     declared: str
     is_required: bool
@@ -51,7 +49,7 @@ class Column:
 
     @property
     def kind(self) -> Kind:
-        """What comparisons take it for."""
+        """The kind as which it is compared."""
         numeric = ("int", "double", "decimal", "numeric", "float", "real")
         return "number" if self.type.startswith(numeric) else "text"
 
@@ -64,7 +62,7 @@ class Schema:
 
     @classmethod
     def of(cls, connection: sqlite3.Connection) -> Schema:
-        """What is there now."""
+        """The schema as it is now."""
         query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name"
         tables = {}
         for (table,) in connection.execute(query).fetchall():
@@ -155,7 +153,7 @@ class Schema:
 
 
 def literal(text: str) -> str:
-    """Text as SQLite reads it."""
+    """A text as a literal of SQLite."""
     return "'" + text.replace("'", "''") + "'"
 
 

@@ -19,7 +19,7 @@ MAX_CHARS = 1_000_000
 
 
 def on_texts(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Of texts; NULL if one of them is."""
+    """A function of texts: NULL if one of them is."""
 
     def called(*values: Value) -> Any:
         texts = [as_text(value) for value in values]
@@ -29,7 +29,7 @@ def on_texts(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def whole(text: str) -> int:
-    """A place or a length."""
+    """A position or a length."""
     return int(rounded(text) or 0)
 
 

@@ -48,7 +48,7 @@ def translate(statement: str, schema: Schema) -> str:
     except (MySQLError, UnknownTableError):
         raise
     except Exception as error:
-        # The parser takes statements that lack a part; what they lack is found missing anywhere.
+        # The parser accepts statements that lack a part, and any rule may be the first to miss it.
         raise syntax_error(statement) from error
 
 

@@ -30,13 +30,12 @@ def as_number(value: Value) -> float | int | None:
 
 
 def is_numeric(text: str) -> bool:
-    """Whether all of a text is a number: where data is changed, MySQL takes no other for one."""
+    """Whether all of a text is a number: where data is changed, MySQL accepts no other text."""
     prefix = _NUMBER_PREFIX.match(text)
     return prefix is not None and not text[prefix.end() :].strip()
 
 
 def as_text(value: Value) -> str | None:
-    """A value as text."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bytes):

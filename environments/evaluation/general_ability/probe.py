@@ -6,7 +6,7 @@
 * `instructions`: answers that a program can check (`instructions.py`).
 * `abstention`: no tool fits, so none must be called (BFCL's irrelevance part, package `bfcl-eval`).
 
-For evaluation only: none of these texts belongs into a training mix, so our server is told to keep
+For evaluation only: none of these texts belongs in a training mix, so our server is told to keep
 none of them (`store: false`; likelihoods generate nothing, so there is nothing to keep).
 """
 
@@ -47,9 +47,9 @@ class Ability(Frozen):
     """Wilson's 95%, for shares."""
     cases: int = 0
     scores: tuple[float, ...] = ()
-    """Of each case: right (1) or not (0); of perplexity, minus the log-likelihood of its ending."""
+    """For each case 1 if right, else 0; for perplexity, minus the log-likelihood of its ending."""
     tokens: tuple[int, ...] = ()
-    """Of perplexity: of each case's ending."""
+    """For perplexity: tokens of each case's ending."""
     skipped: str | None = None
     """Why it could not be measured."""
 
@@ -63,7 +63,7 @@ class Case(NamedTuple):
 
 
 class _NotOffered(Exception):
-    """The server has no such thing; the text says what."""
+    """The server does not offer what a measure needs; the text says what that is."""
 
 
 class Probe:
@@ -79,7 +79,7 @@ class Probe:
         self._slots = asyncio.Semaphore(concurrency)
 
     async def measure(self, name: str) -> Ability:
-        """One of `MEASURES`. What can't be measured here is reported, and is no failure.
+        """One of `MEASURES`. A measure that is impossible here is reported as such: no failure.
 
         Raises OperatorError if the server fails or refuses a question.
         """
