@@ -16,7 +16,7 @@ _STRING = re.compile(rb'"[^"]*"')
 
 
 def has_too_many_values(text: bytes) -> bool:
-    """Whether there are more than are read in a blink. A string counts as one."""
+    """Whether there are more than can be read in an instant. A string counts as one."""
     if not _are_many(text):
         return False
     bare = text.replace(rb"\\", b"").replace(rb"\"", b"")  # so that quotes only bound strings

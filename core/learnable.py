@@ -1,6 +1,6 @@
 """Which steps of a trajectory a model can learn to say, whatever their rewards.
 
-A run then asks for a reward too (`finetune.data`); who looks at a trajectory is shown the same.
+A run also asks for a reward (`finetune.data`); people who look at a trajectory see the same steps.
 """
 
 from __future__ import annotations

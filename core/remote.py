@@ -19,7 +19,7 @@ def connect(url: str, api_key: str | None) -> httpx.Client:
     try:
         return httpx.Client(base_url=base, headers=headers, timeout=timeout)
     except httpx.InvalidURL as error:
-        raise OperatorError(f"{url} is no URL: {error}") from error
+        raise OperatorError(f"{url} is not a URL: {error}") from error
 
 
 def send(
@@ -36,7 +36,7 @@ def send(
     try:
         return response.json()
     except ValueError as error:
-        raise OperatorError(f"{client.base_url}{path} is no server of agentlm's") from error
+        raise OperatorError(f"{client.base_url}{path} is not a server of AgentLM") from error
 
 
 def _message(response: httpx.Response) -> str:

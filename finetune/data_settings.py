@@ -30,7 +30,7 @@ class CheckData(Reading, Filtering):
     max_length: int = Field(default=4096, ge=2)
     """Tokens of the longest row, if the model allows so many; longer ones are cut."""
     thoughts: bool = True
-    """As of `agentlm finetune`: --no-thoughts is for rows that act without a Thought."""
+    """As in `agentlm finetune`: --no-thoughts is for rows that act without a Thought."""
     show: int = Field(default=1, ge=0)
     """Rows of each file to show."""
 
@@ -61,7 +61,7 @@ class RehearseData(Settings):
     temperature: float = Field(default=0.0, ge=0)
     """0 always takes the likeliest token."""
     max_tokens: int = Field(default=256, ge=1)
-    """Of one answer."""
+    """Tokens that one answer may have."""
     concurrency: int = Field(default=16, ge=1)
     """Questions at a time."""
     seed: int = 0

@@ -45,7 +45,7 @@ class GateRule(Settings):
     gate_split: Split = "test"
     """Which tasks: a split that decides again and again is not one to report."""
     gate_seed: int = 0
-    """Of the tasks: another one asks others."""
+    """Seed of the tasks: another one means other tasks."""
     gate_max_tokens: int = Field(default=512, ge=1)
     """Tokens that a model may write per turn."""
     gate_concurrency: int = Field(default=8, ge=1)
@@ -58,7 +58,8 @@ class GateRule(Settings):
     """General abilities that are measured too, by as many cases as tasks of a family: of
     hellaswag, truthfulqa, perplexity, instructions and abstention."""
     gate_general_max_loss: float = Field(default=0.1, ge=0)
-    """What the new model may have lost of each: of a share this much, of perplexity this part."""
+    """How much of each ability the new model may lose: this much of a share, this fraction for
+    perplexity."""
     gate_decoding: str = "unconstrained"
     """How the answers that count were decoded."""
     gate_base_url: str | None = None

@@ -1,7 +1,7 @@
 """A job's `recipe`: the settings that decide what is learned, with descriptions.
 
-    python -m agentlm.finetune.job_recipe               prints a JSON schema
-        python -m agentlm.finetune.job_recipe < recipe.json checks a recipe
+    python -m agentlm.finetune.job_recipe                prints a JSON schema
+    python -m agentlm.finetune.job_recipe < recipe.json  checks a recipe
 
 The server runs this as a program, like jobs, because only the trainer knows its settings. Left out
 are settings that name files or servers of the operator's machine, and those that a job determines

@@ -47,7 +47,8 @@ class Selecting(Settings, Conditions):
     min_reward: float = Field(default=1.0, ge=0, le=1)
     """Train on what was rewarded at least this much, by an environment or by feedback."""
     outcomes: tuple[Outcome, ...] = (Outcome.COMPLETED, Outcome.REQUIRES_ACTION, Outcome.LIMIT)
-    """Only trajectories that ended so; what is learned from failures takes `invalid` ones too."""
+    """Only trajectories with these outcomes; methods that learn from failures take `invalid` ones
+    too."""
     method: Method = "sft"
     """sft imitates what was rewarded; grpo learns from the rewards of many tries at one task, dpo
     from a success beside a failure, kto from answers with a thumb up or down."""
@@ -96,7 +97,7 @@ class Filtering(Settings):
     judge_url: str | None = None
     """OpenAI-compatible server of a model that marks each selected trajectory."""
     judge_model: str | None = None
-    """The judge's name there."""
+    """Name of the judge's model on that server."""
     judge_api_key: str | None = None
     """Key for the server given by --judge-url."""
     judge_least: float = Field(default=0.5, ge=0, le=1)
@@ -126,7 +127,7 @@ class Rewarding(Settings):
     beta: float = Field(default=5.0, gt=0)
     """dpo and kto: how soon a row is far enough from where it was, per token."""
     ratio_cap: float = Field(default=2.0, ge=1)
-    """grpo: what a token can weigh at most that has become likelier since it was sampled."""
+    """grpo: the most that a token can weigh if it has become likelier since it was sampled."""
     max_staleness: int = Field(default=1, ge=0)
     """grpo: how many trainings may lie between the weights that sampled a row and the base."""
 
@@ -146,7 +147,7 @@ class Measuring(Settings):
     eval_every: int = Field(default=10, ge=1)
     """Steps between two measurements; the last step is always measured."""
     patience: int | None = Field(default=None, ge=1)
-    """End the training after so many measurements in a row without a new best one."""
+    """End the training after this many measurements in a row without a new best one."""
 
     @property
     def holds_out(self) -> bool:
@@ -294,14 +295,14 @@ class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule
             if self.method not in methods and getattr(self, name) != default:
                 flag = f"--{name.replace('_', '-')}"
                 raise OperatorError(
-                    f"{flag} is of --method {' and '.join(methods)}, not of {self.method}"
+                    f"{flag} is for --method {' and '.join(methods)}, not for {self.method}"
                 )
 
     def _check_trainer(self) -> None:
         """Raise OperatorError for adapter settings without an adapter, or for repeated ones."""
         for name in ("lora_rank", "lora_alpha", "lora_targets", "lora_dropout"):
             if self.full and getattr(self, name) != type(self).model_fields[name].get_default():
-                raise OperatorError(f"--{name.replace('_', '-')} is of --lora, not of --full")
+                raise OperatorError(f"--{name.replace('_', '-')} is for --lora, not for --full")
         zero = self.deepspeed_config.get("zero_optimization", {})
         if self.zero_stage is not None and zero.get("stage", self.zero_stage) != self.zero_stage:
             raise OperatorError(

@@ -21,7 +21,7 @@ class ToolSettings(Settings):
     tool_timeout_s: float = Field(default=30.0, gt=0)
     """Seconds one tool call may take; then it is stopped with all of its processes."""
     tool_output_chars: int = Field(default=16_000, ge=200)
-    """Characters of one observation; the middle of a longer one is left out, and that is said."""
+    """Characters of one observation; a longer one loses its middle, and a note says so."""
 
     run_tool_s: float = Field(default=600.0, gt=0)
     """Seconds that the tools of one agent run may take together."""
@@ -70,10 +70,10 @@ class ToolSettings(Settings):
     sql_url: str | None = None
     """SQLAlchemy URL of the database that the sql tools read; the default is a sample database."""
     sql_rows: int = Field(default=100, ge=1)
-    """Rows that one statement may return; more are cut, and that is said."""
+    """Rows that one statement may return; more are cut, and a note says so."""
     sql_trust_role: bool = False
-    """The database role itself can only read, and on Postgres the functions that it may call harm
-    nobody: needed where AgentLM can't make sure of that."""
+    """State that the database role can only read, and that on Postgres the functions that it may
+    call harm nobody: needed where AgentLM can't verify that."""
 
     web_allow: tuple[str, ...] = ()
     """If given, the only hosts (and what is below them) that pages are fetched from."""
@@ -82,11 +82,12 @@ class ToolSettings(Settings):
     web_ports: tuple[int, ...] = (80, 443, 8000, 8080, 8443)
     """Ports that pages are fetched from."""
     web_private: tuple[str, ...] = ()
-    """Private networks that may be reached all the same, such as `10.1.0.0/16`: mind who asks."""
+    """Private networks that may be reached nevertheless, such as `10.1.0.0/16`; consider who may
+    use this server."""
     web_robots: bool = True
     """Honour robots.txt."""
     web_page_mb: int = Field(default=4, ge=1)
-    """What is read of one page, unpacked, in MiB."""
+    """How much of one page is read, unpacked, in MiB."""
     web_page_chars: int = Field(default=6_000, ge=200)
     """Characters of a page's text in one observation; the model can ask for the next."""
     web_cache_s: float = Field(default=900.0, ge=0)
@@ -98,10 +99,10 @@ class ToolSettings(Settings):
     """Directory of the knowledge graph (`python -m agentlm.tools.graph.build`); the default is
     `graph` in the data directory, or else in the usual data directory, or else in the user's cache,
     where `make install` builds one of WordNet and GeoNames."""
-    graph_shown: int = Field(default=5, ge=0)
+    graph_names: int = Field(default=5, ge=0)
     """How many entities of a variable its observation names; 0 shows types only, as AgentBench."""
     graph_rows: int = Field(default=50, ge=1)
-    """Rows that a SPARQL query may return; more are cut, and that is said."""
+    """Rows that a SPARQL query may return; more are cut, and a note says so."""
 
     def graph_dir(self) -> Path:
         """Where the knowledge graph is."""

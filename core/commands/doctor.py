@@ -121,11 +121,13 @@ def check_sandbox(settings: DoctorSettings) -> str:
             await bash.close()
 
     if "works" not in (output := asyncio.run(run())):
-        raise OperatorError(f"a command in the sandbox said {output!r}")
+        raise OperatorError(f"a command in the sandbox printed {output!r}")
     if settings.bash_sandbox == "unsafe":
-        return "commands run unconfined, as whoever serves (bash_sandbox=unsafe)"
+        return "commands run without a sandbox, as the server's own user (bash_sandbox=unsafe)"
     holder = (
-        "held by the kernel" if delegated() else "watched ten times a second, no cgroup being ours"
+        "held by the kernel"
+        if delegated()
+        else "watched ten times a second, as there is no cgroup to use"
     )
     return f"commands run confined, their memory and processes together {holder}"
 

@@ -31,17 +31,17 @@ class CreateKey(Settings):
     name: CliPositionalArg[Annotated[str, Field(min_length=1, max_length=200)]]
     """The owner of everything that is done with it."""
     admin: CliToggleFlag[bool] = False
-    """It may read and change what others own."""
+    """Make it an administrator's: it may read and change what others own."""
     log: Literal["full", "metadata"] = "full"
-    """What is kept of its requests; metadata: counts and audit, no text."""
+    """What is kept of its requests; metadata means counts and audit, no text."""
     may_decide: bool = False
-    """May approve and deny the calls, everybody's, that the tool policy asks about."""
+    """Whether it may approve and deny the calls, everybody's, that the tool policy asks about."""
     may_train: bool = True
     """Whether what it does may be trained on."""
     tools: tuple[str, ...] | None = None
     """The server's tools that it may use; the default is all of them."""
     requests_per_minute: int | None = Field(default=None, ge=1)
-    """More are answered with 429 and the time to wait; the default is no limit."""
+    """Requests a minute; more get the status 429 and the time to wait. The default is no limit."""
 
 
 class ListKeys(Settings):
@@ -74,7 +74,7 @@ def create_key(settings: CreateKey) -> int:
     print(secret)
     say(f"the key of {key.name}; keep it, it can't be shown again", sys.stderr)
     if first:
-        print("a running server without keys asks for them after a restart only", file=sys.stderr)
+        print("a running server without keys asks for keys only after a restart", file=sys.stderr)
     return 0
 
 

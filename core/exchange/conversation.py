@@ -4,9 +4,8 @@ A turn has a `role` and `content`, or `from` and `value`. Its loss mark is calle
 `weight`. Its calls are in `tool_calls`, in `function_call`, or are the text of a turn by
 `function_call`. Null counts as absent. Turns of every format become `RowTurn`s and are written in
 the canonical grammar by the same rules:
-grammar by the same rules:
+
 * each of several calls in one message becomes a turn of its own, followed by its result;
-* of several calls at once each is a turn of its own, followed by its result;
 * an observation is written as the server writes one;
 * an answer that is to be learned has text, and calls only tools that exist, with an object as
   arguments.
@@ -190,7 +189,7 @@ def _check_answer(turn: RowTurn, tools: Sequence[ToolSpec]) -> None:
     for call in turn.calls:
         if read_arguments(call.arguments)[1]:
             raise ValueError(
-                f"{turn.place}.tool_calls: the arguments of {call.name} are no object, "
+                f"{turn.place}.tool_calls: the arguments of {call.name} are not an object, "
                 f"got {short(call.arguments)}"
             )
         if tools and call.name not in [tool.name for tool in tools]:

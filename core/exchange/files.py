@@ -193,7 +193,7 @@ def _objects(path: Path) -> Iterator[Numbered]:
         if head == b"PAR1":
             yield from _parquet(path)
         elif _suffix(path) == ".parquet" and head[:1] not in (b"{", b"["):
-            raise _UnreadableError("it is no parquet file")
+            raise _UnreadableError("it is not a parquet file")
         else:
             packed = gzip.GzipFile(fileobj=file) if head[:2] == b"\x1f\x8b" else file
             yield from _json(cast(BinaryIO, packed))
@@ -282,4 +282,4 @@ def _parquet(path: Path) -> Iterator[Numbered]:
             yield from enumerate(rows, number + 1)
             number += len(rows)
     except ArrowInvalid as error:
-        raise _UnreadableError(f"it is no parquet file: {error}") from error
+        raise _UnreadableError(f"it is not a parquet file: {error}") from error

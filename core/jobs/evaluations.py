@@ -197,7 +197,7 @@ def read_report(path: Path) -> EvaluationReport:
         return EvaluationReport.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise OperatorError(f"{path} is no report of agentlm eval: {reason}") from error
+        raise OperatorError(f"{path} is not a report of agentlm eval: {reason}") from error
 
 
 def _evaluation(path: Path) -> Evaluation | None:

@@ -5,7 +5,7 @@ writes the rest. They share only a directory, so a job survives the server. When
 starts the processes of unfinished jobs again; they continue from their last checkpoint.
 
     DATA_DIR/jobs/JOB/request.json      the server, once
-                                            state.json        the process, replaced as a whole
+                      state.json        the process, replaced as a whole
                       events.jsonl      the process, newest last; OpenAI's event objects
                       checkpoints.jsonl the process; OpenAI's checkpoint objects
                       log               what the process printed

@@ -1,6 +1,6 @@
 """Files that the API keeps: uploads, and the results of jobs.
 
-        DATA_DIR/files/ID/file.json      its metadata
+    DATA_DIR/files/ID/file.json      its metadata
                       content.jsonl  as it was sent
 
 A directory gets its final name when everything in it is on the disk, so a file is whole or absent.

@@ -2,11 +2,9 @@
 
     DATA_DIR/runs/MODEL/metrics.jsonl   a line per optimizer step
                         selection.json  rows seen and left out, with reasons
-                                                report.json     counts and totals, rewritten during
-                                                the run
+                        report.json     counts and totals, rewritten during the run
                         samples.json    some rows, cut where training begins and ends
-                                                recipe.json     everything that determines the
-                                                weights
+                        recipe.json     everything that determines the weights
 
 Missing files read as empty, since a run can be looked at from its first second.
 """

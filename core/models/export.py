@@ -38,7 +38,7 @@ def merge(registry: Registry, files: ModelFiles, name: str, target: Path) -> Mod
     """
     card, adapter = files.card, files.adapter
     if adapter is None:
-        raise OperatorError(f"{card.name} is no adapter: there is nothing to merge")
+        raise OperatorError(f"{card.name} is not an adapter: there is nothing to merge")
     _whole(target, lambda partial: merge_adapter(files.directory, adapter, partial))
     merged = {
         "name": name,
@@ -82,7 +82,7 @@ def _copy_weights(directory: Path, target: Path) -> None:
     for file in weight_files(directory):
         if file.suffix != ".safetensors":
             raise OperatorError(
-                f"{file} is no safetensors file, and a folder for others holds nothing else"
+                f"{file} is not a safetensors file, and a folder for others holds nothing else"
             )
         shutil.copyfile(file, target / file.name)
 

@@ -68,7 +68,9 @@ def _explain(model: str, revision: str | None, error: Exception) -> str:
             return f"{model!r} is not a hub id; they look like org/name"
     match error.__cause__:
         case errors.OfflineModeIsEnabled():
-            return f"{model} is not in the hub's local cache, and HF_HUB_OFFLINE forbids to get it"
+            return (
+                f"{model} is not in the hub's local cache, and HF_HUB_OFFLINE forbids fetching it"
+            )
     reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error.__cause__ or error).splitlines()[0])
     return (
         f"the model hub can't be reached to get {model} ({reason}), and no complete copy of it is "

@@ -48,7 +48,9 @@ def _merge_file(file: Path, changes: dict[str, Tensor], target: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     if file.suffix != ".safetensors":
-        raise OperatorError(f"{file} is no safetensors file, so no adapter can be merged into it")
+        raise OperatorError(
+            f"{file} is not a safetensors file, so no adapter can be merged into it"
+        )
     tensors = load_file(file)
     for name in sorted(changes.keys() & tensors.keys()):
         weight, change = tensors[name], changes.pop(name)

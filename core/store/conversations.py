@@ -204,7 +204,7 @@ def _free(row: Row[Any]) -> Row[Any]:
     # No lease ends that late, except one from before the clock was set back.
     if row.lease_until is not None and now < row.lease_until <= now + HELD_S:
         raise ConflictError(
-            f"the conversation {row.id!r} is being gone on from by another request",
+            f"another request is going on from the conversation {row.id!r}",
             param="conversation",
             code="conversation_locked",
             retry_after_s=_ASK_AGAIN_S,

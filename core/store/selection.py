@@ -63,11 +63,11 @@ class Conditions(BaseModel):
     model: str | None = None
     """Only those that this model made."""
     source: Source | None = None
-    """Only those that came into the log this way."""
+    """Only those that came into the log from this source."""
     environment: str | None = None
     """Only those of this environment."""
     outcomes: tuple[Outcome, ...] = ()
-    """Only those that ended so."""
+    """Only those with this outcome."""
     min_reward: float | None = Field(default=None, ge=0, le=1)
     """Only those with at least this reward."""
     since: Moment | None = None
@@ -110,7 +110,7 @@ def parse_query(query: str) -> list[tuple[str, str]]:
     try:
         return parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
     except ValueError as error:
-        raise RequestError(f"{query!r} is no query: {error}") from error
+        raise RequestError(f"{query!r} is not a query: {error}") from error
 
 
 def condition_words(query: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def condition_words(query: Iterable[tuple[str, str]]) -> dict[str, Any]:
         else:
             raise RequestError(f"unknown {word!r}; known: {', '.join(WORDS)}", param=word)
         if name in within:
-            raise RequestError(f"{word} is said twice", param=word)
+            raise RequestError(f"{word} is given twice", param=word)
         within[name] = tuple(text.split(",")) if word == "outcomes" else text
     return words
 

@@ -8,11 +8,11 @@
                 ├─ tag             metadata that is text, to filter by
                 └─ trained         cards that were trained on it
 
-        conversation                   a chain of trajectories that has a name
-        └─ conversation_item           its items; an answer's items are deleted with the answer
+    conversation                   a chain of trajectories that has a name
+    └─ conversation_item           its items; an answer's items are deleted with the answer
 
-        api_key, idempotency           who may use the server, and what was answered already
-        audit                          tool calls; they outlive the trajectory
+    api_key, idempotency           who may use the server, and what was answered already
+    audit                          tool calls; they outlive the trajectory
 
 `key` is an internal integer. Children refer to it, so the random public ids are in one index only.
 JSON is in text columns, where a NUL character is escaped: PostgreSQL allows no NUL in text.

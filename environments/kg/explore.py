@@ -71,7 +71,7 @@ class Trail:
     def call(self, action: Action) -> Observation:
         """Evaluate one call; what is wrong with it is a failed observation."""
         question = Question(
-            function=action.name, arguments=action.arguments, program=self._program, shown=0
+            function=action.name, arguments=action.arguments, program=self._program, names=0
         )
         answer = self._worker.answer(question)
         if answer.error:

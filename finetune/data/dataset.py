@@ -5,12 +5,11 @@ it. Four files hold any number of rows. Rows that are learned from by their rewa
 
     ids.bin       int32, all rows end to end
     loss.bin      uint8, one per id
-        rows.npy      per row: its start, its length, how many of its ids are trained on
+    rows.npy      per row: its start, its length, how many of its ids are trained on
     names.txt     per row: the trajectory it came from, one line each
-        credit.bin    float32, one per id: how strongly the reward speaks for it (> 0) or against it
-        recorded.bin  float32, one per id: its log-probability when it was sampled
-        judged.npy    per row: the rows it is compared with, and the age of the weights that sampled
-        it
+    credit.bin    float32, one per id: how strongly the reward speaks for it (> 0) or against it
+    recorded.bin  float32, one per id: its log-probability when it was sampled
+    judged.npy    per row: the rows it is compared with, and the age of the sampling weights
 
 If the log-probabilities of all ids are needed and were not recorded, `reference.bin` has those
 under the weights that the training starts from.

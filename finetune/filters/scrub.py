@@ -83,7 +83,8 @@ def scrub(trajectory: Trajectory, scrubbing: Scrubbing) -> tuple[Trajectory, lis
 
 
 def scrub_text(text: str, scrubbing: Scrubbing, note_kind: Callable[[str], None]) -> str:
-    """The text with a word for its kind in place of each secret. Calls `found` with each kind."""
+    """The text with a word for its kind in place of each secret. Calls `note_kind` with each
+    kind."""
     for kind, value in _secrets(text):
         if value in text:
             text = text.replace(value, "[SECRET]")

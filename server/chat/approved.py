@@ -52,8 +52,8 @@ class Approved:
             ) from None
         if known is not None:
             return Made(**json.loads(known.body or ""))
-        # Its id is of the client's making. What waits for a decision has one that is ours: else
-        # another call could stand under it when the decision comes.
+        # The client chose its id. While it waits for a decision it has one of ours, or another
+        # call could have that id when the decision comes.
         ours = call.model_copy(update={"id": new_call_id()})
         observation = await self.tools.call(ours, context)
         made = Made(observation.text, observation.failed)

@@ -46,7 +46,9 @@ def check_weights_fit(new: Path, running: Path) -> None:
         raise RequestError(str(error)) from error
     for key in SAME_CONFIG:
         if key in ours and key in theirs and ours[key] != theirs[key]:
-            raise RequestError(f"{new} has {key} {ours[key]!r}; what runs has {theirs[key]!r}")
+            raise RequestError(
+                f"{new} has {key} {ours[key]!r}; the running model has {theirs[key]!r}"
+            )
     if expected:
         _check_same(new, shapes, expected)
 
@@ -88,15 +90,15 @@ def _header(path: Path) -> dict[str, tuple[int, ...]]:
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8)) if size >= 8 else (size,)
         if length > size - 8:
-            raise OperatorError(f"{path} is no whole safetensors file")
+            raise OperatorError(f"{path} is not a whole safetensors file")
         try:
             header = json.loads(file.read(length))
         except ValueError as error:
-            raise OperatorError(f"{path} is no safetensors file: {error}") from error
+            raise OperatorError(f"{path} is not a safetensors file: {error}") from error
     tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
     end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
     if 8 + length + end != size:
-        raise OperatorError(f"{path} is no whole safetensors file")
+        raise OperatorError(f"{path} is not a whole safetensors file")
     return {name: tuple(entry["shape"]) for name, entry in tensors.items()}
 
 
@@ -104,19 +106,21 @@ def _check_same(new: Path, shapes: Shapes, expected: Shapes) -> None:
     if missing := expected.keys() - shapes.keys():
         raise RequestError(f"{new} lacks {_some(missing)}")
     if extra := shapes.keys() - expected.keys():
-        raise RequestError(f"{new} has {_some(extra)}, which what runs has not")
+        raise RequestError(f"{new} has {_some(extra)}, which the running model lacks")
     for name, shape in shapes.items():
         if shape != expected[name]:
-            raise RequestError(f"{new} has {name} of {shape}; what runs has {expected[name]}")
+            raise RequestError(
+                f"{new} has {name} of {shape}; the running model has {expected[name]}"
+            )
 
 
 def _check_adapter_tensor(name: str, shape: tuple[int, ...], rank: int, base: Shapes) -> None:
     module, _, kind = name.removeprefix("base_model.model.").rpartition(".lora_")
     if kind not in ("A.weight", "B.weight"):
-        raise RequestError(f"the adapter's tensor {name} is none that a LoRA of layers has")
+        raise RequestError(f"the adapter's tensor {name} is not one that a LoRA of layers has")
     weight = base.get(f"{module}.weight")
     if base and weight is None:
-        raise RequestError(f"the adapter changes {module}, which what runs has not")
+        raise RequestError(f"the adapter changes {module}, which the running model lacks")
     fits = shape[:1] == (rank,) if kind == "A.weight" else shape[1:] == (rank,)
     if weight is not None and len(shape) == 2:
         fits = shape == ((rank, weight[1]) if kind == "A.weight" else (weight[0], rank))

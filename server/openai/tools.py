@@ -33,7 +33,8 @@ class WireTool(Wire):
     _place: str | None = None
 
     def converted_from(self, place: str) -> Self:
-        """Note where the request has it: where it stands in a list made of that says nothing."""
+        """Note its place in the request: its place in a converted list says nothing to the
+        caller."""
         self._place = place
         return self
 

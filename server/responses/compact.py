@@ -35,7 +35,9 @@ def read_compact_request(body: Any) -> ResponseRequest:
         for name, value in body.items():
             if name not in _ASKED and value is not None:
                 param = name[:64]
-                raise RequestError(f"{param} means nothing where one is compacted", param=param)
+                raise RequestError(
+                    f"{param} has no meaning where a conversation is compacted", param=param
+                )
         body = {**body, "store": False}
     return read_response_request(body)
 

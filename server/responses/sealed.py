@@ -72,8 +72,8 @@ class Seals:
             return cls(bytes.fromhex(path.read_text()))
         except ValueError as error:
             raise OperatorError(
-                f"{path} is no key (64 hexadecimal digits): delete it to have a new one made; what "
-                "clients hold can't be gone on from then"
+                f"{path} is not a key (64 hexadecimal digits): delete it to have a new one made; "
+                "clients can't go on from what they hold then"
             ) from error
 
     def seal(self, content: Frozen, owner: str) -> str:

@@ -76,7 +76,7 @@ def _request_of(text: str) -> ResponseRequest:
         raise RequestError("a message must be of type 'response.create'", param="type")
     for name in _NOT_HERE:
         if message.get(name) is not None:
-            raise RequestError(f"{name} means nothing over a WebSocket", param=name)
+            raise RequestError(f"{name} has no meaning over a WebSocket", param=name)
     return read_response_request(
         {name: value for name, value in message.items() if name != "type"} | {"stream": True}
     )

@@ -221,7 +221,7 @@ async def _check_recipe(body: CreateJobRequest, state: ServerState) -> None:
     chosen = body.chosen()
     for name, elsewhere in _SAID_ELSEWHERE.items():
         if name in body.recipe and elsewhere in chosen:
-            raise RequestError(f"recipe.{name} is said by {elsewhere} too", param=f"recipe.{name}")
+            raise RequestError(f"recipe.{name} is also set by {elsewhere}", param=f"recipe.{name}")
     if body.recipe:
         await state.jobs.check_recipe(body.recipe)
 
@@ -259,7 +259,7 @@ def _base(name: str, state: ServerState) -> str:
     if card.name in cards:
         return card.name
     if card.adapter is not None:
-        raise RequestError(f"{name} is an adapter that stands in no registry", param="model")
+        raise RequestError(f"{name} is an adapter that is not registered", param="model")
     return card.location
 
 

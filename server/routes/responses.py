@@ -318,7 +318,7 @@ async def cancel_response(response_id: str, state: State, owner: OwnerScope) -> 
     interaction, _ = await _find(response_id, state, owner)
     if not interaction.echo.get("background"):
         raise RequestError(
-            f"{response_id!r} was not asked for in the background: leave its request to end it",
+            f"{response_id!r} does not run in the background: close its request to end it",
             param="response_id",
         )
     await state.background.cancel(interaction.completion_id)

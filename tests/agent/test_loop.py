@@ -168,7 +168,7 @@ async def test_a_call_of_a_clients_tool_ends_the_run(tools: TableTools | None) -
         (says(finish_reason="length"), (Outcome.LIMIT, "length")),
         (calls(finish_reason="length"), (Outcome.LIMIT, "length")),
         (sampled("?", error="no call and no answer"), (Outcome.INVALID, "stop")),
-        (calls(error="the arguments are no object"), (Outcome.INVALID, "stop")),
+        (calls(error="the arguments are not an object"), (Outcome.INVALID, "stop")),
         (
             says(error="content_filter", finish_reason="content_filter"),
             (Outcome.INVALID, "content_filter"),
@@ -186,7 +186,7 @@ async def test_what_is_cut_or_malformed_is_not_acted_on(
 
 
 async def test_a_malformed_call_that_an_upstream_makes_of_a_clients_tool_is_the_clients() -> None:
-    turn = calls("theirs", error="the arguments are no object", token_ids=None)
+    turn = calls("theirs", error="the arguments are not an object", token_ids=None)
     it = await play(ListPolicy([turn]), TableTools())
 
     assert it.end == (Outcome.REQUIRES_ACTION, "tool_calls")

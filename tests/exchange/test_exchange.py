@@ -237,7 +237,7 @@ def test_a_row_of_another_form_is_refused_in_one_line(name: str, row: object) ->
 
 BAD_ANSWERS = {
     "messages.1: the assistant says nothing and calls nothing": {"content": " "},
-    "messages.1.tool_calls: the arguments of bash are no object, got '.1.'": {
+    "messages.1.tool_calls: the arguments of bash are not an object, got '.1.'": {
         "tool_calls": [called("[1]")]
     },
     "messages.1.tool_calls: sql is not among the tools": {"tool_calls": [called("{}", "sql")]},

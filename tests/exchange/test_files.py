@@ -69,7 +69,7 @@ def test_the_holding_counts_for_tables_too(tmp_path: Path) -> None:
     assert list(answers(named_table).values()) == ["0", "1", "2"]
     assert list(answers(table).values()) == ["0"]
     named_table.write_bytes(b"nothing of the kind")
-    with pytest.raises(OperatorError, match=r"rows.parquet: it is no parquet file"):
+    with pytest.raises(OperatorError, match=r"rows.parquet: it is not a parquet file"):
         list(read_rows(str(named_table)))
 
 
@@ -148,7 +148,7 @@ def test_a_list_streams_wherever_its_chunks_end(
         (LIST[:-1].encode(), "row 4 is not JSON"),
         (f"{LIST[:-1]},\n".encode(), "row 4 is not JSON"),
         (gzip.compress(LINES.encode(), mtime=0)[:-20], "can't be read"),
-        (b"PAR1 and nothing more", "it is no parquet file"),
+        (b"PAR1 and nothing more", "it is not a parquet file"),
     ],
 )
 def test_a_file_that_breaks_off_is_no_shorter_file(

@@ -138,7 +138,7 @@ REFUSED = {
     "messages.1.tool_calls: Finish is not among the tools": chat(
         answer(content="Thought: I know.\nAction: Finish\nAction Input: {}"), tools=[TOOL]
     ),
-    "messages.1.tool_calls: the arguments of bash are no object, got 'ls'": chat(
+    "messages.1.tool_calls: the arguments of bash are not an object, got 'ls'": chat(
         answer(content="Action: bash\nAction Input: ls"), tools=[TOOL]
     ),
     "messages.2: it follows a turn of the assistant that is not over": chat(
@@ -167,7 +167,7 @@ REFUSED = {
     "messages.1: it neither calls nor answers in the form that it begins with": chat(
         answer(content="Thought: I should look."), tools=[TOOL]
     ),
-    "messages.1.tool_calls: the arguments of bash are no object, got ''": chat(
+    "messages.1.tool_calls: the arguments of bash are not an object, got ''": chat(
         answer(content="Thought: I look.\nAction: bash"), tools=[TOOL]
     ),
     "messages.1.tool_calls.0.function.cwd: .* got '/'": chat(

@@ -172,7 +172,7 @@ def test_a_model_is_gated_apart_from_its_training_and_keeps_the_verdict(
 def test_something_else_than_a_report_is_refused(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text("[]")
 
-    with pytest.raises(OperatorError, match="is no report of agentlm eval"):
+    with pytest.raises(OperatorError, match="is not a report of agentlm eval"):
         judge(tmp_path / "report.json", "new", "old", RULE)
 
 

@@ -553,12 +553,12 @@ def test_thumbs_of_one_kind_alone_are_refused(data_dir: Path, by: Renderer) -> N
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"method": "grpo", "min_reward": 0.5}, "--min-reward is of --method sft and dpo and kto"),
-        ({"method": "grpo", "general": ("log",)}, "--general is of --method sft, not of grpo"),
-        ({"method": "dpo", "eval_share": 0.1}, "--eval-share is of --method sft, not of dpo"),
-        ({"method": "sft", "beta": 1.0}, "--beta is of --method dpo and kto, not of sft"),
-        ({"method": "grpo", "dry_run": True}, "--dry-run is of --method sft and dpo and kto"),
-        ({"method": "dpo", "ratio_cap": 3.0}, "--ratio-cap is of --method grpo, not of dpo"),
+        ({"method": "grpo", "min_reward": 0.5}, "--min-reward is for --method sft and dpo and kto"),
+        ({"method": "grpo", "general": ("log",)}, "--general is for --method sft, not for grpo"),
+        ({"method": "dpo", "eval_share": 0.1}, "--eval-share is for --method sft, not for dpo"),
+        ({"method": "sft", "beta": 1.0}, "--beta is for --method dpo and kto, not for sft"),
+        ({"method": "grpo", "dry_run": True}, "--dry-run is for --method sft and dpo and kto"),
+        ({"method": "dpo", "ratio_cap": 3.0}, "--ratio-cap is for --method grpo, not for dpo"),
     ],
 )
 def test_a_setting_that_the_method_would_pass_over_is_refused(

@@ -95,12 +95,12 @@ def test_nothing_is_said_twice(tmp_path: Path) -> None:
 def test_what_is_of_an_adapter_is_refused_where_all_weights_are_trained(
     setting: dict[str, Any],
 ) -> None:
-    with pytest.raises(OperatorError, match=r"is of --lora, not of --full"):
+    with pytest.raises(OperatorError, match=r"is for --lora, not for --full"):
         checked(full=True, **setting)
 
 
 def test_ratios_are_of_a_whole_model() -> None:
-    with pytest.raises(OperatorError, match="--lora-dropout is of --method sft and dpo and kto"):
+    with pytest.raises(OperatorError, match="--lora-dropout is for --method sft and dpo and kto"):
         checked(method="grpo", lora_dropout=0.1)
 
 

@@ -120,7 +120,7 @@ def test_a_merged_adapter_is_a_model_of_its_own_that_came_from_it(
     [
         (("export", "tiny", "{new}"), "which licence tiny has is not known: give --license"),
         (("export", "tiny", "{there}", "--license", "mit"), "is there already"),
-        (("merge", "tiny", "whole"), "tiny is no adapter: there is nothing to merge"),
+        (("merge", "tiny", "whole"), "tiny is not an adapter: there is nothing to merge"),
         (("merge", "next", "tiny"), "another model is already called tiny"),
         (("merge", "next", "../out"), "can't be a model's name"),
     ],

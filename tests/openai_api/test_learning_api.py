@@ -45,7 +45,7 @@ async def test_evaluations_are_listed_with_what_can_not_be_read(
         {"counting": [2, 4]},
     )
     assert "secret" not in json.dumps(one)  # the right answer is not for those who tune
-    assert (named["report"], "is no report" in named["error"]) == (None, True)
+    assert (named["report"], "is not a report" in named["error"]) == (None, True)
 
 
 async def test_runs_of_an_evaluation_are_filtered_and_paged(serve: Serve, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ async def test_a_recipe_is_explained_and_held_to(serve: Serve, tmp_path: Path) -
     )
     assert unknown[0] == "recipe.lora_rnk"
     assert "known: " in unknown[1]
-    assert twice == ("recipe.epochs", "recipe.epochs is said by n_epochs too")
+    assert twice == ("recipe.epochs", "recipe.epochs is also set by n_epochs")
     assert "--eval-share" in nothing_held_out[1]
     assert not (tmp_path / "jobs").exists()
 

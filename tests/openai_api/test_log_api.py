@@ -127,7 +127,7 @@ async def test_tags_are_set_changed_and_taken_away(serve: Serve) -> None:
         ({"": "x"}, 400, "at least 1"),
         ({"a": "x" * 513}, 400, "at most 512"),
         ({str(n): "x" for n in range(17)}, 400, "at most 16"),
-        ({"loss": "x"}, 400, "metadata.loss is no tag"),
+        ({"loss": "x"}, 400, "metadata.loss is not a tag"),
     ],
 )
 async def test_what_is_no_tag_is_refused(

@@ -82,7 +82,7 @@ SEEN = {
     "training/new": ["Model to train", "lora rank", "Rank of the adapter's matrices."],
     "models": ["Lineage", "next", "gate failed"],
     "models/next": [ATTACK, "In use", "25%"],
-    "evaluations": ["gate-next", "+25.0%", "is no report of agentlm eval"],
+    "evaluations": ["gate-next", "+25.0%", "is not a report of agentlm eval"],
     "evaluations/gate-next": ["Candidate minus base", ATTACK, "Others at this task"],
     "health": ["Log losses", "bash", "ann", "600 a minute", "Engine, compiler and log take work."],
 }

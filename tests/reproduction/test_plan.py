@@ -158,7 +158,7 @@ def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "plan.yaml"
     file.write_text(text)
 
-    with pytest.raises(OperatorError, match="is no plan"):
+    with pytest.raises(OperatorError, match="is not a plan"):
         load_plan(str(file), "test")
     with pytest.raises(OperatorError, match=r"no plan of that name \(known: full, quick\)"):
         load_plan("quik", "test")

@@ -236,7 +236,7 @@ def test_another_base_under_its_name_is_refused(tmp_path: Path) -> None:
 def test_a_directory_with_rows_of_something_else_is_refused(tmp_path: Path, there: str) -> None:
     (tmp_path / there).mkdir()
 
-    with pytest.raises(OperatorError, match=f"is no experiment's, but has {there} of something"):
+    with pytest.raises(OperatorError, match=f"is not an experiment's: it has {there} of something"):
         run(plan(), FakeMachine(tmp_path))
 
 

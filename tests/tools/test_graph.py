@@ -163,7 +163,7 @@ async def test_edge_lists_make_entities_and_numbers(call: Call) -> None:
 async def test_types_alone_are_shown_if_the_operator_wants(
     make_settings: MakeSettings, directory: Path
 ) -> None:
-    settings = make_settings(graph=directory, graph_shown=0)
+    settings = make_settings(graph=directory, graph_names=0)
     toolbox = await Toolbox.open(settings, ("knowledge_graph",))
     arguments = '{"variable": "Germany", "relation": "capital"}'
     call = ToolCall(id="call_1", name="get_neighbors", arguments=arguments)

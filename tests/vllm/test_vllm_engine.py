@@ -397,7 +397,7 @@ async def test_an_adapter_is_served_beside_its_base(
     [
         (None, "adapter_config.json"),
         ({"rank": 128}, "takes 1 to 64"),
-        ({"module": "model.layers.7.mlp.up_proj"}, "which what runs has not"),
+        ({"module": "model.layers.7.mlp.up_proj"}, "which the running model lacks"),
         ({"width": 32}, "fits no layer"),
         ({"use_dora": True}, "DoRA"),
     ],

@@ -49,7 +49,7 @@ def test_a_cut_file_is_seen(running: Path, tmp_path: Path) -> None:
     file = cut / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
 
-    with pytest.raises(RequestError, match="no whole safetensors file"):
+    with pytest.raises(RequestError, match="not a whole safetensors file"):
         check_weights_fit(cut, running)
 
 
@@ -74,7 +74,7 @@ def test_an_adapter_of_the_bases_layers_fits(running: Path, tmp_path: Path) -> N
         (f"{Q}.lora_A.weight", (8, WIDTH), {}, "fits no layer"),
         (f"{Q}.lora_B.weight", (WIDTH + 1, 4), {}, "fits no layer"),
         (f"{Q}9.lora_A.weight", (4, WIDTH), {}, "q_proj9, which"),
-        (f"{Q}.weight", (4, WIDTH), {}, "none that a LoRA"),
+        (f"{Q}.weight", (4, WIDTH), {}, "not one that a LoRA"),
     ],
 )
 def test_an_adapter_that_does_not_fit_is_refused(

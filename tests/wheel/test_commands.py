@@ -45,7 +45,7 @@ def test_the_commands_of_a_turn_are_understood(method: str) -> None:
     [
         (["--finetune-flags=--lt 3"], "--finetune-flags: unknown argument --lt; did you mean --lr"),
         (["--finetune-flags=--full --lr 3"], "--finetune-flags: --full is not for the wheel"),
-        (["--finetune-flags=--min-reward 0.5"], "--min-reward is of --method sft"),
+        (["--finetune-flags=--min-reward 0.5"], "--min-reward is for --method sft"),
         (["--rollout-flags=--temperature 0.5"], "--for grpo needs --temperature 1.0, got 0.5"),
         (["--rollout-flags=--max-tokens 0"], "--rollout-flags: --max-tokens: Input should be"),
         (["--gate-flags=--gate-max-loss 3"], "--gate-flags: --gate-max-loss"),

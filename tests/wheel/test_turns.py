@@ -189,7 +189,7 @@ def test_where_nothing_was_promoted_the_test_set_is_not_touched(tmp_path: Path) 
     go(wheel_of(tmp_path), machine, said)
 
     assert not [it for it in machine.ran if it.startswith("eval")]
-    assert "no model was promoted, so the test set was not asked" in said
+    assert "no model was promoted, so the test set was not used" in said
 
 
 def test_no_turn_begins_that_would_not_end_within_the_budget(tmp_path: Path) -> None:

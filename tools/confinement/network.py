@@ -44,7 +44,8 @@ NETWORK_ERRORS = (
 
 @cache
 def plain_host(name: str) -> str:
-    """A host's name as the network knows it, however it is spelt; as it is if it is none."""
+    """A host's name as the network knows it, however it is spelt; unchanged if it is no such
+    name."""
     try:
         return network_host(httpx.URL(f"http://{name}"))
     except (httpx.InvalidURL, UnicodeError, ValueError):
@@ -114,7 +115,7 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
         raise failure
 
     async def connect_unix_socket(self, *args: Any, **kwargs: Any) -> httpcore.AsyncNetworkStream:
-        """Never."""
+        """Refused: there is no path to this machine's own sockets."""
         raise AddressRefused("sockets of this machine are not reachable")
 
     async def sleep(self, seconds: float) -> None:

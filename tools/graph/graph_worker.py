@@ -60,15 +60,15 @@ class GraphWorker:
             }
         )
         value = self._evaluator.value((*question.program, step))
-        text = f"Variable #{len(question.program)}: {self._summary(value, question.shown)}"
+        text = f"Variable #{len(question.program)}: {self._summary(value, question.names)}"
         return Answer(text=text, step=step)
 
-    def _summary(self, terms: Terms, shown: int) -> str:
+    def _summary(self, terms: Terms, named: int) -> str:
         """Number and kind of the terms, and the names of the first few."""
-        first = heapq.nsmallest(shown, terms, key=str)
+        first = heapq.nsmallest(named, terms, key=str)
         kind = next((self._graph.kind(term) for term in terms), "entity") or "entity"
         if len(terms) == 1 and kind == "number":
-            return f"a number: {self._graph.label(next(iter(terms)))}" if shown else "a number"
+            return f"a number: {self._graph.label(next(iter(terms)))}" if named else "a number"
         counted = f"{len(terms)} of type {kind}" if terms else "empty"
         names = ", ".join(self._graph.label(term)[:_CELL_CHARS] for term in first)
         more = ", …" if len(terms) > len(first) else ""

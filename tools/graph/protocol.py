@@ -26,8 +26,8 @@ class Question(Frozen):
     arguments: dict[str, str]
     program: tuple[ProgramStep, ...] = ()
     """How the conversation's variables were made, `#0` first."""
-    shown: int = 5
-    """Entities that a new variable's observation names."""
+    names: int = 5
+    """How many entities a new variable's observation names."""
     rows: int = 50
 
 

@@ -119,7 +119,7 @@ class Conversations:
             function=function,
             arguments=args.model_dump(),
             program=program,
-            shown=self._settings.graph_shown,
+            names=self._settings.graph_names,
             rows=self._settings.graph_rows,
         )
         answer = await self._ask(question, trajectory_id)

@@ -169,7 +169,9 @@ class Connection:
 
     def _ended(self, keeper: asyncio.Task[None]) -> None:
         error = None if keeper.cancelled() else keeper.exception()
-        if error and self._reach is None:  # else its words are for who named it, not for our log
+        if (
+            error and self._reach is None
+        ):  # the words of any other server are for whoever brought it, not for our log
             _log.warning("the MCP server %s broke: %s", self.name, _reason(error))
 
     async def _check(self, client: Client, error: MCPError) -> None:

@@ -17,7 +17,7 @@ from agentlm.tools.mcp.public import PublicMcp
 
 _BODY_BYTES = 16 * 1024 * 1024
 _EVENT_STREAM = "text/event-stream"
-# What the SDK says of a server's faults we say ourselves, to whom it concerns; and it quotes them.
+# We report a server's faults ourselves, to those they concern; the SDK's log quotes the server.
 logging.getLogger("mcp.client").setLevel(logging.CRITICAL + 1)
 
 
@@ -47,7 +47,7 @@ async def http_streams(
 
 
 class _Bounded(httpx2.AsyncBaseTransport):
-    """`streams`: whether streams of events end too, as those of a server that stays must not."""
+    """`streams`: limit streams of events too, which must not end if the server is to stay."""
 
     def __init__(self, inner: httpx2.AsyncBaseTransport, *, streams: bool) -> None:
         self._inner = inner
@@ -72,7 +72,7 @@ class _Bounded(httpx2.AsyncBaseTransport):
 
 
 class _Counted(httpx2.AsyncByteStream):
-    """A stream that may be so long."""
+    """A stream of limited length."""
 
     def __init__(self, inner: httpx2.AsyncByteStream) -> None:
         self._inner = inner

@@ -51,9 +51,9 @@ class WorkspaceFiles:
         return Incoming(self, name, self.room_bytes(len(parts)))
 
     def room_bytes(self, new: int) -> int:
-        """What is left for what comes in. RequestError if so many files and directories do not fit.
+        """Bytes that are left. Raises RequestError if `new` more files and directories do not fit.
 
-        What is coming in has its room already.
+        Files on their way in have taken their room already.
         """
         present = list(self._entries())
         if len(present) + new > self.settings.bash_files:

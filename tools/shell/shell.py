@@ -46,7 +46,7 @@ class Bounds:
 
     deadline_s: float
     output_bytes: int
-    """Kept of the output; what is between the first and the last half of it is counted only."""
+    """How much output is kept, its first and its last half; the bytes between are only counted."""
     flood_bytes: int
     """Output beyond this stops the command."""
     excess: Callable[[], Awaitable[str | None]]

@@ -42,10 +42,10 @@ class Unseen:
     socket_bytes: int
     """The most that the buffers of its sockets can hold."""
     shared_bytes: int
-    """Memory that processes share without a file; what of it nobody has at hand (`MADV_DONTNEED`)
-    is in the account of none."""
+    """Memory that processes share without a file; the part that none has mapped in
+    (`MADV_DONTNEED`) is in no process's account."""
     temporary_files: int
-    """Of the fullest of its file systems in memory."""
+    """Files in the fullest of its file systems in memory."""
     terminals: int
 
 

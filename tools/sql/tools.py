@@ -61,7 +61,7 @@ class _Asking:
         return await self.reader.ask(question)
 
     async def release(self, trajectory_id: str) -> None:
-        """Nothing to drop."""
+        """Nothing is kept for a trajectory."""
 
     async def close(self) -> None:
         """Close every connection; idempotent."""

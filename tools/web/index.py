@@ -65,7 +65,6 @@ class Index:
         return row[0] if row else None
 
     def close(self) -> None:
-        """Close the file."""
         self._connection.close()
 
 

@@ -75,7 +75,6 @@ class SearxngSearch:
             raise ToolError(f"the search service failed: {type(error).__name__}") from error
 
     async def close(self) -> None:
-        """Close its connections."""
         await self._client.aclose()
 
 
@@ -90,7 +89,7 @@ class IndexSearch:
         return [Hit(*row) for row in self._index.search(query, limit)]
 
     async def close(self) -> None:
-        """The index is closed by who opened it."""
+        """Whoever opened the index closes it."""
 
 
 def open_search(where: str, index: Index | None, timeout_s: float) -> Search:

@@ -67,7 +67,7 @@ class TailLogs(Settings):
 class AuditLogs(Settings):
     """List the calls of the server's tools, newest first: which, whose, how it ended, how long.
 
-    What was said is not in it, so it is kept for every request and stays when its trajectory goes.
+    It holds no text, so it is kept for every request and stays when the trajectory is deleted.
     """
 
     model_config = SettingsConfigDict(cli_shortcuts={"print-json": "json", "limit": "n"})
@@ -100,17 +100,18 @@ class ExportLogs(ConditionSettings):
     """
 
     format: FormatName = "jsonl"
-    """How a trajectory is written."""
+    """Format of the output."""
     output: FilePath | None = None
-    """A file, there whole or not at all; the default is standard output."""
+    """File to write, which is there whole or not at all; the default is standard output."""
     limit: int | None = Field(default=None, ge=1)
-    """At most this many."""
+    """At most this many trajectories."""
     per_task: int | None = Field(default=None, ge=1)
-    """Of each task at most this many, the first ones; what is of no task goes in whole."""
+    """At most this many of each task, the first ones; trajectories without a task are not
+    limited."""
     sometimes_solved: CliToggleFlag[bool] = False
-    """Only of tasks that were tried with success (--min-reward, else 1) and without."""
+    """Only those of tasks that were tried both with success (--min-reward, else 1) and without."""
     may_train_only: bool = True
-    """Leave out what its owner's key does not allow to be trained on."""
+    """Leave out those that their owner's key does not allow to be trained on."""
 
 
 class ImportLogs(Settings):
@@ -122,13 +123,13 @@ class ImportLogs(Settings):
     files: CliPositionalArg[list[FilePath]]
     """Files of one JSON object a line."""
     format: FormatName = "jsonl"
-    """How they are written."""
+    """Format of the files."""
     owner: str | None = None
-    """Whose they are; by default the record's own owner (jsonl), else the local one."""
+    """Owner of the trajectories; by default the record's own (jsonl), else the local one."""
     model: str | None = None
-    """The model that said it, if the format does not tell."""
+    """The model that wrote them, if the format does not tell."""
     environment: str | None = None
-    """The environment that they are of."""
+    """The environment that they come from."""
     reward: float | None = Field(default=None, ge=0, le=1)
     """Reward of every trajectory: without one nothing trains an agent."""
 

@@ -109,8 +109,8 @@ class Experiment:
             there = [name for name in _OTHERS if (self.directory / name).exists()]
             if there and self.data_dir == self.directory:
                 raise OperatorError(
-                    f"{self.directory} is no experiment's, but has {', '.join(there)} of something "
-                    "else: give another --data-dir, so that no row of another model gets in"
+                    f"{self.directory} is not an experiment's: it has {', '.join(there)} of "
+                    "something else; give another --data-dir, so that rows of others stay out"
                 )
             write_text(file, origin.model_dump_json(indent=1) + "\n")
         begun = read_beginning(self.directory)

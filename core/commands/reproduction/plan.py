@@ -154,7 +154,7 @@ def load_plan(profile: str, split: str) -> Plan:
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = _first(error) if isinstance(error, ValidationError) else str(error)
         reason_line = " ".join(reason.split())
-        raise OperatorError(f"--profile {profile}: {path} is no plan: {reason_line}") from error
+        raise OperatorError(f"--profile {profile}: {path} is not a plan: {reason_line}") from error
 
 
 def _first(error: ValidationError) -> str:

@@ -49,7 +49,7 @@ def turn(settings: WheelSettings, experiment: Experiment, machine: Machine, tell
     tell(f"\nthe wheel ends: {why}; {settings.alias} is {wheel.last}")
     run_plan(wheel.plan(experiment.marks(), tested=True), experiment, machine, tell)
     if not wheel.test_steps():
-        tell("no model was promoted, so the test set was not asked")
+        tell("no model was promoted, so the test set was not used")
     tell(f"{write_page(wheel, experiment)}")
     return wheel
 

@@ -21,19 +21,19 @@ from agentlm.models.aliases import Verdict
 
 
 class TurnResult(Frozen):
-    """What a turn has brought."""
+    """What one turn did, measured."""
 
     number: int
     incumbent: str
     tries: int
-    """That have a reward."""
+    """Tries that have a reward."""
     reward: float
-    """Their mean."""
+    """Mean reward of these tries."""
     solved: float
-    """Share of them."""
+    """Share of these tries that solved their task."""
     sampled_tokens: int
     rows: int
-    """That were trained on."""
+    """Rows that were trained on."""
     steps: int
     verdict: Verdict
     seconds: float

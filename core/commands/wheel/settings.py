@@ -29,35 +29,36 @@ class WheelSettings(Settings):
     model_config = SettingsConfigDict(cli_shortcuts={"limit": "n"})
 
     env: tuple[EnvironmentName, ...]
-    """Families of tasks, as of `agentlm rollout`."""
+    """Families of tasks, as in `agentlm rollout`."""
     turns: int = Field(3, ge=1)
-    """Turns at most."""
+    """The most turns to make."""
     budget_hours: float | None = Field(None, gt=0)
-    """No turn begins that would end later than after this many hours of work, going by the longest
-    one so far. The test at the end is not counted."""
+    """Hours of work: no turn begins that would not end within them if it took as long as the
+    longest so far. The test at the end is not counted."""
     base: str | None = None
-    """The model that begins; by default the one that has the alias, else smollm2-135m."""
+    """The model to begin with; by default the one that has the alias, else smollm2-135m."""
     alias: str = Field("production", pattern=ALIAS)
-    """The name that each model gets which the gate has passed."""
+    """The alias that each model gets once it has passed the gate."""
     name: str = Field("wheel", pattern=r"^[a-z0-9][a-z0-9.-]*$")
-    """Of this wheel: its models are called NAME-1, NAME-2, …."""
+    """Name of this wheel; its models are called NAME-1, NAME-2, …."""
     method: Method = "grpo"
     """How a turn learns from its tries: see `agentlm finetune --help`."""
     limit: int = Field(50, ge=1)
     """Tasks of each family that a turn plays, each several times."""
     gate_tasks: int = Field(100, ge=1)
-    """Tasks of each family, of the split dev, that the gate asks both models; others each turn."""
+    """Tasks of each family, of the split dev, that the gate measures both models on; new ones each
+    turn."""
     test_tasks: int = Field(100, ge=1)
     """Tasks of each family for the test at the end."""
     seed: int = 0
-    """Of the first turn's tasks; each turn after it has the next."""
+    """Seed of the first turn's tasks; each further turn has the next one."""
     url: str | None = None
     """A running server of the data directory's models to work with, instead of one that is started
     and stopped in between: for a machine that can serve and train at once."""
     port: int = Field(8136, ge=1, le=65535)
-    """Of the server that is started."""
+    """Port of the server that is started."""
     serve_flags: str = ""
-    """Further flags of `agentlm serve`; as of the four below, in one word after the equals sign."""
+    """Further flags of `agentlm serve`, in one word after the equals sign, like the next four."""
     rollout_flags: str = ""
     """Further flags of `agentlm rollout` (--rollout-flags="--max-tokens 256")."""
     finetune_flags: str = ""

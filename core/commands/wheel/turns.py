@@ -20,7 +20,7 @@ class Turn(Frozen):
     number: int
     incumbent: str
     verdict: Verdict | None = None
-    """None: the gate has not been asked."""
+    """None: the gate has not measured it."""
 
     @property
     def passed(self) -> bool:
@@ -49,25 +49,25 @@ class Wheel(Frozen):
 
     def steps_of(self, turn: Turn) -> list[PlanStep]:
         """The commands of one turn, as far as it is known which there are."""
-        asked, number = self.settings, turn.number
-        served = None if asked.url else turn.incumbent
-        candidate = asked.candidate(number)
+        settings, number = self.settings, turn.number
+        served = None if settings.url else turn.incumbent
+        candidate = settings.candidate(number)
         steps = [
             PlanStep(
                 name=f"play-{number}-{slug(env)}",
-                run=asked.rollout(env, number, turn.incumbent),
+                run=settings.rollout(env, number, turn.incumbent),
                 served=served,
                 makes=(f"rollouts/{candidate}-{slug(env)}/results.jsonl",),
             )
-            for env in asked.env
+            for env in settings.env
         ]
-        train = asked.finetune(number, turn.incumbent)
+        train = settings.finetune(number, turn.incumbent)
         card = f"models/cards/{candidate}.json"
         steps.append(PlanStep(name=f"train-{number}", run=train, makes=(card,), refuses=True))
         steps.append(
             PlanStep(
                 name=f"gate-{number}",
-                run=asked.gate(number),
+                run=settings.gate(number),
                 served=served,
                 makes=(f"runs/{candidate}/gate.json",),
                 refuses=True,
@@ -75,29 +75,29 @@ class Wheel(Frozen):
             )
         )
         if turn.passed:
-            steps.append(PlanStep(name=f"promote-{number}", run=asked.promote(candidate)))
+            steps.append(PlanStep(name=f"promote-{number}", run=settings.promote(candidate)))
         return steps
 
     def test_steps(self) -> list[PlanStep]:
         """The first and the last model on the test set; nothing if they are the same."""
         if self.last == self.start:
             return []
-        asked = self.settings
+        settings = self.settings
         return [
             PlanStep(
                 name=f"{TEST}-{end}",
-                run=asked.test(model, end),
-                served=None if asked.url else model,
-                makes=(f"evaluations/{asked.name}-{end}/report.json",),
+                run=settings.test(model, end),
+                served=None if settings.url else model,
+                makes=(f"evaluations/{settings.name}-{end}/report.json",),
             )
             for end, model in (("start", self.start), ("end", self.last))
         ]
 
     def plan(self, marks: Mapping[str, Mark], *, tested: bool = False) -> Plan:
         """The commands so far; each takes as long as the last one of its kind did."""
-        asked = self.settings
-        why = f"the wheel {asked.name} begins with it"
-        begin = PlanStep(name="begin", run=asked.promote(self.start, why))
+        settings = self.settings
+        why = f"the wheel {settings.name} begins with it"
+        begin = PlanStep(name="begin", run=settings.promote(self.start, why))
         steps = [begin, *(step for turn in self.turns for step in self.steps_of(turn))]
         steps += self.test_steps() if tested else []
         rates = {
@@ -111,13 +111,13 @@ class Wheel(Frozen):
             else step
             for step in steps
         ]
-        ends = (f"{asked.name}-end", f"{asked.name}-start")
+        ends = (f"{settings.name}-end", f"{settings.name}-start")
         compared = Comparison(candidate=ends[0], base=ends[1], says="What has the wheel brought?")
         return Plan(
-            about=f"The wheel {asked.name}: {asked.method} on {', '.join(asked.env)}.",
+            about=f"The wheel {settings.name}: {settings.method} on {', '.join(settings.env)}.",
             base=self.start,
-            port=asked.port,
-            serve=f"agentlm serve {asked.serve_flags}".strip(),
+            port=settings.port,
+            serve=f"agentlm serve {settings.serve_flags}".strip(),
             rates=rates,
             steps=tuple(timed),
             comparisons=(compared,) if tested and self.test_steps() else (),
@@ -131,20 +131,20 @@ def kind_of(step: PlanStep) -> str:
 
 def why_ended(wheel: Wheel, marks: Mapping[str, Mark]) -> str | None:
     """Why no further turn begins; None: one does."""
-    turns, asked = wheel.turns, wheel.settings
+    turns, settings = wheel.turns, wheel.settings
     if any(name.startswith(f"{TEST}-") for name in marks):
         return "its test was begun"
-    if len(turns) >= asked.turns:
+    if len(turns) >= settings.turns:
         return "all turns are done"
     if len(turns) > 1 and not (turns[-1].passed or turns[-2].passed):
         return "two turns in a row have brought no model that passes"
-    if asked.budget_hours is None:
+    if settings.budget_hours is None:
         return None
     spent = sum(mark.seconds for mark in marks.values()) / 3600
     longest = max((turn_hours(wheel, turn, marks) for turn in turns), default=0.0)
-    if not _begun(wheel, marks) and spent + longest >= asked.budget_hours:
+    if not _begun(wheel, marks) and spent + longest >= settings.budget_hours:
         return (
-            f"{spent:.2g} of {asked.budget_hours:g} hours are spent, and a turn has taken up to "
+            f"{spent:.2g} of {settings.budget_hours:g} hours are spent, and a turn has taken up to "
             f"{longest:.2g}"
         )
     return None

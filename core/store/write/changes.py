@@ -114,7 +114,9 @@ def tag(
     metadata = from_json(stored.metadata)
     for name in tags:
         if not isinstance(metadata.get(name, ""), str):
-            raise RequestError(f"metadata.{name} is no tag: it is not text", param="metadata")
+            raise RequestError(
+                f"metadata.{name} is not a tag: its value must be text, or null", param="metadata"
+            )
     kept = {name: value for name, value in metadata.items() if name not in tags}
     set_metadata(db, stored, kept | {name: text for name, text in tags.items() if text is not None})
 

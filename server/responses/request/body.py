@@ -263,9 +263,9 @@ def check_included(names: Sequence[str], known: Sequence[str], param: str = "inc
 
 
 _NOT_INCLUDED = {
-    _LOGPROBS: "of an answer that is looked up they are not kept",
-    "reasoning.encrypted_content": "a response that can be looked up is gone on from by its id",
-    "web_search_call.results": "what was found stands in the trajectory",
+    _LOGPROBS: "they are not kept for an answer that is looked up",
+    "reasoning.encrypted_content": "the id of a response that can be looked up is enough to go on",
+    "web_search_call.results": "the trajectory holds what was found",
     **dict.fromkeys(
         (
             *("file_search_call.results", "code_interpreter_call.outputs"),
@@ -299,7 +299,7 @@ def read_count_request(body: Any, model: str) -> ResponseRequest:
         for name, value in body.items():
             if name not in InputTokenCountParams.__annotations__ and value is not None:
                 raise RequestError(
-                    f"{name[:64]} means nothing where input is counted", param=name[:64]
+                    f"{name[:64]} has no meaning where input is counted", param=name[:64]
                 )
         body = {"model": model} | {name: it for name, it in body.items() if it is not None}
     return read_response_request(body)

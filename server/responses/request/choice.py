@@ -60,7 +60,7 @@ class OtherTool(Wire):
             return _shell(tools)
         if self.server_label is not None and self.type != "mcp":
             param = f"{place}.server_label"
-            raise RequestError(f"{param}: means nothing of type {self.type!r}", param=param)
+            raise RequestError(f"{param}: has no meaning for the type {self.type!r}", param=param)
         if self.server_label == OWN_LABEL:
             return ServerToolChoice(type=OWN_LABEL, name=self.name)
         kind = family_of(self.type)

@@ -28,7 +28,7 @@ class TextFiles:
     """Together they may be as long as a request."""
 
     async def read_into(self, items: Any, place: str = "input") -> Any:
-        """The same items, with what text files say in the place of those.
+        """The same items, with the text of files in place of the files.
 
         Raises RequestError for what is no text, and NotFoundError for a file that is not there or
         is another's.
@@ -99,4 +99,4 @@ def _decoded(value: str, param: str) -> tuple[str, bytes]:
     try:
         return _NAMELESS, base64.b64decode(body, validate=True)
     except (ValueError, binascii.Error):
-        raise RequestError(f"{param}: is no base64", param=param) from None
+        raise RequestError(f"{param}: is not base64", param=param) from None

@@ -14,11 +14,11 @@ _INDEXES = {
     "trajectory_by_model": ("trajectory_newest_by_model", ["model"]),
     "trajectory_by_owner_and_model": ("trajectory_newest_by_both", ["owner", "model"]),
 }
-"""What goes, what comes in its place, and what that begins with."""
+"""An old index, the new one in its place, and the columns that the new one begins with."""
 
 
 def upgrade() -> None:
-    """Make the wider indexes in the place of those of before."""
+    """Replace the old indexes by wider ones."""
     for before, (after, first) in _INDEXES.items():
         columns = [*first, "created", "id", *_FILTERED]
         op.create_index(after, "trajectory", columns, if_not_exists=True)
