@@ -193,8 +193,8 @@ async def _previous(response_id: str, store: Store, owner: str) -> Interaction:
         )
     if interaction.finish_reason is None:
         raise RequestError(
-            f"{response_id!r} has no whole answer to go on from: it is still running, was cancelled, "
-            "or failed",
+            f"{response_id!r} has no whole answer to go on from: it still runs, was cancelled, or "
+            "failed",
             param=param,
         )
     return interaction

@@ -65,7 +65,7 @@ async def test_it_is_polled_until_it_has_ended_and_gone_on_from(serve: Serve) ->
             ("reasoning", "completed"),
             ("mcp_call", "in_progress"),
         ]
-        with pytest.raises(openai.BadRequestError, match="is still running"):
+        with pytest.raises(openai.BadRequestError, match="still runs"):
             await running.client.responses.create(**ASK, previous_response_id=begun.id)
         running.bash.resume.set()
         answer = await ended(running, begun)
