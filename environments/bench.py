@@ -41,8 +41,6 @@ _SAMPLE_S = 0.05
 
 
 class Cost(NamedTuple):
-    """What one family costs."""
-
     steps_alone: float
     """Environment steps per second, one task at a time."""
     steps_many: float

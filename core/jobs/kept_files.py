@@ -80,7 +80,6 @@ class KeptFiles:
         raise NotFoundError(f"there is no file {file_id!r}", param="file_id")
 
     def content(self, file: KeptFile) -> Path:
-        """The path of its content."""
         return next((self._root / file.id).glob("content.*"))
 
     def list(self, owner: str | None) -> list[KeptFile]:

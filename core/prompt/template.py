@@ -20,8 +20,6 @@ _ERRORS = (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, A
 
 
 class Template:
-    """One template, with its settings."""
-
     def __init__(self, text: str, bos: str, eos: str, settings: Mapping[str, object]) -> None:
         """Raises UnusableTemplateError if the text is not a template."""
         environment = _environment()

@@ -120,7 +120,6 @@ def upgrade(db: Connection, revision: str = HEAD) -> None:
 
 
 def without_password(address: str) -> str:
-    """The address without its password."""
     return _public(_parse(address))
 
 

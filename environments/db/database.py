@@ -110,7 +110,6 @@ class Database:
             self._connection.set_authorizer(None)
 
     def table_names(self) -> list[str]:
-        """All tables, by name."""
         query = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
         return [row[0] for row in self._read(query)]
 

@@ -25,5 +25,4 @@ class Parts:
     """Those that are as in training."""
 
     def of(self, part: Part) -> Split:
-        """The split that a part comes from."""
         return "train" if part in self.known else self.split

@@ -92,7 +92,6 @@ class Template(NamedTuple):
 
 @cache
 def skills() -> dict[str, Skill]:
-    """All skills by name."""
     named: dict[str, Skill] = {}
     for file in _FILES:
         named |= {name: Skill.model_validate(it) for name, it in read_yaml(PACKAGE, file).items()}

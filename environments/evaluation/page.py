@@ -105,7 +105,6 @@ class Run:
 def render_page(
     report: Report, picture: Path, runs: Sequence[Run], tasks: Mapping[str, Task]
 ) -> str:
-    """The page."""
     failed = [run for run in runs if not run.result.success]
     groups: dict[str, list[Run]] = {name: [] for name in _MEANINGS}
     same: dict[tuple[str, int], list[Run]] = defaultdict(list)

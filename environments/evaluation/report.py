@@ -114,8 +114,6 @@ class AbilityDifference(Frozen):
 
 
 class Report(Frozen):
-    """All of one evaluation."""
-
     settings: dict[str, object]
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]

@@ -16,8 +16,6 @@ KNIVES = frozenset(("knife", "butterknife"))
 
 
 class Plan(Frozen):
-    """One floor plan."""
-
     room: str
     receptacles: dict[str, int]
     """Kind → how many."""

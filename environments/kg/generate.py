@@ -57,7 +57,6 @@ class _Unsuitable(Exception):
 
 @cache
 def skills() -> dict[str, Skill]:
-    """All skills by name."""
     loaded = read_yaml(_PACKAGE, "skills.yaml")
     return {name: Skill.model_validate(fields) for name, fields in loaded.items()}
 

@@ -49,7 +49,6 @@ class Skill(Frozen):
 
 @cache
 def skills() -> dict[str, Skill]:
-    """All skills by name."""
     loaded = read_yaml(_PACKAGE, "skills.yaml")
     return {name: Skill.model_validate(fields) for name, fields in loaded.items()}
 

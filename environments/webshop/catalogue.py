@@ -55,7 +55,6 @@ class Product(Frozen):
 
 @cache
 def types() -> dict[str, ProductType]:
-    """All of the file."""
     loaded = read_yaml("agentlm.environments.webshop", "products.yaml")
     return {name: ProductType.model_validate(fields) for name, fields in loaded.items()}
 

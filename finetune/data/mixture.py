@@ -51,7 +51,6 @@ class Plan:
         return len(self.ends)
 
     def batch(self, step: int, sources: Sequence[Source]) -> list[TokenRow]:
-        """The rows of a step."""
         first = int(self.ends[step - 1]) if step else 0
         return [sources[s].rows.token_row(r) for s, r in self.draws[first : self.ends[step]]]
 

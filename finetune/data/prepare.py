@@ -186,7 +186,6 @@ def _rare_collections() -> Iterator[None]:
 
 
 def row_maker(settings: FinetuneSettings, base: ModelFiles, registry: Registry) -> RowMaker:
-    """Makes the base's rows."""
     length = min(settings.max_length, _context_length(base.directory))
     line = _line(settings, base.card, registry)
     ages = ages_of(base.card, registry)

@@ -32,7 +32,6 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 def render_html(
     report: dict[str, Any], plots: Sequence[Path], samples: dict[str, list[list[Span]]]
 ) -> str:
-    """The page."""
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         "<meta name=viewport content='width=device-width, initial-scale=1'>",

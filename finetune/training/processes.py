@@ -79,7 +79,6 @@ class Processes:
 
 
 def device() -> torch.device:
-    """The device of this process."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")

@@ -240,7 +240,6 @@ def check_can_answer(messages: Sequence[Message]) -> None:
 
 
 def texts(messages: Iterable[Message]) -> Iterator[str]:
-    """All text in the messages."""
     for message in messages:
         yield message.content
         yield from (call.arguments for call in message.tool_calls)

@@ -66,7 +66,6 @@ class _Form:
         self._is_file = False
 
     def callbacks(self) -> MultipartCallbacks:
-        """Callbacks for the parser."""
         return {
             "on_part_begin": self._begin_part,
             "on_header_field": lambda data, start, end: self._add_header(0, data[start:end]),

@@ -29,7 +29,6 @@ EVALUATOR = "evaluator.sh"
 
 
 def script(name: str) -> Path:
-    """Where a script is."""
     return Path(str(files(__package__) / name))
 
 

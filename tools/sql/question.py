@@ -26,8 +26,6 @@ _SPILLED = {"SQLITE_IOERR_WRITE", "SQLITE_FULL"}
 
 
 class Question(Frozen):
-    """One question."""
-
     kind: Kind
     about: str = ""
     """A table's name, or a statement."""

@@ -25,8 +25,6 @@ from agentlm.models.registry import Registry
 
 
 class Training(Frozen):
-    """One trained model."""
-
     name: str
     base: str
     rows: dict[str, int]
@@ -104,7 +102,6 @@ def read_compared(plan: Plan, experiment: Experiment) -> tuple[Compared, ...]:
 
 
 def read_done(plan: Plan, experiment: Experiment) -> tuple[Done, ...]:
-    """The steps that are done."""
     marks = experiment.marks()
     return tuple(
         Done(step=step, seconds=marks[step.name].seconds)

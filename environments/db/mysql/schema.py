@@ -28,8 +28,6 @@ _TYPES = {"TEXT": "text", "INTEGER": "int", "INT": "int", "REAL": "double"}
 
 
 class UnknownTableError(Exception):
-    """No table has that name."""
-
     def __init__(self, name: str) -> None:
         super().__init__(f"Table '{DATABASE}.{name}' doesn't exist")
 
