@@ -106,7 +106,7 @@ def parse_known(settings: type[S], argv: Sequence[str], prog: str) -> tuple[S, l
     # Listing a server's flags would fill half a page before the first word about what it does.
     parser.usage = " ".join([prog, *names, "[OPTIONS]"])
     parser.description = inspect.cleandoc(settings.__doc__ or "")
-    page.add(parser, "--config", metavar="FILE", help="YAML file of settings")
+    page.add(parser, "--config", metavar="FILE", help="YAML file of settings.")
     try:
         arguments, unknown = parser.parse_known_args(list(argv))
         config: str | None = vars(arguments).pop("config")
@@ -151,18 +151,14 @@ class _HelpPage:
     """Adds what pydantic-settings would add, in the words of a help page instead of Python's.
 
     The command's own flags come first, then those of each class it inherits, under that class's
-    title.
+    title, also if the command words them otherwise.
     """
 
     def __init__(self, settings: type[BaseSettings]) -> None:
         self._titles: dict[str, str] = {}
-        """Title of the group that a flag is in, by field. The command's own flags have none."""
+        """Title of the group that a flag is in, by field. Flags of the command alone have none."""
         for ancestor in settings.__mro__[1:]:
-            names = [
-                name
-                for name in inspect.get_annotations(ancestor)
-                if name not in settings.__annotations__ and name not in self._titles
-            ]
+            names = [name for name in inspect.get_annotations(ancestor) if name not in self._titles]
             if ancestor.__module__.startswith("agentlm."):
                 self._titles |= _titled(names, inspect.cleandoc(ancestor.__doc__ or ""))
         self._titles["config"] = self._titles.get("data_dir", "")
@@ -207,7 +203,7 @@ def _in_words(text: str) -> str:
     if not match:
         return text
     default = re.sub(r"<[\w.]+: '([^']*)'>", r"\1", default.removesuffix(")"))
-    if default in ("None", "False", "()", "{}", "[]"):
+    if default in ("None", "False", "()", "{}", "[]", ""):
         return explanation.rstrip()
     default = re.sub(r"[()'\[\] ]|\.0$", "", default).rstrip(",")
     return f"{explanation}(default: {'yes' if default == 'True' else default})"

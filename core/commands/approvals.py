@@ -14,25 +14,31 @@ from agentlm.remote import connect, send
 from agentlm.settings import Settings
 
 
-class ListApprovals(Settings):
-    """List the calls that wait for a decision."""
+class ServerSettings(Settings):
+    """The running server."""
 
     url: str = "http://127.0.0.1:8000"
-    """The server."""
+    """Its address."""
     api_key: str | None = None
     """Key for the server."""
 
 
-class Approve(ListApprovals):
+class ListApprovals(ServerSettings):
+    """List the calls that wait for a decision."""
+
+
+class Approve(ServerSettings):
     """Let a call run. The trajectory that waited for it goes on."""
 
     id: CliPositionalArg[str]
     """An id from the list."""
 
 
-class Deny(Approve):
+class Deny(ServerSettings):
     """Keep a call from running. The model reads that it was denied, and the trajectory goes on."""
 
+    id: CliPositionalArg[str]
+    """An id from the list."""
     reason: str | None = None
     """The model reads this reason."""
 
@@ -70,6 +76,6 @@ COMMANDS = {
 }
 
 
-def _ask(settings: ListApprovals, method: str, path: str, body: Any = None) -> Any:
+def _ask(settings: ServerSettings, method: str, path: str, body: Any = None) -> Any:
     with connect(settings.url, settings.api_key) as client:
         return send(client, method, path, body)

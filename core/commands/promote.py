@@ -15,8 +15,8 @@ from agentlm.printable import say
 from agentlm.settings import Settings
 
 
-class RollBack(Settings):
-    """Point an alias to the model that had it before."""
+class AliasSettings(Settings):
+    """The alias, and a running server that has it."""
 
     alias: str = Field(default="production", pattern=ALIAS)
     """The name that traffic uses."""
@@ -26,7 +26,11 @@ class RollBack(Settings):
     """Key for that server."""
 
 
-class Promote(RollBack):
+class RollBack(AliasSettings):
+    """Point an alias to the model that had it before."""
+
+
+class Promote(AliasSettings):
     """Point an alias, the name that traffic uses, to a model that the gate has passed.
 
     agentlm models promote tiny-ft2 --publish http://localhost:8000
@@ -55,7 +59,7 @@ def roll_back(settings: RollBack) -> int:
     return 0
 
 
-def _flip(settings: RollBack, promotion: Promotion) -> None:
+def _flip(settings: AliasSettings, promotion: Promotion) -> None:
     """Point the alias to a card, both here and on the server; if one fails, neither changes."""
     aliases = Aliases(settings.data_dir)
     before = aliases.card(settings.alias)

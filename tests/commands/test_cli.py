@@ -89,7 +89,7 @@ def test_help_cuts_no_sentence_short(capsys: pytest.CaptureFixture[str]) -> None
     assert all(summary.endswith(".") for summary in summaries)
 
 
-PYTHON = re.compile(r"None|True|False|\(\)|\{\}|dict\[|tuple|list\[|<\w+\.|Path\(|default: [({\[]")
+PYTHON = re.compile(r"None|True|False|\(\)|\{\}|dict\[|tuple|list\[|<\w+\.|Path\(|default: [(){\[]")
 
 
 def test_an_install_is_advised_that_exists() -> None:
@@ -179,6 +179,13 @@ def test_every_command_explains_itself_and_its_flags_without_any_extra(command: 
         assert f"usage: agentlm {' '.join(name)}" in shown
         assert not PYTHON.search(shown)
     assert refusal == (2, "", "agentlm: --data-dir: expected one argument\n")
+
+
+def test_help_begins_with_what_the_command_is_about() -> None:
+    first = {"serve": "--model", "eval": "--env", "rollout": "--env", "wheel": "--env"}
+    helps = run_without_extras(*([name, "--help"] for name in first))
+    for (_, shown, _), flag in zip(helps, first.values(), strict=True):
+        assert re.findall(r"^  (--[\w-]+)", shown, re.MULTILINE)[0] == flag
 
 
 NEEDY = {

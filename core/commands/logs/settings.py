@@ -29,7 +29,7 @@ class ListLogs(ConditionSettings):
     model_config = SettingsConfigDict(cli_shortcuts={"print-json": "json", "limit": "n"})
 
     limit: int = Field(default=20, ge=1)
-    """How many."""
+    """How many trajectories to list."""
     after: str | None = None
     """Go on after this trajectory."""
     print_json: CliToggleFlag[bool] = False
@@ -75,9 +75,9 @@ class AuditLogs(Settings):
     owner: str | None = None
     """Only those of this API key's owner."""
     limit: int = Field(default=20, ge=1)
-    """How many."""
+    """How many calls to list."""
     after: int | None = None
-    """Go on after this number."""
+    """Go on after the call with this number."""
     print_json: CliToggleFlag[bool] = False
     """Print one JSON object a line instead of a table."""
 
