@@ -1,8 +1,8 @@
 """Tables that are drawn anew for every task: what they are called, what they hold.
 
 A name is one to three words of the task's split in one of the ways in which people write names. In
-a stream of tasks no two tables have the same name, and only a few columns do: a player who wants to
-be right has to copy the names that the question gives.
+a stream of tasks no table has the name of another, and a column's name comes only a few times: a
+player who wants to be right has to copy the names that the question gives.
 """
 
 from __future__ import annotations

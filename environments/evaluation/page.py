@@ -43,7 +43,7 @@ _MEANINGS = {
     "invented_name": "A call names something that stands nowhere in what the model was told.",
     "invalid_action": "A turn is no call and no answer, or a call that does not fit the tools.",
     "repetition": "The same call three times running, or one phrase over and over.",
-    "call_error": "A call that was understood failed.",
+    "call_error": "A call that could be run failed.",
     "limit": "No class; it ran out of turns, tokens or context.",
     "wrong answer": "No class; it answered, and wrongly.",
     "not judged": "The infrastructure failed. Says nothing about the model, counts in no rate.",
