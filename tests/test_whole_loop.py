@@ -92,7 +92,9 @@ def connected(url: str) -> OpenAI:
     return OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120)
 
 
-def test_the_loop(tmp_path: Path, chatml_llama: Path) -> None:
+def test_the_loop_turns_from_a_run_to_a_served_successor(
+    tmp_path: Path, chatml_llama: Path
+) -> None:
     data = ["--data-dir", str(tmp_path)]
     agentlm("models", "add", "tiny", "--path", str(chatml_llama), *data)
     with serving(tmp_path, "tiny") as (server, url), connected(url) as client:

@@ -52,7 +52,7 @@ def assert_exact(running: Running, trajectory: Trajectory, request: int = -1) ->
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-async def test_plain_chat(serve: Serve, template: Template) -> None:
+async def test_a_plain_chat_is_one_prompt_and_one_answer(serve: Serve, template: Template) -> None:
     async with serve("Hello.", template=template) as running:
         answer = await running.client.chat.completions.create(model="tiny", messages=HI)
         [trajectory] = running.trajectories()
@@ -90,7 +90,9 @@ async def test_a_follow_up_extends_the_same_trajectory(serve: Serve, template: T
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-async def test_server_tools_streaming(serve: Serve, template: Template) -> None:
+async def test_a_streamed_run_with_the_servers_tools_is_one_trajectory(
+    serve: Serve, template: Template
+) -> None:
     async with serve(CALL, CALL, " All done.", template=template, max_turns=3) as running:
         stream = await running.client.chat.completions.create(
             model="tiny", messages=HI, tools=BASH, stream=True
@@ -119,7 +121,9 @@ async def test_server_tools_streaming(serve: Serve, template: Template) -> None:
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-async def test_mixed_tools_over_two_requests(serve: Serve, template: Template) -> None:
+async def test_tools_of_both_sides_extend_one_trajectory_over_two_requests(
+    serve: Serve, template: Template
+) -> None:
     async with serve(CALL, CLIENT_CALL, FINAL, template=template) as running:
         tools = [*BASH, LOOKUP]
         first = await running.client.chat.completions.create(model="tiny", messages=HI, tools=tools)
@@ -189,7 +193,7 @@ async def test_two_choices_are_two_trajectories_with_one_prompt(serve: Serve) ->
         assert sorted(i.choice for i in interactions) == [0, 1]
 
 
-async def test_cancelled_while_a_tool_runs(serve: Serve) -> None:
+async def test_cancelling_while_a_tool_runs_keeps_the_call(serve: Serve) -> None:
     hang = CALL.replace('"ls"', '"hang"')
     async with serve(CALL, hang) as running:
         stream = await running.client.chat.completions.create(

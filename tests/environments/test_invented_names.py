@@ -55,7 +55,7 @@ def call(tool: str, argument: str, text: str) -> ToolCall:
         ("", ()),
     ],
 )
-def test_tables_and_columns_of_sql(statement: str, names: tuple[str, ...]) -> None:
+def test_tables_and_columns_of_sql_are_names(statement: str, names: tuple[str, ...]) -> None:
     assert set(invented_names(call("sql", "query", statement), TABLE, failed=False)) == set(names)
 
 
@@ -80,7 +80,7 @@ def test_tables_and_columns_of_sql(statement: str, names: tuple[str, ...]) -> No
         ("mv old.txt notes.txt", ("old.txt",)),
     ],
 )
-def test_paths_of_a_shell(command: str, names: tuple[str, ...]) -> None:
+def test_paths_that_a_command_reads_are_names(command: str, names: tuple[str, ...]) -> None:
     assert invented_names(call("bash", "command", command), FILES, failed=False) == names
 
 
@@ -96,7 +96,7 @@ def test_paths_of_a_shell(command: str, names: tuple[str, ...]) -> None:
         ("geo:mayor", ("geo:mayor",)),
     ],
 )
-def test_entities_and_relations_of_a_graph(text: str, names: tuple[str, ...]) -> None:
+def test_entities_and_relations_of_a_graph_are_names(text: str, names: tuple[str, ...]) -> None:
     assert invented_names(call("get_neighbors", "variable", text), GRAPH, failed=False) == names
 
 

@@ -252,7 +252,7 @@ def create(client: AsyncOpenAI, **fields: Any) -> Any:
     return client.chat.completions.create(**{"model": "tiny", "messages": HI, **fields})
 
 
-async def test_bad_request(serve: Serve) -> None:
+async def test_a_wrong_field_is_a_bad_request_error(serve: Serve) -> None:
     async with serve() as running:
         error = await raised(create(running.client, temperature=9), openai.BadRequestError)
 
@@ -260,7 +260,7 @@ async def test_bad_request(serve: Serve) -> None:
         assert error.request_id.startswith("req_")
 
 
-async def test_authentication(serve: Serve) -> None:
+async def test_a_wrong_key_is_an_authentication_error(serve: Serve) -> None:
     async with serve(api_key="right") as running:
         wrong = running.client.with_options(api_key="wrong")
         error = await raised(create(wrong), openai.AuthenticationError)
@@ -268,20 +268,20 @@ async def test_authentication(serve: Serve) -> None:
         assert (error.code, error.type) == ("invalid_api_key", "authentication_error")
 
 
-async def test_permission_denied(serve: Serve) -> None:
+async def test_another_host_is_a_permission_denied_error(serve: Serve) -> None:
     async with serve() as running:
         elsewhere = create(running.client, extra_headers={"host": "evil.example"})
         await raised(elsewhere, openai.PermissionDeniedError)
 
 
-async def test_not_found(serve: Serve) -> None:
+async def test_an_unknown_model_is_a_not_found_error(serve: Serve) -> None:
     async with serve() as running:
         error = await raised(create(running.client, model="gpt-9"), openai.NotFoundError)
         assert (error.code, error.param) == ("model_not_found", "model")
         await raised(running.client.models.retrieve("gpt-9"), openai.NotFoundError)
 
 
-async def test_conflict(serve: Serve) -> None:
+async def test_a_name_that_is_taken_is_a_conflict_error(serve: Serve) -> None:
     async with serve() as running:
         twice = {"lora_name": "tiny", "lora_path": "/nowhere"}
         asked = running.client.post("/load_lora_adapter", cast_to=object, body=twice)
@@ -290,7 +290,9 @@ async def test_conflict(serve: Serve) -> None:
         assert error.param == "lora_name"
 
 
-async def test_internal_server(serve: Serve) -> None:
+async def test_a_failure_of_the_server_is_an_internal_server_error_without_its_words(
+    serve: Serve,
+) -> None:
     async with serve(RuntimeError("a secret"), DOWN) as running:
         broken = await raised(create(running.client), openai.InternalServerError)
         down = await raised(create(running.client), openai.InternalServerError)
@@ -304,12 +306,12 @@ async def test_internal_server(serve: Serve) -> None:
         assert 'agentlm_requests_total{method="POST",status="500"} 1.0' in counted
 
 
-async def test_timeout(serve: Serve) -> None:
+async def test_an_answer_that_takes_too_long_is_a_timeout_error(serve: Serve) -> None:
     async with serve("word " * 100, delay_s=0.05) as running:
         await raised(create(running.client, timeout=0.1), openai.APITimeoutError)
 
 
-async def test_connection() -> None:
+async def test_a_server_that_is_not_there_is_a_connection_error() -> None:
     async with AsyncOpenAI(base_url="http://127.0.0.1:9", api_key="none", max_retries=0) as client:
         await raised(create(client), openai.APIConnectionError)
 
@@ -345,7 +347,7 @@ async def test_the_client_asks_again_for_a_stream(serve: Serve) -> None:
         assert "".join(delta.content or "" for delta in deltas) == "Hello."
 
 
-async def test_an_error_amid_a_stream(serve: Serve) -> None:
+async def test_an_error_amid_a_stream_is_raised_by_the_client(serve: Serve) -> None:
     async with serve(BASH_CALL, DOWN) as running:
         stream = await create(running.client, stream=True, tools=[{"type": "bash"}])
         with pytest.raises(openai.APIError, match="the engine is starting again") as caught:

@@ -91,7 +91,7 @@ USAGE_LEAVES_OUT = {
 }
 
 
-async def test_a_completion(serve: Serve) -> None:
+async def test_a_completion_is_openais_type(serve: Serve) -> None:
     async with serve("Hello.") as running:
         completion = strictly(ChatCompletion, (await post(running, logprobs=True)).content)
 
@@ -104,7 +104,7 @@ async def test_a_completion(serve: Serve) -> None:
         }
 
 
-async def test_a_completion_with_tools_of_both_kinds(serve: Serve) -> None:
+async def test_a_completion_with_tools_of_both_kinds_is_openais_type(serve: Serve) -> None:
     async with serve(BASH_CALL, CALL) as running:
         completion = strictly(ChatCompletion, (await post(running, tools=[BASH, LOOKUP])).content)
 
@@ -120,7 +120,7 @@ async def test_a_completion_with_tools_of_both_kinds(serve: Serve) -> None:
         }
 
 
-async def test_logprobs(serve: Serve) -> None:
+async def test_logprobs_are_openais_type(serve: Serve) -> None:
     async with serve("Hello.") as running:
         completion = strictly(ChatCompletion, (await post(running, logprobs=True)).content)
 
@@ -140,7 +140,7 @@ async def test_usage_adds_up(serve: Serve) -> None:
         assert 0 < (usage.completion_tokens_details.reasoning_tokens or 0) < usage.completion_tokens
 
 
-async def test_chunks(serve: Serve) -> None:
+async def test_chunks_are_openais_type(serve: Serve) -> None:
     async with serve(BASH_CALL, CALL) as running:
         answer = await post(
             running,
@@ -161,7 +161,7 @@ async def test_chunks(serve: Serve) -> None:
         assert left_out(last) == unsaid | USAGE_LEAVES_OUT
 
 
-async def test_deltas(serve: Serve) -> None:
+async def test_deltas_are_openais_type(serve: Serve) -> None:
     async with serve(BASH_CALL, CALL) as running:
         parts = chunks(await post(running, tools=[BASH, LOOKUP], stream=True))
         deltas = [part.choices[0].delta for part in parts]
@@ -197,7 +197,7 @@ async def test_a_stream_joins_to_what_is_said_whole(serve: Serve, tools: list[An
         )
 
 
-async def test_models(serve: Serve) -> None:
+async def test_models_are_openais_type(serve: Serve) -> None:
     async with serve() as running, httpx.AsyncClient() as client:
         listed = await client.get(f"{running.url}/v1/models")
         page = strictly(SyncPage[Model], listed.content)
@@ -208,7 +208,7 @@ async def test_models(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("change", [{"temperature": 9}, {"model": "gpt-9"}, {"messages": []}])
-async def test_errors(serve: Serve, change: dict[str, Any]) -> None:
+async def test_errors_are_openais_type(serve: Serve, change: dict[str, Any]) -> None:
     async with serve() as running:
         body = (await post(running, **change)).json()
         error = strictly(ErrorObject, json.dumps(body.pop("error")))

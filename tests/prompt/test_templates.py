@@ -30,7 +30,7 @@ def test_the_shipped_templates_are_listed() -> None:
     assert shipped_templates() == ["chatml", "llama2"]
 
 
-def test_chatml() -> None:
+def test_chatml_writes_each_message_between_its_marks() -> None:
     assert rendered("chatml", TALK[:3], generate=False) == (
         "<|im_start|>system\nBe brief.<|im_end|>\n"
         "<|im_start|>user\n Hi <|im_end|>\n"

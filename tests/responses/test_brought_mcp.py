@@ -396,7 +396,9 @@ async def test_a_wrong_tool_is_named_by_its_place_among_those_that_were_sent(
         assert running.engine.requests == []
 
 
-async def test_approvals_that_answer_nothing(serve: Serve, calculator: Calculator) -> None:
+async def test_an_approval_that_answers_no_question_is_refused(
+    serve: Serve, calculator: Calculator
+) -> None:
     async with serve(DOUBLE, **calculator.options) as running:
         tools = [calculator.tool()]
         asked = await answered(running, tools=tools)

@@ -49,7 +49,7 @@ async def post(running: Running, **fields: Any) -> httpx.Response:
         return await client.post(f"{running.url}/v1/responses", json=body)
 
 
-async def test_a_response(serve: Serve) -> None:
+async def test_a_response_is_openais_type(serve: Serve) -> None:
     async with serve("Hello.") as running:
         asked = {"metadata": {"a": "b"}, "instructions": "Be brief.", "max_output_tokens": 99}
         asked |= {"prompt_cache_key": "k", "safety_identifier": "s", "presence_penalty": 0.5}
@@ -68,7 +68,7 @@ async def test_a_response(serve: Serve) -> None:
         assert answer.usage.total_tokens == spent
 
 
-async def test_items_in_the_order_in_which_they_were_said(serve: Serve) -> None:
+async def test_items_come_in_the_order_in_which_they_were_said(serve: Serve) -> None:
     async with serve(BASH_CALL, FAILING_CALL, CALL) as running:
         answer = strictly((await post(running, tools=[BASH, LOOKUP])).content)
 
@@ -141,7 +141,7 @@ async def test_an_answer_that_was_cut_is_incomplete(serve: Serve) -> None:
         assert message.status == "incomplete"
 
 
-async def test_an_answer_in_a_form(serve: Serve) -> None:
+async def test_an_answer_in_a_form_is_held_to_it(serve: Serve) -> None:
     async with serve('{"a": 1}') as running:
         form = {"type": "json_schema", "name": "it", "strict": True, "schema": SCHEMA}
         answer = strictly((await post(running, text={"format": form})).content)
@@ -154,7 +154,7 @@ async def test_an_answer_in_a_form(serve: Serve) -> None:
         assert '"a"' in str(constraint)
 
 
-async def test_log_probabilities(serve: Serve) -> None:
+async def test_log_probabilities_come_if_they_are_included(serve: Serve) -> None:
     async with serve("Hello.") as running:
         asked = {"include": ["message.output_text.logprobs"], "top_logprobs": 1}
         answer = strictly((await post(running, **asked)).content)
@@ -176,7 +176,7 @@ async def test_a_choice_of_tools_is_held_to(serve: Serve, choice: Any) -> None:
         assert answer.model_dump()["tool_choice"] == choice
 
 
-async def test_allowed_tools(serve: Serve) -> None:
+async def test_only_allowed_tools_are_called(serve: Serve) -> None:
     async with serve(FINAL) as running:
         some = {"type": "function", "name": "lookup"}
         choice = {"type": "allowed_tools", "mode": "auto", "tools": [some]}

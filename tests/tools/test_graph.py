@@ -75,7 +75,7 @@ def call(toolbox: Toolbox) -> Call:
 
 
 @together
-async def test_a_question_of_several_hops(call: Call) -> None:
+async def test_a_question_of_several_hops_is_answered_by_variables(call: Call) -> None:
     listed = await call("get_relations", variable="Germany")
     assert "geo:capital" in listed.text
     assert "^geo:country" in listed.text
@@ -130,7 +130,7 @@ async def test_variables_outlive_the_process_that_made_them(call: Call) -> None:
     ],
 )
 @together
-async def test_what_the_model_can_mend(
+async def test_the_model_reads_what_it_can_mend(
     call: Call, function: str, arguments: dict[str, str], said: str
 ) -> None:
     observation = await call(function, **arguments)

@@ -428,7 +428,7 @@ async def test_html_bombs_do_not_stop_the_next_page(
         ("https://spelt-ü.example/", "list of hosts that are not fetched"),
     ],
 )
-async def test_addresses_that_are_not_fetched(
+async def test_an_address_that_is_not_fetched_says_why(
     make_settings: MakeSettings, url: str, why: str
 ) -> None:
     allow = ("example.org", "forbidden.example")
