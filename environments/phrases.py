@@ -2,7 +2,7 @@
 
 `<name>` stands for one of the alternatives that a phrasebook has under `name`, and `<name: words>`
 for one with the words in place of its `%`. Alternatives belong to splits, so that whole ways of
-stating a task can be held out; those of a plain list may come in any split.
+stating a task can be held out; those of a plain list, or under `any`, may come in any split.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from random import Random
+from typing import Literal
 
 from agentlm.environments.data_files import read_yaml
 from agentlm.environments.task import Split
 
-Alternatives = tuple[str, ...] | dict[Split, tuple[str, ...]]
+Alternatives = tuple[str, ...] | dict[Split | Literal["any"], tuple[str, ...]]
 """For every split, or by split."""
 
 _VOWEL = re.compile(
@@ -30,10 +32,18 @@ class Phrasebook:
     def __init__(self, own: Mapping[str, Alternatives]) -> None:
         self._alternatives = {**read_yaml("agentlm.environments", "phrases.yaml"), **own}
 
-    def phrasings(self, sentences: Alternatives, split: Split) -> tuple[str, ...]:
-        """All that these sentences stand for in a split, in a fixed order."""
-        written = (text for sentence in of(sentences, split) for text in self._all(sentence, split))
-        return tuple(dict.fromkeys(_SENTENCE.sub(_upper, text) for text in written))
+    def phrasings(self, sentences: Alternatives, split: Split) -> dict[str, float]:
+        """What these sentences stand for in a split, in a fixed order, with weights for training.
+
+        A sentence with many choices comes up more often than one with few, by the root of their
+        numbers: if all phrasings were equally likely, one sentence with two hundred of them would
+        drown the rest, and a model would know a kind of task by that sentence alone.
+        """
+        weights: dict[str, float] = {}
+        for sentence in of(sentences, split):
+            written = [_SENTENCE.sub(_upper, text) for text in self._all(sentence, split)]
+            weights |= {text: len(written) ** -0.5 for text in written if text not in weights}
+        return weights
 
     def alternatives(self, name: str, split: Split) -> Sequence[str]:
         """What a split may say for one name."""
@@ -53,9 +63,17 @@ class Phrasebook:
 
 def of(alternatives: Alternatives, split: Split) -> Sequence[str]:
     """Those of a split; kinds that are held out are put in the words of `test`."""
-    if isinstance(alternatives, dict):
-        return alternatives["test" if split == "test-kinds" else split]
-    return alternatives
+    if not isinstance(alternatives, dict):
+        return alternatives
+    own = "test" if split == "test-kinds" else split
+    return *alternatives.get("any", ()), *alternatives.get(own, ())
+
+
+def drawn(weights: Sequence[float], split: Split, random: Random) -> int:
+    """The number of a phrasing, by chance: by weight in training, all alike in the frozen sets."""
+    if split != "train":
+        return random.randrange(len(weights))
+    return random.choices(range(len(weights)), weights)[0]
 
 
 def with_articles(text: str, words: Mapping[str, str]) -> str:

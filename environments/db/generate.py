@@ -33,6 +33,7 @@ from agentlm.environments.db.templates import (
     templates,
 )
 from agentlm.environments.names import pool
+from agentlm.environments.phrases import drawn
 from agentlm.environments.splits import in_split, task_random
 from agentlm.environments.task import Action, Move, Split, Task
 
@@ -72,7 +73,7 @@ def _draw(
 ) -> Task | None:
     """A task not seen before; None if the skill has no more (Chinook is finite)."""
     for _ in range(_ATTEMPTS):
-        template = rng.choice(phrasings)
+        template = phrasings[drawn([it.weight for it in phrasings], parts.of("phrasing"), rng)]
         try:
             make = _chinook_task if template.skill.tables else _table_task
             task, tables = make(template, Drawing(parts, rng, used))

@@ -81,6 +81,8 @@ class Template(NamedTuple):
     id: str
     skill: Skill
     phrasing: str
+    weight: float
+    """How often training draws it."""
 
     @property
     def slots(self) -> set[str]:
@@ -104,8 +106,8 @@ def templates(split: Split) -> dict[str, list[Template]]:
     book = phrasebook(PACKAGE)
     return {
         name: [
-            Template(f"{name}/{split}/{number}", skill, phrasing)
-            for number, phrasing in enumerate(book.phrasings(skill.ask, split))
+            Template(f"{name}/{split}/{number}", skill, phrasing, weight)
+            for number, (phrasing, weight) in enumerate(book.phrasings(skill.ask, split).items())
         ]
         for name, skill in skills().items()
         if skill.held_out == (split == "test-kinds")

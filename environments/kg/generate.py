@@ -12,7 +12,7 @@ from pyoxigraph import NamedNode
 
 from agentlm.environments.data_files import read_yaml
 from agentlm.environments.kg.explore import Explorer, in_split
-from agentlm.environments.phrases import Alternatives, phrasebook
+from agentlm.environments.phrases import Alternatives, drawn, phrasebook
 from agentlm.environments.splits import task_random
 from agentlm.environments.task import Action, Move, Split, Task
 from agentlm.messages import Frozen
@@ -62,8 +62,8 @@ def skills() -> dict[str, Skill]:
 
 
 @cache
-def phrasings(split: Split) -> dict[str, tuple[str, ...]]:
-    """The wordings of each skill that a split has."""
+def phrasings(split: Split) -> dict[str, dict[str, float]]:
+    """The wordings of each skill that a split has, each with its weight in training."""
     book = phrasebook(_PACKAGE)
     return {
         name: book.phrasings(skill.ask, split)
@@ -98,11 +98,12 @@ def tasks(explorer: Explorer, split: Split, seed: int = 0) -> Iterator[Task]:
 
 def _make(explorer: Explorer, name: str, split: Split, random: Random) -> Task:
     skill = skills()[name]
-    number = random.randrange(len(phrasings(split)[name]))
+    wordings = phrasings(split)[name]
+    number = drawn(tuple(wordings.values()), split, random)
     entities = _bind(explorer, skill, split, random)
     words = {slot: _words(explorer, node) for slot, node in entities.items()}
     identifiers = {slot: shorten(node.value) for slot, node in entities.items()}
-    question = phrasings(split)[name][number].format_map(words)
+    question = tuple(wordings)[number].format_map(words)
     instruction = _stated(question, words, identifiers, split, random)
     moves, answer = _expert(explorer, skill, words, identifiers, random)
     if split == "train" and random.random() < _MISTAKES:

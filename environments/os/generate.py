@@ -12,7 +12,7 @@ from typing import Any
 from agentlm.environments.data_files import read_yaml
 from agentlm.environments.os.compare import Comparison
 from agentlm.environments.os.scenes import Slot, make
-from agentlm.environments.phrases import Alternatives, phrasebook, with_articles
+from agentlm.environments.phrases import Alternatives, drawn, phrasebook, with_articles
 from agentlm.environments.splits import task_random
 from agentlm.environments.task import OBSERVED, Action, Move, Split, Task
 from agentlm.messages import Frozen
@@ -54,8 +54,8 @@ def skills() -> dict[str, Skill]:
 
 
 @cache
-def phrasings(split: Split) -> dict[str, tuple[str, ...]]:
-    """The wordings of each skill that a split has."""
+def phrasings(split: Split) -> dict[str, dict[str, float]]:
+    """The wordings of each skill that a split has, each with its weight in training."""
     book = phrasebook(_PACKAGE)
     return {
         name: book.phrasings(skill.ask, split)
@@ -78,7 +78,8 @@ def tasks(split: Split, seed: int = 0) -> Iterator[Task]:
 
 def _make(name: str, split: Split, random: Random) -> Task:
     skill = skills()[name]
-    number = random.randrange(len(phrasings(split)[name]))
+    wordings = phrasings(split)[name]
+    number = drawn(tuple(wordings.values()), split, random)
     scene = make(skill.scene, split, random)
 
     words = {slot: str(value) for slot, value in scene.slots.items()}
@@ -104,7 +105,7 @@ def _make(name: str, split: Split, random: Random) -> Task:
         template=f"{name}/{split}/{number}",
         family=skill.family,
         split=split,
-        instruction=filled(phrasings(split)[name][number]),
+        instruction=filled(tuple(wordings)[number]),
         parameters=parameters,
         gold=(*moves, Move(thought=filled(skill.answer), answer=answer)),
     )

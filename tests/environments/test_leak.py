@@ -21,7 +21,7 @@ def test_held_out_tasks_share_no_text_with_training(generate: Generate) -> None:
     for split in ("dev", "dev2", "test", "test-kinds"):
         held_out = list(islice(generate(split), 75))
         dirty = [t.template for t in held_out if trained.is_dirty(t.instruction)]
-        assert len(dirty) <= 1, dirty  # a table with few columns says little beside the form
+        assert len(dirty) <= 2, dirty  # a table with few columns says little beside the form
 
 
 def test_a_run_of_ten_words_with_four_changed_is_a_leak_and_with_five_is_none() -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -19,7 +20,13 @@ from agentlm.environments.frozen import digest, frozen
 from agentlm.environments.kg import generate as kg
 from agentlm.environments.names import plural, pool, words
 from agentlm.environments.os import generate as shell
-from agentlm.environments.phrases import Phrasebook, phrasebook, with_articles
+from agentlm.environments.phrases import (
+    Alternatives,
+    Phrasebook,
+    drawn,
+    phrasebook,
+    with_articles,
+)
 from agentlm.environments.playing.cli import main as roll_out
 from agentlm.environments.playing.log_recording import steps_of
 from agentlm.environments.playing.play import play
@@ -190,15 +197,36 @@ def test_no_kind_of_question_has_one_answer(tmp_path: Path, kind: str) -> None:
 
 def test_sentences_stand_for_all_their_choices() -> None:
     book = Phrasebook({"who": {"train": ("you", "they"), "dev": ("we",)}, "do": ("% now",)})
-    assert book.phrasings(("will <who> <do: <who> go>?",), "train") == (
+    assert tuple(book.phrasings(("will <who> <do: <who> go>?",), "train")) == (
         "Will you you go now?",
         "Will you they go now?",
         "Will they you go now?",
         "Will they they go now?",
     )
-    assert book.phrasings(("<who>. <who>.",), "dev") == ("We. We.",)
+    assert tuple(book.phrasings(("<who>. <who>.",), "dev")) == ("We. We.",)
     with pytest.raises(ValueError, match="not closed"):
         book.phrasings(("<who",), "train")
+
+
+def test_a_sentence_of_many_choices_does_not_drown_the_others_in_training() -> None:
+    who = tuple(f"person {number}" for number in range(100))
+    book = Phrasebook({"who": who})
+    ways = book.phrasings({"any": ("Is it <who>?",), "train": ("Who is it?",)}, "train")
+    weights, random = tuple(ways.values()), Random(1)
+    numbers = [drawn(weights, "train", random) for _ in range(1100)]
+    assert 50 < numbers.count(100) < 150  # a tenth of the weight, a hundredth of the phrasings
+    assert len(set(numbers)) == 101
+
+
+def test_the_frozen_sets_draw_every_phrasing_alike() -> None:
+    assert drawn((9.0, 1.0, 1.0), "test", Random(1)) == Random(1).randrange(3)
+
+
+def test_what_any_split_may_say_is_said_beside_a_splits_own_words() -> None:
+    book = Phrasebook({})
+    sentences: Alternatives = {"any": ("One?",), "train": ("Two?",)}
+    assert tuple(book.phrasings(sentences, "train")) == ("One?", "Two?")
+    assert tuple(book.phrasings(sentences, "test")) == ("One?",)
 
 
 @pytest.mark.parametrize(
