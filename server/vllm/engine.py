@@ -322,6 +322,7 @@ async def _launch(args: AsyncEngineArgs) -> AsyncLLM:
     if args.enable_lora:
         await _answer(llm, llm.collective_rpc("score_beside_others"))
     if current_platform.is_cpu():
+        await _answer(llm, llm.collective_rpc("sample_whole_prompts_alone"))
         try:
             await _answer(llm, llm.collective_rpc("hand_back_what_is_empty"))
         except RuntimeError as error:  # costs memory, and nothing else

@@ -73,6 +73,27 @@ class WorkerExtension:
 
         wrapper.add_lora_logits = add_to_samples
 
+    def sample_whole_prompts_alone(self) -> None:
+        """Don't draw from a seeded request's generator while its prompt is read in parts.
+
+        vLLM 0.32 samples after each part, throws the token away, and turns the generator back by an
+        offset, which a processor's generator hasn't: one long prompt with a seed ended the engine.
+        Not drawn from, it needs no turning back.
+        """
+        runner = self.model_runner
+        sample = runner.sample_tokens
+
+        def sample_tokens(grammar_output: Any) -> Any:
+            generators = runner.input_batch.generators
+            unread = runner.discard_request_mask.np[: runner.input_batch.num_reqs].nonzero()[0]
+            kept = {row: generators.pop(row) for row in map(int, unread) if row in generators}
+            try:
+                return sample(grammar_output)
+            finally:
+                generators |= kept
+
+        runner.sample_tokens = sample_tokens
+
     def hand_back_what_is_empty(self) -> int:
         """Let the kernel have the memory of the cache and of adapters' places until it is used.
         Returns the bytes.

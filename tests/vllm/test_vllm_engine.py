@@ -190,6 +190,18 @@ async def test_the_same_seed_says_the_same_alone_and_in_company(
     assert {tuple(ids(deltas)) for deltas in company} == {tuple(ids(alone))}
 
 
+async def test_more_prompts_with_a_seed_than_are_read_in_one_step_end_nothing(
+    engine: VLLMEngine, prompt: list[int]
+) -> None:
+    """Some are read in parts; vLLM would turn their generators back, which it can't on the CPU."""
+    prompts = [[*prompt[:number], *prompt] for number in range(1, 80)]
+
+    turns = await asyncio.gather(*(say(engine, each, Sampling(seed=5), 4) for each in prompts))
+
+    assert all(len(ids(deltas)) > 0 for deltas in turns)
+    assert len(ids(await say(engine, prompt, Sampling(seed=5), 4))) > 0
+
+
 @pytest.mark.parametrize("name", ["frequency_penalty", "presence_penalty"])
 async def test_a_penalty_makes_it_repeat_itself_less(
     engine: VLLMEngine, prompt: list[int], name: str
