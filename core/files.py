@@ -41,6 +41,16 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def json_lines(text: str) -> list[str]:
+    """The lines of a file that has a JSON value on each.
+
+    Only the newline ends one: others that `str.splitlines` knows (U+2028, U+0085) may stand in the
+    texts of a value.
+    """
+    lines = text.split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
 def new_id() -> str:
     """32 hexadecimal digits that sort by creation time; the last half is random."""
     return f"{time.time_ns():016x}{secrets.token_hex(8)}"

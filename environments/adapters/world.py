@@ -40,6 +40,7 @@ from agentlm.environments.splits import split_of
 from agentlm.environments.task import Action, Move, Split, Task
 from agentlm.environments.taskfile import malformed, read_text
 from agentlm.errors import OperatorError
+from agentlm.files import json_lines
 from agentlm.messages import Frozen, ToolCall, ToolSpec
 from agentlm.tools.functions import FunctionTool
 from agentlm.tools.schema import arguments_of, spec_of
@@ -232,7 +233,7 @@ class WorldEnvironment:
         )
 
     def _lines(self, path: Path, split: Split) -> Iterator[Task]:
-        for number, line in enumerate(read_text(path).splitlines(), 1):
+        for number, line in enumerate(json_lines(read_text(path)), 1):
             if line.strip():
                 try:
                     fields = _Line.model_validate_json(line)

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from agentlm.environments.db.database import Database
 from agentlm.environments.task import Action, Move, Split, Task
-from agentlm.environments.taskfile import malformed, read_text
+from agentlm.environments.taskfile import malformed, read_json, read_text
+from agentlm.files import json_lines
 
 _CHANGES = {"INSERT", "UPDATE", "DELETE"}
 _DIGEST = re.compile(r"[0-9a-f]{32}")
@@ -45,7 +49,7 @@ class _Row(BaseModel):
 
 def load(path: Path, split: Split) -> list[Task]:
     """Tasks in file order. Raises OperatorError naming file, line and field."""
-    lines = read_text(path).splitlines()
+    lines = json_lines(read_text(path))
     return [
         _task(_read(path, number, line), split, f"{path.stem}:{number}")
         for number, line in enumerate(lines, 1)
@@ -54,9 +58,10 @@ def load(path: Path, split: Split) -> list[Task]:
 
 
 def _read(path: Path, number: int, line: str) -> _Row:
+    value = read_json(path, number, line)
     try:
-        row = _Row.model_validate(json.loads(line))
-    except (ValueError, ValidationError) as error:
+        row = _Row.model_validate(value)
+    except ValidationError as error:
         raise malformed(path, number, error) from error
     known = row.answer_md5 == "" or _DIGEST.search(row.answer_md5 or "")
     if row.type[0] in _CHANGES and not known:
@@ -64,16 +69,25 @@ def _read(path: Path, number: int, line: str) -> _Row:
     widths = {len(cells) for cells in row.table.table_info.rows}
     if widths - {len(row.table.table_info.columns)}:
         raise malformed(path, number, "table.table_info.rows: a cell for each column is needed")
+    try:
+        with closing(Database()) as database:
+            database.create(**_table(row))
+    except (sqlite3.Error, ValueError) as error:
+        raise malformed(path, number, f"table: {error}") from error
     return row
 
 
-def _task(row: _Row, split: Split, place: str) -> Task:
-    kind = row.type[0]
-    parameters: dict[str, Any] = {
+def _table(row: _Row) -> dict[str, Any]:
+    return {
         "table": row.table.table_name,
         "columns": [[column.name, "TEXT"] for column in row.table.table_info.columns],
         "rows": [[None if v is None else str(v) for v in r] for r in row.table.table_info.rows],
     }
+
+
+def _task(row: _Row, split: Split, place: str) -> Task:
+    kind = row.type[0]
+    parameters = _table(row)
     if kind in _CHANGES:
         match = _DIGEST.search(row.answer_md5 or "")
         parameters |= {

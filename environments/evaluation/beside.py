@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agentlm.environments.evaluation.report import Difference, Report, Row, difference_of
-from agentlm.environments.playing.progress import Result
+from agentlm.environments.playing.progress import Result, results_in
 from agentlm.errors import OperatorError
 
 
@@ -56,8 +56,6 @@ def read_tries(directory: Path, row: Row) -> list[Result]:
     """The tries of a row in an evaluation's report. Raises OperatorError if they are missing."""
     file = directory / row.results
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()[1:]  # the first is the plan
-        return [Result.model_validate_json(line) for line in lines if line.endswith("}")]
-    except (OSError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise OperatorError(f"the tries of {directory.name} can't be read: {reason}") from error
+        return results_in(file)
+    except (OSError, OperatorError) as error:
+        raise OperatorError(f"the tries of {directory.name} can't be read: {error}") from error

@@ -23,7 +23,7 @@ from agentlm.environments.evaluation.kept import kept_file
 from agentlm.environments.evaluation.settings import EvalSettings
 from agentlm.environments.playing.progress import setting_plan
 from agentlm.environments.task import Environment, Task
-from agentlm.files import write_text
+from agentlm.files import json_lines, write_text
 from agentlm.tools.graph.place import DESCRIPTION, graph_dir
 
 
@@ -101,7 +101,7 @@ async def family(name: EnvironmentName, settings: EvalSettings) -> AsyncIterator
 
 def _read(file: Path) -> list[Task] | None:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = json_lines(file.read_text(encoding="utf-8"))
         return [Task.model_validate_json(line) for line in lines]
     except (FileNotFoundError, ValidationError):
         return None

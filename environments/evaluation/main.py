@@ -33,6 +33,7 @@ from agentlm.environments.evaluation.transcripts import TranscriptRecorder, tran
 from agentlm.environments.playing.model_player import PlayedModel, connected
 from agentlm.environments.playing.progress import Progress, Result, setting_plan
 from agentlm.environments.playing.recording import ServerRecorder
+from agentlm.environments.playing.rollout import tell_pending
 from agentlm.environments.playing.session import Seat, decoding_of, play_tasks, run_session, seated
 from agentlm.environments.task import Task
 
@@ -115,10 +116,12 @@ async def _measure(settings: EvalSettings, played: Family, cell: _Cell) -> _Meas
         with closing(Progress(path, plan, fresh=settings.fresh)) as progress:
             if kept := progress.kept():
                 print(f"{cell.environment}, {cell.decoding}, {cell.model.label}: {kept}")
+            server = ServerRecorder(player, rewarded=False)
+            await tell_pending(server, progress)
             known = progress.of(tasks, settings.tries)
             if len(known) < len(tasks) * settings.tries:
                 environment = await played.environment()
-                with TranscriptRecorder(transcripts, ServerRecorder(player, rewarded=False)) as log:
+                with TranscriptRecorder(transcripts, server) as log:
                     seat = Seat(environment, seated(settings, player, environment), log, progress)
                     await play_tasks(settings, seat, tasks, known, len(tasks))
             measured = progress.of(tasks, settings.tries)

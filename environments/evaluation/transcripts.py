@@ -12,7 +12,9 @@ from pydantic import ValidationError
 from agentlm.environments.error_classes import Exchange
 from agentlm.environments.playing.play import Play
 from agentlm.environments.playing.players import whole_characters
+from agentlm.environments.playing.progress import Kept, Result
 from agentlm.environments.playing.recording import Recorder
+from agentlm.files import json_lines
 from agentlm.messages import Frozen, Message
 
 
@@ -77,7 +79,7 @@ class TranscriptRecorder:
     ) -> None:
         self._file.close()
 
-    async def keep(self, run: Play) -> str | None:
+    async def keep(self, run: Play) -> Kept:
         """A try that is played again is kept again; the last one counts."""
         transcript = Transcript(
             task_id=run.task.id,
@@ -89,6 +91,10 @@ class TranscriptRecorder:
         self._file.flush()
         return await self._recorder.keep(run)
 
+    async def score(self, result: Result) -> None:
+        """See `Recorder.score`."""
+        await self._recorder.score(result)
+
 
 def transcripts(file: Path) -> dict[tuple[str, int], Transcript]:
     """Try → what was said in it. A line that was half written when the process died is no try."""
@@ -98,7 +104,7 @@ def transcripts(file: Path) -> dict[tuple[str, int], Transcript]:
 
 
 def _read(file: Path) -> Iterator[Transcript]:
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in json_lines(file.read_text(encoding="utf-8")):
         try:
             yield Transcript.model_validate_json(line)
         except ValidationError:

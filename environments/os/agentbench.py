@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ValidationError, field_validator, model_validator
 
 from agentlm.environments.os.compare import Comparison
 from agentlm.environments.os.scorers import Judgement
 from agentlm.environments.os.world import Language, Script
 from agentlm.environments.task import OBSERVED, Action, Move, Split, Task
-from agentlm.environments.taskfile import malformed, read_text
+from agentlm.environments.taskfile import malformed, read_json, read_text
+from agentlm.files import json_lines
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +70,8 @@ class _File(BaseModel):
     def _has_text(self) -> Self:
         if self.code is None and self.file is None:
             raise ValueError("a script needs code or a file")
+        if "\0" in f"{self.code}{self.file}":
+            raise ValueError("a script can't hold the character NUL")
         return self
 
 
@@ -90,6 +95,15 @@ class _Match(BaseModel):
     answer: str | None = None
     regex: str | None = None
     strip: bool = False
+
+    @field_validator("regex")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except (re.error, RecursionError) as error:
+            raise ValueError(f"no regular expression: {error}") from error
+        return pattern
 
 
 class _Evaluation(BaseModel):
@@ -136,9 +150,10 @@ class _Scripts:
         if script.file is None:
             return _script(script.code or "", script.language)
         for folder in self._folders:
-            path = (folder / script.file).resolve()
-            if path.is_relative_to(folder) and path.is_file():
-                return _script(read_text(path), script.language)
+            with suppress(OSError):  # a name that is too long for one
+                path = (folder / script.file).resolve()
+                if path.is_relative_to(folder) and path.is_file():
+                    return _script(read_text(path), script.language)
         raise UnplayableError(f"its script {script.file} is not at hand")
 
 
@@ -166,23 +181,16 @@ def _rows(path: Path, text: str) -> list[tuple[int, Any]]:
     """Each task and the line it begins at."""
     if path.suffix == ".jsonl":
         return [
-            (number, _json(path, line, number))
-            for number, line in enumerate(text.splitlines(), 1)
+            (number, read_json(path, number, line))
+            for number, line in enumerate(json_lines(text), 1)
             if line.strip()
         ]
-    rows = _json(path, text, 1)
+    rows = read_json(path, 1, text)
     if isinstance(rows, dict):
         return [(1, rows)]
     if not isinstance(rows, list):
         raise malformed(path, 1, "a task or an array of tasks is expected")
     return list(zip(_lines(text), rows, strict=False))
-
-
-def _json(path: Path, text: str, line: int) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise malformed(path, line, error) from error
 
 
 def _lines(text: str) -> Iterator[int]:

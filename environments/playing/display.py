@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from agentlm.console import Console
 from agentlm.environments.playing.progress import Result
-from agentlm.trajectory import Outcome
 
 _LINE_S = 60.0
 
@@ -56,9 +55,10 @@ class Display:
 
     def _count(self, result: Result) -> None:
         self.done += 1
-        self.solved += result.success
-        self.reward += result.reward or 0.0
-        self.errors += result.outcome is Outcome.ERROR
+        self.errors += result.unfinished
+        if not result.unfinished:
+            self.solved += result.success
+            self.reward += result.reward or 0.0
         self.last_error = result.error or self.last_error
 
     def _show(self) -> None:

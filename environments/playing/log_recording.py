@@ -12,6 +12,7 @@ from typing import Any
 from agentlm.environments.agentinstruct import TextGrammar
 from agentlm.environments.error_classes import Exchange
 from agentlm.environments.playing.play import Play
+from agentlm.environments.playing.progress import Kept, Result
 from agentlm.environments.playing.recording import ServerRecorder
 from agentlm.environments.task import Action, Environment, tools_of
 from agentlm.messages import Message, Role
@@ -41,8 +42,8 @@ class StoreRecorder:
         self._owner = owner
         self._metadata = metadata
 
-    async def keep(self, run: Play) -> str | None:
-        """Append the steps, then the verdict."""
+    async def keep(self, run: Play) -> Kept:
+        """Append the steps."""
         trajectory = Trajectory(
             owner=self._owner,
             source="rollout",
@@ -62,14 +63,18 @@ class StoreRecorder:
         )
         steps = tuple(steps_of(run, self._grammar))
         await self._store.append(Entry(trajectory=trajectory, first_step=0, steps=steps))
+        return Kept(trajectory.id, "log")
+
+    async def score(self, result: Result) -> None:
+        """Add the verdict."""
+        assert result.trajectory_id is not None
         await self._store.score(
-            trajectory.id,
+            result.trajectory_id,
             self._owner,
-            reward=run.reward,
-            outcome=run.outcome,
-            error_classes=run.error_classes,
+            reward=result.reward,
+            outcome=result.outcome,
+            error_classes=result.error_classes,
         )
-        return trajectory.id
 
 
 class EitherRecorder:
@@ -79,9 +84,13 @@ class EitherRecorder:
         self._server = server
         self._store = store
 
-    async def keep(self, run: Play) -> str | None:
+    async def keep(self, run: Play) -> Kept:
         recorder = self._store if run.trajectory_id is None else self._server
         return await recorder.keep(run)
+
+    async def score(self, result: Result) -> None:
+        recorder = self._store if result.pending == "log" else self._server
+        await recorder.score(result)
 
 
 def steps_of(run: Play, grammar: TextGrammar | None = None) -> Iterator[Step]:

@@ -16,6 +16,7 @@ from agentlm.environments.playing.model_player import PlayedModel, connected
 from agentlm.environments.playing.players import EmptyPlayer, GoldPlayer, Player, RandomPlayer
 from agentlm.environments.playing.progress import Progress, setting_plan
 from agentlm.environments.playing.recording import NoRecorder, Recorder, ServerRecorder
+from agentlm.environments.playing.rollout import tell_pending
 from agentlm.environments.playing.session import (
     Seat,
     decoding_of,
@@ -61,7 +62,8 @@ async def _play(settings: RolloutSettings, environment: Environment) -> int:
                 if model is not None and model.caution:
                     say(model.caution, sys.stderr)
             seat = Seat(environment, player, recorder, progress)
-            known = list(progress.results.values())
+            await tell_pending(recorder, progress)
+            known = progress.results()
             if settings.curriculum:
                 tasks = Curriculum(tasks, settings.limit, settings.seed, known)
             display = await play_tasks(settings, seat, tasks, known, settings.limit)

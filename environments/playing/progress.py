@@ -3,6 +3,10 @@
 A killed rollout is begun again with the same command and goes on from here. A half-written last
 line is dropped; tries that the infrastructure failed are played again.
 
+A score that has to be written somewhere else too stands here first, as `pending`, and once more
+when it is there: so a kill in between loses no try, and no try is scored twice. The last line of a
+try is the one that counts.
+
 The first line is the plan: all that a result depends on. Whoever makes one starts from every
 setting and leaves out, by name, those that no result depends on (`setting_plan`), so that a
 setting that is added later can't be forgotten. Results of another plan are never taken over.
@@ -12,21 +16,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import ValidationError
 
 from agentlm import __version__
 from agentlm.environments.error_classes import ErrorClass
 from agentlm.environments.playing.play import Play
+from agentlm.environments.playing.players import whole_characters
 from agentlm.environments.task import Task
 from agentlm.errors import OperatorError
-from agentlm.files import exclusive
+from agentlm.files import exclusive, json_lines, write_text
 from agentlm.messages import Frozen
 from agentlm.settings import Settings
 from agentlm.trajectory import Outcome
@@ -36,6 +42,19 @@ _OF_NO_RESULT = {
     *("limit", "tries", "concurrency", "retries", "step_timeout_s"),
 }
 """Settings that change where or how many tries are played, but no try itself."""
+
+Place = Literal["server", "log"]
+"""Where a score is written beside this file: by the player's own server, or in our log."""
+Key = tuple[str, int]
+"""A task's id and which try at it."""
+
+
+class Kept(NamedTuple):
+    """Where a run was recorded, if it was."""
+
+    trajectory_id: str | None = None
+    scored_by: Place | None = None
+    """Who has to be told its score."""
 
 
 class Result(Frozen):
@@ -65,6 +84,8 @@ class Result(Frozen):
     trajectory_id: str | None = None
     error: str | None = None
     """What broke, if something did."""
+    pending: Place | None = None
+    """Where its score has yet to be written."""
     finished: float = 0.0
     """Unix seconds."""
 
@@ -73,8 +94,18 @@ class Result(Frozen):
         """Whether the task was solved."""
         return self.reward is not None and self.reward >= 1
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether the same command has something left to do for it."""
+        return self.outcome is Outcome.ERROR or self.pending is not None
+
+    @property
+    def key(self) -> Key:
+        """Which try it is."""
+        return self.task_id, self.attempt
+
     @classmethod
-    def of(cls, run: Play, trajectory_id: str | None) -> Self:
+    def of(cls, run: Play, kept: Kept) -> Self:
         """The line for a finished run."""
         return cls(
             task_id=run.task.id,
@@ -94,10 +125,16 @@ class Result(Frozen):
             prompt_tokens=run.prompt_tokens,
             completion_tokens=run.completion_tokens,
             seconds=round(run.seconds, 3),
-            trajectory_id=trajectory_id,
-            error=run.broken and f"{type(run.broken).__name__}: {run.broken}"[:500],
+            trajectory_id=kept.trajectory_id,
+            error=run.broken and error_text(run.broken),
+            pending=kept.scored_by,
             finished=round(time.time(), 3),
         )
+
+
+def error_text(error: Exception) -> str:
+    """What broke, short enough for a line and in characters that a file can hold."""
+    return whole_characters(f"{type(error).__name__}: {error}"[:500])
 
 
 def cluster_of(task: Task) -> str:
@@ -120,6 +157,25 @@ def setting_plan(settings: Settings, *, without: Collection[str] = ()) -> dict[s
     return {**plan, "agentlm": __version__}
 
 
+def results_in(path: Path) -> list[Result]:
+    """The tries in a rollout's file, each by its last line.
+
+    A line that was being written when the process was killed is none. Raises OperatorError for any
+    other that is no result, OSError if the file can't be read.
+    """
+    _, *lines = json_lines(path.read_text(encoding="utf-8")) or [""]
+    results: dict[Key, Result] = {}
+    for number, line in enumerate(lines, 2):
+        try:
+            result = Result.model_validate_json(line)
+        except ValidationError as error:
+            if number == len(lines) + 1:
+                break
+            raise OperatorError(f"{path}:{number}: this is not a result") from error
+        results[result.key] = result
+    return list(results.values())
+
+
 class Progress:
     """The file of one rollout, for one process at a time, until it is closed."""
 
@@ -129,11 +185,13 @@ class Progress:
         Raises OperatorError if it is of another plan, in use, or can't be used.
         """
         self.path = path
-        self.results: dict[tuple[str, int], Result] = {}
+        self._done: set[Key] = set()
+        self._pending: dict[Key, Result] = {}
+        self._last = 0.0
         try:
             with ExitStack() as held:
                 held.enter_context(exclusive(path.with_suffix(".lock"), wait=False))
-                kept = list(self._read(plan)) if path.exists() and not fresh else []
+                kept = self._read(plan) if path.exists() and not fresh else []
                 self._rewrite(plan, kept)
                 self._file = held.enter_context(path.open("a", encoding="utf-8"))
                 self._held = held.pop_all()
@@ -141,49 +199,64 @@ class Progress:
             raise OperatorError(f"{path} is being written by another process") from error
         except OSError as error:
             raise OperatorError(f"{path} can't be used: {error.strerror or error}") from error
-        self.add_all(kept)
+        for result in kept:
+            self._note(result)
 
     def kept(self) -> str | None:
         """What an earlier run has left, in words."""
-        if not self.results:
+        if not self._done:
             return None
-        last = max(result.finished for result in self.results.values())
-        day = datetime.fromtimestamp(last).strftime("%Y-%m-%d %H:%M")
-        tries = "1 try" if len(self.results) == 1 else f"{len(self.results)} tries"
+        day = datetime.fromtimestamp(self._last).strftime("%Y-%m-%d %H:%M")
+        tries = "1 try" if len(self._done) == 1 else f"{len(self._done)} tries"
         return f"{tries} kept from {day} (--fresh plays anew): {self.path}"
 
     def add(self, result: Result) -> None:
         """Keep one result: once this returns, killing the process does not lose it."""
         self._file.write(result.model_dump_json() + "\n")
         self._file.flush()
-        self.add_all([result])
+        self._note(result)
 
-    def add_all(self, results: Iterable[Result]) -> None:
-        """Add results that are in the file already."""
-        self.results |= {(result.task_id, result.attempt): result for result in results}
+    def sync(self) -> None:
+        """Make what was added survive a power cut. From any thread."""
+        os.fsync(self._file.fileno())
+
+    def results(self) -> list[Result]:
+        """All that the file holds: a rollout keeps only in mind which tries are done."""
+        return results_in(self.path)
 
     def of(self, tasks: Iterable[Task], tries: int) -> list[Result]:
         """The results of these tries, in a stable order."""
         wanted = {task.id for task in tasks}
-        return [
-            result
-            for (task_id, attempt), result in sorted(self.results.items())
-            if task_id in wanted and attempt < tries
-        ]
+        results = [r for r in self.results() if r.task_id in wanted and r.attempt < tries]
+        return sorted(results, key=lambda result: result.key)
+
+    def pending(self) -> list[Result]:
+        """Those whose score has yet to be written somewhere else."""
+        return list(self._pending.values())
 
     def has(self, task_id: str, attempt: int) -> bool:
         """Whether a try needs no more playing."""
-        result = self.results.get((task_id, attempt))
-        return result is not None and result.outcome is not Outcome.ERROR
+        return (task_id, attempt) in self._done
 
     def close(self) -> None:
         """Let another process have the file."""
         self._held.close()
 
-    def _read(self, plan: dict[str, Any]) -> Iterator[Result]:
-        begun, *lines = self.path.read_text(encoding="utf-8").splitlines() or [""]
+    def _note(self, result: Result) -> None:
+        self._last = max(self._last, result.finished)
+        self._pending.pop(result.key, None)
+        if result.outcome is Outcome.ERROR:
+            self._done.discard(result.key)
+            return
+        self._done.add(result.key)
+        if result.pending is not None:
+            self._pending[result.key] = result
+
+    def _read(self, plan: dict[str, Any]) -> list[Result]:
+        """What needs no more playing, of the same plan."""
+        begun = json_lines(self.path.read_text(encoding="utf-8"))[:1]
         try:
-            theirs = json.loads(begun)
+            theirs = json.loads("".join(begun))
         except ValueError:
             theirs = None
         if not isinstance(theirs, dict):
@@ -197,19 +270,9 @@ class Progress:
                 f"{self.path} is of another rollout: {changes}; choose another --name, or --fresh "
                 "to forget what it holds"
             )
-        for number, line in enumerate(lines, 2):
-            try:
-                result = Result.model_validate_json(line)
-            except ValidationError as error:
-                if number == len(lines) + 1:
-                    return  # the line that was being written when we were killed
-                raise OperatorError(f"{self.path}:{number}: this is not a result") from error
-            if result.outcome is not Outcome.ERROR:
-                yield result
+        return [r for r in results_in(self.path) if r.outcome is not Outcome.ERROR]
 
     def _rewrite(self, plan: dict[str, Any], results: Iterable[Result]) -> None:
         """Write the file again without the dropped lines."""
-        fresh = self.path.with_suffix(".unfinished")
         lines = [json.dumps(plan), *(result.model_dump_json() for result in results)]
-        fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        fresh.replace(self.path)
+        write_text(self.path, "\n".join(lines) + "\n")

@@ -2,6 +2,9 @@
 
 Our own server has recorded every step of a run already; it is told the score. What others did is
 written into the log (`log_recording.py`, apart because a log takes as long to import as all else).
+
+What was done is kept before its score, and the result is written down in between
+(`progress.py`): a trajectory without a reward harms nobody if the process dies there.
 """
 
 from __future__ import annotations
@@ -10,22 +13,30 @@ from typing import Protocol
 
 from agentlm.environments.playing.model_player import ModelPlayer
 from agentlm.environments.playing.play import Play
+from agentlm.environments.playing.progress import Kept, Result
 
 
 class Recorder(Protocol):
-    """Keeps a finished run."""
+    """Keeps finished runs and their scores."""
 
-    async def keep(self, run: Play) -> str | None:
-        """Durable on return; the trajectory's id, or None if it was not kept."""
+    async def keep(self, run: Play) -> Kept:
+        """Keep what was done. Durable on return."""
+        ...
+
+    async def score(self, result: Result) -> None:
+        """Keep how it went, of a result with a trajectory. Durable on return; may be done again."""
         ...
 
 
 class NoRecorder:
     """Keeps nothing beside the results."""
 
-    async def keep(self, run: Play) -> str | None:
+    async def keep(self, run: Play) -> Kept:
         """The id that the player's server gave."""
-        return run.trajectory_id
+        return Kept(run.trajectory_id)
+
+    async def score(self, result: Result) -> None:
+        """Nothing is told."""
 
 
 class ServerRecorder:
@@ -38,13 +49,16 @@ class ServerRecorder:
         self._player = player
         self._rewarded = rewarded
 
-    async def keep(self, run: Play) -> str | None:
+    async def keep(self, run: Play) -> Kept:
+        """It has been kept."""
+        return Kept(run.trajectory_id, None if run.trajectory_id is None else "server")
+
+    async def score(self, result: Result) -> None:
         """Post outcome and reward."""
-        if run.trajectory_id is not None:
-            await self._player.score(
-                run.trajectory_id,
-                reward=run.reward if self._rewarded else None,
-                outcome=run.outcome,
-                error_classes=run.error_classes,
-            )
-        return run.trajectory_id
+        assert result.trajectory_id is not None
+        await self._player.score(
+            result.trajectory_id,
+            reward=result.reward if self._rewarded else None,
+            outcome=result.outcome,
+            error_classes=result.error_classes,
+        )

@@ -2,6 +2,9 @@
 
 A try whose world or server breaks is played again, a bounded number of times, and is then an
 `error`: it has no reward and counts for nothing. If nothing but errors comes, the rollout stops.
+
+A result is written down before its score is told to the log: whoever goes on after a kill tells
+the scores that are pending, and plays what has no result.
 """
 
 from __future__ import annotations
@@ -9,20 +12,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+import openai
 from openai import OpenAIError
 
 from agentlm.environments.playing.play import STEP_TIMEOUT_S, Play, play
 from agentlm.environments.playing.players import Player
-from agentlm.environments.playing.progress import Progress, Result
+from agentlm.environments.playing.progress import Kept, Progress, Result, error_text
 from agentlm.environments.playing.recording import Recorder
 from agentlm.environments.task import Environment, Task
-from agentlm.errors import AgentLMError, OperatorError
+from agentlm.errors import AgentLMError, ConflictError, NotFoundError, OperatorError
 from agentlm.messages import Message
 from agentlm.trajectory import Outcome
 
 _log = logging.getLogger(__name__)
+
+_REFUSALS = (NotFoundError, ConflictError, openai.NotFoundError, openai.ConflictError)
+"""The log lacks the trajectory, or has it as one that broke: its score will never be taken."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,10 @@ class Rollout:
         for task, attempt in left:
             result = await self._try(task, attempt)
             self.progress.add(result)
+            if result.pending is not None:
+                await asyncio.to_thread(self.progress.sync)
+                result = await self._tell(result)
+                self.progress.add(result)
             self.on_result(result)
             failures.note(result)
 
@@ -77,19 +89,52 @@ class Rollout:
                 before=self.demonstration,
                 step_timeout_s=self.step_timeout_s,
             )
-            kept = await self._keep(run)
+            result = await self._kept(run)
             if run.broken is None or not again:
                 break
             _log.info("task %s, try %d broke", task.id, attempt, exc_info=run.broken)
-        return Result.of(run, kept)
+        return result
 
-    async def _keep(self, run: Play) -> str | None:
+    async def _kept(self, run: Play) -> Result:
         """Record the run; one that can't be recorded has failed, whatever its score."""
         try:
-            return await self.recorder.keep(run)
+            kept = await self.recorder.keep(run)
         except (AgentLMError, OpenAIError) as error:
             run.outcome, run.reward, run.broken = Outcome.ERROR, None, run.broken or error
-            return None
+            kept = Kept()
+        result = Result.of(run, kept)
+        if run.broken is not None and result.pending is not None:
+            with suppress(AgentLMError, OpenAIError):  # it has no score that could be lost
+                await self.recorder.score(result)
+            result = result.model_copy(update={"pending": None})
+        return result
+
+    async def _tell(self, pending: Result) -> Result:
+        """Tell its score, for which a server may have to be asked several times."""
+        for again in reversed(range(1 + self.retries)):
+            result = await tell_score(self.recorder, pending)
+            if result.pending is None or not again:
+                break
+        return result
+
+
+async def tell_score(recorder: Recorder, result: Result) -> Result:
+    """The result, no more pending if its score was taken. If that was refused, an `error`: the try
+    has to be played again."""
+    try:
+        await recorder.score(result)
+    except _REFUSALS as error:
+        refused = {"outcome": Outcome.ERROR, "reward": None, "pending": None}
+        return result.model_copy(update={**refused, "error": error_text(error)})
+    except (AgentLMError, OpenAIError) as error:
+        return result.model_copy(update={"error": error_text(error)})
+    return result.model_copy(update={"pending": None, "error": None})
+
+
+async def tell_pending(recorder: Recorder, progress: Progress) -> None:
+    """Tell the scores that a rollout has not told before it was killed."""
+    for result in progress.pending():
+        progress.add(await tell_score(recorder, result))
 
 
 class _Failures:
@@ -101,7 +146,7 @@ class _Failures:
 
     def note(self, result: Result) -> None:
         """Raises OperatorError when there is no use in going on."""
-        self._row = self._row + 1 if result.outcome is Outcome.ERROR else 0
+        self._row = self._row + 1 if result.unfinished else 0
         if self._row >= self._limit:
             raise OperatorError(
                 f"stopped: {self._row} tries in a row failed, the last with {result.error}"

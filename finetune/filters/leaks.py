@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentlm.errors import OperatorError
+from agentlm.files import json_lines
 from agentlm.finetune.filters.dedupe import own_text
 from agentlm.finetune.filters.overlap import DIRTY_SHARE, GRAM, MISMATCHES, TrainedTexts
 from agentlm.trajectory import Trajectory
@@ -72,7 +73,7 @@ def _task_texts(path: Path, text: str) -> Iterator[str]:
         value = json.loads(text)
         rows = value if isinstance(value, list) else [value]
     elif path.suffix == ".jsonl":
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        rows = [json.loads(line) for line in json_lines(text) if line.strip()]
     else:
         rows = text.splitlines()
     for row in rows:

@@ -14,6 +14,7 @@ from agentlm.environments.playing.log_recording import steps_of
 from agentlm.environments.playing.model_player import Decoding, connected
 from agentlm.environments.playing.play import play
 from agentlm.environments.playing.players import GoldPlayer
+from agentlm.environments.playing.progress import Result
 from agentlm.environments.playing.recording import ServerRecorder
 from agentlm.environments.playing.session import decoding_of
 from agentlm.environments.playing.settings import RolloutSettings
@@ -36,7 +37,8 @@ async def test_a_run_is_one_trajectory_with_an_interaction_per_turn_and_a_score(
         connected(server.url, "tiny", Decoding()) as player,
     ):
         run = await play(ENVIRONMENT, task, player)
-        await ServerRecorder(player).keep(run)
+        recorder = ServerRecorder(player)
+        await recorder.score(Result.of(run, await recorder.keep(run)))
         [trajectory] = server.trajectories()
 
     assert (run.reward, run.trajectory_id) == (1.0, trajectory.id)
@@ -70,7 +72,8 @@ async def test_tries_for_grpo_have_ratios_and_others_have_none(
         connected(server.url, "tiny", decoding) as player,
     ):
         run = await play(ENVIRONMENT, task, player)
-        await ServerRecorder(player).keep(run)
+        recorder = ServerRecorder(player)
+        await recorder.score(Result.of(run, await recorder.keep(run)))
         [trajectory] = server.trajectories()
 
     found = not_as_sampled(trajectory)
@@ -102,7 +105,8 @@ async def test_an_unreadable_turn_ends_the_run_as_invalid(tmp_path: Path) -> Non
         connected(server.url, "tiny", Decoding(constrained=False)) as player,
     ):
         run = await play(ENVIRONMENT, task, player)
-        await ServerRecorder(player).keep(run)
+        recorder = ServerRecorder(player)
+        await recorder.score(Result.of(run, await recorder.keep(run)))
         [header], _ = server.store.page(None)
 
     assert (header.outcome, header.reward) == (Outcome.INVALID, 0.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agentlm.environments.playing.cli import main
 from agentlm.environments.playing.curriculum import Curriculum
-from agentlm.environments.playing.progress import Result
+from agentlm.environments.playing.progress import Result, results_in
 from agentlm.environments.task import Task
 from agentlm.trajectory import Outcome
 
@@ -89,4 +89,4 @@ def test_a_rollout_may_follow_a_curriculum_and_goes_on(tmp_path: Path) -> None:
     assert main([*flags, "-n", "4"]) == 0
     assert main([*flags, "-n", "6"]) == 0
     [file] = tmp_path.rglob("results.jsonl")
-    assert len({line for line in file.read_text().splitlines() if '"task_id"' in line}) == 6
+    assert len(results_in(file)) == 6

@@ -48,6 +48,12 @@ def test_a_seed_gives_the_same_tasks_and_another_seed_others() -> None:
     assert len(set(ids) | {task.id for task in tasks("train", 20, seed=1)}) == 40
 
 
+def _row(columns: list[str]) -> str:
+    info = {"columns": [{"name": name} for name in columns], "rows": []}
+    table = {"table_name": "t", "table_info": info}
+    return json.dumps({"description": "x", "label": ["y"], "type": ["other"], "table": table})
+
+
 async def test_dbbench_hashes_reproduce_and_its_labels_score(agentbench: Path) -> None:
     loaded = ENVIRONMENT.load(agentbench / "dbbench" / "dev.jsonl", "dev")
     runs = [await play(ENVIRONMENT, task, GoldPlayer()) for task in loaded]
@@ -77,6 +83,12 @@ async def test_dbbench_hashes_reproduce_and_its_labels_score(agentbench: Path) -
             ),
             "answer_md5",
         ),
+        (_row(["a", "A"]), "table: duplicate column name: A"),
+        (_row(["a\0"]), "table: .*null"),
+        (_row([]), "table.table_info.columns: list should have at least 1 item"),
+        (_row(["\ud800"]), "half of a character"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"description": ' + "9" * 5000, "not JSON|digits"),
     ],
 )
 def test_a_malformed_task_file_is_told_by_file_line_and_field(

@@ -13,7 +13,7 @@ from agentlm.environments.error_classes import ERROR_CLASSES, classify
 from agentlm.environments.invented_names import invented_names
 from agentlm.environments.playing.play import Play, play
 from agentlm.environments.playing.players import GoldPlayer, Reply
-from agentlm.environments.playing.progress import Result
+from agentlm.environments.playing.progress import Kept, Result
 from agentlm.environments.task import Split, Task
 from agentlm.messages import Message, ToolCall
 
@@ -127,7 +127,7 @@ def test_what_was_observed_is_known_and_what_the_player_thought_is_not() -> None
     run = run_of(("SELECT `Ward` FROM `Hospital`", "[]"), ("SELECT `Ward` FROM tram_lines", "[]"))
     assert [exchange.invented for exchange in run.exchanges] == [("Hospital", "Ward"), ("Ward",)]
     assert run.error_classes == ("invented_name",)
-    result = Result.of(run, None)
+    result = Result.of(run, Kept())
     assert (result.calls, result.invented) == (2, 2)
 
 

@@ -15,8 +15,11 @@ from agentlm.environments.db.environment import DbEnvironment
 from agentlm.environments.evaluation.cli import main as evaluate
 from agentlm.environments.playing.cli import main as roll_out
 from agentlm.environments.playing.model_player import client_of, played_model
-from agentlm.environments.playing.progress import Progress
+from agentlm.environments.playing.play import Play
+from agentlm.environments.playing.progress import Kept, Progress, Result
+from agentlm.environments.task import Task
 from agentlm.errors import OperatorError
+from agentlm.trajectory import Outcome
 from support.experts import StandIn, stand_in
 
 COUNT = 3
@@ -307,6 +310,27 @@ def test_a_password_in_the_url_is_written_nowhere(
     evaluate([*one_way(arguments), "--url", url])
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or b"secret" not in file.read_bytes()
+
+
+def test_what_broke_in_whatever_characters_is_kept_and_read_again(tmp_path: Path) -> None:
+    task = Task(
+        environment="e",
+        template="t\u2028",
+        family="f\x85",
+        split="dev",
+        instruction="i",
+        parameters={},
+    )
+    broken = Play(task, 0, (), "", broken=OSError("\udc80\u2029"), outcome=Outcome.ERROR)
+    done = Play(task, 1, (), "", reward=1.0)
+    with closing(Progress(tmp_path / "r.jsonl", {"a": 1})) as progress:
+        for run in (broken, done):
+            progress.add(Result.of(run, Kept("traj_1", "server")))
+        assert [result.attempt for result in progress.pending()] == [1]
+    with closing(Progress(tmp_path / "r.jsonl", {"a": 1})) as again:
+        assert [result.family for result in again.results()] == ["f\x85"]
+        assert (again.has(task.id, 0), again.has(task.id, 1)) == (False, True)
+        assert again.pending() == again.results()
 
 
 def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:

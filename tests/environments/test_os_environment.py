@@ -136,6 +136,15 @@ async def test_agentbench_training_references_pass_with_known_exceptions(
             "8: evaluation: an example is needed",
         ),
         (7, "8: the task: an object is expected"),
+        (
+            {"description": "y", "evaluation": {"match": {"regex": "("}}},
+            r"8: evaluation.match.*: no regular expression: missing \)",
+        ),
+        (
+            {"description": "y", "start": "echo \0", "evaluation": {"match": "1"}},
+            "8: start: a script can't hold the character nul",
+        ),
+        ({"description": "\udfff", "evaluation": {"match": "1"}}, "1: .*half of a character"),
     ],
 )
 async def test_a_malformed_task_file_is_told_by_file_line_and_field(

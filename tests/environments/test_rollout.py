@@ -16,6 +16,7 @@ from agentlm.environments.playing.cli import main
 from agentlm.environments.playing.demonstration import demonstration
 from agentlm.environments.playing.model_player import Decoding, connected
 from agentlm.environments.playing.play import play
+from agentlm.environments.playing.progress import results_in
 from agentlm.errors import OperatorError
 from agentlm.messages import ToolCall
 from agentlm.store import Selection, Store
@@ -122,13 +123,14 @@ def test_a_rollout_goes_on_where_it_was_killed(
 ) -> None:
     main(arguments)
     [file] = tmp_path.glob("rollouts/*/results.jsonl")
-    lines = file.read_text().splitlines()
-    file.write_text("\n".join([*lines[:4], lines[4][:20]]))
-    done = {json.loads(line)["task_id"] for line in lines[1:4]}
+    plan = file.read_text().splitlines()[0]
+    lines = [result.model_dump_json() for result in results_in(file)]
+    file.write_text("\n".join([plan, *lines[:3], lines[3][:20]]))
+    done = {json.loads(line)["task_id"] for line in lines[:3]}
     server.requests.clear()
     assert main(arguments) == 0
     assert {r["metadata"]["task_id"] for r in server.requests} == set(server.tasks) - done
-    assert len(file.read_text().splitlines()) == 1 + COUNT
+    assert len(results_in(file)) == COUNT
 
 
 def test_a_rollout_is_not_continued_with_other_settings(
@@ -149,6 +151,46 @@ def test_a_failing_server_is_an_error_and_never_a_zero(
     server.failures = 0
     assert main(arguments) == 0
     assert "6 of 6 solved" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize("every", [2, 3])
+def test_a_server_that_answers_part_of_the_time_loses_nothing(
+    server: StandIn, arguments: list[str], capsys: pytest.CaptureFixture[str], every: int
+) -> None:
+    server.fails_every = every
+    flags = [*arguments, "--retries", "9", "--concurrency", "3"]
+    assert main(flags) == 0
+    assert "6 of 6 solved (100.0%)" in capsys.readouterr().out
+    assert {each["reward"] for each in server.scores.values()} == {1.0}
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_score_whose_receipt_is_lost_is_told_again_and_the_task_not_played_again(
+    server: StandIn, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.score_status = 500
+    assert main([*arguments, "--retries", "0"]) == 1
+    assert "0 of 0 solved; 6 failed, run again" in capsys.readouterr().out
+    taken, server.scores, server.score_status = dict(server.scores), {}, 200
+    server.requests.clear()
+    assert main(arguments) == 0
+    assert "6 of 6 solved" in capsys.readouterr().out
+    assert server.requests == []
+    assert server.scores == taken
+    assert len(taken) == COUNT
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_try_that_the_log_has_lost_is_played_again(server: StandIn, arguments: list[str]) -> None:
+    server.score_status = 404
+    assert main([*arguments, "--retries", "0"]) == 1
+    assert server.scores == {}
+    server.score_status = 200
+    server.requests.clear()
+    assert main(arguments) == 0
+    assert {request["metadata"]["task_id"] for request in server.requests} == set(server.tasks)
+    assert len(server.scores) == COUNT
 
 
 def test_a_page_that_is_no_completion_is_an_error_that_says_so(

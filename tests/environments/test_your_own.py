@@ -21,7 +21,7 @@ from agentlm.environments.playing.cli import main
 from agentlm.environments.playing.demonstration import demonstration
 from agentlm.environments.playing.play import Play, play
 from agentlm.environments.playing.players import GoldPlayer, RandomPlayer, Reply
-from agentlm.environments.playing.progress import Result
+from agentlm.environments.playing.progress import Kept, Result
 from agentlm.environments.playing.settings import RolloutSettings
 from agentlm.environments.splits import SPLITS
 from agentlm.environments.task import Split, Task
@@ -104,8 +104,8 @@ def test_the_guides_example_is_short_and_its_world_is_played(tmp_path: Path) -> 
 async def test_what_a_world_earns_is_partial_credit_and_kept_by_turn() -> None:
     run = await tried(Steps, {"how": "a"}, {"how": "b"}, {"how": "c"}, {"how": "never run"})
     assert (run.outcome, run.reward) == (Outcome.LIMIT, 0.75)
-    assert Result.of(run, None).earned == (0.25, 0.5, 0.75, 0.75)
-    assert not Result.of(run, None).success
+    assert Result.of(run, Kept()).earned == (0.25, 0.5, 0.75, 0.75)
+    assert not Result.of(run, Kept()).success
 
 
 async def test_a_world_that_is_over_ends_the_try_without_an_answer() -> None:
@@ -274,6 +274,22 @@ def test_a_bad_line_of_a_task_file_is_named(tmp_path: Path, line: str, says: str
     (tmp_path / "t.jsonl").write_text(f'{{"instruction": "a"}}\n{line}\n')
     with pytest.raises(OperatorError, match=re.escape(says)):
         WorldEnvironment(Steps).load(tmp_path / "t.jsonl", "dev")
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\x85"])
+def test_characters_that_some_take_for_line_ends_end_no_line_of_a_task_file(
+    tmp_path: Path, odd: str
+) -> None:
+    (tmp_path / "t.jsonl").write_text(f'{{"instruction": "a{odd}b"}}\r\n\n{{"instruction": "c"}}\n')
+    tasks = WorldEnvironment(Steps).load(tmp_path / "t.jsonl", "dev")
+    assert [task.instruction for task in tasks] == [f"a{odd}b", "c"]
+
+
+async def test_half_a_character_that_a_world_shows_is_a_question_mark() -> None:
+    half = type("Half", (Steps,), {"act": lambda *_: "\udc80", "__doc__": "Half."})
+    run = await tried(half, {"how": "a"}, "done")
+    assert run.exchanges[0].observation is not None
+    assert run.exchanges[0].observation.text == "?"
 
 
 @pytest.mark.parametrize("name", ["dbb", "x.py", "x.py:", "gymnasium:", "gym:X", "", "nowhere"])

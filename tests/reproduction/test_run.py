@@ -15,6 +15,7 @@ import pytest
 
 from agentlm.commands.reproduction.experiment import Experiment
 from agentlm.commands.reproduction.plan import Plan
+from agentlm.environments.playing.progress import results_in
 from agentlm.errors import OperatorError
 from support.machines import HOUR, FakeMachine, Killed, Moments, run, writes_are_moments
 
@@ -298,7 +299,7 @@ def test_kill_9_leaves_no_process_and_the_same_command_goes_on(tmp_path: Path) -
         time.sleep(0.05)
     first.kill()
     first.communicate()
-    kept = len(tries.read_text().splitlines()) - 1
+    kept = len(results_in(tries))
 
     profile.write_text(GOLD.replace("400", "12"))  # begun and not done: it may be changed
     second = start(profile, tmp_path)

@@ -23,18 +23,23 @@ class StandIn:
     """Name trajectories, as our own server does."""
     failures: int = 0
     """Requests to answer with 500 first."""
+    fails_every: int = 0
+    """Of so many requests, scores included, one is answered with 500."""
     weak_models: set[str] = field(default_factory=set)
     """These answer nonsense."""
     weights: dict[str, str] = field(default_factory=dict)
     """Model → the version of its weights, as our server tells it."""
     reply: dict[str, Any] | None = None
     """Say this instead, always."""
+    score_status: int = 200
+    """Answer scores with this; what is not found is not taken either."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _answers: int = 0
 
     def complete(self, request: Request) -> Response:
-        if self.failures:
-            self.failures -= 1
+        if self.failures or self._fails():
+            self.failures = max(0, self.failures - 1)
             return Response(json.dumps({"error": {"message": "down"}}), 500)
         body = request.get_json()
         self.requests.append(body)
@@ -56,6 +61,10 @@ class StandIn:
             "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
         }
         return Response(json.dumps(completion), headers=headers, mimetype="application/json")
+
+    def _fails(self) -> bool:
+        self._answers += 1
+        return bool(self.fails_every) and self._answers % self.fails_every == 0
 
     @staticmethod
     def _turn(messages: list[dict[str, Any]]) -> int:
@@ -81,7 +90,12 @@ class StandIn:
         return Response(body, mimetype="application/json")
 
     def score(self, request: Request) -> Response:
-        self.scores[request.path.split("/")[-2]] = request.get_json()
+        if self.score_status != 404:
+            self.scores[request.path.split("/")[-2]] = request.get_json()
+        if self._fails():
+            return Response(json.dumps({"error": {"message": "down"}}), 500)
+        if self.score_status != 200:
+            return Response(json.dumps({"error": {"message": "lost"}}), self.score_status)
         return Response("{}", mimetype="application/json")
 
 

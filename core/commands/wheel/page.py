@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
@@ -12,7 +11,7 @@ from agentlm.commands.reproduction.page import template_of
 from agentlm.commands.reproduction.results import read_compared, read_done
 from agentlm.commands.wheel.settings import slug
 from agentlm.commands.wheel.turns import Turn, Wheel, turn_hours
-from agentlm.environments.playing.progress import Result
+from agentlm.environments.playing.progress import Result, results_in
 from agentlm.errors import OperatorError
 from agentlm.files import write_text
 from agentlm.finetune.run import Run
@@ -89,7 +88,6 @@ def _tries(wheel: Wheel, turn: Turn) -> Iterator[Result]:
         title = f"{wheel.settings.candidate(turn.number)}-{slug(env)}"
         file = wheel.settings.data_dir / "rollouts" / title / "results.jsonl"
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()[1:]  # the first is the plan
-            yield from (Result.model_validate(json.loads(line)) for line in lines)
-        except (OSError, ValueError) as error:
+            yield from results_in(file)
+        except (OSError, OperatorError) as error:
             raise OperatorError(f"{file} can't be read: {error}") from error
