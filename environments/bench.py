@@ -1,8 +1,12 @@
 """The cost of environments without a model: `make bench-env`.
 
 For each family, with the expert as player: environment steps per second, one task at a time and
-many at once, and the peak memory of all processes at 64 tasks at once. Then what a rollout adds to
-a turn beside the bare chat call, against a server that answers at once.
+many at once, and the peak memory of all processes at 64 tasks at once. Then, against a server in
+this process that answers at once: what a rollout adds to a turn beside the bare chat call, and how
+much memory it takes after a fifth of many tries and at their end.
+
+Processor time counts server and player alike. It varies less with what else the machine does, and
+what a rollout adds is the difference: the server does the same for both.
 """
 
 from __future__ import annotations
@@ -12,12 +16,12 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from openai import AsyncOpenAI
 
@@ -26,7 +30,7 @@ from agentlm.environments.db.environment import DbEnvironment
 from agentlm.environments.playing.model_player import Decoding, connected
 from agentlm.environments.playing.play import play
 from agentlm.environments.playing.players import GoldPlayer
-from agentlm.environments.playing.progress import Progress
+from agentlm.environments.playing.progress import Progress, Result
 from agentlm.environments.playing.recording import NoRecorder
 from agentlm.environments.playing.rollout import Rollout
 from agentlm.environments.task import Environment, Task
@@ -37,7 +41,12 @@ from agentlm.tools.shell.process_tree import tree_usage
 
 _MANY = 64
 _TASKS = 256
+_TRIES = 10_000
+_ROUNDS = 5
+"""Rollouts and bare calls alternate; the quickest round of each counts."""
 _SAMPLE_S = 0.05
+_TURNS_A_TRY = 2
+"""The server calls sql once and then answers."""
 
 
 class Cost(NamedTuple):
@@ -49,40 +58,89 @@ class Cost(NamedTuple):
     """Memory of all processes, at 64 tasks at once."""
 
 
-async def measure(name: EnvironmentName, data_dir: Path, count: int = _TASKS) -> Cost:
-    """Play `count` generated tasks twice."""
+async def measure(name: EnvironmentName, data_dir: Path, tasks_wanted: int = _TASKS) -> Cost:
+    """Play so many generated tasks many at once, and a quarter of them alone."""
     async with opened(name, concurrency=_MANY, data_dir=data_dir) as environment:
-        tasks = list(islice(environment.generate("train"), count))
-        alone = await _steps_a_second(environment, tasks[: count // 4], 1)
+        tasks = list(islice(environment.generate("train"), tasks_wanted))
+        alone = await _steps_a_second(environment, tasks[: tasks_wanted // 4], 1)
         peak = asyncio.create_task(_watch_memory())
         many = await _steps_a_second(environment, tasks, _MANY)
         peak.cancel()
         return Cost(alone, many, await peak)
 
 
-async def overhead(turns: int) -> tuple[float, float]:
-    """Milliseconds of a rollout's turn, and of the bare call to the same server."""
-    tasks = list(islice(DbEnvironment().generate("train"), turns // 2))
+class Times(NamedTuple):
+    """Milliseconds of one turn."""
+
+    wall: float
+    processor: float
+
+    @classmethod
+    async def of(cls, work: Awaitable[object], turns: int) -> Self:
+        """Of `work` that makes so many turns."""
+        begun = time.perf_counter(), time.process_time()
+        await work
+        ended = time.perf_counter(), time.process_time()
+        return cls(*(1000 * (b - a) / turns for a, b in zip(begun, ended, strict=True)))
+
+
+async def overhead(turns: int) -> tuple[Times, Times]:
+    """A rollout's turn, and the bare call to the same server."""
+    tasks = list(islice(DbEnvironment().generate("train"), turns // _TURNS_A_TRY))
+    rolled, bare = list[Times](), list[Times]()
     async with _answering() as url:
-        begun = time.perf_counter()
-        await _rollout(url, tasks)
-        rolled = time.perf_counter() - begun
-        begun = time.perf_counter()
-        async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
-            for _ in range(turns):
-                await client.chat.completions.create(
-                    model="m", messages=[{"role": "user", "content": "Hi"}]
-                )
-        bare = time.perf_counter() - begun
-    return 1000 * rolled / turns, 1000 * bare / turns
+        for _ in range(_ROUNDS):
+            rolled.append(await Times.of(_rollout(url, tasks), _TURNS_A_TRY * len(tasks)))
+            bare.append(await Times.of(_bare_calls(url, turns), turns))
+    return _quickest(rolled), _quickest(bare)
 
 
-async def _rollout(url: str, tasks: Sequence[Task]) -> None:
+def _quickest(rounds: Sequence[Times]) -> Times:
+    return Times(*map(min, zip(*rounds, strict=True)))
+
+
+async def growth(tries: int) -> tuple[float, float]:
+    """MB of memory after a fifth of these tries at a model, 64 at once, and after all."""
+    early = list[float]()
+    done = count(1)
+
+    def look(_: Result) -> None:
+        if next(done) == tries // 5:
+            early.append(_memory_mb())
+
+    async with _answering() as url:
+        tasks = islice(DbEnvironment().generate("train"), tries)
+        await _rollout(url, tasks, concurrency=_MANY, on_result=look)
+    return early[0], _memory_mb()
+
+
+async def _bare_calls(url: str, turns: int) -> None:
+    async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
+        for _ in range(turns):
+            await client.chat.completions.create(
+                model="m", messages=[{"role": "user", "content": "Hi"}]
+            )
+
+
+async def _rollout(
+    url: str,
+    tasks: Iterable[Task],
+    *,
+    concurrency: int = 1,
+    on_result: Callable[[Result], None] = lambda _: None,
+) -> None:
     with TemporaryDirectory() as directory:
         file = Path(directory) / "results.jsonl"
         with closing(Progress(file, {"bench": "env"})) as progress:
             async with connected(url, "m", Decoding()) as player:
-                rollout = Rollout(DbEnvironment(), player, NoRecorder(), progress, concurrency=1)
+                rollout = Rollout(
+                    DbEnvironment(),
+                    player,
+                    NoRecorder(),
+                    progress,
+                    concurrency=concurrency,
+                    on_result=on_result,
+                )
                 await rollout.run(tasks)
 
 
@@ -102,13 +160,17 @@ async def _steps_a_second(environment: Environment, tasks: Sequence[Task], at_on
 
 async def _watch_memory() -> float:
     """Peak memory in MB until cancelled."""
-    peak = 0
+    peak = 0.0
     try:
         while True:
-            peak = max(peak, tree_usage(os.getpid()).memory_bytes)
+            peak = max(peak, _memory_mb())
             await asyncio.sleep(_SAMPLE_S)
     except asyncio.CancelledError:
-        return peak / 1e6
+        return peak
+
+
+def _memory_mb() -> float:
+    return tree_usage(os.getpid()).memory_bytes / 1e6
 
 
 @asynccontextmanager
@@ -160,13 +222,19 @@ def _completion(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _main(data_dir: Path, names: Sequence[EnvironmentName], count: int) -> None:
+async def _main(data_dir: Path, names: Sequence[EnvironmentName], tasks: int, tries: int) -> None:
     print(f"{'family':<10}{'steps/s':>10}{'at 64':>10}{'peak MB':>10}")
     for name in names:
-        cost = await measure(name, data_dir, count)
+        cost = await measure(name, data_dir, tasks)
         print(f"{name:<10}{cost.steps_alone:>10.0f}{cost.steps_many:>10.0f}{cost.peak_mb:>10.0f}")
-    rolled, bare = await overhead(2 * count)
-    print(f"a turn of a rollout {rolled:.2f} ms, the bare chat call {bare:.2f} ms")
+    rolled, bare = await overhead(_TURNS_A_TRY * tasks)
+    added = Times(*(with_it - without for with_it, without in zip(rolled, bare, strict=True)))
+    print(f"\n{'a turn, ms':<24}{'wall':>10}{'processor':>10}")
+    lines = {"of a rollout": rolled, "the bare chat call": bare, "what a rollout adds": added}
+    for title, times in lines.items():
+        print(f"{title:<24}{times.wall:>10.2f}{times.processor:>10.2f}")
+    early, late = await growth(tries)
+    print(f"\nmemory after {tries // 5:,} tries {early:.0f} MB, after {tries:,} {late:.0f} MB")
 
 
 if __name__ == "__main__":
@@ -174,5 +242,6 @@ if __name__ == "__main__":
     parser.add_argument("--data-dir", type=Path, default=Settings().data_dir)
     parser.add_argument("--env", nargs="+", default=list(FAMILIES))
     parser.add_argument("--tasks", type=int, default=_TASKS, help="of each family")
+    parser.add_argument("--tries", type=int, default=_TRIES, help="for the growth of memory")
     options = parser.parse_args()
-    asyncio.run(_main(options.data_dir, options.env, options.tasks))
+    asyncio.run(_main(options.data_dir, options.env, options.tasks, options.tries))

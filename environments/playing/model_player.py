@@ -18,7 +18,6 @@ from typing import Any
 import httpx
 import openai
 from openai import AsyncOpenAI
-from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
 from agentlm.environments.playing.players import ContextFullError, Reply
 from agentlm.environments.task import Task
@@ -86,21 +85,21 @@ class ModelPlayer:
     async def reply(
         self, task: Task, attempt: int, messages: Sequence[Message], tools: Sequence[ToolSpec]
     ) -> Reply:
-        request = self._request(task, attempt, messages, tools)
+        body = self._body(task, attempt, messages, tools)
         try:
-            raw = await self._client.chat.completions.with_raw_response.create(**request)
+            # Untyped: to go through messages and answer by their types takes as long as to send.
+            response = await self._client.post(
+                "/chat/completions", body=body, cast_to=httpx.Response
+            )
         except _HOPELESS as error:
             raise OperatorError(f"{self._client.base_url} refused: {_words(error)}") from error
         except openai.BadRequestError as error:
             if error.code == "context_length_exceeded":
                 raise ContextFullError(_words(error)) from error
             raise
-        completion = raw.parse()
-        if not isinstance(completion, ChatCompletion):
-            kind = raw.headers.get("content-type")
-            raise openai.OpenAIError(f"{raw.url} answered {kind} where JSON was expected")
-        self._check_weights(raw.headers.get("x-weights-version"))
-        reply = _read(completion, raw.headers.get("x-trajectory-id"))
+        completion = _json_object(response)
+        self._check_weights(response.headers.get("x-weights-version"))
+        reply = _read(completion, response.headers.get("x-trajectory-id"))
         return replace(reply, answer=_announced(reply.answer)) if tools else reply
 
     async def score(
@@ -124,7 +123,7 @@ class ModelPlayer:
                 f"{version}; run the command again to play the new ones"
             )
 
-    def _request(
+    def _body(
         self, task: Task, attempt: int, messages: Sequence[Message], tools: Sequence[ToolSpec]
     ) -> dict[str, Any]:
         named = {
@@ -135,17 +134,19 @@ class ModelPlayer:
             "split": task.split,
             "try": str(attempt),
         }
-        constrained = self._decoding.constrained
-        return {
+        body: dict[str, Any] = {
             "model": self.name,
             "messages": [write_message(message) for message in messages],
-            "tools": [write_tool(tool) for tool in tools] or openai.omit,
             "temperature": self._decoding.temperature,
             "max_tokens": self._decoding.max_tokens,
             "seed": _TURNS * (self._decoding.seed + attempt) + len(messages),
             "metadata": {**self._metadata, **named},
-            "extra_body": None if constrained is None else {"constrained": constrained},
         }
+        if tools:
+            body["tools"] = [write_tool(tool) for tool in tools]
+        if self._decoding.constrained is not None:
+            body["constrained"] = self._decoding.constrained
+        return body
 
 
 @asynccontextmanager
@@ -219,32 +220,42 @@ def _entries(listed: str) -> list[dict[str, Any]]:
     return [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
 
 
-def _read(completion: ChatCompletion, trajectory_id: str | None) -> Reply:
-    choice = completion.choices[0] if completion.choices else None
+def _json_object(response: httpx.Response) -> dict[str, Any]:
+    try:
+        value = response.json()
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        kind = response.headers.get("content-type")
+        raise openai.OpenAIError(f"{response.url} answered {kind} where JSON was expected")
+    return value
+
+
+def _read(completion: Mapping[str, Any], trajectory_id: str | None) -> Reply:
+    choice = next(iter(completion.get("choices") or ()), None)
     if choice is None:
         return Reply(invalid="the reply holds no choice", trajectory_id=trajectory_id)
-    message, usage = choice.message, completion.usage
-    extra = message.model_extra or {}
-    thought = str(extra.get("reasoning_content") or extra.get("reasoning") or "")
-    call, content = _call(message), message.content or message.refusal or ""
+    message, usage = choice["message"], completion.get("usage") or {}
+    thought = str(message.get("reasoning_content") or message.get("reasoning") or "")
+    call, content = _call(message), message.get("content") or message.get("refusal") or ""
     nothing = call is None and not content.strip()
     return Reply(
         thought=thought if call is None else thought or content,
         call=call,
         answer=None if call or nothing else content.strip(),
         invalid="neither a call nor an answer" if nothing else None,
-        cut=choice.finish_reason == "length",
-        prompt_tokens=usage.prompt_tokens if usage else 0,
-        completion_tokens=usage.completion_tokens if usage else 0,
+        cut=choice.get("finish_reason") == "length",
+        prompt_tokens=usage.get("prompt_tokens") or 0,
+        completion_tokens=usage.get("completion_tokens") or 0,
         trajectory_id=trajectory_id,
     )
 
 
-def _call(message: ChatCompletionMessage) -> ToolCall | None:
+def _call(message: Mapping[str, Any]) -> ToolCall | None:
     """The first call: one a turn is what environments take."""
-    for call in message.tool_calls or ():
-        if call.type == "function":
-            return read_call(call.model_dump())
+    for call in message.get("tool_calls") or ():
+        if call.get("type") == "function":
+            return read_call(call)
     return None
 
 

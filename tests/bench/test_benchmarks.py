@@ -58,11 +58,13 @@ def test_what_tools_cost() -> None:
 
 
 def test_what_environments_cost(tmp_path: Path) -> None:
-    size = ("--env", "db", "--tasks", "8", "--data-dir", str(tmp_path))
+    size = ("--env", "db", "--tasks", "8", "--tries", "20", "--data-dir", str(tmp_path))
     printed = run("-m", "agentlm.environments.bench", *size)
 
     assert re.search(r"db +\d+ +\d+ +\d+", printed)
-    assert re.search(r"a turn of a rollout [\d.]+ ms, the bare chat call [\d.]+ ms", printed)
+    for title in ("of a rollout", "the bare chat call", "what a rollout adds"):
+        assert re.search(rf"^{title} +-?[\d.]+ +-?[\d.]+$", printed, re.MULTILINE)
+    assert re.search(r"memory after 4 tries \d+ MB, after 20 \d+ MB", printed)
 
 
 @pytest.mark.real
