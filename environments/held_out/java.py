@@ -2,7 +2,7 @@
 
 A machine is taken for a try and given back for the next, so there are as many as tries at once, of
 some 200 MB each. It reads a pipe of this program's, so that it ends when the program does, however
-that ends. If it dies, its try is broken, and the next one gets another.
+that ends. If it dies or hangs, its try is broken, and the next one gets another.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import reduce
 from pathlib import Path
+from subprocess import TimeoutExpired
 from threading import Lock
 from typing import Any
 
@@ -22,6 +23,8 @@ from agentlm.errors import OperatorError
 from agentlm.install import install
 
 _OPTIONS = ("-Xmx512m", "-XX:+UseSerialGC")
+_PATIENCE_S = 5.0
+"""For a machine to end by itself: one that hangs does not."""
 
 
 class JavaMachines:
@@ -35,6 +38,7 @@ class JavaMachines:
             )
         self._py4j = needed("py4j.java_gateway", "py4j", install(world))
         logging.getLogger("py4j").propagate = False  # it logs what it raises too
+        self._world = world
         self._jar = jar
         self._interface = interface.split(".")
         self._lock = Lock()
@@ -81,13 +85,19 @@ class JavaMachines:
                 _end(machine)
 
     def _started(self) -> Any:
-        port, process = self._py4j.launch_gateway(
-            classpath=str(self._jar),
-            cwd=self._jar.parent,  # where its data files are
-            javaopts=list(_OPTIONS),
-            die_on_exit=True,
-            return_proc=True,
-        )
+        try:
+            port, process = self._py4j.launch_gateway(
+                classpath=str(self._jar),
+                cwd=self._jar.parent,  # where its data files are
+                javaopts=list(_OPTIONS),
+                die_on_exit=True,
+                return_proc=True,
+            )
+        except Exception as error:
+            raise RuntimeError(
+                f"Java did not start for {self._world} ({error}); `java -version` has to say 11 "
+                "or newer"
+            ) from error
         parameters = self._py4j.GatewayParameters(port=port, auto_field=True)
         return self._py4j.JavaGateway(gateway_parameters=parameters, java_process=process)
 
@@ -127,4 +137,8 @@ def _end(machine: Any) -> None:
     machine._gateway_client.is_connected = False
     with suppress(BrokenPipeError):  # it may have died
         machine.java_process.stdin.close()
-    machine.java_process.wait()
+    try:
+        machine.java_process.wait(_PATIENCE_S)
+    except TimeoutExpired:
+        machine.java_process.kill()
+        machine.java_process.wait()
