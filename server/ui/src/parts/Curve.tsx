@@ -2,6 +2,7 @@
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { clock } from "./format";
 import "./curve.css";
 
 export interface Line {
@@ -31,6 +32,8 @@ const LAST_S = 300;
 const FEW = 4;
 /** Of an axis that has whole numbers only. */
 const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
+/** An axis of times: each in full on one line, with so much room that two never touch. */
+const CLOCKS: uPlot.Axis = { space: 110, values: (_, ticks) => ticks.map(clock) };
 
 export function Curve({ label, over, x, lines, spell, times = false, counts = false }: Shown) {
   const place = useRef<HTMLDivElement>(null);
@@ -87,7 +90,7 @@ function Rows({ over, x, lines, spell, times }: Omit<Shown, "label">) {
       <tbody>
         {shown.map((index) => (
           <tr key={index}>
-            <td className="number">{times ? new Date(x[index]! * 1000).toLocaleTimeString() : x[index]}</td>
+            <td className="number">{times ? clock(x[index]!) : x[index]}</td>
             {lines.map((line) => (
               <td key={line.name} className="number">
                 {line.values[index] == null ? "" : spell(line.values[index])}
@@ -109,9 +112,9 @@ function options(element: HTMLElement, { over, lines, spell, times = false, coun
       x: { time: times, ...(times && { range: lastMinutes }) },
       y: counts ? { range: (_, _least, most) => [0, Math.max(FEW, most)] } : {},
     },
-    axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map(spell), ...(counts && { incrs: STEPS }) }],
+    axes: [{ ...axis, ...(times && CLOCKS) }, { ...axis, size: 64, values: (_, ticks) => ticks.map(spell), ...(counts && { incrs: STEPS }) }],
     series: [
-      times ? { label: over } : { label: over, value: (_, value) => (value == null ? "–" : String(value)) },
+      { label: over, value: (_, value) => (value == null ? "–" : times ? clock(value) : String(value)) },
       ...lines.map((line) => ({
         label: line.name,
         stroke: () => colour(element, `--${line.tone}`),

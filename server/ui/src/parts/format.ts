@@ -11,6 +11,9 @@ export const short = (value: number): string => SHORT.format(value);
 /** A moment in full, from Unix seconds. */
 export const moment = (unix: number): string => MOMENT.format(unix * 1000);
 
+/** The time of a day, from Unix seconds. */
+export const clock = (unix: number): string => TIME.format(unix * 1000);
+
 /** The same as short as a table wants it: today's without the day. */
 export function when(unix: number): string {
   const at = new Date(unix * 1000);
