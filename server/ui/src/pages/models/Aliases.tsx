@@ -1,11 +1,15 @@
 /** Who answers as which name, since when and why; and the way back. */
+import { type UseQueryResult, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
+import { Link } from "react-router";
 import { useKey } from "../../frame/session";
 import { Badge, Button, Dialog } from "../../parts/controls";
-import { moment, when } from "../../parts/format";
+import { duration, moment, when } from "../../parts/format";
+import { toTrajectory } from "../../parts/links";
 import { message } from "../../parts/states";
 import type { Alias } from "./api";
 import { useMove } from "./move";
+import { type Answered, probe } from "./probe";
 
 export function Aliases({ aliases }: { aliases: Alias[] }) {
   if (!aliases.length) {
@@ -29,18 +33,25 @@ function OneAlias({ alias }: { alias: Alias }) {
   const [asking, setAsking] = useState(false);
   const latest = alias.history.at(-1)!;
   const canReturn = standing(alias).length > 1;
+  const answer = useQuery({ ...probe(alias), enabled: false });
   return (
     <div>
       <div className="row spread">
         <p>
           <Badge tone="accent">{alias.id}</Badge> is <strong className="words">{alias.card}</strong> <span className="muted small">since {when(latest.at ?? 0)}</span>
         </p>
-        {key.admin && (
-          <Button isDisabled={!canReturn} onPress={() => setAsking(true)}>
-            Roll back…
+        <div className="row">
+          <Button isDisabled={answer.isFetching} onPress={() => void answer.refetch()}>
+            Ask who answers
           </Button>
-        )}
+          {key.admin && (
+            <Button isDisabled={!canReturn} onPress={() => setAsking(true)}>
+              Roll back…
+            </Button>
+          )}
+        </div>
       </div>
+      <WhoAnswered alias={alias} answer={answer} />
       <details>
         <summary className="muted small">History: {alias.history.length}</summary>
         <ol className="history" reversed>
@@ -55,6 +66,32 @@ function OneAlias({ alias }: { alias: Alias }) {
       </details>
       {asking && <RollBack alias={alias} onClose={() => setAsking(false)} />}
     </div>
+  );
+}
+
+/** What the log says of who answered last, when it was asked from here. */
+function WhoAnswered({ alias, answer: { data, error, isFetching } }: { alias: Alias; answer: UseQueryResult<Answered> }) {
+  return (
+    <p role="status" className="small words">
+      {isFetching && <span className="muted">Asking {alias.id}…</span>}
+      {!isFetching && error && (
+        <span className="complaint">
+          Asked as {alias.id}, nobody answered: {message(error)}
+        </span>
+      )}
+      {!isFetching && !error && data && (
+        <span className={data.model === alias.card ? "" : "complaint"}>
+          Asked as {alias.id}, <strong>{data.model}</strong> answered in {duration(data.seconds)}
+          {data.weights && (
+            <>
+              {" "}
+              · weights <span className="mono">{data.weights.slice(0, 19)}</span>
+            </>
+          )}{" "}
+          · <Link to={toTrajectory(data.id)}>what it said</Link>
+        </span>
+      )}
+    </p>
   );
 }
 

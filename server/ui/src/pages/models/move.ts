@@ -1,5 +1,6 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { api, ask } from "../../api/client";
+import { probe } from "./probe";
 
 interface Move {
   alias: string;
@@ -8,15 +9,20 @@ interface Move {
   force: string | null;
 }
 
-/** Lets an alias mean another model, at once. */
+/** Lets an alias mean another model, at once; then asks it who answers. */
 export function useMove(done: () => void) {
   const queries = useQueryClient();
+  const readAgain = () => Promise.all(["registry", "aliases", "models"].map((name) => queries.invalidateQueries({ queryKey: [name] })));
   return useMutation({
     mutationFn: ({ alias, model, force }: Move) => {
       const params = { path: { alias } };
       return ask(model === null ? api.POST("/v1/aliases/{alias}/rollback", { params }) : api.POST("/v1/aliases/{alias}/promote", { params, body: { model, force } }));
     },
-    onSuccess: done,
-    onSettled: () => Promise.all(["registry", "aliases", "models"].map((name) => queries.invalidateQueries({ queryKey: [name] }))),
+    async onSuccess(moved) {
+      done();
+      await readAgain();
+      await queries.prefetchQuery(probe(moved));
+    },
+    onError: readAgain,
   });
 }
