@@ -1,4 +1,5 @@
 import { type FormEvent, useEffect, useState } from "react";
+import { useKey } from "../../frame/session";
 import { Button } from "../../parts/controls";
 import type { Conditions } from "./address";
 
@@ -17,6 +18,7 @@ export function Filters({
   onChange: (conditions: Conditions) => void;
   onOpen: (id: string) => void;
 }) {
+  const key = useKey();
   const [draft, setDraft] = useState(conditions);
   const [more, setMore] = useState(() => Object.keys(conditions).some((name) => name !== "text"));
   const asked = JSON.stringify(conditions);
@@ -56,6 +58,11 @@ export function Filters({
           <Labelled name="Environment">
             <input {...type("environment")} />
           </Labelled>
+          {(key.admin || draft.owner) && (
+            <Labelled name="Owner">
+              <input {...type("owner")} />
+            </Labelled>
+          )}
           <Labelled name="Source">
             <Choice options={SOURCES} {...choose("source")} />
           </Labelled>
@@ -74,6 +81,9 @@ export function Filters({
                 </option>
               ))}
             </select>
+          </Labelled>
+          <Labelled name="Begun before">
+            <input placeholder="2026-11-22 or 7d" {...type("until")} />
           </Labelled>
           <Tag draft={draft} onChange={onChange} />
           <div className="row">
@@ -120,7 +130,8 @@ function Tag({ draft, onChange }: { draft: Conditions; onChange: (conditions: Co
     setTag("");
   }
   return (
-    <Labelled name="Tag (name=value)">
+    <div className="field">
+      <span className="label">Tag (name=value)</span>
       <span className="row">
         {names.map((name) => (
           <button key={name} type="button" className="badge accent" title="Leave this condition out" onClick={() => onChange({ ...draft, [name]: "" })}>
@@ -139,6 +150,6 @@ function Tag({ draft, onChange }: { draft: Conditions; onChange: (conditions: Co
           onBlur={add}
         />
       </span>
-    </Labelled>
+    </div>
   );
 }

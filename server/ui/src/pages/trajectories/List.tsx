@@ -22,8 +22,9 @@ interface Props {
 export function List({ conditions, open, onOpen, selected, onSelect }: Props) {
   const scroller = useRef<HTMLDivElement>(null);
   const [seen, setSeen] = useState({ first: 0, last: 50 });
-  const [active, setActive] = useState(0);
+  const [chosen, setChosen] = useState({ id: open, index: 0 });
   const rows = useRows(conditions, seen, seen.first === 0);
+  const active = rows.indexOf(chosen.id) ?? chosen.index; // new ones come on top, and move it
   const virtual = useVirtualizer({
     count: rows.count + (rows.more ? 1 : 0),
     getScrollElement: () => scroller.current,
@@ -38,10 +39,9 @@ export function List({ conditions, open, onOpen, selected, onSelect }: Props) {
   });
 
   function go(index: number) {
-    const within = Math.max(0, Math.min(index, rows.count - 1));
-    setActive(within);
-    virtual.scrollToIndex(within);
-    const header = rows.at(within);
+    const header = rows.at(index);
+    setChosen({ id: header?.id ?? null, index });
+    virtual.scrollToIndex(index);
     if (open && header) onOpen(header.id); // what is beside the list follows
   }
 
@@ -51,14 +51,24 @@ export function List({ conditions, open, onOpen, selected, onSelect }: Props) {
     onSelect(after);
   }
 
+  /** Selects all from the active one to another. */
+  async function extend(to: number) {
+    const ids = await rows.between(Math.min(active, to), Math.max(active, to));
+    onSelect(new Set([...selected, ...ids]));
+  }
+
   function press(event: KeyboardEvent) {
     const screen = Math.max(1, seen.last - seen.first - 1);
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const moves: Record<string, number> = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1, PageDown: screen, PageUp: -screen, Home: -Infinity, End: Infinity };
     const header = rows.at(active);
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key in moves) go(active + moves[event.key]!);
-    else if (event.key === "Enter" && header) onOpen(header.id);
-    else if (event.key === " " && header) toggle(header.id);
+    if (key in moves) {
+      const to = Math.max(0, Math.min(active + moves[key]!, rows.count - 1));
+      if (event.shiftKey) void extend(to);
+      go(to);
+    } else if (key === "Enter" && header) onOpen(header.id);
+    else if (key === " " && header) toggle(header.id);
     else return;
     event.preventDefault();
   }
@@ -101,12 +111,13 @@ export function List({ conditions, open, onOpen, selected, onSelect }: Props) {
               active={index === active}
               opened={header.id === open}
               selected={selected.has(header.id)}
-              onToggle={() => {
-                setActive(index);
-                toggle(header.id);
+              onToggle={(through) => {
+                if (through) void extend(index);
+                else toggle(header.id);
+                setChosen({ id: header.id, index });
               }}
               onOpen={() => {
-                setActive(index);
+                setChosen({ id: header.id, index });
                 onOpen(header.id);
               }}
             />
@@ -148,7 +159,8 @@ interface LineProps {
   active: boolean;
   opened: boolean;
   selected: boolean;
-  onToggle: () => void;
+  /** Through: with all between the active one and it. */
+  onToggle: (through: boolean) => void;
   onOpen: () => void;
 }
 
@@ -169,8 +181,11 @@ function Line({ header, index, style, active, opened, selected, onToggle, onOpen
           tabIndex={-1}
           checked={selected}
           aria-label={`Select ${header.preview || header.id}`}
-          onClick={(event) => event.stopPropagation()}
-          onChange={onToggle}
+          readOnly
+          onClick={(event) => {
+            event.stopPropagation();
+            onToggle(event.shiftKey);
+          }}
         />
       </span>
       <span role="gridcell" className="cell begun">{when(header.created)}</span>

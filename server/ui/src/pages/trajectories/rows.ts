@@ -5,7 +5,7 @@
  * after. New trajectories come on top, so only the first page changes; the others are read anew after it, because their
  * cursors are others then.
  */
-import { useQueries } from "@tanstack/react-query";
+import { queryOptions, useQueries, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
 import { api, ask, CutError } from "../../api/client";
 import type { Header } from "../../api/types";
@@ -32,12 +32,17 @@ export interface Rows {
   count: number;
   more: boolean;
   at: (index: number) => Header | undefined;
+  /** Where one is now, among the pages in sight. */
+  indexOf: (id: string | null) => number | undefined;
+  /** The ids from one index to another, both included; pages that were forgotten are read again. */
+  between: (first: number, last: number) => Promise<string[]>;
   error: unknown;
   loading: boolean;
   retry: () => void;
 }
 
 export function useRows(conditions: Conditions, seen: { first: number; last: number }, live: boolean): Rows {
+  const queries = useQueryClient();
   const [known, setKnown] = useState<Known[]>([]);
   const starts = useMemo(() => startsOf(known), [known]);
   const count = starts[known.length] ?? 0;
@@ -50,8 +55,7 @@ export function useRows(conditions: Conditions, seen: { first: number; last: num
     queries: numbers.map((number) => {
       const after = number === 0 ? undefined : (known[number - 1]?.next ?? undefined);
       return {
-        queryKey: ["trajectories", "list", conditions, after ?? null],
-        queryFn: ({ signal }: { signal: AbortSignal }) => read(conditions, after, signal),
+        ...page(conditions, after),
         enabled: number === 0 || after !== undefined,
         staleTime: number === 0 ? 0 : Infinity,
         gcTime: FORGET_MS,
@@ -74,10 +78,28 @@ export function useRows(conditions: Conditions, seen: { first: number; last: num
       const number = pageOf(starts, index);
       return found[numbers.indexOf(number)]?.data?.data[index - starts[number]!];
     },
+    indexOf(id) {
+      for (const [place, number] of numbers.entries()) {
+        const within = found[place]!.data?.data.findIndex((header) => header.id === id) ?? -1;
+        if (within >= 0 && number < starts.length) return starts[number]! + within;
+      }
+      return undefined;
+    },
+    async between(first, last) {
+      const pages = range(pageOf(starts, first), pageOf(starts, last));
+      const read = pages.map((number) => queries.fetchQuery({ ...page(conditions, known[number - 1]?.next ?? undefined), staleTime: Infinity }));
+      const ids = (await Promise.all(read)).flatMap(({ data }) => data.map(({ id }) => id));
+      const start = starts[pages[0]!]!;
+      return ids.slice(first - start, last - start + 1);
+    },
     error: found.find((each) => each.error)?.error,
     loading: found.some((each) => each.isFetching),
     retry: () => found.forEach((each) => each.error && void each.refetch()),
   };
+}
+
+function page(conditions: Conditions, after: string | undefined) {
+  return queryOptions({ queryKey: ["trajectories", "list", conditions, after ?? null], queryFn: ({ signal }) => read(conditions, after, signal) });
 }
 
 async function read(conditions: Conditions, after: string | undefined, signal: AbortSignal): Promise<ListAnswer> {
