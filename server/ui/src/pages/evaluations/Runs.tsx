@@ -1,17 +1,18 @@
 /** Every run that failed, or all: why, and one click from what was said in it; others at the same task beside it. */
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import { Link } from "react-router";
+import { Link, useSearchParams } from "react-router";
 import { Badge, Button } from "../../parts/controls";
 import { duration, number, reward } from "../../parts/format";
 import { toTrajectory } from "../../parts/links";
 import { Empty, Failure, Loading, pending } from "../../parts/states";
 import { atTask, type Filter, type Report, type Run, runs } from "./api";
 
+const CHOICES = ["environment", "model", "decoding", "group"] as const;
 const GROUPS = ["refusal", "invented_name", "invalid_action", "repetition", "call_error", "limit", "wrong answer", "not judged"];
 
 export function Runs({ id, report }: { id: string; report: Report }) {
-  const [filter, setFilter] = useState<Filter>({ failed: true });
+  const [filter, setFilter] = useFilter();
   const query = useInfiniteQuery(runs(id, filter));
   const found = query.data?.pages.flatMap((page) => page.data) ?? [];
   return (
@@ -35,13 +36,24 @@ export function Runs({ id, report }: { id: string; report: Report }) {
   );
 }
 
+/** Kept in the address: what is sent to somebody shows the same runs. */
+function useFilter(): [Filter, (filter: Filter) => void] {
+  const [params, setParams] = useSearchParams();
+  const runs = params.get("runs") ?? "failed";
+  const filter: Filter = runs === "all" ? {} : { failed: runs === "failed" };
+  for (const name of CHOICES) if (params.get(name)) filter[name] = params.get(name)!;
+  const change = ({ failed, ...choices }: Filter) =>
+    setParams({ runs: failed === undefined ? "all" : failed ? "failed" : "solved", ...choices }, { replace: true });
+  return [filter, change];
+}
+
 function Filters({ report, filter, onChange }: { report: Report; filter: Filter; onChange: (filter: Filter) => void }) {
   const distinct = (name: "environment" | "model" | "decoding") => [...new Set(report.rows.map((row) => row[name]))];
   const choose = (name: keyof Filter, value: string) => {
     const { [name]: _, ...others } = filter;
     onChange(value ? { ...others, [name]: value } : others);
   };
-  const one = (name: "environment" | "model" | "decoding" | "group", label: string, words: string[]) => (
+  const one = (name: (typeof CHOICES)[number], label: string, words: string[]) => (
     <label className="field">
       <span className="label">{label}</span>
       <select value={filter[name] ?? ""} onChange={(event) => choose(name, event.target.value)}>
