@@ -49,6 +49,9 @@ def test_an_agent_is_watched_as_it_acts(browser: Browser, tmp_path: Path) -> Non
         expect(tab.get_by_text("ran ls -l")).to_be_visible()
         shoot(tab, "chat")
         assert violations(tab) == []
+        for width in (360, 2560, 1280):
+            tab.set_viewport_size({"width": width, "height": 720})
+            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         ask(tab, "And now?")
         expect(tab.get_by_text("Again.")).to_be_visible()
         assert len(server.trajectories()) == 1
@@ -147,6 +150,33 @@ def _whole_request(there: socket.socket) -> bytes:
     while len(body) < int(length):
         body += there.recv(65536)
     return head + b"\r\n\r\n" + body
+
+
+SHIFTS = """() => {
+    window.shifts = [];
+    new PerformanceObserver((list) => {
+        for (const { sources } of list.getEntries())
+            for (const { node } of sources) window.shifts.push(node?.outerHTML?.slice(0, 200));
+    }).observe({ type: "layout-shift" });
+}"""
+
+
+LONG = f"Thought: I saw it.\nFinal Answer: {'word ' * 400}"
+
+
+def test_nothing_jumps_while_an_answer_comes(browser: Browser, tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, CALL, LONG, delay_s=0.01) as server,
+        visit(browser, f"{server.url}/#/chat?tools=bash", "root") as tab,
+    ):
+        composer = tab.get_by_label("Your message")
+        before = composer.bounding_box()
+        tab.evaluate(SHIFTS)
+        ask(tab, "Talk.")
+        expect(tab.get_by_text("word word").first).to_be_visible()
+        expect(tab.get_by_role("link", name="The trajectory")).to_be_visible()
+        assert tab.evaluate("window.shifts") == []
+        assert composer.bounding_box() == before
 
 
 def test_what_a_model_says_is_text(browser: Browser, tmp_path: Path) -> None:

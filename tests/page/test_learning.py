@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,7 @@ def test_a_page_shows_what_there_is_as_text_to_everybody(
             tab.locator("main").get_by_text(text).first.wait_for()
 
         assert tab.locator("main img, main script").count() == 0
-        for scheme in ("light", "dark"):
-            tab.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            assert violations(tab) == []
+        assert violations(tab) == []
         tab.reload()
         tab.locator("main").get_by_text(SEEN[path][0]).first.wait_for()
         shoot(tab, path.replace("/", "-").replace(JOB, "job"))
@@ -138,6 +137,7 @@ def test_a_version_is_promoted_with_a_reason_and_rolled_back_by_keyboard_alone(
     with visit(browser, site.url, "root") as tab:
         promote(tab, "tiny", None)
         tab.get_by_text("production is tiny").wait_for()
+        tab.get_by_text("Asked as production, tiny answered").wait_for()
         go(tab, "models/next")
         press(tab, "Promote…")
         press(tab.get_by_role("dialog"), "Promote")
@@ -146,11 +146,45 @@ def test_a_version_is_promoted_with_a_reason_and_rolled_back_by_keyboard_alone(
         tab.keyboard.press("Escape")
         promote(tab, "next", f"a trial {ATTACK}")
         tab.get_by_text("production is next").wait_for()
+        tab.get_by_text("Asked as production, next answered").wait_for()
         tab.get_by_text("History: 2").click()
         tab.get_by_text(f"a trial {ATTACK}").wait_for()
         press(tab, "Roll back…")
         press(tab.get_by_role("dialog"), "Roll back")
         tab.get_by_text("production is tiny").wait_for()
+        tab.get_by_text("Asked as production, tiny answered").wait_for()
+        tab.route("**/v1/chat/completions", lambda route: route.abort())
+        press(tab, "Ask who answers")
+        tab.get_by_text("Asked as production, nobody answered").wait_for()
+        assert violations(tab) == []
+
+
+LABELS = """() => {
+    const texts = [], draw = CanvasRenderingContext2D.prototype;
+    const [fill, clear] = [draw.fillText, draw.clearRect];
+    draw.clearRect = function (...all) { texts.length = 0; clear.apply(this, all); };
+    draw.fillText = function (text, x, y) {
+        const wide = this.measureText(text).width;
+        const left = { center: x - wide / 2, right: x - wide, end: x - wide }[this.textAlign] ?? x;
+        texts.push({ text, y, left, right: left + wide });
+        fill.call(this, text, x, y);
+    };
+    window.labels = texts;
+}"""
+"""Note what is written on a canvas, and where."""
+
+
+@pytest.mark.parametrize("width", [360, 1280, 2560])
+def test_no_label_of_a_curve_lies_over_another(browser: Browser, site: Site, width: int) -> None:
+    with visit(browser, site.url, "root", viewport={"width": width, "height": 800}) as tab:
+        tab.evaluate(LABELS)
+        for path in ("health", f"training/{JOB}"):
+            go(tab, path)
+            tab.locator("canvas").wait_for()
+            tab.wait_for_function("window.labels.length > 4")
+            labels = sorted(tab.evaluate("window.labels"), key=lambda one: (one["y"], one["left"]))
+            for one, next_ in pairwise(labels):
+                assert one["y"] != next_["y"] or one["right"] < next_["left"], (one, next_)
 
 
 def test_a_setting_that_can_not_be_is_shown_where_it_stands(browser: Browser, site: Site) -> None:
@@ -162,6 +196,26 @@ def test_a_setting_that_can_not_be_is_shown_where_it_stands(browser: Browser, si
         tab.get_by_role("button", name="Start", exact=True).click()
         tab.get_by_text("recipe.lora_rank: Input should be greater").wait_for()
         assert tab.get_by_label("lora rank").get_attribute("aria-invalid") == "true"
+
+
+def test_a_job_is_cancelled_only_when_somebody_means_it(
+    browser: Browser, tmp_path: Path, chatml_llama: Path
+) -> None:
+    registered(tmp_path, chatml_llama)
+    begun(tmp_path)
+    options = {"api_key": "root"}
+    with (
+        in_background(running(tmp_path, [], "chatml", options)) as server,
+        visit(browser, f"{server.url}/#/training/{JOB}", "root") as tab,
+    ):
+        press(tab, "Cancel")
+        press(tab.get_by_role("dialog"), "Let it run")
+        expect(tab.get_by_role("dialog")).to_have_count(0)
+        expect(tab.get_by_role("status").get_by_text("paused")).to_be_visible()
+        press(tab, "Cancel")
+        press(tab.get_by_role("dialog"), "Cancel the job")
+        expect(tab.get_by_role("status").get_by_text("cancelled")).to_be_visible()
+        expect(tab.get_by_role("button", name="Resume")).to_have_count(0)
 
 
 @pytest.mark.real
@@ -198,6 +252,7 @@ def test_a_job_from_start_to_promotion(
         tab.get_by_label("Reason").fill("a trial")
         press(tab.get_by_role("dialog"), "Promote")
         tab.get_by_text(f"production is {made}").wait_for()
+        tab.get_by_text(f"Asked as production, {made} answered").wait_for()
         assert asked_as(server.url, "production") == made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,23 @@ def test_it_is_looked_through_by_keys(server: Running, browser: Browser) -> None
         assert violations(tab) == []
 
 
+def test_the_one_that_is_open_stays_it_when_others_come(server: Running, browser: Browser) -> None:
+    kept = [keep(server, f"question {number}", f"answer {number}") for number in range(4)]
+    with visit(browser, f"{server.url}/#/trajectories?open={kept[1].id}", "root") as tab:
+        grid, steps = tab.get_by_role("grid"), tab.get_by_role("region", name="Steps")
+        expect(steps.get_by_text("answer 1", exact=True)).to_be_visible()
+        keep(server, "This came later", "Yes.")
+        expect(grid.get_by_text("This came later")).to_be_visible()
+        grid.focus()
+        tab.keyboard.press("j")
+        expect(steps.get_by_text("answer 0", exact=True)).to_be_visible()
+        tab.keyboard.press("k")
+        keep(server, "This came last", "Yes.")
+        expect(grid.get_by_text("This came last")).to_be_visible()
+        tab.keyboard.press("k")
+        expect(steps.get_by_text("answer 2", exact=True)).to_be_visible()
+
+
 def test_it_is_judged_in_place(server: Running, browser: Browser) -> None:
     kept = keep(server, "How many?", "Two.")
     with visit(browser, f"{server.url}/#/trajectories?open={kept.id}", "root") as tab:
@@ -158,8 +176,9 @@ def test_many_are_tagged_handed_to_training_and_deleted(server: Running, browser
             {"mine": "selected"},
         ]
         tab.go_back()
-        for number in (1, 2):
-            tab.get_by_label(f"Select question {number}").check()
+        tab.get_by_label("Select question 2").check()
+        tab.get_by_label("Select question 1").click(modifiers=["Shift"])
+        expect(tab.get_by_text("2 selected")).to_be_visible()
         tab.get_by_role("toolbar").get_by_role("button", name="Delete").click()
         expect(tab.get_by_role("dialog").get_by_text("tiny-ft")).to_be_visible()
         assert violations(tab) == []
@@ -248,9 +267,13 @@ def test_a_million_rows_are_read_page_by_page(server: Running, browser: Browser)
                 grid.evaluate("at => at.scrollTop = at.scrollHeight")
                 tab.wait_for_timeout(20)
         assert grid.get_by_role("row").count() < 120
-        grid.evaluate("at => at.scrollTop = 0")
+        grid.focus()
+        tab.keyboard.press("Home")
         expect(grid.get_by_text("question 0", exact=True)).to_be_visible()
         assert grid.get_by_role("row").count() < 120
+        tab.keyboard.press("Shift+End")
+        selected = tab.get_by_role("toolbar").get_by_text("selected").inner_text()
+        assert int(re.sub(r"\D", "", selected)) in range(3_900, 4_300, 100)
 
     assert set(range(0, 3_900, 100)) <= set(read)
 
@@ -274,12 +297,20 @@ def test_a_server_that_goes_away_is_said_and_comes_back(server: Running, browser
 @pytest.mark.parametrize("width", [360, 768, 1280, 2560])
 def test_nothing_is_cut_off_at_any_width(server: Running, browser: Browser, width: int) -> None:
     kept = keep(server, "How many programs in /usr/bin start with z?", "Two.")
+    other = keep(server, "word" * 200, "word" * 200)
     size = {"width": width, "height": 800}
     with visit(
         browser, f"{server.url}/#/trajectories?open={kept.id}", "root", viewport=size
     ) as tab:
         expect(tab.get_by_text("Two.", exact=True)).to_be_visible()
+        for view in ("Timeline", "Tokens", "Raw", "Forks"):
+            tab.get_by_role("button", name=view, exact=True).click()
+            assert _overflows(tab) is False
+            assert violations(tab) == []
+        tab.goto(f"{server.url}/#/trajectories?open={kept.id}&beside={other.id}&since=7d")
+        expect(tab.get_by_role("region", name=f"Trajectory {other.id}")).to_be_visible()
         assert _overflows(tab) is False
+        assert violations(tab) == []
         tab.get_by_role("link", name="Chat").click()
         expect(tab.get_by_label("Your message")).to_be_visible()
         assert _overflows(tab) is False

@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pytest
 from PIL import Image
@@ -24,6 +24,7 @@ expect.set_options(timeout=PATIENCE_MS)
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "server/ui/node_modules/axe-core/axe.min.js"
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SHOTS = os.environ.get("AGENTLM_SHOTS")
 """A folder for screenshots; without one, none are made."""
 
@@ -78,11 +79,19 @@ def elsewhere(work: Coroutine[Any, Any, T]) -> T:
 
 
 def violations(tab: Page) -> list[str]:
-    """What axe finds that keeps somebody from using the page, at its two worst grades."""
+    """What axe finds that keeps somebody from using the page, light or dark, at its two worst
+    grades."""
     tab.evaluate(AXE.read_text())
+    found = [violation for scheme in SCHEMES for violation in _violations(tab, scheme)]
+    tab.emulate_media(color_scheme="light")
+    return found
+
+
+def _violations(tab: Page, scheme: Literal["light", "dark"]) -> list[str]:
+    tab.emulate_media(color_scheme=scheme)
     found = tab.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
     return [
-        f"{each['id']}: {each['help']}: {node['html'][:200]}"
+        f"{scheme}: {each['id']}: {each['help']}: {node['html'][:200]}"
         for each in found
         if each["impact"] in ("serious", "critical")
         for node in each["nodes"]
@@ -93,8 +102,8 @@ def shoot(tab: Page, name: str) -> None:
     """Make pictures of the page, light and dark, where somebody wants them."""
     if SHOTS is None:
         return
-    for scheme in ("light", "dark"):
-        tab.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    for scheme in SCHEMES:
+        tab.emulate_media(color_scheme=scheme)
         tab.wait_for_timeout(300)
         _keep(tab.screenshot(), ROOT / SHOTS / f"{name}-{scheme}.png")
     tab.emulate_media(color_scheme="light")
