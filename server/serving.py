@@ -20,7 +20,7 @@ from agentlm.models.cards import ModelCard
 from agentlm.models.registry import Registry
 from agentlm.server.app import create_app
 from agentlm.server.callers import Callers, check_origins_need_a_key, check_strangers_need_a_key
-from agentlm.server.http.connection import Connection
+from agentlm.server.http.connection import Connection, Socket
 from agentlm.server.models.engine_model import EngineModel, base_files, load_renderer
 from agentlm.server.models.served import ServedModel
 from agentlm.server.models.upstream_model import connect_upstream
@@ -126,12 +126,14 @@ class Server(uvicorn.Server):
     """Answers until SIGINT or SIGTERM. Then requests in progress get `drain_s` to finish."""
 
     def __init__(self, app: FastAPI, settings: ServeSettings, on_listening: Callable[[], object]):
+        wait = {"wait_s": settings.request_wait_s}
         config = uvicorn.Config(
             app,
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=settings.drain_s,
-            http=type("Connection", (Connection,), {"wait_s": settings.request_wait_s}),
+            http=type("Connection", (Connection,), wait),
+            ws=type("Socket", (Socket,), wait),
             # Messages wait in memory, and a few packed bytes could be a large one.
             ws_max_size=settings.max_request_bytes,
             ws_max_queue=1,

@@ -1,8 +1,8 @@
 """Close connections that are opened and not used: nothing else keeps them from piling up.
 
-uvicorn limits only the silence after an answer, and its httptools protocol not the head of a
-request. If a request's target names a host, uvicorn keeps only the path; this keeps the host beside
-it, for the guard.
+uvicorn limits only the silence after an answer, its httptools protocol not the head of a request,
+and none of its protocols how long a client may leave unread what it is sent. If a request's target
+names a host, uvicorn keeps only the path; this keeps the host beside it, for the guard.
 """
 
 from __future__ import annotations
@@ -12,14 +12,62 @@ import re
 from asyncio import TimerHandle
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 MAX_HEAD_BYTES = 65_536
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
-class Connection(HttpToolsProtocol):
+class ReadInTime(asyncio.Protocol):
+    """A connection that is closed if the client does not read what it is sent."""
+
+    wait_s: float
+    """Limit for each piece."""
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    _reader_timer: TimerHandle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_watching()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        self._stop_watching()
+        super().resume_writing()
+
+    def _watch_reader(self) -> None:
+        untaken = self.transport.get_write_buffer_size()
+        self._reader_timer = self.loop.call_later(self.wait_s, self._give_reader_up, untaken)
+
+    def _stop_watching(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
+
+    def _give_reader_up(self, untaken: int) -> None:
+        if self.transport.get_write_buffer_size() < untaken:
+            self._watch_reader()
+        else:  # an orderly close would wait until everything is sent
+            self.transport.abort()
+
+
+class Socket(ReadInTime, WebSocketsSansIOProtocol):
+    """One WebSocket."""
+
+    def keepalive_timeout(self) -> None:
+        """The client no longer answers pings. uvicorn waits for it to read the rest."""
+        super().keepalive_timeout()
+        self.transport.abort()
+
+
+class Connection(ReadInTime, HttpToolsProtocol):
     """One connection. It is closed if the head of a request or more of its body does not come in
-    time, or if the client does not read the answer.
+    time, too.
 
     There is no limit for the time an answer takes.
     """
@@ -27,7 +75,6 @@ class Connection(HttpToolsProtocol):
     wait_s: float
     """Limit for a whole head, and for each piece of a body or an answer."""
     _timer: TimerHandle | None = None
-    _reader_timer: TimerHandle | None = None
     _head_bytes: int | None = None
     """Bytes so far of the head that is being read; None: no head is being read."""
 
@@ -37,7 +84,6 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
-        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -78,30 +124,6 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._wait()
-
-    def pause_writing(self) -> None:
-        """The client reads too slowly."""
-        super().pause_writing()
-        self._watch_reader()
-
-    def resume_writing(self) -> None:
-        self._stop_watching()
-        super().resume_writing()
-
-    def _watch_reader(self) -> None:
-        untaken = self.transport.get_write_buffer_size()
-        self._reader_timer = self.loop.call_later(self.wait_s, self._give_reader_up, untaken)
-
-    def _stop_watching(self) -> None:
-        if self._reader_timer is not None:
-            self._reader_timer.cancel()
-            self._reader_timer = None
-
-    def _give_reader_up(self, untaken: int) -> None:
-        if self.transport.get_write_buffer_size() < untaken:
-            self._watch_reader()
-        else:  # an orderly close would wait until everything is sent
-            self.transport.abort()
 
     def _answers(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

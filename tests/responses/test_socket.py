@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from agentlm.store import ApiKey
-from agentlm.trajectory import Outcome
+from agentlm.trajectory import Outcome, Trajectory
 from support.serving import Running, Serve
 
 BASH: Any = {"type": "bash"}
@@ -121,13 +121,33 @@ async def test_who_leaves_ends_what_runs(serve: Serve) -> None:
             await socket.send(json.dumps(body))
             await running.bash.hanging.wait()
         await asyncio.wait_for(running.bash.cancelled.wait(), 30)
-        for _ in range(100):
-            [trajectory] = running.trajectories()
-            if trajectory.interactions:
-                break
-            await asyncio.sleep(0.02)
+        trajectory = await ended(running)
 
     assert trajectory.outcome is Outcome.CANCELLED
+
+
+async def test_who_reads_nothing_is_let_go_and_what_runs_for_it_ends(serve: Serve) -> None:
+    async with serve("One.", "Two.", request_wait_s=1) as running:
+        async with connected(running) as client:
+            client.transport.pause_reading()
+            # Each event of a whole response repeats it: more than kernels keep.
+            body = {"model": "tiny", "input": "a", "prompt_cache_key": "k" * (6 << 20)}
+            await client.send(json.dumps({"type": "response.create", **body}))
+            trajectory = await ended(running)
+        async with connected(running) as client:
+            assert (await turn(client, input="b"))["type"] == "response.completed"
+
+    assert trajectory.outcome is Outcome.CANCELLED
+
+
+async def ended(running: Running) -> Trajectory:
+    """The one there is, once its run has ended."""
+    for _ in range(500):
+        for trajectory in running.trajectories():
+            if trajectory.interactions:
+                return trajectory
+        await asyncio.sleep(0.02)
+    raise AssertionError("it runs on")
 
 
 async def test_nobody_without_a_key_gets_in_and_a_revoked_one_goes(serve: Serve) -> None:
