@@ -7,35 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
-from agentlm.agent.tool import ToolContext
 from support.background import in_background
 from support.responder import Responder
-from support.serving import Running, running
+from support.serving import Running, Search, running
 
 _TOKEN_S = 0.003
 """What a token takes: slow enough to be interrupted."""
 _CONTEXT_TOKENS = 65_536
 """Codex alone says some 30,000 of the tiny tokenizer's before the user says anything."""
-
-
-class Search:
-    """Search the web."""
-
-    name = "web_search"
-
-    class Args(BaseModel):
-        query: str
-
-    async def run(self, args: Args, context: ToolContext) -> str:
-        return f"found {args.query}"
-
-    async def release(self, trajectory_id: str) -> None:
-        pass
-
-    async def close(self) -> None:
-        pass
 
 
 @contextmanager

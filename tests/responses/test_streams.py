@@ -10,12 +10,11 @@ import httpx
 import openai
 import pytest
 from openai.types.responses import ResponseStreamEvent
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
-from agentlm.agent.tool import ToolContext
 from agentlm.errors import RequestError, UnavailableError
 from agentlm.trajectory import Outcome
-from support.serving import Running, Serve
+from support.serving import Running, Search, Serve
 from support.tiny import tiny_renderer
 
 BASH: Any = {"type": "bash"}
@@ -27,24 +26,6 @@ CALL = 'Thought: I ask.\nAction: lookup\nAction Input: {"key": "a"}'
 SEARCH = 'Thought: I search.\nAction: web_search\nAction Input: {"query": "cats"}'
 FINAL = "Thought: I know.\nFinal Answer: Done."
 LOGPROBS = ["message.output_text.logprobs"]
-
-
-class Search:
-    """Search the web."""
-
-    name = "web_search"
-
-    class Args(BaseModel):
-        query: str
-
-    async def run(self, args: Args, context: ToolContext) -> str:
-        return f"found {args.query}"
-
-    async def release(self, trajectory_id: str) -> None:
-        pass
-
-    async def close(self) -> None:
-        pass
 
 
 async def stream(running: Running, **fields: Any) -> list[dict[str, Any]]:

@@ -71,6 +71,24 @@ class Bash:
         pass
 
 
+class Search:
+    """Search the web."""
+
+    name = "web_search"
+
+    class Args(BaseModel):
+        query: str
+
+    async def run(self, args: Args, context: ToolContext) -> str:
+        return f"found {args.query}"
+
+    async def release(self, trajectory_id: str) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
 @dataclass
 class Running:
     """A server under test."""
