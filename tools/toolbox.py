@@ -69,6 +69,12 @@ FAMILIES: Mapping[str, Opener] = {
 """Families that a request can name by `{"type": …}`, besides own tools, and how they are opened."""
 
 
+def _openers(settings: ToolSettings) -> dict[str, Opening]:
+    """All families that the settings know, whether they work here or not."""
+    ours = {name: partial(opener, settings) for name, opener in FAMILIES.items()}
+    return {**ours, **own_families(settings)}
+
+
 class Toolbox:
     """The server's tools, opened. `for_request` selects those for a run."""
 
@@ -82,6 +88,7 @@ class Toolbox:
         """Calls that wait for a decision."""
         self._families = dict(families or {})
         self._settings = settings
+        self._openers = _openers(settings)
         self._permissions = load_permissions(settings.tool_policy)
         self._bounds = Bounds(
             call_s=settings.tool_timeout_s,
@@ -104,13 +111,10 @@ class Toolbox:
         database in the settings must work.
         """
         wanted = settings.tools if families is None else families
-        openers: dict[str, Opening] = {
-            **{name: partial(opener, settings) for name, opener in FAMILIES.items()},
-            **own_families(settings),
-        }
+        toolbox = cls(settings, audit)
+        openers = toolbox._openers
         if unknown := [name for name in wanted or () if name not in openers]:
             raise OperatorError(f"unknown tools {', '.join(unknown)}; known: {', '.join(openers)}")
-        toolbox = cls(settings, audit)
         try:
             # Without a configuration no MCP servers are missing.
             usual = [name for name in openers if name != "mcp" or settings.mcp_config]
@@ -125,6 +129,19 @@ class Toolbox:
     def families(self) -> tuple[str, ...]:
         """Names that `for_request` accepts."""
         return tuple(self._families)
+
+    def remedy(self, family: str) -> str | None:
+        """What the operator would have to do to offer a family; None: there is none of this
+        name."""
+        if family not in self._openers:
+            return None
+        steps = []
+        if family == "mcp" and self._settings.mcp_config is None:
+            steps.append("name servers by --mcp-config")
+        if self._settings.tools is not None:
+            steps.append(f"add {family} to --tools")
+        # Else it did not work at the start. The reason may name paths, which are no client's.
+        return " and ".join(steps) or f"mend what 'agentlm doctor --tools {family}' says"
 
     def for_request(
         self,

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from agentlm.errors import RequestError
-from agentlm.jobs.kept_files import KeptFiles
+from agentlm.errors import NotFoundError, RequestError
+from agentlm.jobs.kept_files import KeptFile, KeptFiles
 from agentlm.server.openai.tools import WireTool
 from agentlm.tools.shell.files import WorkspaceFiles
 
@@ -26,13 +26,21 @@ def inputs_of(
     for index, tool in enumerate(tools or ()):
         param = f"{tool.place(index)}.file_ids"
         if tool.file_ids and tool.type != "bash":
-            raise RequestError(f"bash takes files, {tool.type} does not", param=param)
+            raise RequestError(f"bash takes files, {tool.written_type} does not", param=param)
         for file_id in dict.fromkeys(tool.file_ids or ()):
-            file = files.get(file_id, owner)
+            file = _file(file_id, files, owner, param)
             if file.filename in inputs:
                 raise RequestError(f"two files are called {file.filename!r}", param=param)
             inputs[file.filename] = files.content(file)
     return inputs
+
+
+def _file(file_id: str, files: KeptFiles, owner: str | None, param: str) -> KeptFile:
+    try:
+        return files.get(file_id, owner)
+    except NotFoundError as error:
+        error.param = param
+        raise
 
 
 def hand_in(inputs: Mapping[str, Path], workspace: WorkspaceFiles) -> None:

@@ -24,6 +24,7 @@ from agentlm.server.openai.tools import (
     AllowedToolsChoice,
     NamedToolChoice,
     ServerToolChoice,
+    WireTool,
     client_tools,
     server_families,
 )
@@ -145,7 +146,7 @@ class RequestReader:
         served = served.with_template(body.chat_template_kwargs or {})
         offered = allowed_families(caller, self.toolbox.families())
         families = offered if agent else server_families(body.tools)
-        _check_families(body, offered)
+        check_families(body.tools, caller, self.toolbox)
         brought = history.brought if history else Brought()
         own = self._own(families, caller, brought) if families or brought.tools else None
         to_approve = [
@@ -258,13 +259,25 @@ class RequestReader:
         )
 
 
-def _check_families(body: ChatRequest, known: Sequence[str]) -> None:
-    for index, tool in enumerate(body.tools or ()):
-        if tool.type != "function" and tool.type not in known:
+def check_families(tools: Sequence[WireTool] | None, caller: ApiKey, toolbox: Toolbox) -> None:
+    """Raises RequestError for a type of tools that the caller is not offered."""
+    offered = ("function", *allowed_families(caller, toolbox.families()))
+    for index, tool in enumerate(tools or ()):
+        if tool.type not in offered:
             raise RequestError(
-                f"unknown tool type {tool.type!r}; known: function, {', '.join(known)}",
+                f"{_why_not(tool, caller, toolbox)}; offered: {', '.join(offered)}",
                 param=f"{tool.place(index)}.type",
             )
+
+
+def _why_not(tool: WireTool, caller: ApiKey, toolbox: Toolbox) -> str:
+    written = repr(tool.written_type[:64])
+    if tool.type in toolbox.families():
+        return f"the key {caller.name!r} may not use tools of type {written}"
+    remedy = toolbox.remedy(tool.type)
+    if remedy is None:
+        return f"unknown tool type {written}"
+    return f"tools of type {written} are not offered here: the operator would have to {remedy}"
 
 
 def _check_names(body: ChatRequest, taken: Set[str]) -> None:
@@ -304,7 +317,7 @@ def _chosen(
     if isinstance(choice, ServerToolChoice):
         members = choice.chosen(kinds().get(choice.type, set()) & {*names})
         if not members:
-            chosen = choice.model_dump(exclude_none=True)
+            chosen = dict(choice.written)
             raise RequestError(f"{place} names {chosen}, which is not among the tools", param=place)
         return members
     if choice.function.name not in names:

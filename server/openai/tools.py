@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator
@@ -31,12 +31,18 @@ class WireTool(Wire):
     file_ids: Annotated[Items[str], Field(max_length=1024)] | None = None
     """Not in OpenAI's API: files of `/v1/files` for bash."""
     _place: str | None = None
+    _written_type: str | None = None
 
-    def converted_from(self, place: str) -> Self:
-        """Note its place in the request: its place in a converted list says nothing to the
-        caller."""
-        self._place = place
+    def converted_from(self, place: str, type_: str) -> Self:
+        """Note its place in the request and its type there: those in a converted list say nothing
+        to the caller."""
+        self._place, self._written_type = place, type_
         return self
+
+    @property
+    def written_type(self) -> str:
+        """The request's own word for its type."""
+        return self._written_type or self.type
 
     def place(self, index: int) -> str:
         """The request's own words for it, `index` being where it stands in chat's list."""
@@ -71,6 +77,17 @@ class ServerToolChoice(Wire):
     """The MCP server whose tools are chosen."""
     name: str | None = None
     """One of those tools."""
+    _written: Mapping[str, Any] | None = None
+
+    def converted_from(self, written: Mapping[str, Any]) -> Self:
+        """Note the choice as the request has it."""
+        self._written = written
+        return self
+
+    @property
+    def written(self) -> Mapping[str, Any]:
+        """The request's own words for it."""
+        return self._written or self.model_dump(exclude_none=True)
 
     @field_validator("type")
     @classmethod

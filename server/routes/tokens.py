@@ -13,6 +13,7 @@ from agentlm.errors import RequestError
 from agentlm.json_size import MAX_ITEMS
 from agentlm.prompt.preamble import describe
 from agentlm.prompt.render import Renderer
+from agentlm.server.chat.request import check_families
 from agentlm.server.conversation.beginning import check_can_answer, render, texts
 from agentlm.server.conversation.long_text import reading
 from agentlm.server.http.body import read_model
@@ -60,7 +61,7 @@ class DetokenizeAnswer(BaseModel):
 
 
 @router.post("/tokenize", openapi_extra=reads(TokenizeRequest))
-async def tokenize(request: Request, state: State, _caller: Caller) -> dict[str, Any]:
+async def tokenize(request: Request, state: State, caller: Caller) -> dict[str, Any]:
     """Ids of a raw prompt (control tokens in it count as such), or of a conversation."""
     body = await read_model(TokenizeRequest, request, state.settings.max_request_bytes)
     served = state.models.find_own(body.model)
@@ -69,8 +70,9 @@ async def tokenize(request: Request, state: State, _caller: Caller) -> dict[str,
     if body.prompt is not None:
         ids = await reading([body.prompt], partial(served.renderer.encode_raw, body.prompt))
     else:
-        families = server_families(body.tools)
-        own = state.chat.toolbox.for_request(families).specs() if families else ()
+        toolbox, families = state.chat.toolbox, server_families(body.tools)
+        check_families(body.tools, caller, toolbox)
+        own = toolbox.for_request(families, owner=caller.name).specs() if families else ()
         messages = read_conversation(body.messages or ())
         check_can_answer(messages)
         served = served.with_template(body.chat_template_kwargs)

@@ -7,8 +7,10 @@ from typing import Any
 import openai
 import pytest
 
-from support.serving import Running, Serve
+from agentlm.store import ApiKey
+from support.serving import Running, Search, Serve
 
+HI = {"role": "user", "content": "Hi"}
 BASH: Any = {"type": "bash"}
 CONTAINER: Any = {"type": "shell", "environment": {"type": "container_auto"}}
 LOOKUP: Any = {"type": "function", "name": "lookup", "parameters": {}, "strict": False}
@@ -61,10 +63,75 @@ async def test_a_choice_of_what_is_not_among_the_tools_is_refused(
         for each, param in ((choice, "tool_choice"), (allowed, "tool_choice.tools[0]")):
             error = await refusal(running, tools=tools, tool_choice=each)
             assert error.param == param
-            assert "not among the tools" in error.message
+            assert f"names {choice}, which is not among the tools" in error.body["message"]
 
 
-async def refusal(running: Running, **fields: Any) -> openai.BadRequestError:
+@pytest.mark.parametrize("name", ["server_label", "name"])
+async def test_what_means_nothing_in_a_choice_is_refused(serve: Serve, name: str) -> None:
+    async with serve() as running:
+        choice = {"type": "shell", name: "a"}
+        error = await refusal(running, tools=[CONTAINER], tool_choice=choice)
+
+        assert error.param == f"tool_choice.{name}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        ("web_search", "agentlm doctor --tools web"),
+        ("web_search_preview", "agentlm doctor --tools web"),
+        ("sql", "agentlm doctor --tools sql"),
+        ("knowledge_graph", "agentlm doctor --tools knowledge_graph"),
+        ("mcp", "--mcp-config"),
+    ],
+)
+async def test_a_type_that_is_not_offered_is_called_as_it_was_written(
+    serve: Serve, kind: str, remedy: str
+) -> None:
+    async with serve() as running:
+        error = await refusal(running, tools=[LOOKUP, {"type": kind}])
+
+    assert error.param == "tools[1].type"
+    for words in (
+        f"tools of type {kind!r} are not offered here",
+        remedy,
+        "offered: function, bash",
+    ):
+        assert words in error.body["message"]
+
+
+async def test_files_are_named_by_the_tool_that_they_are_for(serve: Serve) -> None:
+    search = {"type": "web_search", "file_ids": ["file-1"]}
+    async with serve(families={"web": (Search(),)}) as running:
+        error = await refusal(running, tools=[LOOKUP, search])
+        unknown: Any = {"file_ids": ["file-00000000"], **BASH}
+        with pytest.raises(openai.NotFoundError) as caught:
+            await running.client.responses.create(model="tiny", input="Hi", tools=[unknown])
+
+    assert error.param == "tools[1].file_ids"
+    assert error.body["message"] == "bash takes files, web_search does not"
+    assert caught.value.param == "tools[0].file_ids"
+
+
+@pytest.mark.parametrize("tool", [BASH, CONTAINER])
+async def test_a_type_that_the_key_may_not_use_is_called_as_it_was_written(
+    serve: Serve, tool: Any
+) -> None:
+    async with serve(api_key="root") as running:
+        secret = await running.store.keys.create(ApiKey(name="plain", tools=()))
+        his = running.client.with_options(api_key=secret)
+        with pytest.raises(openai.BadRequestError) as caught:
+            await his.responses.create(model="tiny", input="Hi", tools=[tool])
+        body = {"messages": [HI], "tools": [BASH]}
+        with pytest.raises(openai.BadRequestError, match="'plain' may not use tools"):
+            await his.post(f"{running.url}/tokenize", cast_to=object, body=body)
+
+    message = f"the key 'plain' may not use tools of type {tool['type']!r}"
+    assert message in caught.value.body["message"]
+    assert caught.value.param == "tools[0].type"
+
+
+async def refusal(running: Running, **fields: Any) -> Any:
     with pytest.raises(openai.BadRequestError) as caught:
         await running.client.responses.create(model="tiny", input="Hi", **fields)
     return caught.value

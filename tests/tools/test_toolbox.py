@@ -9,7 +9,7 @@ import pytest_asyncio
 from agentlm.agent.tool import Observation, ToolContext
 from agentlm.errors import OperatorError, RequestError
 from agentlm.messages import ToolCall
-from agentlm.tools.audit import AuditRecord
+from agentlm.tools.audit import AuditRecord, log_audit
 from agentlm.tools.schema import compact
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.toolbox import Toolbox
@@ -130,6 +130,23 @@ async def test_an_unknown_type_is_the_callers_error(toolbox: Toolbox) -> None:
     with pytest.raises(RequestError, match="no tools of type 'browser'; it has: bash, sql") as got:
         toolbox.for_request(["browser"])
     assert got.value.param == "tools"
+
+
+@pytest.mark.parametrize(
+    ("changed", "family", "remedy"),
+    [
+        ({}, "web", "mend what 'agentlm doctor --tools web' says"),
+        ({}, "mcp", "name servers by --mcp-config"),
+        ({"tools": ("sql",)}, "web", "add web to --tools"),
+        ({"tools": ("sql",)}, "mcp", "name servers by --mcp-config and add mcp to --tools"),
+        ({"tools": ("sql",), "tool_files": (Path("air.py"),)}, "air", "add air to --tools"),
+        ({}, "teleport", None),
+    ],
+)
+def test_what_would_offer_a_family_is_said(
+    make_settings: MakeSettings, changed: Any, family: str, remedy: str | None
+) -> None:
+    assert Toolbox(make_settings(**changed), log_audit).remedy(family) == remedy
 
 
 async def test_an_unknown_family_is_the_operators_error(make_settings: MakeSettings) -> None:

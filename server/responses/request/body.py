@@ -194,7 +194,7 @@ class ResponseRequest(SamplingFields):
             if tool.type == NAMESPACE:
                 named += tool.of_namespace(place)
             elif not tool.is_brought:
-                plain.append(tool.as_chat(place).converted_from(place))
+                plain.append(tool.as_chat(place).converted_from(place, tool.type))
         return plain + named
 
     def servers(self) -> dict[str, McpServerTool]:

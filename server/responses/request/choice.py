@@ -56,11 +56,20 @@ class OtherTool(Wire):
     def as_chat(self, place: str, tools: Sequence[FlatTool]) -> NamedToolChoice | ServerToolChoice:
         """Raises RequestError for a tool that can't be run here."""
         check_runs(self.type, f"{place}.type")
-        if self.type == SHELL:
-            return _shell(tools)
         if self.server_label is not None and self.type != "mcp":
-            param = f"{place}.server_label"
-            raise RequestError(f"{param}: has no meaning for the type {self.type!r}", param=param)
+            raise self._meaningless(place, "server_label")
+        if self.name is not None and self.type == SHELL:
+            raise self._meaningless(place, "name")
+        chosen = _shell(tools) if self.type == SHELL else self._family()
+        if isinstance(chosen, NamedToolChoice):
+            return chosen
+        return chosen.converted_from(self.model_dump(exclude_none=True))
+
+    def _meaningless(self, place: str, name: str) -> RequestError:
+        param = f"{place}.{name}"
+        return RequestError(f"{param}: has no meaning for the type {self.type!r}", param=param)
+
+    def _family(self) -> ServerToolChoice:
         if self.server_label == OWN_LABEL:
             return ServerToolChoice(type=OWN_LABEL, name=self.name)
         kind = family_of(self.type)

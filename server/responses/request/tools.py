@@ -83,7 +83,7 @@ class FlatTool(Wire):
                 )
             object_schema(function.parameters, f"{each}.parameters", f"the tool {name!r}")
             renamed = function.model_copy(update={"name": name})
-            yield WireTool(type="function", function=renamed).converted_from(each)
+            yield WireTool(type="function", function=renamed).converted_from(each, tool.type)
 
     def _function(self, place: str) -> WireFunction:
         if self.name is None:
