@@ -42,6 +42,7 @@ class ScriptedEngine:
             raise reply
         ids = [*self.encode(reply), self.end_of_turn] if isinstance(reply, str) else list(reply)
         text = ""
+        likeliest = request.sampling.top_logprobs
         for count, token in enumerate(ids[: request.max_tokens], start=1):
             await asyncio.sleep(self.delay_s)
             ended = token == self.end_of_turn
@@ -51,7 +52,8 @@ class ScriptedEngine:
             reason: Literal["stop", "length"] | None = None
             if ended or count in (request.max_tokens, len(ids)):
                 reason = "stop" if ended else "length"
-            yield Delta([token], whole_text[len(text) :], [-0.5], (), reason)
+            top = [[TokenLogprob(token, -0.5)] * likeliest] if likeliest else []
+            yield Delta([token], whole_text[len(text) :], [-0.5], top, reason)
             text = whole_text
 
     async def score(

@@ -19,10 +19,15 @@ ANSWER = "Thought: I know.\nFinal Answer: " + "word " * 200
 MANY = "word " * 200
 
 
-def body(*, tools: bool, **fields: Any) -> dict[str, Any]:
-    messages = [{"role": "user", "content": "Hi"}]
+CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
+
+
+def body(path: str = CHAT, *, tools: bool, **fields: Any) -> dict[str, Any]:
+    said: Any = (
+        {"messages": [{"role": "user", "content": "Hi"}]} if path == CHAT else {"input": "Hi"}
+    )
     families = {"tools": [{"type": "bash"}]} if tools else {}
-    return {"model": "tiny", "messages": messages, **families, **fields}
+    return {"model": "tiny", **said, **families, **fields}
 
 
 class Watch:
@@ -70,12 +75,14 @@ class Watch:
     ],
 )
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("path", [CHAT, RESPONSES])
 async def test_what_runs_is_cancelled_and_recorded(
-    serve: Serve, phase: str, reply: str, tools: bool, stream: bool
+    serve: Serve, phase: str, reply: str, tools: bool, stream: bool, path: str
 ) -> None:
     async with serve(reply, delay_s=0.005) as running:
         watch = Watch(running)
-        asked = asyncio.create_task(ask(running, body(tools=tools, stream=stream)))
+        fields = body(path, tools=tools, stream=stream)
+        asked = asyncio.create_task(ask(running, fields, path=path))
         await watch.until(phase)
         asked.cancel()
         await watch.stopped.wait()
@@ -116,9 +123,11 @@ async def test_all_choices_of_a_request_are_cancelled(serve: Serve) -> None:
         assert {t.outcome for t in await settled(running, 2)} == {Outcome.CANCELLED}
 
 
-async def ask(running: Running, fields: Any, headers: dict[str, str] | None = None) -> str:
+async def ask(
+    running: Running, fields: Any, headers: dict[str, str] | None = None, path: str = CHAT
+) -> str:
     async with httpx.AsyncClient(base_url=running.url, timeout=60) as http:
-        return (await http.post("/v1/chat/completions", json=fields, headers=headers)).text
+        return (await http.post(path, json=fields, headers=headers)).text
 
 
 async def metrics(running: Running) -> str:

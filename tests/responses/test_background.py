@@ -156,6 +156,16 @@ async def test_it_is_cancelled_and_what_was_done_stays(serve: Serve) -> None:
     assert caught.value.param == "response_id"
 
 
+async def test_what_has_ended_is_not_cancelled_any_more(serve: Serve) -> None:
+    async with serve(FINAL) as running:
+        answer = await ended(running, await running.client.responses.create(**ASK))
+        again = await running.client.responses.cancel(answer.id)
+        [trajectory] = running.trajectories()
+
+    assert again == answer
+    assert (answer.status, trajectory.outcome) == ("completed", Outcome.COMPLETED)
+
+
 async def test_what_fails_is_told_when_it_is_looked_up(serve: Serve) -> None:
     async with serve(BASH_CALL, RuntimeError("on fire")) as running:
         answer = await ended(running, await running.client.responses.create(**ASK))

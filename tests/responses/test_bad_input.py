@@ -43,6 +43,7 @@ async def post(running: Running, body: Any) -> httpx.Response:
         ({"input": [{"role": "user"}]}, "input[0].content"),
         ({"input": [{"role": "user", "content": [IMAGE]}]}, "input[0].content[0].type"),
         ({"input": [{"role": "user", "content": [{"text": "a"}]}]}, "input[0].content[0].type"),
+        ({"input": [IMAGE]}, "input[0].type"),
         ({"input": [{"type": "teleport"}]}, "input[0].type"),
         ({"input": [{"type": ["message"]}]}, "input[0].type"),
         ({"input": [{"type": "custom_tool_call", "call_id": "a"}]}, "input[0].type"),
@@ -83,7 +84,11 @@ async def post(running: Running, body: Any) -> httpx.Response:
         ({"tools": [{"type": "teleport"}]}, "tools[0].type"),
         *(
             ({"tools": [{"type": kind}]}, "tools[0].type")
-            for kind in ("file_search", "code_interpreter", "custom", "web_search")
+            for kind in (
+                *("file_search", "code_interpreter", "computer", "computer_use_preview"),
+                *("image_generation", "local_shell", "apply_patch", "custom", "tool_search"),
+                *("programmatic_tool_calling", "web_search"),
+            )
         ),
         (
             {"tools": [{"type": "web_search", "search_context_size": "high"}]},

@@ -44,6 +44,10 @@ async def test_it_is_gone_on_from_the_summary(serve: Serve) -> None:
     [
         ({"model": None}, "model"),
         ({"input": None}, "input"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
+            "input[0].content[0].type",
+        ),
         ({"tools": [{"type": "bash"}]}, "tools"),
         ({"previous_response_id": "resp_none"}, "previous_response_id"),
         ({"input": [{"type": "compaction"}]}, "input[0].encrypted_content"),

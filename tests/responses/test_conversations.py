@@ -199,6 +199,7 @@ async def test_what_is_refused_leaves_it_free(
     [
         ({"items": [RESULT]}, "items[0].call_id"),
         ({"items": [{"type": "teleport"}]}, "items[0].type"),
+        ({"items": [{**HI, "content": [{"type": "input_image"}]}]}, "items[0].content[0].type"),
         ({"items": ["Hi"]}, "items[0]"),
         ({"items": [{"type": "mcp_call"}]}, "items[0]"),
         ({"items": [HI], "metadata": {"a": 1}}, "metadata.a"),

@@ -156,7 +156,7 @@ async def test_an_answer_in_a_form_is_held_to_it(serve: Serve) -> None:
 
 async def test_log_probabilities_come_if_they_are_included(serve: Serve) -> None:
     async with serve("Hello.") as running:
-        asked = {"include": ["message.output_text.logprobs"], "top_logprobs": 1}
+        asked = {"include": ["message.output_text.logprobs"], "top_logprobs": 2}
         answer = strictly((await post(running, **asked)).content)
 
         [message] = answer.output
@@ -165,6 +165,8 @@ async def test_log_probabilities_come_if_they_are_included(serve: Serve) -> None
         assert part.type == "output_text"
         spelt = "".join(token.token for token in part.logprobs or ())
         assert spelt == "Hello."
+        assert {len(token.top_logprobs) for token in part.logprobs or ()} == {2}
+        assert answer.top_logprobs == 2
 
 
 @pytest.mark.parametrize("choice", ["none", {"type": "function", "name": "lookup"}])
@@ -302,6 +304,19 @@ async def test_no_more_calls_of_the_servers_tools_than_were_allowed(serve: Serve
         assert running.bash.calls == ["ls", "pwd"]
         assert (answer.output_text, answer.status) == ("Done.", "completed")
         assert answer.max_tool_calls == 2
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+async def test_one_call_is_made_a_turn_whether_or_not_more_are_allowed(
+    serve: Serve, parallel: bool
+) -> None:
+    async with serve(CALL) as running:
+        answer = strictly(
+            (await post(running, tools=[LOOKUP], parallel_tool_calls=parallel)).content
+        )
+
+        assert [item.type for item in answer.output] == ["reasoning", "function_call"]
+        assert answer.parallel_tool_calls is parallel
 
 
 async def test_without_effort_nothing_is_thought(serve: Serve) -> None:
