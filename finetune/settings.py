@@ -300,7 +300,7 @@ class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule
 
     def _check_trainer(self) -> None:
         """Raise OperatorError for adapter settings without an adapter, or for repeated ones."""
-        for name in ("lora_rank", "lora_alpha", "lora_targets", "lora_dropout"):
+        for name in ADAPTER:
             if self.full and getattr(self, name) != type(self).model_fields[name].get_default():
                 raise OperatorError(f"--{name.replace('_', '-')} is for --lora, not for --full")
         zero = self.deepspeed_config.get("zero_optimization", {})
@@ -322,6 +322,8 @@ class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule
         return {name: value for name, value in whole.items() if plain.get(name, _NONE) != value}
 
 
+ADAPTER = ("lora_rank", "lora_alpha", "lora_targets", "lora_dropout")
+"""The settings of an adapter. One that goes on keeps its own."""
 _NONE = object()
 LATER = frozenset(
     """

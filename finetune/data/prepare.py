@@ -10,7 +10,7 @@ import gc
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -35,8 +35,9 @@ from agentlm.finetune.data.sources import (
 )
 from agentlm.finetune.filters.rules import TEMPLATE_MISMATCH
 from agentlm.finetune.run import Run
-from agentlm.finetune.settings import DEFAULT_BASE, LATER, FinetuneSettings
+from agentlm.finetune.settings import ADAPTER, DEFAULT_BASE, LATER, FinetuneSettings
 from agentlm.models.cards import ModelCard
+from agentlm.models.model_files import read_json
 from agentlm.models.registry import NAME, ModelFiles, Registry, card_template
 from agentlm.prompt.render import Renderer
 
@@ -107,7 +108,7 @@ def trained_already(settings: FinetuneSettings) -> ModelCard | None:
     run = Run(data_dir / "runs" / card.name)
     if (card.training or {}).get("run") != str(run.directory) or not run.directory.is_dir():
         raise OperatorError(f"a model is already called {card.name}: choose another --name")
-    if changes := run.changes(_recipe_of(run, settings), LATER):
+    if changes := run.changes(_recipe_again(run, settings, cards), LATER):
         raise OperatorError(
             f"a model is already called {card.name}, trained with other settings ({changes}): "
             "choose another --name"
@@ -115,9 +116,33 @@ def trained_already(settings: FinetuneSettings) -> ModelCard | None:
     return card
 
 
-def _recipe_of(run: Run, settings: FinetuneSettings) -> dict[str, object]:
+def _recipe_of(settings: FinetuneSettings, base: ModelFiles) -> dict[str, object]:
+    """The recipe of a run that begins. An adapter that goes on keeps its own settings."""
+    recipe = settings.recipe() | {"base": base.card.name}
+    if base.adapter is None or settings.full:
+        return recipe
+    config = read_json(base.adapter / "adapter_config.json")
+    targets = config.get("target_modules")
+    own = {
+        "lora_rank": config.get("r"),
+        "lora_alpha": config.get("lora_alpha"),
+        "lora_targets": sorted(targets) if isinstance(targets, list) else targets,
+        "lora_dropout": config.get("lora_dropout"),
+    }
+    return recipe | {name: value for name, value in own.items() if value is not None}
+
+
+def _recipe_again(
+    run: Run, settings: FinetuneSettings, cards: Mapping[str, ModelCard]
+) -> dict[str, object]:
     """The recipe of these settings for an existing run."""
-    return settings.recipe() | {"base": settings.base or run.read("recipe.json")["base"]}
+    begun = run.read("recipe.json")
+    recipe = settings.recipe() | {"base": settings.base or begun["base"]}
+    base = cards.get(str(recipe["base"]))
+    if base is None or base.adapter is None or settings.full:
+        return recipe
+    own = set(ADAPTER) - settings.model_fields_set  # as the adapter has it
+    return recipe | {name: begun[name] for name in own if name in begun}
 
 
 def _check_free(name: str, registry: Registry) -> None:
@@ -128,7 +153,8 @@ def _check_free(name: str, registry: Registry) -> None:
 
 
 def _go_on(run: Run, settings: FinetuneSettings, registry: Registry) -> Prepared:
-    run.check_recipe(_recipe_of(run, settings), LATER)
+    cards = {card.name: card for card in registry.list()}
+    run.check_recipe(_recipe_again(run, settings, cards), LATER)
     run.log("going on")
     base = registry.get(run.read("recipe.json")["base"])
     return Prepared(run, in_form(registry.resolve(base), settings))
@@ -301,4 +327,4 @@ def _write_plan(run: Run, settings: FinetuneSettings, base: ModelFiles) -> None:
     )
     plan = make_plan(open_sources(run), batches, unit=settings.mix_by, seed=settings.seed)
     plan.save(run.directory / "plan.npz")
-    run.write("recipe.json", settings.recipe() | {"base": base.card.name})
+    run.write("recipe.json", _recipe_of(settings, base))

@@ -81,7 +81,7 @@ def check_targets(model: Any, targets: Sequence[str]) -> None:
 
 
 def check_continued(config: Any, training: Training) -> None:
-    """Raise OperatorError for a setting that differs from those of the adapter being continued."""
+    """Raise OperatorError for a setting that was given and differs from the continued adapter's."""
     targets = tuple(sorted(config.target_modules))
     for name, own, requested in (
         ("lora_rank", config.r, training.lora_rank),
@@ -89,8 +89,7 @@ def check_continued(config: Any, training: Training) -> None:
         ("lora_targets", targets, tuple(sorted(training.lora_targets))),
         ("lora_dropout", config.lora_dropout, training.lora_dropout),
     ):
-        usual = type(training).model_fields[name].get_default()
-        if requested not in (usual, own):
+        if name in training.model_fields_set and requested != own:
             raise OperatorError(
                 f"--{name.replace('_', '-')} {requested}: the adapter that goes on has {own}; "
                 "leave it out, or merge the adapter first (agentlm models merge)"

@@ -220,6 +220,32 @@ def test_an_unfinished_run_goes_on_only_with_the_same_settings(
         run(data_dir, name="next", lr=0.1)
 
 
+def test_the_recipe_of_an_adapter_that_goes_on_has_its_own_settings(
+    data_dir: Path, chatml_llama: Path, tmp_path: Path
+) -> None:
+    own = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.1, "target_modules": ["v_proj", "q_proj"]}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(own))
+    (tmp_path / "adapter_model.safetensors").touch()
+    registered(data_dir, chatml_llama, "grown", base="tiny", adapter=str(tmp_path))
+    steps = conversation(renderer(chatml_llama), "How many?", ANSWER)
+    write_log(data_dir, [trajectory(steps)])
+    begun = run(data_dir, name="next", base="grown").run
+
+    recipe = begun.read("recipe.json")
+    assert (recipe["lora_rank"], recipe["lora_alpha"], recipe["lora_dropout"]) == (4, 8, 0.1)
+    assert recipe["lora_targets"] == ["q_proj", "v_proj"]
+    assert run(data_dir, name="next", base="grown", lora_rank=4).run == begun
+    before = recipe | {"lora_rank": 16, "lora_alpha": 32, "lora_dropout": 0.0}
+    begun.write("recipe.json", {k: v for k, v in before.items() if k != "lora_targets"})
+    assert run(data_dir, name="next", base="grown").run == begun
+    with pytest.raises(OperatorError, match=r"begun with other settings \(lora_rank was 16\)"):
+        run(data_dir, name="next", base="grown", lora_rank=8)
+    assert (
+        run(data_dir, name="merged", base="grown", full=True).run.read("recipe.json")["lora_rank"]
+        == 16
+    )
+
+
 def test_a_tokenizer_of_another_model_is_refused(
     data_dir: Path, chatml_llama: Path, tmp_path: Path
 ) -> None:
