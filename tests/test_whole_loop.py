@@ -99,8 +99,8 @@ def test_the_loop_turns_from_a_run_to_a_served_successor(
     agentlm("models", "add", "tiny", "--path", str(chatml_llama), *data)
     with serving(tmp_path, "tiny") as (server, url), connected(url) as client:
         trajectory_id, answer = acts_with_a_tool(client)
-        told = httpx.get(f"{url}/v1/trajectories/{trajectory_id}").json()
-        assert_recorded(told, chatml_llama)
+        trajectory = httpx.get(f"{url}/v1/trajectories/{trajectory_id}").json()
+        assert_recorded(trajectory, chatml_llama)
 
         for family, tool in CALLED.items():
             calls(client, url, family, tool)
@@ -169,10 +169,10 @@ def trains_by_the_api(client: OpenAI) -> str:
 
 def says(client: OpenAI, model: str) -> str:
     """Which model answers by a name."""
-    told = client.chat.completions.create(model=model, messages=QUESTION, max_tokens=8)
-    assert told.usage is not None
-    assert 0 < told.usage.completion_tokens <= 8
-    return told.model
+    answer = client.chat.completions.create(model=model, messages=QUESTION, max_tokens=8)
+    assert answer.usage is not None
+    assert 0 < answer.usage.completion_tokens <= 8
+    return answer.model
 
 
 def acts_with_a_tool(client: OpenAI) -> tuple[str, str]:

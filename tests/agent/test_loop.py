@@ -32,8 +32,8 @@ def calls(name: str = "look", arguments: str = "{}", **fields: Any) -> Step:
 
 
 def sampled(text: str, **fields: Any) -> Step:
-    given = {"finish_reason": "stop", "token_ids": (1, 2), **fields}
-    return Step(role="assistant", origin=Origin.SAMPLED, text=text, **given)
+    defaults = {"finish_reason": "stop", "token_ids": (1, 2), **fields}
+    return Step(role="assistant", origin=Origin.SAMPLED, text=text, **defaults)
 
 
 def prompt(text: str, tokens: int = 1) -> Step:

@@ -35,7 +35,7 @@ def chat(model: str = "tiny") -> Entry:
     asked = Step(
         role="user", origin=Origin.PROMPT, text=QUESTION, token_ids=tuple(range(5000, 5300))
     )
-    said = Step(
+    answer = Step(
         role="assistant",
         origin=Origin.SAMPLED,
         text=ANSWER,
@@ -56,7 +56,7 @@ def chat(model: str = "tiny") -> Entry:
         first_step=0,
         end_step=2,
     )
-    return Entry(header, 0, (asked, said), interaction, keys=(uuid.uuid4().hex,))
+    return Entry(header, 0, (asked, answer), interaction, keys=(uuid.uuid4().hex,))
 
 
 def milliseconds(times: list[float]) -> str:
@@ -179,10 +179,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path.cwd(), help="where that directory is")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=10)
-    told = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=told.folder, prefix="bench-store-") as folder:
-        url = told.url or f"sqlite:///{folder}/agentlm.db"
-        asyncio.run(report(url, Path(folder), told.rows, told.seconds))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="bench-store-") as folder:
+        url = options.url or f"sqlite:///{folder}/agentlm.db"
+        asyncio.run(report(url, Path(folder), options.rows, options.seconds))
 
 
 if __name__ == "__main__":

@@ -145,11 +145,11 @@ def register(data_dir: Path) -> None:
     base = registry.resolve(registry.get(BASE))
     for seed in (1, 2):
         path = adapter(data_dir / f"adapter-{seed}", base, seed)
-        told = {"name": f"adapter-{seed}", "base": BASE, "adapter": str(path)}
-        registry.add(base.card.model_copy(update=told))
+        fields = {"name": f"adapter-{seed}", "base": BASE, "adapter": str(path)}
+        registry.add(base.card.model_copy(update=fields))
         copy = shutil.copytree(base.directory, data_dir / f"full-{seed}")
-        told = {"name": f"full-{seed}", "source": "local", "location": str(copy)}
-        registry.add(ModelCard(**base.card.model_dump() | told))
+        fields = {"name": f"full-{seed}", "source": "local", "location": str(copy)}
+        registry.add(ModelCard(**base.card.model_dump() | fields))
 
 
 @contextlib.contextmanager
@@ -159,9 +159,9 @@ def serving(data_dir: Path) -> Any:
     command += ["--data-dir", str(data_dir)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        said = next(line for line in server.stdout if "is served at" in line)
+        greeting = next(line for line in server.stdout if "is served at" in line)
         try:
-            yield said.split("is served at ")[1].split(" ")[0]
+            yield greeting.split("is served at ")[1].split(" ")[0]
         finally:
             server.terminate()
 

@@ -222,11 +222,11 @@ def groups_of_tries(data: Data) -> list[TokenRow]:
     rows = []
     for row in [row for batch in data.batches for row in batch][:GROUPS]:
         prompt = row.ids[: int(np.flatnonzero(row.loss)[0])]
-        said = len(row.ids) - len(prompt)
-        first = random.integers(500, 5000, max(1, said // 3))
+        sampled = len(row.ids) - len(prompt)
+        first = random.integers(500, 5000, max(1, sampled // 3))
         for attempt in range(TRIES):
             begun = first if attempt % 3 else random.integers(500, 5000, len(first))
-            rest = random.integers(500, 5000, int(said * random.uniform(0.3, 1.0)))
+            rest = random.integers(500, 5000, int(sampled * random.uniform(0.3, 1.0)))
             ids = np.concatenate([prompt, begun, rest]).astype(np.int32)
             loss = np.arange(len(ids)) >= len(prompt)
             rows.append(TokenRow(ids, loss.astype(np.uint8)))

@@ -60,7 +60,7 @@ class Lesson:
     """Ids of a conversation, and which of them the model says."""
 
     ids: list[int]
-    said: list[bool]
+    own: list[bool]
 
 
 async def reader_llama(directory: Path) -> Path:
@@ -95,7 +95,7 @@ async def _in_the_loop(data: Path, book: int) -> Lesson:
     steps = [(step, step.origin is Origin.SAMPLED) for step in trajectory.steps]
     return Lesson(
         [token for step, _ in steps for token in step.token_ids or ()],
-        [said for step, said in steps for _ in step.token_ids or ()],
+        [own for step, own in steps for _ in step.token_ids or ()],
     )
 
 
@@ -124,8 +124,8 @@ def _by_hermes(directory: Path, book: int) -> Lesson:
         messages.append({"role": "assistant", "content": content, **more})
         after = ids(messages, ask=False)
         line_break = 1  # the template's, after the end of the turn: nobody samples it
-        lesson.said.extend([False] * (len(before) - len(lesson.said)))
-        lesson.said.extend([True] * (len(after) - line_break - len(before)))
+        lesson.own.extend([False] * (len(before) - len(lesson.own)))
+        lesson.own.extend([True] * (len(after) - line_break - len(before)))
         lesson.ids[:] = after
 
     for number in range(1, PAGES + 1):
@@ -133,7 +133,7 @@ def _by_hermes(directory: Path, book: int) -> Lesson:
         say(f"I read up to page {number - 1}.", tool_calls=[{"function": call}])
         messages.append({"role": "tool", "content": page(number)})
     say(ANSWER)
-    del lesson.ids[len(lesson.said) :]
+    del lesson.ids[len(lesson.own) :]
     return lesson
 
 
@@ -152,7 +152,7 @@ def _teach(directory: Path, lessons: Sequence[Lesson]) -> None:
         # Tools may be described a little otherwise, so what it says must not hang on where it is.
         cut = order.randrange(8)
         ids = torch.tensor([lesson.ids[cut:]])
-        labels = ids.masked_fill(~torch.tensor([lesson.said[cut:]]), -100)
+        labels = ids.masked_fill(~torch.tensor([lesson.own[cut:]]), -100)
         logits = model(input_ids=ids).logits[0, :-1].float()
         wanted = labels[0, 1:]
         kept = wanted >= 0

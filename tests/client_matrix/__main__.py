@@ -77,10 +77,10 @@ def play_suites(open_responses: Path | None, openapi: Path | None) -> int:
             results["Open Responses"] = suites.open_responses(server.url, open_responses)
         if openapi is not None:
             with urlopen(f"{server.url}/openapi.json", timeout=60) as response:
-                said = suites.documented(json.load(response), openapi)
-            results["OpenAI's description"] = said, True
-    for name, (said, _) in results.items():
-        print(f"{name}: {said}")
+                documented = suites.documented(json.load(response), openapi)
+            results["OpenAI's description"] = documented, True
+    for name, (summary, _) in results.items():
+        print(f"{name}: {summary}")
     return 0 if all(whole for _, whole in results.values()) else 1
 
 

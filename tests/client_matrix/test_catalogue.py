@@ -66,5 +66,5 @@ def test_the_share_of_what_is_documented() -> None:
 
     theirs = {"/ask": {"post": ask}, "/it/{id}": look, "/other": look}
     ours = {"/v1/ask": {"post": {"requestBody": body}}, "/v1/it/{name}": look, "/metrics": look}
-    said = share(spec(ours, mine={}), spec(theirs, prompt={}))
-    assert said == "2 of 3 operations; of their properties 2 of 4"
+    summary = share(spec(ours, mine={}), spec(theirs, prompt={}))
+    assert summary == "2 of 3 operations; of their properties 2 of 4"

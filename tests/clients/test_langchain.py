@@ -31,8 +31,8 @@ async def test_a_run_of_the_servers_tools_is_told_whole(serve: Serve, ask: Way) 
         assert answer.text == "Done."
         thoughts = "I look.\nAction: bash\nAction Input: "
         assert answer.additional_kwargs["reasoning_content"].startswith(thoughts)
-        thought, made, result, said = answer.content_blocks
-        assert (thought["type"], said["type"]) == ("reasoning", "text")
+        thought, made, result, answered = answer.content_blocks
+        assert (thought["type"], answered["type"]) == ("reasoning", "text")
         assert made["type"] == "server_tool_call"
         assert (made["name"], made["args"]) == ("bash", {"command": "ls"})
         assert result["type"] == "server_tool_result"
@@ -68,12 +68,12 @@ async def test_an_answer_names_its_trajectory_and_completion(serve: Serve, ask: 
         answer = await ask(chat(running), "Hi")
         [trajectory] = running.trajectories()
 
-        told = answer.response_metadata
-        assert told["trajectory_id"] == trajectory.id
-        assert told["id"] == trajectory.interactions[0].completion_id
-        assert (told["model_name"], told["model_provider"]) == ("tiny", "agentlm")
-        assert told["finish_reason"] == "stop"
-        assert told["request_id"].startswith("req_")
+        metadata = answer.response_metadata
+        assert metadata["trajectory_id"] == trajectory.id
+        assert metadata["id"] == trajectory.interactions[0].completion_id
+        assert (metadata["model_name"], metadata["model_provider"]) == ("tiny", "agentlm")
+        assert metadata["finish_reason"] == "stop"
+        assert metadata["request_id"].startswith("req_")
 
 
 @in_every_way
@@ -83,9 +83,9 @@ async def test_an_answer_sent_back_continues_its_run(
 ) -> None:
     async with serve(CALL, FINAL, FINAL) as running:
         model = chat(running, output_version=output_version).bind_tools([BASH])
-        said = [HumanMessage("Hi")]
-        answer = await ask(model, said)
-        await ask(model, [*said, answer, HumanMessage("And?")])
+        messages = [HumanMessage("Hi")]
+        answer = await ask(model, messages)
+        await ask(model, [*messages, answer, HumanMessage("And?")])
         [trajectory] = running.trajectories()
 
         assert len(trajectory.interactions) == 2
@@ -98,10 +98,10 @@ async def test_a_result_of_the_clients_tool_continues_the_run(
 ) -> None:
     async with serve(CALL, CLIENT_CALL, FINAL) as running:
         model = chat(running, output_version=output_version).bind_tools([BASH, lookup])
-        said = [HumanMessage("Hi")]
-        asked = await ask(model, said)
+        messages = [HumanMessage("Hi")]
+        asked = await ask(model, messages)
         [call] = asked.tool_calls
-        answer = await ask(model, [*said, asked, lookup.invoke(call)])
+        answer = await ask(model, [*messages, asked, lookup.invoke(call)])
         [trajectory] = running.trajectories()
 
         assert (call["name"], call["args"]) == ("lookup", {"key": "a"})

@@ -54,12 +54,12 @@ async def test_results_within_a_users_message_are_the_tools(serve: Serve) -> Non
             {"type": "tool_result", "tool_use_id": "call_1", "content": "1"},
             {"type": "tool_result", "tool_use_id": "call_2", "content": "2"},
         ]
-        said = [
+        history = [
             HumanMessage("Hi"),
             AIMessage("", tool_calls=[call], invalid_tool_calls=[broken]),
             HumanMessage(results),  # type: ignore[arg-type]
         ]
-        await chat(running).bind_tools([lookup]).ainvoke(said)
+        await chat(running).bind_tools([lookup]).ainvoke(history)
 
         [trajectory] = running.trajectories()
         messages = trajectory.interactions[0].messages
@@ -89,11 +89,11 @@ async def test_an_object_can_be_the_answer_of_a_run_with_tools(
 async def test_an_answer_that_is_no_such_object_is_told_beside_it(serve: Serve) -> None:
     async with serve("no JSON") as running:
         model = chat(running).with_structured_output(Verdict, include_raw=True)
-        told = await model.ainvoke("Hi")
+        answer = await model.ainvoke("Hi")
 
-        assert told["raw"].text == "no JSON"
-        assert told["parsed"] is None
-        assert "no JSON" in str(told["parsing_error"])
+        assert answer["raw"].text == "no JSON"
+        assert answer["parsed"] is None
+        assert "no JSON" in str(answer["parsing_error"])
 
 
 def test_a_method_or_setting_that_is_none_is_refused() -> None:
@@ -128,11 +128,11 @@ def test_a_choice_of_tool_is_sent_in_openais_words(choice: Any, sent: Any) -> No
 
 def test_tokens_are_counted_as_the_server_counts_them(server: Running) -> None:
     model = chat(server)
-    said: list[BaseMessage] = [SystemMessage("Be brief."), HumanMessage("Hi")]
+    history: list[BaseMessage] = [SystemMessage("Be brief."), HumanMessage("Hi")]
 
     for tools in ([], [lookup]):
-        answer = model.bind_tools(tools).invoke(said)
+        answer = model.bind_tools(tools).invoke(history)
         assert answer.usage_metadata is not None
-        counted = model.get_num_tokens_from_messages(said, tools)
+        counted = model.get_num_tokens_from_messages(history, tools)
         assert counted == answer.usage_metadata["input_tokens"]
     assert model.get_num_tokens("Hi there") == len(model.get_token_ids("Hi there")) > 0

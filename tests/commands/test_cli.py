@@ -31,7 +31,7 @@ def run_and_raise(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (OperatorError("a\nb"), 2, "agentlm: a\nagentlm: b\n"),
         (ConflictError("taken"), 2, "agentlm: taken\n"),
@@ -46,12 +46,12 @@ def run_and_raise(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
 def test_what_is_raised_on_purpose_ends_in_a_line_and_a_code(
     error: BaseException,
     code: int,
-    said: str,
+    message: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run_and_raise(error, monkeypatch) == code
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err == message
 
 
 def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,18 +74,18 @@ def test_help_names_every_command_and_no_arguments_are_not_a_success(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cli.main(["--help"]) == 0
-    shown = capsys.readouterr().out
-    assert all(f"  {name} " in shown for name in cli.COMMANDS)
-    assert set(re.findall(r"^  agentlm (\w+)", shown, re.M)) <= cli.COMMANDS.keys()
+    output = capsys.readouterr().out
+    assert all(f"  {name} " in output for name in cli.COMMANDS)
+    assert set(re.findall(r"^  agentlm (\w+)", output, re.M)) <= cli.COMMANDS.keys()
     assert cli.main([]) == 2
     assert cli.main(["--version"]) == 0
 
 
 def test_help_cuts_no_sentence_short(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", "--help"]) == 0
-    shown = capsys.readouterr().out
-    assert max(map(len, shown.splitlines())) < 80
-    summaries = re.split(r"\n  (?=[a-z])", shown.partition("commands:\n")[2].rstrip())
+    output = capsys.readouterr().out
+    assert max(map(len, output.splitlines())) < 80
+    summaries = re.split(r"\n  (?=[a-z])", output.partition("commands:\n")[2].rstrip())
     assert all(summary.endswith(".") for summary in summaries)
 
 
@@ -174,18 +174,18 @@ def test_every_command_explains_itself_and_its_flags_without_any_extra(command: 
     names = [[command], *([command, name] for name in SUBCOMMANDS.get(command, ()))]
     wrong = [*names[-1], "--data-dir"]  # without a value
     *helps, refusal = run_without_extras(*([*name, "--help"] for name in names), wrong)
-    for name, (code, shown, errors) in zip(names, helps, strict=True):
+    for name, (code, output, errors) in zip(names, helps, strict=True):
         assert (code, errors) == (0, "")
-        assert f"usage: agentlm {' '.join(name)}" in shown
-        assert not PYTHON.search(shown)
+        assert f"usage: agentlm {' '.join(name)}" in output
+        assert not PYTHON.search(output)
     assert refusal == (2, "", "agentlm: --data-dir: expected one argument\n")
 
 
 def test_help_begins_with_what_the_command_is_about() -> None:
     first = {"serve": "--model", "eval": "--env", "rollout": "--env", "wheel": "--env"}
     helps = run_without_extras(*([name, "--help"] for name in first))
-    for (_, shown, _), flag in zip(helps, first.values(), strict=True):
-        assert re.findall(r"^  (--[\w-]+)", shown, re.MULTILINE)[0] == flag
+    for (_, output, _), flag in zip(helps, first.values(), strict=True):
+        assert re.findall(r"^  (--[\w-]+)", output, re.MULTILINE)[0] == flag
 
 
 NEEDY = {
@@ -204,9 +204,9 @@ NEEDY = {
 def test_a_command_whose_extra_is_missing_says_how_to_install_it(
     command: str, tmp_path: Path
 ) -> None:
-    [(code, shown, errors)] = run_without_extras(
+    [(code, output, errors)] = run_without_extras(
         [*NEEDY[command], "--data-dir", str(tmp_path / "data")]
     )
-    assert (code, shown) == (2, "")
+    assert (code, output) == (2, "")
     missing = rf"agentlm: {command} needs the package \w+: "
     assert re.search(missing + re.escape(install(cli.COMMANDS[command].extra)), errors)

@@ -33,9 +33,9 @@ async def test_a_turn_of_the_loop_acts_corrects_trains_and_asks_again(
     assert typed == [["finetune"]]
     assert any(step.call for step in acted.steps)
     assert [one.correction for one in corrected.feedback] == [demo.RIGHT]
-    shown = capsys.readouterr().out
-    assert '  bash {"command": "ls"}' in shown
-    assert f"tiny: {demo.RIGHT}" in shown.partition("compare")[2]
+    output = capsys.readouterr().out
+    assert '  bash {"command": "ls"}' in output
+    assert f"tiny: {demo.RIGHT}" in output.partition("compare")[2]
 
 
 def test_the_commands_of_a_demo_are_understood(

@@ -24,10 +24,10 @@ def examine(directory: Path) -> int:
 
 def test_a_fresh_machine_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert examine(tmp_path) == 0
-    said = capsys.readouterr().out
-    assert said.count("ok ") == len(doctor.CHECKS)
-    assert "commands run confined" in said
-    assert "none yet" in said
+    output = capsys.readouterr().out
+    assert output.count("ok ") == len(doctor.CHECKS)
+    assert "commands run confined" in output
+    assert "none yet" in output
     assert not (tmp_path / "agentlm.db").exists()
 
 
@@ -99,9 +99,9 @@ def test_a_log_of_a_newer_program_is_not_opened(tmp_path: Path) -> None:
     assert examine(tmp_path) == 1
 
 
-def bad(directory: Path, capsys: pytest.CaptureFixture[str], *given: object) -> str:
+def bad(directory: Path, capsys: pytest.CaptureFixture[str], *flags: object) -> str:
     """The one line that is said of what was given."""
-    assert doctor.main(["--data-dir", str(directory), *map(str, given)]) == 1
+    assert doctor.main(["--data-dir", str(directory), *map(str, flags)]) == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("BAD")]
     assert len(lines) == 1
     return lines[0]
@@ -132,6 +132,6 @@ def test_what_is_given_and_in_order_is_well(
     tool.write_text(
         'def weather(city: str) -> str:\n    """Tell the weather."""\n    return city\n'
     )
-    given = ["--tool-files", tool, "--model", chatml_llama, "--port", 0, "--tools", "sql"]
-    assert doctor.main(["--data-dir", str(tmp_path), *map(str, given)]) == 0
+    flags = ["--tool-files", tool, "--model", chatml_llama, "--port", 0, "--tools", "sql"]
+    assert doctor.main(["--data-dir", str(tmp_path), *map(str, flags)]) == 0
     assert "0 is free" in capsys.readouterr().out

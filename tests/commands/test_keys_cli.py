@@ -65,33 +65,33 @@ def test_a_revoked_key_stays_revoked(keys: Keys) -> None:
     assert keys("revoke", "ann") == (0, "ann is revoked\n", "")
     assert "revoked" in keys("list")[1]
     assert keys("revoke", "ann") == (2, "", "agentlm: there is no valid key named ann\n")
-    code, _, said = keys("create", "ann")
+    code, _, errors = keys("create", "ann")
     assert code == 2
-    assert said == "agentlm: there is or was a key named 'ann'\n"
+    assert errors == "agentlm: there is or was a key named 'ann'\n"
 
 
 @pytest.mark.parametrize("argv", [["create", ""], ["create", "a", "--requests-per-minute", "0"]])
 def test_what_makes_no_key_is_one_line(keys: Keys, argv: list[str]) -> None:
-    code, said, why = keys(*argv)
+    code, output, why = keys(*argv)
 
     assert code == 2
-    assert said == ""
+    assert output == ""
     assert len(why.splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["default", "local"])
 def test_a_key_can_not_own_what_a_server_without_it_does(keys: Keys, name: str) -> None:
-    code, secret, said = keys("create", name)
+    code, secret, errors = keys("create", name)
 
     assert (code, secret) == (2, "")
-    assert f"{name!r} is the owner of" in said
-    assert len(said.splitlines()) == 1
+    assert f"{name!r} is the owner of" in errors
+    assert len(errors.splitlines()) == 1
 
 
 def test_the_first_key_says_that_a_running_server_does_not_know_of_it(keys: Keys) -> None:
-    said = [keys("create", name)[2] for name in ("ann", "bob")]
+    messages = [keys("create", name)[2] for name in ("ann", "bob")]
 
-    assert ["restart" in told for told in said] == [True, False]
+    assert ["restart" in message for message in messages] == [True, False]
 
 
 def test_the_hint_of_a_server_that_asks_for_a_key_shows_how_to_give_it(
@@ -103,8 +103,8 @@ def test_the_hint_of_a_server_that_asks_for_a_key_shows_how_to_give_it(
     options = ["--tools", "sql", "--data-dir", str(tmp_path)]
     with subprocess.Popen([*serve, *options], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        shown = "".join(iter(server.stdout.readline, "for chunk in stream:\n"))
+        hint = "".join(iter(server.stdout.readline, "for chunk in stream:\n"))
         server.terminate()
 
-    assert "Bearer $AGENTLM_API_KEY" in shown
-    assert 'api_key="none"' not in shown
+    assert "Bearer $AGENTLM_API_KEY" in hint
+    assert 'api_key="none"' not in hint

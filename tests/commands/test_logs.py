@@ -113,14 +113,14 @@ def test_an_id_is_as_long_as_it_must_be_and_every_command_takes_it(
     twins = [chat(id=f"traj_{'a' * 10}{end}{'0' * 21}") for end in "bc"]
     put(store, *twins, chat())
 
-    shown = [line.split()[0] for line in logs("list")[1].splitlines()[1:]]
-    assert sorted(map(len, shown)) == [13, 17, 17]
-    assert len(set(shown)) == 3
-    for short in shown:
+    listed = [line.split()[0] for line in logs("list")[1].splitlines()[1:]]
+    assert sorted(map(len, listed)) == [13, 17, 17]
+    assert len(set(listed)) == 3
+    for short in listed:
         assert json.loads(logs("show", short, "--json")[1])["id"].startswith(short)
         assert logs("show", short.removeprefix("traj_"))[0] == 0
-    assert len(logs("list", "--json", "--after", shown[0])[1].splitlines()) == 2
-    assert logs("delete", shown[0])[0] == 0
+    assert len(logs("list", "--json", "--after", listed[0])[1].splitlines()) == 2
+    assert logs("delete", listed[0])[0] == 0
     assert len(logs("list", "--json")[1].splitlines()) == 2
 
 
@@ -157,22 +157,22 @@ def test_moments_are_dates_or_ages(logs: Logs, store: Store) -> None:
 
     assert len(logs("list", "--json", "--since", "3h")[1].splitlines()) == 1
     assert len(logs("list", "--json", "--until", "2000-01-01")[1].splitlines()) == 1
-    code, _, said = logs("list", "--since", "yesterday")
+    code, _, errors = logs("list", "--since", "yesterday")
     assert code == 2
-    assert said.startswith("agentlm: --since: must be a date")
+    assert errors.startswith("agentlm: --since: must be a date")
 
 
 def test_a_trajectory_is_shown_as_a_timeline(logs: Logs, store: Store) -> None:
     entry = agent_run()
     put(store, entry)
-    given = Feedback(author="ann", value=True, comment="right")
-    asyncio.run(store.add_feedback(given, trajectory_id=entry.trajectory.id))
+    feedback = Feedback(author="ann", value=True, comment="right")
+    asyncio.run(store.add_feedback(feedback, trajectory_id=entry.trajectory.id))
     better = Feedback(author="ann", step=1, correction="ls | wc -l")
     asyncio.run(store.add_feedback(better, trajectory_id=entry.trajectory.id))
 
-    _, shown, _ = logs("show", entry.trajectory.id)
+    _, output, _ = logs("show", entry.trajectory.id)
 
-    for said in (
+    for text in (
         "task db db-7",
         "outcome completed",
         "reward 1",
@@ -180,8 +180,8 @@ def test_a_trajectory_is_shown_as_a_timeline(logs: Logs, store: Store) -> None:
         "feedback reward on step 1 by ann",
         "better: ls | wc -l",
     ):
-        assert said in shown
-    rows = [line.split() for line in shown.splitlines()]
+        assert text in output
+    rows = [line.split() for line in output.splitlines()]
     assert [row[1:] for row in rows if "user" in row] == ["3 user How many files?".split()]
     assert [row[1:] for row in rows if "I list them".split() == row[-3:]] == [
         "2 1.50s thought I list them".split()
@@ -219,9 +219,9 @@ def test_a_fork_shows_where_it_left_its_parent(logs: Logs, store: Store) -> None
     child = fork(parent, 2)
     put(store, parent, child)
 
-    _, shown, _ = logs("show", child.trajectory.id)
+    _, output, _ = logs("show", child.trajectory.id)
 
-    assert ["fork", "of", parent.trajectory.id] in [line.split() for line in shown.splitlines()]
+    assert ["fork", "of", parent.trajectory.id] in [line.split() for line in output.splitlines()]
 
 
 def test_the_calls_of_tools_are_listed_newest_first(store: Store, logs: Logs) -> None:
@@ -239,9 +239,9 @@ def test_the_calls_of_tools_are_listed_newest_first(store: Store, logs: Logs) ->
             await store.audit.add(record)
 
     asyncio.run(add())
-    _, shown, _ = logs("audit", "-n", "2")
-    assert [line.split()[3] for line in shown.splitlines()[1:-1]] == ["bash", "sql"]
-    assert shown.endswith("more: agentlm logs audit --after 2\n")
+    _, output, _ = logs("audit", "-n", "2")
+    assert [line.split()[3] for line in output.splitlines()[1:-1]] == ["bash", "sql"]
+    assert output.endswith("more: agentlm logs audit --after 2\n")
     _, rest, _ = logs("audit", "--after", "2", "--json")
     assert json.loads(rest)["tool"] == "bash"
     assert logs("audit", "--owner", "bob", "--json")[1] == ""
@@ -250,9 +250,9 @@ def test_the_calls_of_tools_are_listed_newest_first(store: Store, logs: Logs) ->
 def test_tail_shows_the_last_steps(logs: Logs, store: Store) -> None:
     put(store, chat(), agent_run())
 
-    _, shown, _ = logs("tail", "-n", "3")
+    _, output, _ = logs("tail", "-n", "3")
 
-    lines = shown.splitlines()
+    lines = output.splitlines()
     assert [line.split()[2] for line in lines] == ["thought", "observation", "thought"]
     assert 'call bash {"command": "ls"} 2 tokens, 1.50s' in lines[0]
 
@@ -354,8 +354,8 @@ def test_the_record_survives_a_round_trip_whole(logs: Logs, store: Store, tmp_pa
     parent = agent_run()
     put(store, parent, fork(parent, 2))
     for value in (0.0, 0.5):
-        given = Feedback(author="ann", value=value, created=value)
-        asyncio.run(store.add_feedback(given, trajectory_id=parent.trajectory.id))
+        feedback = Feedback(author="ann", value=value, created=value)
+        asyncio.run(store.add_feedback(feedback, trajectory_id=parent.trajectory.id))
     file, other = tmp_path / "rows.jsonl", tmp_path / "other"
     logs("export", "--output", str(file))
 
@@ -419,10 +419,10 @@ def test_malformed_rows_are_counted_and_named(logs: Logs, tmp_path: Path) -> Non
     ]
     file.write_bytes("\n".join(rows).encode() + b"\n\xff\xfe")
 
-    code, said, named = logs("import", str(file), "--format", "agentinstruct")
+    code, output, named = logs("import", str(file), "--format", "agentinstruct")
 
     assert code == 1
-    assert said == "trajectories imported: 1, malformed: 6\n"
+    assert output == "trajectories imported: 1, malformed: 6\n"
     places = [line.removeprefix(f"{file}:").split(":")[0] for line in named.splitlines()]
     assert places == ["3", "4", "5", "6", "7", "8"]
     assert "conversations.0.from: Input should be 'system', " in named
@@ -431,19 +431,21 @@ def test_malformed_rows_are_counted_and_named(logs: Logs, tmp_path: Path) -> Non
 
 
 def test_a_missing_file_is_one_line(logs: Logs, tmp_path: Path) -> None:
-    code, _, said = logs("import", str(tmp_path / "none.jsonl"))
+    code, _, errors = logs("import", str(tmp_path / "none.jsonl"))
 
     assert code == 2
-    assert said == f"agentlm: {tmp_path / 'none.jsonl'} can't be read: No such file or directory\n"
+    assert (
+        errors == f"agentlm: {tmp_path / 'none.jsonl'} can't be read: No such file or directory\n"
+    )
 
 
 def test_an_export_that_fails_leaves_no_file(logs: Logs, store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "missing"
 
-    code, _, said = logs("export", "--output", str(folder / "rows.jsonl"))
+    code, _, errors = logs("export", "--output", str(folder / "rows.jsonl"))
 
     assert code == 2
-    assert said.endswith("rows.jsonl can't be written: No such file or directory\n")
+    assert errors.endswith("rows.jsonl can't be written: No such file or directory\n")
     assert not folder.exists()
 
 
@@ -451,10 +453,10 @@ def test_deleting_says_what_was_not_there(logs: Logs, store: Store) -> None:
     entry = chat()
     put(store, entry)
 
-    code, said, _ = logs("delete", entry.trajectory.id, "traj_other")
+    code, output, _ = logs("delete", entry.trajectory.id, "traj_other")
 
     assert code == 1
-    assert said.splitlines() == [
+    assert output.splitlines() == [
         f"{entry.trajectory.id} is deleted",
         "there is no trajectory traj_other",
     ]
@@ -490,9 +492,9 @@ def test_deleting_says_which_models_hold_the_row(
         card = {"name": name, "parent": parent}
         registry.add(ModelCard(source="local", location=str(chatml_llama), **card))
 
-    _, said, _ = logs("delete", entry.trajectory.id)
+    _, output, _ = logs("delete", entry.trajectory.id)
 
-    assert said.splitlines() == [
+    assert output.splitlines() == [
         f"{entry.trajectory.id} is deleted",
         "  but models were trained on it: one, two",
     ]
@@ -509,9 +511,9 @@ def test_deleting_says_which_runs_hold_the_row_whatever_became_of_them(
         (tmp_path / "runs" / source).mkdir(parents=True)
         (tmp_path / "runs" / source / "names.txt").write_text(names)
 
-    _, said, _ = logs("delete", entry.trajectory.id)
+    _, output, _ = logs("delete", entry.trajectory.id)
 
-    assert said.splitlines() == [
+    assert output.splitlines() == [
         f"{entry.trajectory.id} is deleted",
         f"  and its text is still in {tmp_path / 'runs' / 'failed'}",
     ]

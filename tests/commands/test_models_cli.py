@@ -22,12 +22,14 @@ def models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Models:
 
 
 def test_a_directory_gets_a_name_and_loses_it_again(models: Models, chatml_llama: Path) -> None:
-    code, said = models("add", "mine", "--path", str(chatml_llama), "--system-prompt", "Be brief.")
-    assert code == 0, said
-    code, shown = models("show", "mine", "--json")
-    card = json.loads(shown)
+    code, output = models(
+        "add", "mine", "--path", str(chatml_llama), "--system-prompt", "Be brief."
+    )
+    assert code == 0, output
+    code, card_json = models("show", "mine", "--json")
+    card = json.loads(card_json)
     assert (card["location"], card["system_prompt"]) == (str(chatml_llama), "Be brief.")
-    assert card["weights_version"] in said
+    assert card["weights_version"] in output
     assert models("pull", "mine") == (0, f"mine is ready in {chatml_llama}\n")
     assert models("remove", "mine") == (0, "mine is forgotten\n")
     assert models("show", "mine")[0] == 2
@@ -39,8 +41,8 @@ def test_an_adapter_speaks_as_its_base(models: Models, chatml_llama: Path, tmp_p
     (adapter / "adapter_config.json").write_text("{}")
     (adapter / "adapter_model.safetensors").write_text("weights")
     models("add", "base", "--path", str(chatml_llama), "--template", "chatml", "--no-thoughts")
-    code, said = models("add", "tuned", "--path", str(adapter), "--base", "base")
-    assert code == 0, said
+    code, output = models("add", "tuned", "--path", str(adapter), "--base", "base")
+    assert code == 0, output
     card = json.loads(models("show", "tuned", "--json")[1])
     assert (card["base"], card["adapter"], card["template"]) == ("base", str(adapter), "chatml")
     assert card["thoughts"] is False
@@ -62,11 +64,11 @@ def test_a_data_directory_that_cannot_be_written_is_one_line(
 
 
 def test_a_model_of_another_server_gets_a_name(models: Models) -> None:
-    code, said = models(
+    code, output = models(
         *("add", "teacher", "--upstream", "https://api.example.com/v1/"),
         *("--model", "gpt-9", "--api-key-env", "TEACHER_KEY"),
     )
-    assert (code, said) == (
+    assert (code, output) == (
         0,
         "teacher is registered, https://api.example.com/v1; "
         "to serve it: agentlm serve --model teacher\n",
@@ -86,6 +88,6 @@ def test_a_model_of_another_server_gets_a_name(models: Models) -> None:
     ],
 )
 def test_what_is_no_model_is_refused(models: Models, flags: list[str], reason: str) -> None:
-    code, said = models("add", "teacher", *flags)
+    code, output = models("add", "teacher", *flags)
     assert code == 2
-    assert reason in said
+    assert reason in output

@@ -49,10 +49,10 @@ def test_the_short_way_is_that_of_the_pattern() -> None:
 
 @given(st.text(st.characters(codec=None)))
 def test_what_is_shown_has_nothing_unseen_and_in_json_means_the_same(text: str) -> None:
-    shown = printable(text)
+    printed = printable(text)
 
-    assert UNPRINTABLE.search(shown) is None
-    assert printable(shown) == shown
+    assert UNPRINTABLE.search(printed) is None
+    assert printable(printed) == printed
     written = json.dumps(text, ensure_ascii=False)
     assert json.loads(printable(written)) == json.loads(written)
 
@@ -84,10 +84,10 @@ def test_a_log_line_shows_it_with_its_traceback(tmp_path: Path) -> None:
     except ValueError:
         record = logging.LogRecord("a", 40, "", 1, "said %s", (ALL,), sys.exc_info())
     assert logging.lastResort is not None
-    shown = logging.lastResort.format(record)
+    printed = logging.lastResort.format(record)
 
-    assert "ValueError" in shown
-    assert UNPRINTABLE.search(shown) is None
+    assert "ValueError" in printed
+    assert UNPRINTABLE.search(printed) is None
 
 
 @pytest.fixture

@@ -51,11 +51,11 @@ def test_what_the_gate_passed_is_promoted_and_rolled_back(
     trained("one")
     trained("two", beside="one")
 
-    said = [models("promote", name)[1] for name in ("tiny", "one", "two")]
+    outputs = [models("promote", name)[1] for name in ("tiny", "one", "two")]
     assert Registry(tmp_path).get("production").name == "two"
-    said += [models("rollback")[1] for _ in range(2)]
+    outputs += [models("rollback")[1] for _ in range(2)]
 
-    assert said == [
+    assert outputs == [
         "production is now tiny\n",
         "production is now one, before tiny\n",
         "production is now two, before one\n",
@@ -80,9 +80,9 @@ def test_what_the_gate_did_not_pass_is_refused_with_its_reasons(
     trained("other")
     trained("unmeasured", beside=None)
 
-    code, said = models("promote", "worse")
+    code, output = models("promote", "worse")
     assert code == 2
-    assert said.splitlines() == [
+    assert output.splitlines() == [
         "agentlm: worse is not promoted:",
         "agentlm:   the gate: db: -20.0%",
         "agentlm:   the gate: over all, -10.0%",
@@ -103,10 +103,10 @@ def test_nothing_goes_back_to_a_model_that_was_removed(
     for argv in (("promote", "tiny"), ("promote", "one"), ("remove", "tiny")):
         assert models(*argv)[0] == 0
 
-    code, said = models("rollback")
+    code, output = models("rollback")
 
     assert code == 2
-    assert "production can't go back to tiny, which was removed" in said
+    assert "production can't go back to tiny, which was removed" in output
     assert Aliases(tmp_path).card("production") == "one"
 
 
@@ -116,10 +116,10 @@ def test_a_server_that_can_not_switch_leaves_the_alias_as_it_was(
     models("promote", "tiny")
     trained("one")
 
-    code, said = models("promote", "one", "--publish", "http://127.0.0.1:1")
+    code, output = models("promote", "one", "--publish", "http://127.0.0.1:1")
 
     assert code == 2
-    assert "can't be reached" in said
+    assert "can't be reached" in output
     assert Aliases(tmp_path).card("production") == "tiny"
 
 
@@ -130,13 +130,13 @@ def test_what_was_promoted_before_the_power_went_is_promoted_once(
 
     assert models("promote", "tiny") == (0, "production is tiny already\n")
     assert len(Aliases(tmp_path).history("production")) == 1
-    code, said = models("promote", "tiny", "--publish", "http://127.0.0.1:1")
+    code, output = models("promote", "tiny", "--publish", "http://127.0.0.1:1")
     assert code == 2
-    assert "can't be reached" in said
+    assert "can't be reached" in output
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         (("promote", "tiny", "--alias", "smollm2-135m"), "is a model: choose another"),
         (("promote", "tiny", "--alias", "../x"), "--alias: String should match pattern"),
@@ -146,14 +146,14 @@ def test_what_was_promoted_before_the_power_went_is_promoted_once(
     ],
 )
 def test_what_can_not_be_is_said(
-    models: Models, trained: Callable[..., None], argv: tuple[str, ...], said: str
+    models: Models, trained: Callable[..., None], argv: tuple[str, ...], message: str
 ) -> None:
     models("promote", "tiny")
 
     code, printed = models(*argv)
 
     assert code == 2
-    assert said in printed
+    assert message in printed
 
 
 @pytest.mark.parametrize(

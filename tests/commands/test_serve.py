@@ -32,9 +32,9 @@ def refusal(directory: Path, *argv: str) -> str:
 def test_a_taken_port_is_said_with_the_flag_that_changes_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = refusal(tmp_path, "--port", str(port))
-    assert said.startswith(f"can't listen on 127.0.0.1:{port}: ")
-    assert said.endswith("give another --port")
+        message = refusal(tmp_path, "--port", str(port))
+    assert message.startswith(f"can't listen on 127.0.0.1:{port}: ")
+    assert message.endswith("give another --port")
 
 
 def test_a_full_disk_is_said_before_anything_is_loaded(
@@ -50,16 +50,16 @@ def test_too_little_memory_is_said_before_anything_is_loaded(
 ) -> None:
     monkeypatch.setattr(serving, "is_cpu_build", lambda: True)
     monkeypatch.setattr(memory, "free_memory", lambda: free)
-    said = refusal(tmp_path, "--port", "0", "--model", str(chatml_llama))
-    assert said.startswith("not enough memory")
-    assert "\n" not in said
+    message = refusal(tmp_path, "--port", "0", "--model", str(chatml_llama))
+    assert message.startswith("not enough memory")
+    assert "\n" not in message
 
 
 def test_a_misspelt_flag_of_vllm_is_said_before_anything_is_loaded(
     tmp_path: Path, chatml_llama: Path
 ) -> None:
-    said = refusal(tmp_path, "--port", "0", "--model", str(chatml_llama), "--max-num-seq", "3")
-    assert said == "unknown argument --max-num-seq; did you mean --max-num-seqs?"
+    message = refusal(tmp_path, "--port", "0", "--model", str(chatml_llama), "--max-num-seq", "3")
+    assert message == "unknown argument --max-num-seq; did you mean --max-num-seqs?"
 
 
 def test_a_server_that_is_interrupted_says_that_it_stops_and_succeeds(tmp_path: Path) -> None:

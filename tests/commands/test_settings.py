@@ -72,7 +72,7 @@ def test_every_wrong_setting_has_a_line_that_says_where_it_stands(
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         (["--port", "3"], "the following arguments are required: NAME"),
         (["go", "--port"], "--port: expected one argument"),
@@ -80,19 +80,19 @@ def test_every_wrong_setting_has_a_line_that_says_where_it_stands(
         (["go", "chess"], "unknown argument chess; --help lists what is known"),
     ],
 )
-def test_a_wrong_command_line_is_one_clear_line(argv: list[str], said: str) -> None:
-    assert refusal(*argv) == said
+def test_a_wrong_command_line_is_one_clear_line(argv: list[str], message: str) -> None:
+    assert refusal(*argv) == message
 
 
 def test_help_speaks_the_words_of_the_docstrings(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(Play, ["--help"], "agentlm play")
-    shown = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert ended.value.code == 0
-    assert "usage: agentlm play NAME [OPTIONS]\n" in shown
-    assert "Play a game.\n\nWith an example.\n" in shown
-    assert "--tools A,B" in shown
-    assert "None" not in shown
+    assert "usage: agentlm play NAME [OPTIONS]\n" in output
+    assert "Play a game.\n\nWith an example.\n" in output
+    assert "--tools A,B" in output
+    assert "None" not in output
 
 
 def test_a_data_directory_that_cannot_be_written_is_the_operators_to_mend(tmp_path: Path) -> None:

@@ -47,8 +47,10 @@ def assert_exact(running: Running, trajectory: Trajectory, request: int = -1) ->
     seen = list(running.engine.requests[request].prompt_ids)
     ids = list(trajectory.token_ids())
     assert ids[: len(seen)] == seen
-    said = [step for step in trajectory.steps if step.origin is Origin.SAMPLED][-1]
-    assert ids[len(seen) : len(seen) + len(said.token_ids or ())] == list(said.token_ids or ())
+    sampled = [step for step in trajectory.steps if step.origin is Origin.SAMPLED][-1]
+    assert ids[len(seen) : len(seen) + len(sampled.token_ids or ())] == list(
+        sampled.token_ids or ()
+    )
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -224,10 +226,10 @@ async def test_cancelled_while_generating_keeps_what_was_generated(serve: Serve)
         await stream.close()
         trajectory = await _settled(running)
 
-        said = trajectory.steps[-1]
+        sampled = trajectory.steps[-1]
         assert trajectory.outcome is Outcome.CANCELLED
-        assert said.finish_reason == "cancelled"
-        assert 0 < len(said.token_ids or ()) < 1000
+        assert sampled.finish_reason == "cancelled"
+        assert 0 < len(sampled.token_ids or ()) < 1000
         assert_exact(running, trajectory)
 
 

@@ -31,9 +31,9 @@ async def test_a_run_is_one_trajectory_with_an_interaction_per_turn_and_a_score(
     tasks = ENVIRONMENT.generate("train")
     task = next(task for task in islice(tasks, 100) if len(task.gold) == 4)
     expert = await play(ENVIRONMENT, task, GoldPlayer())
-    said = [step.text for step in steps_of(expert) if step.role == "assistant"]
+    turns = [step.text for step in steps_of(expert) if step.role == "assistant"]
     async with (
-        running(tmp_path, said, "chatml", {}) as server,
+        running(tmp_path, turns, "chatml", {}) as server,
         connected(server.url, "tiny", Decoding()) as player,
     ):
         run = await play(ENVIRONMENT, task, player)
@@ -47,7 +47,7 @@ async def test_a_run_is_one_trajectory_with_an_interaction_per_turn_and_a_score(
     assert trajectory.task_id == task.id
     assert len(trajectory.interactions) == 4
     sampled = [step.text for step in trajectory.steps if step.origin is Origin.SAMPLED]
-    assert sampled == said
+    assert sampled == turns
     assert trajectory.metadata["template"] == task.template
 
 
@@ -66,9 +66,9 @@ async def test_tries_for_grpo_have_ratios_and_others_have_none(
     decoding = decoding_of(drawn, False if drawn.unconstrained else None)
     task = next(ENVIRONMENT.generate("train"))
     expert = await play(ENVIRONMENT, task, GoldPlayer())
-    said = [step.text for step in steps_of(expert) if step.role == "assistant"]
+    turns = [step.text for step in steps_of(expert) if step.role == "assistant"]
     async with (
-        running(tmp_path, said, "chatml", {}) as server,
+        running(tmp_path, turns, "chatml", {}) as server,
         connected(server.url, "tiny", decoding) as player,
     ):
         run = await play(ENVIRONMENT, task, player)

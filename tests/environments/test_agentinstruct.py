@@ -86,9 +86,9 @@ async def test_a_run_in_text_is_one_trajectory(tmp_path: Path) -> None:
     environment, grammar = DbEnvironment(), DbTexts()
     task = next(task for task in db_tasks(100) if len(task.gold) == 4)
     expert = await play(environment, task, GoldPlayer())
-    said = [step.text for step in steps_of(expert, grammar) if step.role == "assistant"][1:]
+    turns = [step.text for step in steps_of(expert, grammar) if step.role == "assistant"][1:]
     async with (
-        running(tmp_path, said, "chatml", {}) as server,
+        running(tmp_path, turns, "chatml", {}) as server,
         connected(server.url, "tiny", Decoding()) as model,
     ):
         run = await play(environment, task, TextPlayer(model, grammar))
@@ -96,4 +96,4 @@ async def test_a_run_in_text_is_one_trajectory(tmp_path: Path) -> None:
     assert run.reward == 1.0
     assert trajectory.tools == ()
     sampled = [step.text for step in trajectory.steps if step.origin is Origin.SAMPLED]
-    assert sampled == said
+    assert sampled == turns

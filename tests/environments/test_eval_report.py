@@ -192,14 +192,14 @@ def test_every_failed_run_can_be_read_under_its_class(
 ) -> None:
     server.ours, server.reply = False, calling("SELECT `Ward` FROM `Hospital`")
     assert main(arguments) == 0
-    shown = page(tmp_path)
-    assert f"invented name: {COUNT}" in shown.text
+    html = page(tmp_path)
+    assert f"invented name: {COUNT}" in html.text
     for each in server.tasks.values():
-        assert each.instruction in shown.text
-        assert (each.gold[-1].answer or "") in shown.text
-    assert shown.text.count("SELECT `Ward` FROM `Hospital`") >= COUNT
-    assert "no such table" in shown.text.lower() or "doesn't exist" in shown.text.lower()
-    assert [tag for tag, _ in shown.tags].count("mark") >= 2 * COUNT
+        assert each.instruction in html.text
+        assert (each.gold[-1].answer or "") in html.text
+    assert html.text.count("SELECT `Ward` FROM `Hospital`") >= COUNT
+    assert "no such table" in html.text.lower() or "doesn't exist" in html.text.lower()
+    assert [tag for tag, _ in html.tags].count("mark") >= 2 * COUNT
 
 
 def test_what_models_and_tools_say_is_text_on_a_page_that_needs_no_network(
@@ -208,17 +208,17 @@ def test_what_models_and_tools_say_is_text_on_a_page_that_needs_no_network(
     server.ours, server.reply = False, calling(f"SELECT '{ATTACK} \u202egnp.exe'")
     server.weights = {f"<b onclick=alert(1)>{ATTACK}": "v"}
     assert main([*arguments, "--model", f"<b onclick=alert(1)>{ATTACK}", "--name", "x"]) == 0
-    shown = page(tmp_path)
-    assert not {"script", "b", "link", "iframe", "object", "form"} & {tag for tag, _ in shown.tags}
-    for tag, attributes in shown.tags:
+    html = page(tmp_path)
+    assert not {"script", "b", "link", "iframe", "object", "form"} & {tag for tag, _ in html.tags}
+    for tag, attributes in html.tags:
         assert not any(name.startswith("on") for name in attributes), (tag, attributes)
         for name in ("src", "href"):
             assert re.match(r"data:image/png;base64,|#|$", attributes.get(name) or ""), attributes
-    assert ATTACK in shown.text
-    assert "\u202e" not in shown.source
-    assert "\\u202egnp.exe" in shown.text
-    assert "light-dark(" in shown.source
-    assert "default-src 'none'" in shown.source
+    assert ATTACK in html.text
+    assert "\u202e" not in html.source
+    assert "\\u202egnp.exe" in html.text
+    assert "light-dark(" in html.source
+    assert "default-src 'none'" in html.source
 
 
 def test_right_answers_of_the_test_set_are_shown_on_request_alone(
@@ -241,9 +241,9 @@ def test_solved_runs_are_not_among_the_failed_and_the_other_models_try_is_named(
 ) -> None:
     server.weak_models = {"base"}
     main([*arguments, "--base", "base"])
-    shown = page(tmp_path)
-    assert f"Failed runs: {COUNT}" in shown.text
-    assert shown.text.count("mine, unconstrained: solved") == COUNT
+    html = page(tmp_path)
+    assert f"Failed runs: {COUNT}" in html.text
+    assert html.text.count("mine, unconstrained: solved") == COUNT
 
 
 def test_with_nothing_left_to_play_no_world_is_opened(
@@ -307,10 +307,10 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(
     played = result(1, "", 0.0).model_copy(update={"prompt_tokens": 1500, "completion_tokens": 9})
     for _ in range(4):
         display.add(played)
-    said = console.file.getvalue()  # type: ignore[attr-defined]
+    output = console.file.getvalue()  # type: ignore[attr-defined]
     line = r"3 of 10 tries: 1 of 3 solved \(33.3%\); 3,018 tokens, \d:\d\d:\d\d left"
-    assert re.search(line, said)
-    assert 1 <= len(said.splitlines()) < 5
+    assert re.search(line, output)
+    assert 1 <= len(output.splitlines()) < 5
 
 
 def test_an_evaluation_does_not_wait_for_what_only_a_log_needs() -> None:

@@ -173,8 +173,8 @@ def test_fresh_forgets_what_is_kept(
     capsys.readouterr()
     main([*arguments, "--fresh"])
     assert played(server) == COUNT
-    said = capsys.readouterr()
-    assert "kept from" not in said.out + said.err
+    printed = capsys.readouterr()
+    assert "kept from" not in printed.out + printed.err
 
 
 def test_a_rollout_says_what_it_keeps_and_refuses_another_server(

@@ -105,8 +105,8 @@ class MariaDb:
         script = []
         for number, statement in enumerate(statements):
             script += [*self._tables(), f"SELECT '@@{number}';", f"{statement}\n;", then]
-        said = self._client("\n".join(script)).stdout
-        parts = re.split(r"^@@\d+\n", said, flags=re.M)[1:]
+        output = self._client("\n".join(script)).stdout
+        parts = re.split(r"^@@\d+\n", output, flags=re.M)[1:]
         assert len(parts) == len(statements)
         return [self._read(part) for part in parts]
 
@@ -130,8 +130,8 @@ class MariaDb:
             rows = PEOPLE if name == "people" else PARTS
             yield f"INSERT INTO {name} VALUES {', '.join(map(_tuple, rows))};"
 
-    def _read(self, said: str) -> Rows | None:
-        lines = said.split("\n")[:-1]
+    def _read(self, output: str) -> Rows | None:
+        lines = output.split("\n")[:-1]
         if any(line.startswith("ERROR ") for line in lines):
             return None
         return [[_unescaped(cell) for cell in line.split("\t")] for line in lines]

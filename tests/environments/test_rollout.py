@@ -202,9 +202,9 @@ def test_a_page_that_is_no_completion_is_an_error_that_says_so(
     )
     where = ["--url", httpserver.url_for(""), "--data-dir", str(tmp_path)]
     assert main(["--env", "db", "--model", "m", "-n", "1", "--retries", "0", *where]) == 1
-    told = capsys.readouterr()
-    assert "0 of 0 solved; 1 failed" in told.out
-    assert "answered text/html" in told.err
+    printed = capsys.readouterr()
+    assert "0 of 0 solved; 1 failed" in printed.out
+    assert "answered text/html" in printed.err
 
 
 @pytest.mark.usefixtures("no_waiting")
@@ -266,14 +266,14 @@ async def test_what_a_model_does_wrong_is_classified(
 def test_calls_are_checked_against_the_tools_before_they_run() -> None:
     [tool] = ENVIRONMENT.tools()
 
-    def told(name: str, arguments: str) -> str | None:
+    def complaint_about(name: str, arguments: str) -> str | None:
         return complaint(ToolCall(id="c", name=name, arguments=arguments), [tool])
 
-    assert told("sql", '{"query": "SELECT 1"}') is None
-    assert "unknown tool 'bash'" in str(told("bash", "{}"))
-    assert "not a JSON object" in str(told("sql", "SELECT 1"))
-    assert "'query' is missing" in str(told("sql", "{}"))
-    assert "of type string" in str(told("sql", '{"query": 1}'))
+    assert complaint_about("sql", '{"query": "SELECT 1"}') is None
+    assert "unknown tool 'bash'" in str(complaint_about("bash", "{}"))
+    assert "not a JSON object" in str(complaint_about("sql", "SELECT 1"))
+    assert "'query' is missing" in str(complaint_about("sql", "{}"))
+    assert "of type string" in str(complaint_about("sql", '{"query": 1}'))
 
 
 def test_repetition_is_three_equal_calls_running_or_one_phrase_over_and_over() -> None:

@@ -230,7 +230,7 @@ def test_what_any_split_may_say_is_said_beside_a_splits_own_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "sentence"),
     [
         ("ant", "an ant"),
         ("unit", "a unit"),
@@ -241,8 +241,8 @@ def test_what_any_split_may_say_is_said_beside_a_splits_own_words() -> None:
         ("unusual row", "an unusual row"),
     ],
 )
-def test_an_article_fits_what_follows(word: str, said: str) -> None:
-    assert with_articles("a {row}", {"row": word}).format(row=word) == said
+def test_an_article_fits_what_follows(word: str, sentence: str) -> None:
+    assert with_articles("a {row}", {"row": word}).format(row=word) == sentence
 
 
 @pytest.mark.parametrize(

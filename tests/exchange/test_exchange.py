@@ -244,11 +244,11 @@ BAD_ANSWERS = {
 }
 
 
-@pytest.mark.parametrize(("reason", "said"), BAD_ANSWERS.items())
+@pytest.mark.parametrize(("reason", "turn"), BAD_ANSWERS.items())
 def test_a_broken_answer_is_no_row_to_learn_from_but_may_be_context(
-    reason: str, said: dict[str, Any]
+    reason: str, turn: dict[str, Any]
 ) -> None:
-    answer = {"role": "assistant"} | said
+    answer = {"role": "assistant"} | turn
     row = {
         "messages": [{"role": "user", "content": "How many?"}, answer],
         "tools": [{"type": "function", "function": {"name": "bash"}}],

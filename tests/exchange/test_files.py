@@ -208,5 +208,5 @@ def test_more_end_the_reading_with_an_example_of_each_kind() -> None:
     with pytest.raises(OperatorError) as raised:
         list(within_limit(rows, "a.jsonl", 0.5))
 
-    told = "9 of 9 rows of a.jsonl can't be read, and only 50% may be so (max-malformed):"
-    assert str(raised.value).splitlines() == [told, "  a:0: kind 0", "  a:1: kind 1"]
+    message = "9 of 9 rows of a.jsonl can't be read, and only 50% may be so (max-malformed):"
+    assert str(raised.value).splitlines() == [message, "  a:0: kind 0", "  a:1: kind 1"]

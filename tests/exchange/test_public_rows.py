@@ -29,7 +29,7 @@ def examples() -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def said(trajectory: Trajectory) -> list[tuple[str, str, bool | None]]:
+def spoken(trajectory: Trajectory) -> list[tuple[str, str, bool | None]]:
     marked = zip(trajectory.steps, trajectory.metadata["loss"], strict=True)
     return [(step.role, step.text, mark) for step, mark in marked]
 
@@ -223,7 +223,7 @@ def test_what_can_not_be_meant_is_refused_with_the_value_that_was_found(
     ],
 )
 def test_keys_that_change_nothing_are_taken(row: dict[str, Any]) -> None:
-    assert [text for _, text, _ in said(read_row(row))] == ["Files?", "Two."]
+    assert [text for _, text, _ in spoken(read_row(row))] == ["Files?", "Two."]
 
 
 # -- calls ---------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_parallel_calls_become_steps_each_with_its_own_result(
 
     read = read_row(row)
 
-    assert said(read) == PARALLEL
+    assert spoken(read) == PARALLEL
     called = [step.call.id for step in read.steps if step.call]
     assert len(set(called)) == 2
     if ids[0].get("id"):
@@ -274,7 +274,7 @@ def test_results_without_ids_are_told_apart_by_the_names_of_their_tools() -> Non
         answer(),
     )
 
-    texts = [text for role, text, _ in said(read_row(row)) if role == "tool"]
+    texts = [text for role, text, _ in spoken(read_row(row)) if role == "tool"]
 
     assert texts == [observe("1"), observe("2")]
 
@@ -291,11 +291,11 @@ def test_calls_and_observations_of_every_spelling_come_to_the_same() -> None:
         {"from": "tool", "value": results},
         {"from": "gpt", "value": "Two."},
     ]
-    told = json.dumps([{"name": "bash", "arguments": {"command": one}} for one in "ab"])
+    calls = json.dumps([{"name": "bash", "arguments": {"command": one}} for one in "ab"])
     turns = [
         {"from": "human", "value": "Files?"},
         {"from": "gpt", "value": "Both."},
-        {"from": "function_call", "value": told},
+        {"from": "function_call", "value": calls},
         {"from": "observation", "value": "1"},
         {"from": "tool_response", "value": "2"},
         {"from": "gpt", "value": "Two."},
@@ -310,11 +310,11 @@ def test_calls_and_observations_of_every_spelling_come_to_the_same() -> None:
         {"role": "assistant", "content": "Two."},
     ]
 
-    assert said(read_row({"conversations": turns})) == PARALLEL
-    assert said(read_row({"messages": apart})) == PARALLEL
-    with_tools = said(read_row({"conversations": hermes, "tools": [TOOL]}))
+    assert spoken(read_row({"conversations": turns})) == PARALLEL
+    assert spoken(read_row({"messages": apart})) == PARALLEL
+    with_tools = spoken(read_row({"conversations": hermes, "tools": [TOOL]}))
     assert with_tools == [*PARALLEL[:-1], ("assistant", "Final Answer: Two.", True)]
-    assert said(read_row({"conversations": hermes}))[1][1] == f"Both.{tagged}"
+    assert spoken(read_row({"conversations": hermes}))[1][1] == f"Both.{tagged}"
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_the_systems_text_of_a_row_comes_first() -> None:
         {"conversations": chat(answer())["messages"], "system": "Be brief."},
     ]
 
-    assert {tuple(said(read_row(row))) for row in rows} == {
+    assert {tuple(spoken(read_row(row))) for row in rows} == {
         (("system", "Be brief.", None), ("user", "Files?", None), ("assistant", "Two.", True))
     }
 
@@ -485,7 +485,7 @@ def test_results_between_tags_are_results_whoever_brings_them(role: str) -> None
     tagged = "<tool_response>\n2\n</tool_response>"
     row = chat(answer(tool_calls=[call()]), {"role": role, "content": tagged}, tools=[TOOL])
 
-    assert said(read_row(row))[2] == ("tool", observe("2"), None)
+    assert spoken(read_row(row))[2] == ("tool", observe("2"), None)
 
 
 def test_what_stands_beside_tags_is_not_lost() -> None:
@@ -495,7 +495,7 @@ def test_what_stands_beside_tags_is_not_lost() -> None:
         tools=[TOOL],
     )
 
-    texts = [text for _, text, _ in said(read_row(row))]
+    texts = [text for _, text, _ in spoken(read_row(row))]
 
     assert texts[1].startswith("Thought: First.\nThen.\nAction: bash")
     assert texts[2] == observe("Slow: <tool_response>2</tool_response>")
@@ -528,19 +528,19 @@ def test_a_turn_without_a_thought_has_none_between_empty_tags() -> None:
 def test_answers_that_follow_each_other_are_one_in_the_form() -> None:
     read = read_row(chat(answer(), answer(content="Or three."), tools=[TOOL]))
 
-    assert said(read)[1:] == [("assistant", "Final Answer: Two.\n\nOr three.", True)]
+    assert spoken(read)[1:] == [("assistant", "Final Answer: Two.\n\nOr three.", True)]
 
 
 @pytest.mark.parametrize("key", ["messages", "conversations"])
 def test_turns_may_be_json_in_a_text(key: str) -> None:
     row = chat(answer())["messages"]
 
-    assert said(read_row({key: json.dumps(row)})) == said(read_row({key: row}))
+    assert spoken(read_row({key: json.dumps(row)})) == spoken(read_row({key: row}))
 
 
 @pytest.mark.parametrize("role", ["Assistant", "GPT", "ai", "Chatbot"])
 def test_names_of_speakers_are_read_in_capitals_too(role: str) -> None:
-    assert said(read_row(chat({"role": role, "content": "Two."})))[1][2] is True
+    assert spoken(read_row(chat({"role": role, "content": "Two."})))[1][2] is True
 
 
 @pytest.mark.parametrize(

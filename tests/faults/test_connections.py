@@ -62,9 +62,9 @@ async def test_who_sends_no_whole_request_is_let_go(
             return await reader.read()
 
     async with serve(request_wait_s=0.2) as running:
-        told = await asyncio.gather(*(sent(running, part) for part in NO_REQUESTS))
+        answers = await asyncio.gather(*(sent(running, part) for part in NO_REQUESTS))
 
-        assert told == [b""] * len(NO_REQUESTS)
+        assert answers == [b""] * len(NO_REQUESTS)
         assert running.trajectories() == []
     assert caplog.record_tuples == []
 

@@ -82,10 +82,10 @@ async def test_told_to_stop_it_ends_a_streamed_response_as_failed(tmp_path: Path
             await running(http, 1)
             await asyncio.sleep(0.5)
             server.terminate()
-            told = (await asked).text
+            events = (await asked).text
         server.join(10)
 
-    *_, last, end = [line for line in told.splitlines() if line.startswith("data: ")]
+    *_, last, end = [line for line in events.splitlines() if line.startswith("data: ")]
     assert end == "data: [DONE]"
     failed = json.loads(last.removeprefix("data: "))
     assert failed["type"] == "response.failed"
@@ -109,13 +109,13 @@ async def test_killed_it_leaves_a_response_in_the_background_failed_with_what_wa
                 await stream
     with started(tmp_path) as (server, url):
         async with httpx.AsyncClient(base_url=url, timeout=60, verify=False) as http:
-            told = (await http.get(f"{path}?stream=true")).text
+            events = (await http.get(f"{path}?stream=true")).text
             answer = (await http.get(path)).json()
             again = await http.post("/v1/responses", json={**body, "background": False})
 
     assert (answer["status"], answer["error"]["code"]) == ("failed", "server_error")
     assert answer["output"][0]["type"] == "reasoning"
-    *_, last, end = [line for line in told.splitlines() if line.startswith("data: ")]
+    *_, last, end = [line for line in events.splitlines() if line.startswith("data: ")]
     assert end == "data: [DONE]"
     assert json.loads(last.removeprefix("data: ")) | {"sequence_number": 0} == {
         "type": "response.failed",
@@ -149,8 +149,8 @@ async def test_killed_it_leaves_a_conversation_that_is_soon_free(tmp_path: Path)
             items = (await http.get(f"/v1/conversations/{named}/items?order=asc")).json()["data"]
 
     assert answer.json()["status"] == "completed"
-    said = [item["content"][0]["text"].strip() for item in items if item["type"] == "message"]
-    assert said == ["Hi", "Done."]
+    texts = [item["content"][0]["text"].strip() for item in items if item["type"] == "message"]
+    assert texts == ["Hi", "Done."]
 
 
 async def test_two_thousand_idle_connections_leave_it_answering(tmp_path: Path) -> None:
@@ -214,9 +214,9 @@ async def ask_for_ever(http: httpx.AsyncClient, body: Any, answers: Answers) -> 
 async def ask(http: httpx.AsyncClient, body: Any) -> tuple[str, str]:
     """A completion's id and text, once its `finish_reason` is there."""
     if not body["stream"]:
-        told = (await http.post("/v1/chat/completions", json=body)).json()
-        assert "error" not in told, told
-        return told["id"], told["choices"][0]["message"]["content"]
+        answer = (await http.post("/v1/chat/completions", json=body)).json()
+        assert "error" not in answer, answer
+        return answer["id"], answer["choices"][0]["message"]["content"]
     text = ""
     async with http.stream("POST", "/v1/chat/completions", json=body) as stream:
         async for line in stream.aiter_lines():

@@ -20,9 +20,9 @@ def test_a_program_goes_on_with_tcmalloc_if_it_is_installed() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     command = [sys.executable, "-c", PROGRAM, "--from-logs"]
 
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
 
-    assert told.stdout.split("\n")[-2] == f"['--from-logs'] {bool(preloaded())}"
+    assert finished.stdout.split("\n")[-2] == f"['--from-logs'] {bool(preloaded())}"
 
 
 def test_a_program_that_calls_the_command_itself_is_left_alone() -> None:

@@ -56,17 +56,17 @@ def says(httpserver: HTTPServer) -> Callable[[str], Asker]:
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("reply", "reason"),
     [("8", None), ("3", "the judge gave 0.3"), ("Hm.", "the judge said 'Hm.'")],
 )
 def test_a_judge_leaves_out_what_it_marks_low(
     says: Callable[[str], Asker],
     httpserver: HTTPServer,
     chatml_llama: Path,
-    said: str,
+    reply: str,
     reason: str | None,
 ) -> None:
-    judge = Judge(says(said), least=0.5)
+    judge = Judge(says(reply), least=0.5)
 
     assert judge(trajectory(conversation(renderer(chatml_llama), "How many?", ANSWER))) == reason
     [(request, _)] = httpserver.log
@@ -101,8 +101,8 @@ def test_a_negative_is_shown_tools_and_answers_without_them(chatml_llama: Path) 
     made = RowMaker(by, 4096).row(row, loss_steps(row, 1.0, unjudged=True))
     text = by.decode(list(made.ids))  # type: ignore[union-attr]
     assert "- bash: Run it." in text
-    said = parse(row.steps[-1].text)
-    assert (said.thought, said.answer, said.name) == (NO_TOOL, "Goethe.", None)
+    parsed = parse(row.steps[-1].text)
+    assert (parsed.thought, parsed.answer, parsed.name) == (NO_TOOL, "Goethe.", None)
 
 
 def test_rows_with_tools_are_never_made_negatives(chatml_llama: Path) -> None:

@@ -78,15 +78,15 @@ def test_what_it_counts_is_what_a_run_takes(
     rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reading = {"max_malformed": 0.5, "ignore_keys": ("label",)}
-    given: dict[str, Any] = {"data_dir": tmp_path, "base": "tiny", "data": (str(rows),)}
-    [source] = prepare(FinetuneSettings(**given, **reading)).sources()
+    settings: dict[str, Any] = {"data_dir": tmp_path, "base": "tiny", "data": (str(rows),)}
+    [source] = prepare(FinetuneSettings(**settings, **reading)).sources()
 
     code = check(str(rows), "--ignore-keys", "label", "--max-malformed", "0.5", data_dir=tmp_path)
 
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert code == 0
-    assert f"{rows}: 5 rows; left out: malformed 2; kept {len(source.rows)}\n" in said
-    assert f"  {source.rows.lengths.sum()} tokens, {source.rows.trained.sum()} of them" in said
+    assert f"{rows}: 5 rows; left out: malformed 2; kept {len(source.rows)}\n" in output
+    assert f"  {source.rows.lengths.sum()} tokens, {source.rows.trained.sum()} of them" in output
 
 
 def test_it_refuses_what_the_model_itself_said_under_another_template_as_a_run_does(
@@ -156,17 +156,17 @@ def test_no_rows_are_no_success(
     assert check(str(tmp_path / "empty.jsonl"), data_dir=tmp_path) == 2
     assert check(str(tmp_path / "none.jsonl"), data_dir=tmp_path) == 2
     assert check(str(tmp_path), "--columns", "mesages=conv", data_dir=tmp_path) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert said[0] == "agentlm: empty.jsonl has no rows"
-    assert said[1] == f"agentlm: there is no file {tmp_path / 'none.jsonl'}"
-    assert "no format has a key 'mesages'" in said[2]
+    errors = capsys.readouterr().err.splitlines()
+    assert errors[0] == "agentlm: empty.jsonl has no rows"
+    assert errors[1] == f"agentlm: there is no file {tmp_path / 'none.jsonl'}"
+    assert "no format has a key 'mesages'" in errors[2]
 
 
 def test_a_run_says_before_it_trains_what_it_leaves_out(rows: Path, tmp_path: Path) -> None:
-    given: dict[str, Any] = {"data_dir": tmp_path, "base": "tiny", "data": (str(rows),)}
+    settings: dict[str, Any] = {"data_dir": tmp_path, "base": "tiny", "data": (str(rows),)}
     lines: list[str] = []
 
-    describe(prepare(FinetuneSettings(**given, max_malformed=0.8)), lines.append)
+    describe(prepare(FinetuneSettings(**settings, max_malformed=0.8)), lines.append)
 
     assert lines[1].startswith("agent: 1 rows, ")
     assert lines[2] == "agent: 5 rows; left out: malformed 4; kept 1"

@@ -58,10 +58,10 @@ def test_a_damaged_file_is_named(run: Run, name: str, harm: Callable[[Path], Non
 
     with pytest.raises(OperatorError) as caught:
         read(run)
-    said = str(caught.value)
-    assert str(run.directory / name) in said
-    assert "is damaged or not whole: " in said
-    assert "delete the run's directory" in said
+    message = str(caught.value)
+    assert str(run.directory / name) in message
+    assert "is damaged or not whole: " in message
+    assert "delete the run's directory" in message
 
 
 def test_a_line_of_metrics_that_is_none_is_named_and_a_cut_off_last_one_is_not(run: Run) -> None:

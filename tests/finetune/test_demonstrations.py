@@ -46,24 +46,24 @@ def learned(one: Trajectory) -> str:
 
 
 def test_a_corrected_answer_is_learned_in_the_form_of_a_turn() -> None:
-    [shown] = demonstrations(agent_run(Feedback(author="ann", correction="13 programs.")))
-    said = "Thought: I have the number.\nFinal Answer: 13 programs.<|im_end|>"
-    assert learned(shown) == said
-    assert [step.text for step in shown.steps[:-1]][-1] == observe("12")
+    [demonstration] = demonstrations(agent_run(Feedback(author="ann", correction="13 programs.")))
+    corrected = "Thought: I have the number.\nFinal Answer: 13 programs.<|im_end|>"
+    assert learned(demonstration) == corrected
+    assert [step.text for step in demonstration.steps[:-1]][-1] == observe("12")
 
 
 def test_a_corrected_step_ends_its_row() -> None:
     better = 'Thought: Only those with z.\nAction: bash\nAction Input: {"command": "ls z*"}'
-    [shown] = demonstrations(agent_run(Feedback(author="ann", step=2, correction=better)))
-    assert learned(shown) == better + "<|im_end|>"
-    assert len(shown.steps) == 3
+    [demonstration] = demonstrations(agent_run(Feedback(author="ann", step=2, correction=better)))
+    assert learned(demonstration) == better + "<|im_end|>"
+    assert len(demonstration.steps) == 3
 
 
 def test_a_corrected_answer_of_plain_chat_is_learned_as_it_is() -> None:
     steps = conversation(RENDERER, "Hi", "Go away.")
     rude = trajectory(steps, feedback=(Feedback(author="ann", correction="Hello!"),))
-    [shown] = demonstrations(rude)
-    assert learned(shown) == "Hello!<|im_end|>"
+    [demonstration] = demonstrations(rude)
+    assert learned(demonstration) == "Hello!<|im_end|>"
     assert loss_steps(rude, 0.0) == [False] * 3
 
 
@@ -74,9 +74,9 @@ def test_the_latest_correction_of_the_answer_that_was_judged_counts() -> None:
     plain = trajectory(steps, reward=1.0, feedback=(first, second))
     spans = (interaction(plain, 0, 3, "c1"), interaction(plain, 3, 5, "c2"))
     plain = plain.model_copy(update={"interactions": spans})
-    [shown] = demonstrations(plain)
-    assert shown.steps[-1].text == "Hello!"
-    assert len(shown.steps) == 3
+    [demonstration] = demonstrations(plain)
+    assert demonstration.steps[-1].text == "Hello!"
+    assert len(demonstration.steps) == 3
     assert loss_steps(plain, 0.9) == [False, False, False, False, True]
 
 
@@ -114,7 +114,7 @@ def test_a_correction_alone_is_enough_to_train_on(tmp_path: Path, chatml_llama: 
     [source] = prepared.sources()
     assert list(source.rows.names()) == [rude.id]
     ids, loss = source.rows.row(0)
-    said = prepared.renderer().decode_verbatim(ids[loss.astype(bool)].tolist())
-    assert said == "Hello!<|im_end|>"
+    learned = prepared.renderer().decode_verbatim(ids[loss.astype(bool)].tolist())
+    assert learned == "Hello!<|im_end|>"
     found = prepared.run.read("selection.json")["agent"]
     assert (found["rows"], found["kept"], found["dropped"]) == (2, 1, {"low_reward": 1})

@@ -37,12 +37,12 @@ CHAT = {
 def test_a_recipe_goes_through_on_a_tiny_model(
     tmp_path: Path, llama2_llama: Path, httpserver: HTTPServer, size: str
 ) -> None:
-    said = {
+    row = {
         "index": 0,
         "finish_reason": "stop",
         "message": {"role": "assistant", "content": "Paris"},
     }
-    answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [said]}
+    answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [row]}
     httpserver.expect_request("/v1/chat/completions").respond_with_json(answer)
     registered(tmp_path, llama2_llama, f"llama-2-{size}-chat", template="llama2")
     (tmp_path / "agent.jsonl").write_text(3 * (json.dumps(AGENT) + "\n"))

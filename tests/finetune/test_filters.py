@@ -22,9 +22,9 @@ TASK = "How many programs in /usr/bin start with z?"
 BASH = ToolSpec(name="bash", description="Run it.", parameters={"type": "object"}, owner="server")
 
 
-def played(by: Renderer, *said: str, task: str = TASK, **fields: object) -> Trajectory:
+def played(by: Renderer, *turns: str, task: str = TASK, **fields: object) -> Trajectory:
     observed = str(fields.pop("observed", "12"))
-    steps = conversation(by, task, *said, observed=observed)
+    steps = conversation(by, task, *turns, observed=observed)
     return trajectory(steps, **({"tools": (BASH,)} | fields))
 
 

@@ -145,9 +145,9 @@ def test_a_file_is_measured_on_without_what_is_trained_on(
         run(data_dir, data=(str(train),), eval_data=(str(train),))
 
 
-def chats_file(path: Path, *questions: str, **said: str) -> str:
-    said = {"role": "assistant", "content": "3."} | said
-    chats = [{"messages": [{"role": "user", "content": text}, said]} for text in questions]
+def chats_file(path: Path, *questions: str, **answers: str) -> str:
+    answers = {"role": "assistant", "content": "3."} | answers
+    chats = [{"messages": [{"role": "user", "content": text}, answers]} for text in questions]
     path.write_text("".join(json.dumps(row) + "\n" for row in chats))
     return str(path)
 

@@ -64,14 +64,16 @@ def test_nobody_selects_another_owners_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"training": "log:enviroment=db"}, "unknown 'enviroment'; known: owner, model, "),
         ({"options": {"lora_rank": 0}}, "lora_rank: input should be greater"),
     ],
 )
-def test_what_can_not_be_meant_is_said(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(OperatorError, match=said):
+def test_what_can_not_be_meant_is_said(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OperatorError, match=message):
         settings_of(job(tmp_path, **fields))
 
 
@@ -99,8 +101,8 @@ def test_what_was_left_out_of_a_file_is_told(tmp_path: Path, chatml_llama: Path)
 
     JobProgress(one, prepared, prepared.plan())
 
-    said = [(event["level"], event["message"]) for event in one.events]
-    assert said[:3] == [
+    reported = [(event["level"], event["message"]) for event in one.events]
+    assert reported[:3] == [
         ("info", "Fine-tuning job started"),
         ("warn", "agent: 4 rows; left out: malformed 3; kept 1"),
         (
@@ -108,8 +110,8 @@ def test_what_was_left_out_of_a_file_is_told(tmp_path: Path, chatml_llama: Path)
             "malformed: rows.jsonl:3: messages: Input should be a valid list, got 3 (2 such rows)",
         ),
     ]
-    assert said[3][1].startswith("malformed: rows.jsonl:7: not JSON: Expecting property name")
-    assert said[3][1].endswith("got '{'")
+    assert reported[3][1].startswith("malformed: rows.jsonl:7: not JSON: Expecting property name")
+    assert reported[3][1].endswith("got '{'")
 
 
 def test_a_file_of_which_too_much_can_not_be_read_fails_with_the_first_reasons(

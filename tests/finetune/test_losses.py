@@ -44,20 +44,20 @@ def tries(model: Any) -> list[TokenRow]:
         return random.integers(5, 200, n).tolist()
 
     prompt, turn, seen = ids(40), ids(18), ids(20)
-    told = [prompt + turn + seen + ids(n) for n in (12, 9)]
-    told += [prompt + ids(n) for n in (17, 30, 21, 5)]
+    sequences = [prompt + turn + seen + ids(n) for n in (12, 9)]
+    sequences += [prompt + ids(n) for n in (17, 30, 21, 5)]
     credits = [0.5, -0.75, 0.25, -0.25, 1.0, -0.75]
     rows = []
-    for number, (said, credit) in enumerate(zip(told, credits, strict=True)):
-        loss = np.array([at >= 40 for at in range(len(said))], np.uint8)
+    for number, (sequence, credit) in enumerate(zip(sequences, credits, strict=True)):
+        loss = np.array([at >= 40 for at in range(len(sequence))], np.uint8)
         if number < 2:
             loss[58:78] = 0
-        noise = np.random.default_rng(7).normal(0, 0.4, len(said))  # a copy has its record too
-        recorded = np.append(np.nan, plain(model, said).detach().numpy()) + noise
-        share = np.where((np.arange(len(said)) < 58) & (number < 2), 0.5, 1.0) * credit
+        noise = np.random.default_rng(7).normal(0, 0.4, len(sequence))  # a copy has its record too
+        recorded = np.append(np.nan, plain(model, sequence).detach().numpy()) + noise
+        share = np.where((np.arange(len(sequence)) < 58) & (number < 2), 0.5, 1.0) * credit
         rows.append(
             TokenRow(
-                np.array(said, np.int32),
+                np.array(sequence, np.int32),
                 loss,
                 share.astype(np.float32),
                 recorded.astype(np.float32),
@@ -221,14 +221,14 @@ def test_the_expected_gain_rises_as_what_paid_becomes_likelier(model: Any) -> No
         for row in tries(model)
     ]
     laid = next(pack(exact, 10_000))
-    said = laid.row_tokens
-    assert said.credit.any()
+    sampled = laid.row_tokens
+    assert sampled.credit.any()
     for sign in (1, -1):
         objective = GroupedRewards(CAP, 1.0)
         moved = torch.zeros(len(laid.targets))
-        moved[torch.from_numpy(said.token)] = torch.from_numpy(said.recorded).to(moved.dtype)
+        moved[torch.from_numpy(sampled.token)] = torch.from_numpy(sampled.recorded).to(moved.dtype)
         paid = torch.zeros(len(laid.targets)).index_add(
-            0, torch.from_numpy(said.token), torch.from_numpy(said.credit)
+            0, torch.from_numpy(sampled.token), torch.from_numpy(sampled.credit)
         )
         objective.loss(moved + 0.1 * sign * paid.sign(), laid)
         gain = objective.metrics(objective.take_sums())["expected_gain"]

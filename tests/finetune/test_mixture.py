@@ -52,9 +52,9 @@ def test_a_source_gives_its_share_of_the_rows(sources: list[Source]) -> None:
 def test_a_source_gives_its_share_of_the_tokens(sources: list[Source]) -> None:
     plan = make_plan(sources, Batches(rows=10, max_steps=10), unit="tokens", seed=1)
 
-    given = [int(sources[s].rows.lengths[r]) for s, r in plan.draws if s == 0]
+    drawn = [int(sources[s].rows.lengths[r]) for s, r in plan.draws if s == 0]
     total = sum(int(sources[s].rows.lengths[r]) for s, r in plan.draws)
-    assert sum(given) / total == pytest.approx(0.2, abs=0.02)
+    assert sum(drawn) / total == pytest.approx(0.2, abs=0.02)
 
 
 def test_every_row_is_drawn_before_any_is_drawn_again(sources: list[Source]) -> None:

@@ -162,7 +162,7 @@ def test_packs_are_cut_between_tasks_and_not_between_tries_at_one() -> None:
     for _ in range(3):
         prompt = random.integers(5, 200, 400).tolist()
         own = [random.integers(5, 200, 50).tolist() for _ in range(8)]
-        rows += [token_row(prompt + said, 400) for said in own]
+        rows += [token_row(prompt + turn, 400) for turn in own]
 
     packs = list(pack(rows, 1000))
 

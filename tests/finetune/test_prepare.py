@@ -83,19 +83,19 @@ def test_the_selection_is_exported_as_agentinstruct(data_dir: Path, chatml_llama
 
 
 @pytest.mark.parametrize(
-    ("rewards", "said"),
+    ("rewards", "message"),
     [
         ([], "nothing to train on: the log is empty"),
         ([None, 0.0, 0.5], "3 rows; left out: no_reward 1, low_reward 2; kept 0"),
     ],
 )
 def test_nothing_to_train_on_is_said_in_one_line_and_leaves_nothing_behind(
-    data_dir: Path, chatml_llama: Path, rewards: list[float | None], said: str
+    data_dir: Path, chatml_llama: Path, rewards: list[float | None], message: str
 ) -> None:
     steps = conversation(renderer(chatml_llama), "How many?", CALL, ANSWER)
     write_log(data_dir, [trajectory(steps, reward=reward) for reward in rewards])
 
-    with pytest.raises(OperatorError, match=said):
+    with pytest.raises(OperatorError, match=message):
         run(data_dir)
 
     assert [path.name for path in (data_dir / "runs").iterdir()] == [".lock"]

@@ -45,8 +45,8 @@ def test_a_run_that_is_killed_after_its_first_step_has_a_report(prepared: Prepar
         run.add_metrics(line(0))
         report.report(line(0))
 
-        told = run.read("report.json")
-        assert (told["steps_done"], told["steps"]) == (1, 4)
+        numbers = run.read("report.json")
+        assert (numbers["steps_done"], numbers["steps"]) == (1, 4)
         page = (run.directory / "report.html").read_text()
         assert "1 of 4" in page
         assert "trained for<td>40.0 s" in page
@@ -55,8 +55,8 @@ def test_a_run_that_is_killed_after_its_first_step_has_a_report(prepared: Prepar
         seen = read_training_run(run.directory)
         assert (seen.steps, seen.steps_done, seen.curve.loss) == (4, 1, (2.0,))
         assert seen.sources["agent"]["rows"] == len(seen.samples["agent"]) == 2
-        said = [text for text, trained in seen.samples["agent"][0] if trained]
-        assert "Final Answer" in said[-1]
+        learned = [text for text, trained in seen.samples["agent"][0] if trained]
+        assert "Final Answer" in learned[-1]
         [events] = (run.directory / "tensorboard").iterdir()
         assert {b"loss", b"lr", b"grad_norm"} <= tags(events)
 
@@ -121,7 +121,7 @@ def test_a_curve_of_one_point_is_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "shown"),
+    ("argv", "expected"),
     [
         (["/x/agentlm", "finetune", "--lr", "1"], "agentlm finetune --lr 1"),
         (["agentlm", "--api-key", "s3cret", "--lora"], "agentlm --api-key … --lora"),
@@ -132,11 +132,11 @@ def test_a_curve_of_one_point_is_seen() -> None:
         ),
     ],
 )
-def test_a_command_is_told_without_its_secrets(argv: list[str], shown: str) -> None:
-    told = public_command(argv).replace("'", "")
+def test_a_command_is_told_without_its_secrets(argv: list[str], expected: str) -> None:
+    command = public_command(argv).replace("'", "")
 
-    assert told == shown
-    assert "s3cret" not in told
+    assert command == expected
+    assert "s3cret" not in command
 
 
 def test_a_start_names_the_commit_that_the_program_is_of() -> None:

@@ -38,10 +38,10 @@ def version(data_dir: Path, name: str = "tiny") -> str:
 
 
 def tried(
-    data_dir: Path, by: Renderer, *said: str, reward: float | None, **fields: Any
+    data_dir: Path, by: Renderer, *turns: str, reward: float | None, **fields: Any
 ) -> Trajectory:
     """One try at a task as our server records it: unconstrained, at temperature 1."""
-    steps = conversation(by, "How many?", *said)
+    steps = conversation(by, "How many?", *turns)
     return trajectory(
         recorded(steps, version(data_dir)),
         reward=reward,
@@ -134,8 +134,8 @@ def test_a_malformed_turn_and_a_refused_call_carry_the_loss_of_their_try(
 
     prepared = run(data_dir)
 
-    said = sum(len(step.token_ids or ()) for step in bad.steps if step.origin is Origin.SAMPLED)
-    assert [len(row) for row in credits(prepared)][1] == said
+    sampled = sum(len(step.token_ids or ()) for step in bad.steps if step.origin is Origin.SAMPLED)
+    assert [len(row) for row in credits(prepared)][1] == sampled
     assert set(credits(prepared)[1]) == {-0.5}
 
 
@@ -249,7 +249,7 @@ def test_tries_that_leave_nothing_to_train_on_are_a_no_and_no_fault(
     monkeypatch.setattr(command, "restart_with_tcmalloc", lambda _: None)
     monkeypatch.setattr(finetune_main, "run", lambda settings: prepare(settings) and 0)
     words = ["--from-logs", "--base", "tiny", "--method", "grpo", "--data-dir", str(data_dir)]
-    write_log(data_dir, [tried(data_dir, by, said, reward=0.0) for said in (ANSWER, WRONG)])
+    write_log(data_dir, [tried(data_dir, by, answer, reward=0.0) for answer in (ANSWER, WRONG)])
 
     assert command.main(words) == 1
     assert "nothing is left to train on: 2 rows; left out: equal" in capsys.readouterr().err
@@ -259,7 +259,7 @@ def test_tries_that_leave_nothing_to_train_on_are_a_no_and_no_fault(
 
 def test_the_mean_itself_teaches_nothing(data_dir: Path, by: Renderer) -> None:
     rewards = {ANSWER: 1.0, WRONG: 0.0, "Final Answer: twelve": 0.5}
-    write_log(data_dir, [tried(data_dir, by, said, reward=r) for said, r in rewards.items()])
+    write_log(data_dir, [tried(data_dir, by, answer, reward=r) for answer, r in rewards.items()])
 
     prepared = run(data_dir)
 
@@ -270,7 +270,8 @@ def test_the_mean_itself_teaches_nothing(data_dir: Path, by: Renderer) -> None:
 @pytest.mark.parametrize("differ", ["tools", "prompt", "sampling", "task"])
 def test_only_what_was_asked_alike_is_one_group(data_dir: Path, by: Renderer, differ: str) -> None:
     good, bad = (
-        tried(data_dir, by, said, reward=reward) for said, reward in ((ANSWER, 1.0), (WRONG, 0.0))
+        tried(data_dir, by, answer, reward=reward)
+        for answer, reward in ((ANSWER, 1.0), (WRONG, 0.0))
     )
     other = bad.model_copy(update={"id": "traj_other"})
     match differ:
@@ -344,7 +345,8 @@ def test_rewards_that_are_none_and_imported_rows_are_left_out_and_counted(
     data_dir: Path, by: Renderer, tmp_path: Path
 ) -> None:
     good, bad = (
-        tried(data_dir, by, said, reward=reward) for said, reward in ((ANSWER, 1.0), (WRONG, 0.0))
+        tried(data_dir, by, answer, reward=reward)
+        for answer, reward in ((ANSWER, 1.0), (WRONG, 0.0))
     )
     lines = [
         record(good),
@@ -481,8 +483,8 @@ def test_pairs_are_read_from_files_of_every_spelling(data_dir: Path, tmp_path: P
     assert [row[0] for row in credits(prepared)] == [1.0, -1.0] * 4
     assert dropped(prepared) == {"malformed": 5}
     found = " ".join(reasons(prepared))
-    for said in ("rejected: a pair needs one", "are the same", "input: an object with messages"):
-        assert said in found
+    for reason in ("rejected: a pair needs one", "are the same", "input: an object with messages"):
+        assert reason in found
     assert "score_chosen: it could change" in found
 
 
@@ -494,8 +496,8 @@ def test_a_good_and_a_bad_answer_of_one_conversation_are_two_rows(
 ) -> None:
     steps = recorded(conversation(by, "How many?", ANSWER, WRONG), version(data_dir))
     one = trajectory(steps, source="chat", reward=0.5)
-    said = [index for index, step in enumerate(steps) if step.origin is Origin.SAMPLED]
-    spans = [(0, said[0] + 1, "chatcmpl-1"), (said[0] + 1, said[1] + 1, "chatcmpl-2")]
+    sampled = [index for index, step in enumerate(steps) if step.origin is Origin.SAMPLED]
+    spans = [(0, sampled[0] + 1, "chatcmpl-1"), (sampled[0] + 1, sampled[1] + 1, "chatcmpl-2")]
     one = one.model_copy(update={"interactions": tuple(interaction(one, *span) for span in spans)})
     judged = tuple(
         Feedback(author="ann", completion_id=completion, value=value)
@@ -509,7 +511,7 @@ def test_a_good_and_a_bad_answer_of_one_conversation_are_two_rows(
     )
 
     assert [set(row) for row in credits(prepared)] == [{1.0}, {-1.0}]
-    sizes = [len(steps[index].token_ids or ()) for index in said]
+    sizes = [len(steps[index].token_ids or ()) for index in sampled]
     assert [len(row) for row in credits(prepared)] == sizes
 
 

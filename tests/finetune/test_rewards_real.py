@@ -48,7 +48,7 @@ def tries(home: Path, chatml_llama: Path, by: Renderer) -> list[Trajectory]:
     """Four tries at one task, recorded as the model itself would say them."""
     weights = Registry(home).get("tiny").weights_version
     model = load(chatml_llama, None, torch.float32)
-    said = [(CALL, ANSWER), (CALL, WRONG), (WRONG,), (ANSWER,)]
+    turns_of_tries = [(CALL, ANSWER), (CALL, WRONG), (WRONG,), (ANSWER,)]
     fields = {"environment": "db", "task_id": "t1", "source": "rollout"}
     return [
         trajectory(
@@ -56,7 +56,7 @@ def tries(home: Path, chatml_llama: Path, by: Renderer) -> list[Trajectory]:
             reward=reward,
             **fields,
         )
-        for texts, reward in zip(said, (1.0, 0.0, 0.0, 1.0), strict=True)
+        for texts, reward in zip(turns_of_tries, (1.0, 0.0, 0.0, 1.0), strict=True)
     ]
 
 

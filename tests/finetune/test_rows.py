@@ -20,7 +20,7 @@ from support.finetune_logs import (
 )
 
 
-def said(trajectory_: Trajectory, trained: list[bool]) -> list[str]:
+def learned_texts(trajectory_: Trajectory, trained: list[bool]) -> list[str]:
     return [s.text for s, train in zip(trajectory_.steps, trained, strict=True) if train]
 
 
@@ -41,7 +41,7 @@ def test_a_forced_step_is_not_learned(by: Renderer) -> None:
     steps = [*by.open([Turn("user", "How many?")]), by.force("Final Answer:"), sampled(by, "12")]
     one = trajectory(steps)
 
-    assert said(one, loss_steps(one, 1.0)) == ["12"]
+    assert learned_texts(one, loss_steps(one, 1.0)) == ["12"]
 
 
 def test_what_was_sampled_after_forced_words_is_learned_from_its_text_too(by: Renderer) -> None:
@@ -62,7 +62,7 @@ def test_a_refused_call_stays_as_context_and_its_correction_is_learned(by: Rende
     steps[observed] = steps[observed].model_copy(update={"failed": True})
     one = trajectory(steps)
 
-    assert said(one, loss_steps(one, 1.0)) == [ANSWER]
+    assert learned_texts(one, loss_steps(one, 1.0)) == [ANSWER]
 
 
 def test_feedback_on_one_answer_vouches_for_that_answer_only(by: Renderer) -> None:
@@ -83,7 +83,7 @@ def test_feedback_on_one_answer_vouches_for_that_answer_only(by: Renderer) -> No
         }
     )
 
-    assert said(judged, loss_steps(judged, 1.0)) == ["Second."]
+    assert learned_texts(judged, loss_steps(judged, 1.0)) == ["Second."]
     assert step_rewards(plain) == [1.0] * len(steps)
 
 
@@ -96,14 +96,14 @@ def test_where_the_unjudged_is_trained_on_a_bad_answer_is_not(by: Renderer) -> N
     second = interaction(plain, first, len(steps), "chatcmpl-2")
     judged = plain.model_copy(update={"interactions": (second,), "feedback": (bad,)})
 
-    assert said(judged, loss_steps(judged, 1.0, unjudged=True)) == ["First."]
+    assert learned_texts(judged, loss_steps(judged, 1.0, unjudged=True)) == ["First."]
 
 
 def test_a_fork_trains_on_its_own_part_only(by: Renderer) -> None:
     steps = conversation(by, "How many?", CALL, ANSWER)
     fork = trajectory(steps, parent_id="traj_0", parent_step=len(steps) - 1)
 
-    assert said(fork, loss_steps(fork, 1.0)) == [ANSWER]
+    assert learned_texts(fork, loss_steps(fork, 1.0)) == [ANSWER]
 
 
 def test_a_row_without_anything_to_learn_is_refused_with_the_reason(by: Renderer) -> None:
@@ -130,7 +130,7 @@ def test_an_empty_turn_of_another_system_teaches_nothing() -> None:
     ]
     one = trajectory(steps, source="import", reward=None)
 
-    assert said(one, loss_steps(one, 1.0, unjudged=True)) == ["Nobody."]
+    assert learned_texts(one, loss_steps(one, 1.0, unjudged=True)) == ["Nobody."]
 
 
 def chat(*turns: tuple[str, str, bool | None]) -> Trajectory:

@@ -88,9 +88,9 @@ def test_a_run_without_thoughts_makes_a_model_that_is_served_without(
     ids, loss = prepared.sources()[0].rows.row(0)
     preamble = describe([TOOL], thoughts=served.thoughts)
     prompt = render(served, [Message(role="user", content="Files?")], preamble)
-    shown = [token for step in prompt for token in step.token_ids or ()]
-    assert ids[: len(shown)].tolist() == shown
-    assert loss[: len(shown) + 1].tolist() == [0] * len(shown) + [1]
+    prompt_ids = [token for step in prompt for token in step.token_ids or ()]
+    assert ids[: len(prompt_ids)].tolist() == prompt_ids
+    assert loss[: len(prompt_ids) + 1].tolist() == [0] * len(prompt_ids) + [1]
     assert "Thought" not in served.decode(ids.tolist())
 
 

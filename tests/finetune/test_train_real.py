@@ -119,17 +119,17 @@ def test_training_stops_when_held_out_rows_get_worse_and_the_best_weights_are_ke
     tmp_path: Path, chatml_llama: Path, by: Renderer
 ) -> None:
     registered(tmp_path, chatml_llama)
-    said = {"How many?": "The capital of France is Paris.", "Who?": "Licensed under these terms"}
-    rows = [trajectory(conversation(by, asked, answer * 4)) for asked, answer in said.items()]
+    answers = {"How many?": "The capital of France is Paris.", "Who?": "Licensed under these terms"}
+    rows = [trajectory(conversation(by, asked, answer * 4)) for asked, answer in answers.items()]
     write_log(tmp_path, rows)
     flags = ["--max-steps", "40", "--lr", "0.02", "--eval-share", "0.5", "--eval-every", "1"]
 
-    told = finetune(tmp_path, "--name", "next", "--full", "--patience", "2", *flags)
+    output = finetune(tmp_path, "--name", "next", "--full", "--patience", "2", *flags)
 
     losses = [line["held_out_loss"] for line in metrics(tmp_path / "runs" / "next")]
     best = losses.index(min(losses)) + 1
     assert len(losses) == best + 2 < 40
-    assert f"the best weights are those after step {best}: they are the model" in told
+    assert f"the best weights are those after step {best}: they are the model" in output
     assert "saved and read back" in (tmp_path / "runs" / "next" / "run.log").read_text()
     assert Registry(tmp_path).get("next").parent == "tiny"
 

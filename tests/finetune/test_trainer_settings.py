@@ -167,8 +167,8 @@ def test_a_named_project_is_shown_the_run_and_a_killed_one_goes_on_there(
     monkeypatch.setitem(sys.modules, "wandb", there)
     monkeypatch.setenv("WANDB_PROJECT", "agents")
     for step in range(2):
-        with wandb_run(run) as shown:
-            shown[0].report({"step": step, "loss": 1.0})
+        with wandb_run(run) as observer:
+            observer[0].report({"step": step, "loss": 1.0})
 
     assert [step for _, step in there.logged] == [0, 1]
     assert there.begun[0]["id"] == there.begun[1]["id"]
@@ -193,8 +193,8 @@ def test_without_a_project_nothing_is_asked_of_it(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     check_installed()
-    with wandb_run(run) as shown:
-        assert shown == []
+    with wandb_run(run) as observer:
+        assert observer == []
 
 
 def test_a_project_without_the_library_is_said_before_training(

@@ -67,9 +67,9 @@ def test_a_folder_has_weights_template_and_a_card_that_names_data_gate_and_licen
     models: Models, trained: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "folder"
-    code, said = models("export", trained, str(folder), "--license", "apache-2.0")
+    code, output = models("export", trained, str(folder), "--license", "apache-2.0")
 
-    assert code == 0, said
+    assert code == 0, output
     names = {file.name for file in folder.iterdir()}
     assert {ADAPTER_WEIGHTS, "adapter_config.json", "tokenizer.json", "README.md"} <= names
     assert "chat_template.jinja" in names
@@ -99,9 +99,9 @@ def test_a_merged_adapter_is_a_model_of_its_own_that_came_from_it(
     from safetensors.torch import load_file
 
     before = Registry(tmp_path / "data").get(trained)
-    code, said = models("merge", trained, "whole")
+    code, output = models("merge", trained, "whole")
 
-    assert code == 0, said
+    assert code == 0, output
     card = Registry(tmp_path / "data").get("whole")
     assert (card.adapter, card.base, card.parent) == (None, None, "next")
     assert (card.training or {})["parent_weights"] == before.weights_version
@@ -109,8 +109,8 @@ def test_a_merged_adapter_is_a_model_of_its_own_that_came_from_it(
     theirs = load_file(Path(Registry(tmp_path / "data").get("tiny").location) / "model.safetensors")
     ours = load_file(Path(card.location) / "model.safetensors")
     assert (ours[name] - theirs[name] - 1).abs().max() < 1e-5
-    code, said = models("export", "whole", str(tmp_path / "out"), "--license", "other")
-    assert code == 0, said
+    code, output = models("export", "whole", str(tmp_path / "out"), "--license", "other")
+    assert code == 0, output
     assert "library_name: transformers" in (tmp_path / "out" / "README.md").read_text()
     assert (tmp_path / "out" / "model.safetensors").is_file()
 
@@ -133,10 +133,10 @@ def test_what_can_not_be_written_is_refused_and_leaves_nothing(
     (there / "file").write_text("mine")
     places = {"new": str(tmp_path / "new"), "there": str(there)}
 
-    code, said = models(*(word.format(**places) for word in argv))
+    code, output = models(*(word.format(**places) for word in argv))
 
     assert code == 2
-    assert words in said
+    assert words in output
     assert not (tmp_path / "new").exists()
     assert [file.name for file in there.iterdir()] == ["file"]
 
@@ -151,9 +151,9 @@ def test_a_base_that_says_its_licence_is_believed(
     (base / "README.md").write_text("---\nlicense: llama2\n---\n# Base\n")
     models("add", "mine", "--path", str(base))
 
-    code, said = models("export", "mine", str(tmp_path / "out"))
+    code, output = models("export", "mine", str(tmp_path / "out"))
 
-    assert code == 0, said
+    assert code == 0, output
     assert "license: llama2" in (tmp_path / "out" / "README.md").read_text()
     assert "It was not trained here." in (tmp_path / "out" / "README.md").read_text()
 
@@ -169,10 +169,10 @@ def test_a_hub_that_is_not_reached_leaves_the_folder(
     monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", refuse)
     models("add", "mine", "--path", str(chatml_llama))
 
-    code, said = models(
+    code, output = models(
         "export", "mine", str(tmp_path / "out"), "--license", "mit", "--push", "org/mine"
     )
 
     assert code == 2
-    assert "org/mine can't be put on the hub (no route to the hub); the folder" in said
+    assert "org/mine can't be put on the hub (no route to the hub); the folder" in output
     assert (tmp_path / "out" / "README.md").is_file()

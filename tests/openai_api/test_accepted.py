@@ -13,20 +13,20 @@ from agentlm.trajectory import Origin
 from support.serving import Serve
 
 
-def said(role: str, content: str) -> Any:
+def written(role: str, content: str) -> Any:
     return {"role": role, "content": content}
 
 
 @pytest.mark.parametrize(
     ("messages", "prompt"),
     [
-        ([said("system", "Say hi.")], [("user", "Say hi.")]),
-        ([said("developer", "Say hi.")], [("user", "Say hi.")]),
+        ([written("system", "Say hi.")], [("user", "Say hi.")]),
+        ([written("developer", "Say hi.")], [("user", "Say hi.")]),
         (
-            [said("system", "Be brief."), said("system", "Say hi.")],
+            [written("system", "Be brief."), written("system", "Say hi.")],
             [("system", "Be brief."), ("user", "Say hi.")],
         ),
-        ([said("user", "Hi"), said("system", "Be brief.")], [("user", "Hi\n\nBe brief.")]),
+        ([written("user", "Hi"), written("system", "Be brief.")], [("user", "Hi\n\nBe brief.")]),
     ],
 )
 async def test_instructions_may_come_last(serve: Serve, messages: Any, prompt: Any) -> None:
@@ -47,9 +47,9 @@ async def test_instructions_may_come_last(serve: Serve, messages: Any, prompt: A
 async def test_a_system_message_continues_a_conversation(serve: Serve) -> None:
     async with serve("One.", "Two.") as running:
         create = running.client.chat.completions.create
-        messages: list[Any] = [said("system", "Count.")]
+        messages: list[Any] = [written("system", "Count.")]
         await create(model="tiny", messages=messages)
-        messages += [said("assistant", "One."), said("system", "Go on.")]
+        messages += [written("assistant", "One."), written("system", "Go on.")]
         await create(model="tiny", messages=messages)
 
         [trajectory] = running.trajectories()
@@ -60,7 +60,7 @@ async def test_null_is_as_good_as_nothing(serve: Serve) -> None:
     async with serve("One.", "Two.") as running, httpx.AsyncClient(base_url=running.url) as client:
         chat = dict.fromkeys(ChatRequest.model_fields) | {
             "model": "tiny",
-            "messages": [said("user", "Hi")],
+            "messages": [written("user", "Hi")],
         }
         raw = dict.fromkeys(CompletionRequest.model_fields) | {"model": "tiny", "prompt": "Hi"}
         answers = [
@@ -85,10 +85,10 @@ async def test_a_user_stands_beside_the_metadata(serve: Serve) -> None:
     async with serve("One.", "Two.") as running:
         stored = running.client.chat.completions
         asked: Any = {"model": "tiny", "user": "ann", "store": True}
-        one = await stored.create(**asked, messages=[said("user", "1")], metadata={"a": "b"})
-        two = await stored.create(**asked, messages=[said("user", "2")], metadata={"user": "c"})
+        one = await stored.create(**asked, messages=[written("user", "1")], metadata={"a": "b"})
+        two = await stored.create(**asked, messages=[written("user", "2")], metadata={"user": "c"})
 
         kept = [row.metadata for row in running.trajectories()]
         assert kept == [{"user": "ann", "a": "b"}, {"user": "c"}]
-        shown: Any = [await stored.retrieve(each.id) for each in (one, two)]
-        assert [each.metadata for each in shown] == [{"a": "b"}, {"user": "c"}]
+        stored_completions: Any = [await stored.retrieve(each.id) for each in (one, two)]
+        assert [each.metadata for each in stored_completions] == [{"a": "b"}, {"user": "c"}]

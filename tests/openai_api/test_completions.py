@@ -57,10 +57,12 @@ async def test_a_streamed_completion_is_the_whole_one(serve: Serve) -> None:
         whole: Any = await running.client.completions.create(**asked)
         stream = await running.client.completions.create(**asked, stream=True)
         chunks = [chunk async for chunk in stream]
-        told = [chunk.choices[0].logprobs for chunk in chunks]
+        likelihoods = [chunk.choices[0].logprobs for chunk in chunks]
 
         assert "".join(chunk.choices[0].text for chunk in chunks) == whole.choices[0].text
-        assert [t for part in told if part for t in part.tokens] == whole.choices[0].logprobs.tokens
+        assert [t for part in likelihoods if part for t in part.tokens] == whole.choices[
+            0
+        ].logprobs.tokens
         assert chunks[-1].choices[0].finish_reason == "stop"
         assert {chunk.object for chunk in chunks} == {"text_completion"}
 
@@ -70,13 +72,15 @@ async def test_echo_and_logprobs_tell_how_likely_a_prompt_is(serve: Serve) -> No
         answer = await running.client.completions.create(
             model="tiny", prompt="Hello world", echo=True, logprobs=1, max_tokens=0
         )
-        shown: Any = answer.choices[0].logprobs
+        likelihoods: Any = answer.choices[0].logprobs
 
-        assert "".join(shown.tokens) == answer.choices[0].text == "Hello world"
-        assert shown.token_logprobs[0] is None
-        assert all(logprob == -0.5 for logprob in shown.token_logprobs[1:])
-        assert shown.text_offset[0] == 0
-        assert len(shown.tokens) == len(shown.top_logprobs) == len(shown.text_offset)
+        assert "".join(likelihoods.tokens) == answer.choices[0].text == "Hello world"
+        assert likelihoods.token_logprobs[0] is None
+        assert all(logprob == -0.5 for logprob in likelihoods.token_logprobs[1:])
+        assert likelihoods.text_offset[0] == 0
+        assert (
+            len(likelihoods.tokens) == len(likelihoods.top_logprobs) == len(likelihoods.text_offset)
+        )
         assert running.trajectories() == []
 
 
@@ -88,11 +92,11 @@ async def test_the_token_after_a_scored_prompt_is_told_whatever_it_spells(
         answer = await running.client.completions.create(
             model="tiny", prompt="Hello world", echo=True, logprobs=1, max_tokens=1
         )
-        shown: Any = answer.choices[0].logprobs
+        likelihoods: Any = answer.choices[0].logprobs
 
         prompt = running.served.renderer.encode_raw("Hello world")
         # How lm-eval reads likelihoods: the last token is the one that it asked for in vain.
-        assert len(shown.token_logprobs[:-1]) == len(prompt)
+        assert len(likelihoods.token_logprobs[:-1]) == len(prompt)
         assert answer.usage is not None
         assert answer.usage.completion_tokens == 1
 

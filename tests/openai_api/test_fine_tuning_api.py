@@ -252,9 +252,9 @@ async def test_a_trainer_that_is_killed_once_goes_on_and_succeeds(serve: Serve, 
             job = await jobs.retrieve(job.id)
 
         assert (killed, job.status, job.error) == (True, "succeeded", None)
-        told = [event.message async for event in jobs.list_events(job.id)]
-        assert told.count("Fine-tuning job started") == 2
-        assert "The job has successfully completed" in told
+        messages = [event.message async for event in jobs.list_events(job.id)]
+        assert messages.count("Fine-tuning job started") == 2
+        assert "The job has successfully completed" in messages
         [checkpoint] = (await jobs.checkpoints.list(job.id)).data
         assert checkpoint.fine_tuned_model_checkpoint == job.fine_tuned_model
 
@@ -265,8 +265,8 @@ async def test_a_file_that_can_not_be_trained_on_fails_the_job_with_a_reason(
 ) -> None:
     async with serve() as running:
         jobs = running.client.fine_tuning.jobs
-        said = {"role": "assistant", "content": "No.", "weight": 0}
-        rows = json.dumps({"messages": [{"role": "user", "content": "?"}, said]}).encode()
+        answer = {"role": "assistant", "content": "No.", "weight": 0}
+        rows = json.dumps({"messages": [{"role": "user", "content": "?"}, answer]}).encode()
         kept = await upload(running.client, rows)
         job = await jobs.create(model="tiny", training_file=kept)
         while job.status not in ("failed", "succeeded"):

@@ -181,15 +181,15 @@ async def test_a_version_is_shown_with_its_parent_and_what_came_of_it(
         async with client(running, secret) as ann:
             hers = (await ann.get("/v1/registry")).json()["data"]
 
-    shown = {version["id"]: version for version in listed.json()["data"]}
+    by_id = {version["id"]: version for version in listed.json()["data"]}
     assert str(tmp_path) not in listed.text  # where files are is the operator's alone
-    assert (shown["next"]["parent"], shown["next"]["training"]["rows"]) == ("tiny", 8)
-    assert shown["next"]["verdict"]["reasons"] == ["db: -10.0%"]
-    record = shown["tiny"]["record"]
+    assert (by_id["next"]["parent"], by_id["next"]["training"]["rows"]) == ("tiny", 8)
+    assert by_id["next"]["verdict"]["reasons"] == ["db: -10.0%"]
+    record = by_id["tiny"]["record"]
     assert (record["trajectories"], record["rewarded"], record["mean_reward"]) == (2, 1, 0.5)
     assert record["turns"] == 2
     assert record["turn_seconds_median"] <= record["turn_seconds_p90"]
-    assert shown["tiny"]["served"]
+    assert by_id["tiny"]["served"]
     assert {version["record"]["trajectories"] for version in hers} == {0}
 
 
@@ -262,9 +262,9 @@ async def test_keys_are_shown_with_their_use_and_without_their_secrets(serve: Se
 
     assert forbidden.status_code == 403
     assert secret not in listed.text
-    shown = {each["id"]: each for each in listed.json()["data"]}
-    assert shown["ann"]["key"]["requests_per_minute"] == 9
-    assert shown["ann"]["use"]["trajectories"] == 1
-    assert shown["ann"]["use"]["sampled_tokens"] > 0
-    assert shown["bob"]["key"]["revoked"] is not None
-    assert shown["bob"]["use"] is None
+    by_id = {each["id"]: each for each in listed.json()["data"]}
+    assert by_id["ann"]["key"]["requests_per_minute"] == 9
+    assert by_id["ann"]["use"]["trajectories"] == 1
+    assert by_id["ann"]["use"]["sampled_tokens"] > 0
+    assert by_id["bob"]["key"]["revoked"] is not None
+    assert by_id["bob"]["use"] is None

@@ -48,14 +48,14 @@ async def get(running: Running, path: str, **query: Any) -> dict[str, Any]:
     ],
 )
 async def test_what_was_said_is_found(serve: Serve, text: str, found: list[str]) -> None:
-    said = {
+    searches = {
         "1": ("How many Zebras?", "Two."),
         "2": ('Please say "hi"', "A line\nbreak"),
         "3": ("Is it 100% of a_b?", r"It matches \d."),
         "4": ("Is it 100 of axb?", "It matches d."),
     }
     async with serve() as running:
-        for number, words in said.items():
+        for number, words in searches.items():
             await keep(running.store, *words, metadata={"number": number})
         page = await get(running, LOG, text=text)
 

@@ -23,13 +23,13 @@ def together(running: Running, count: int) -> None:
     singly = running.engine.generate
 
     async def generate(*asked: Any, **options: Any) -> AsyncGenerator[Delta, None]:
-        said: Delta | None = None
+        last_delta: Delta | None = None
         async with aclosing(singly(*asked, **options)) as deltas:
             async for delta in deltas:
-                said = delta if said is None else joined(said, delta)
-                if len(said.token_ids) == count or said.finish_reason is not None:
-                    yield said
-                    said = None
+                last_delta = delta if last_delta is None else joined(last_delta, delta)
+                if len(last_delta.token_ids) == count or last_delta.finish_reason is not None:
+                    yield last_delta
+                    last_delta = None
 
     running.engine.generate = generate  # type: ignore[method-assign]
 
@@ -71,16 +71,16 @@ async def test_tokens_come_with_their_text(
         asked: dict[str, Any] = {"model": "tiny", "messages": HI, "logprobs": True, **fields}
         whole = (await running.client.chat.completions.create(**asked)).choices[0]
         stream = await running.client.chat.completions.create(**asked, stream=True)
-        said, spelt, tokens = "", b"", []
+        text, spelt, tokens = "", b"", []
         async for chunk in stream:
             choice = chunk.choices[0]
             if choice.logprobs:
                 tokens += choice.logprobs.content or []
                 spelt = b"".join(bytes(token.bytes or ()) for token in tokens)
-            said += choice.delta.content or ""
-            assert spelt.decode(errors="ignore").strip().startswith(said)
+            text += choice.delta.content or ""
+            assert spelt.decode(errors="ignore").strip().startswith(text)
 
-        assert said == whole.message.content == content
+        assert text == whole.message.content == content
         assert spelt.decode().strip() == content
         assert whole.logprobs is not None
         assert tokens == whole.logprobs.content

@@ -104,11 +104,13 @@ def test_whatever_a_function_is_said_to_read(server: Running, parameters: Any) -
         "tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}],
         "max_tokens": 1,
     }
-    told = httpx.post(f"{server.url}/v1/chat/completions", json=body)
+    answer = httpx.post(f"{server.url}/v1/chat/completions", json=body)
     counted = httpx.post(f"{server.url}/tokenize", json=body)
 
-    assert told.status_code == counted.status_code, (told.text, counted.text)
-    assert told.status_code == 200 or told.json()["error"]["param"].startswith("tools[0].function")
+    assert answer.status_code == counted.status_code, (answer.text, counted.text)
+    assert answer.status_code == 200 or answer.json()["error"]["param"].startswith(
+        "tools[0].function"
+    )
 
 
 async def test_every_route_says_what_it_reads(serve: Serve) -> None:

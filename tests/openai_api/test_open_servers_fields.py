@@ -41,8 +41,8 @@ async def test_what_the_engine_can_do_reaches_it_and_is_recorded(serve: Serve) -
 
         expected = Sampling(**{**FIELDS, "stop_token_ids": (7,)})
         assert running.engine.requests[0].sampling == expected
-        said = [s for s in running.trajectories()[0].steps if s.origin is Origin.SAMPLED]
-        assert said[0].sampling == expected
+        sampled = [s for s in running.trajectories()[0].steps if s.origin is Origin.SAMPLED]
+        assert sampled[0].sampling == expected
 
 
 async def test_a_top_k_of_minus_one_is_all_tokens(serve: Serve) -> None:
@@ -174,11 +174,11 @@ async def test_the_ids_told_are_those_recorded(serve: Serve, stream: bool) -> No
         answer = await ask(running, extra_body={"return_token_ids": True}, stream=stream)
         if stream:
             last = [chunk async for chunk in answer][-1].choices[0]
-            told = [*last.prompt_token_ids, *last.token_ids]
+            ids = [*last.prompt_token_ids, *last.token_ids]
         else:
-            told = [*answer.prompt_token_ids, *answer.choices[0].token_ids]
+            ids = [*answer.prompt_token_ids, *answer.choices[0].token_ids]
 
-        assert told == list(running.trajectories()[0].token_ids())
+        assert ids == list(running.trajectories()[0].token_ids())
 
 
 async def test_a_prompt_is_scored_as_vllm_tells_it(serve: Serve) -> None:

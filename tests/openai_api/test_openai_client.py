@@ -374,8 +374,8 @@ async def test_a_stream_is_kept_alive_before_its_first_event(serve: Serve) -> No
             lines = response.aiter_lines()
             assert await anext(lines) == ": keep-alive"
             going.set()
-            told = [line async for line in lines if line.startswith("data:")]
+            data_lines = [line async for line in lines if line.startswith("data:")]
 
         assert response.status_code == 200
-        assert len(told) == 1
-        assert "the engine is starting again" in told[0]
+        assert len(data_lines) == 1
+        assert "the engine is starting again" in data_lines[0]

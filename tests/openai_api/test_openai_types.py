@@ -181,9 +181,9 @@ async def test_a_stream_joins_to_what_is_said_whole(serve: Serve, tools: list[An
         [whole] = strictly(ChatCompletion, (await post(running, **asked)).content).choices
         parts = [c.choices[0] for c in chunks(await post(running, stream=True, **asked))]
 
-        said = "".join(part.delta.content or "" for part in parts)
+        text = "".join(part.delta.content or "" for part in parts)
         thought = "".join(getattr(part.delta, "reasoning_content", None) or "" for part in parts)
-        assert said == (whole.message.content or "")
+        assert text == (whole.message.content or "")
         assert thought == getattr(whole.message, "reasoning_content", "")
         assert parts[-1].finish_reason == whole.finish_reason
         assert whole.logprobs is not None

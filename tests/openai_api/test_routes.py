@@ -79,9 +79,9 @@ async def test_a_thumb_up_is_a_reward(serve: Serve) -> None:
     async with serve("Hello.") as running:
         answer = await running.client.chat.completions.create(model="tiny", messages=HI)
         path = f"/v1/trajectories/{answer.id}/feedback"
-        given = await post(running, path, {"value": True, "comment": "nice"})
+        judgements = await post(running, path, {"value": True, "comment": "nice"})
 
-        assert given.json()["reward"] == 1.0
+        assert judgements.json()["reward"] == 1.0
         [trajectory] = running.trajectories()
         assert trajectory.reward == 1.0
         assert trajectory.feedback[0].completion_id == answer.id
@@ -118,8 +118,11 @@ async def test_an_answer_is_corrected_and_a_step_judged(serve: Serve) -> None:
 
         assert (corrected.json()["reward"], judged.json()["reward"]) == (None, 0.5)
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, "step")
-        given = running.trajectories()[0].feedback
-        assert [(one.correction, one.step) for one in given] == [("Good day.", None), (None, 1)]
+        judgements = running.trajectories()[0].feedback
+        assert [(one.correction, one.step) for one in judgements] == [
+            ("Good day.", None),
+            (None, 1),
+        ]
 
 
 async def test_a_score_outranks_feedback(serve: Serve) -> None:

@@ -60,13 +60,13 @@ async def test_thinking_is_turned_on_and_off_and_recorded(
     assert answer.status_code == 200
     assert prompt(qwen, trajectory).endswith(f"Hi<|im_end|>\n{ending}")
     assert answer.json()["usage"]["prompt_tokens"] == counted["count"]
-    [said] = [step.sampling for step in trajectory.steps if step.sampling]
-    assert said.chat_template_kwargs == settings
+    [sampled_with] = [step.sampling for step in trajectory.steps if step.sampling]
+    assert sampled_with.chat_template_kwargs == settings
     assert trajectory.interactions[0].sampling.chat_template_kwargs == settings
 
 
 @pytest.mark.parametrize(
-    ("settings", "param", "said"),
+    ("settings", "param", "message"),
     [
         ({"thinking": False}, "chat_template_kwargs.thinking", "it reads enable_thinking"),
         ({"messages": "x"}, "chat_template_kwargs.messages", "does not read it"),
@@ -82,14 +82,14 @@ async def test_thinking_is_turned_on_and_off_and_recorded(
     ],
 )
 async def test_what_the_template_does_not_read_is_refused_by_name(
-    serve: Serve, qwen: Renderer, settings: dict[str, Any], param: str, said: str
+    serve: Serve, qwen: Renderer, settings: dict[str, Any], param: str, message: str
 ) -> None:
     async with serve("Hello!", renderer=qwen) as running:
         answer = await ask(running, HELLO, settings)
 
         assert answer.status_code == 400, answer.text
         assert answer.json()["error"]["param"] == param
-        assert said in answer.json()["error"]["message"]
+        assert message in answer.json()["error"]["message"]
         assert running.trajectories() == []
 
 
@@ -139,8 +139,8 @@ def test_a_row_that_is_rendered_anew_is_set_as_it_was_served(qwen: Renderer) -> 
     assert isinstance(made, Row)
     ids = list(made.ids)
     assert qwen.decode_verbatim(ids) == f"<|im_start|>user\nHi<|im_end|>\n{NO_THOUGHT}Yo<|im_end|>"
-    said = [token for token, trained in zip(ids, made.loss, strict=True) if trained]
-    assert qwen.decode_verbatim(said) == "Yo<|im_end|>"
+    learned = [token for token, trained in zip(ids, made.loss, strict=True) if trained]
+    assert qwen.decode_verbatim(learned) == "Yo<|im_end|>"
 
 
 def test_a_row_whose_settings_mean_nothing_here_is_left_out(qwen: Renderer) -> None:

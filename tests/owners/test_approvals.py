@@ -99,12 +99,12 @@ async def test_what_waits_is_shown_without_steering_the_terminal(
         item = await waiting(running)
         capsys.readouterr()
         await asyncio.to_thread(main, ["list", "--url", running.url])
-        shown = "".join(capsys.readouterr().out.split())
+        output = "".join(capsys.readouterr().out.split())
         await asyncio.to_thread(main, ["deny", item["id"], "--url", running.url])
         await run
 
-    assert UNPRINTABLE.search(shown) is None
-    assert "rm-rf" in shown
+    assert UNPRINTABLE.search(output) is None
+    assert "rm-rf" in output
 
 
 async def test_only_a_key_that_may_decide_lets_a_call_pass(

@@ -221,9 +221,9 @@ def test_a_call_of_anothers_is_not_answered(world: World) -> None:
     call = {"id": world.ids["call"], "type": "function"}
     call["function"] = {"name": "lookup", "arguments": '{"key": "a"}'}  # type: ignore[assignment]
     result = {"role": "tool", "tool_call_id": world.ids["call"], "content": "42"}
-    said = {"role": "assistant", "content": "", "tool_calls": [call]}
+    assistant = {"role": "assistant", "content": "", "tool_calls": [call]}
 
-    answer = ask(world.bob, messages=[*HI, said, result], tools=[LOOKUP])
+    answer = ask(world.bob, messages=[*HI, assistant, result], tools=[LOOKUP])
 
     begun = world.bob.get(f"/v1/trajectories/{answer.json()['id']}").json()
     assert (begun["owner"], begun["parent_id"]) == ("bob", None)

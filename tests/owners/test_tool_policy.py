@@ -51,15 +51,15 @@ async def test_a_key_is_held_to_its_policy_and_each_call_leaves_a_row(
     secrets = await keys_of(tmp_path, "ann", "bob")
     replies = (command("echo hi"), FINAL, command("echo hi"))
     async with serve(*replies, tools=("bash", "sql"), tool_policy=policy) as running:
-        told, audited = [], []
+        observations, audited = [], []
         for secret in secrets:
             running.client.api_key = secret
-            told.append(running.trajectory(await converse(running)))
+            observations.append(running.trajectory(await converse(running)))
             headers = {"authorization": f"Bearer {secret}"}
             async with httpx.AsyncClient(headers=headers) as client:
                 audited.append((await client.get(f"{running.url}/v1/audit")).json()["data"])
 
-    allowed, denied = told
+    allowed, denied = observations
     assert [spec.name for spec in allowed.tools][:2] == ["bash", "sql_tables"]
     assert "bash" not in [spec.name for spec in denied.tools]
     assert "a bash shell" not in denied.steps[0].text
@@ -87,9 +87,9 @@ async def test_a_run_keeps_within_its_budget(
         raw = await running.client.chat.completions.with_raw_response.create(
             model="tiny", messages=HI, tools=BOTH[:1], **asked
         )
-        told = running.trajectory(raw.headers["x-trajectory-id"])
-    results = [step.text for step in told.steps if step.role == "tool"]
-    assert told.outcome is outcome
+        record = running.trajectory(raw.headers["x-trajectory-id"])
+    results = [step.text for step in record.steps if step.role == "tool"]
+    assert record.outcome is outcome
     if "run_tool_s" in settings:
         assert "have used their 0.2 s" in results[1]
     else:
@@ -117,8 +117,8 @@ async def test_a_secret_of_the_server_is_in_no_log(
         answer = await running.client.chat.completions.create(
             model="tiny:agent", messages=HI, stream=False
         )
-        told = (await client.get(f"{running.url}/v1/trajectories/{answer.id}")).json()
-        seen = json.dumps(told) + answer.model_dump_json()
+        record = (await client.get(f"{running.url}/v1/trajectories/{answer.id}")).json()
+        seen = json.dumps(record) + answer.model_dump_json()
     assert "[BROKER_TOKEN removed]" in seen
     assert "tok-1234567890" not in seen
     assert b"tok-1234567890" not in log_of(tmp_path)

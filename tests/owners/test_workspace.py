@@ -76,13 +76,13 @@ async def test_files_that_can_not_be_handed_in_are_refused(serve: Serve) -> None
         first = await create(file=("x", b"1"), purpose="user_data")
         second = await create(file=("x", b"2"), purpose="user_data")
         large = await create(file=("large", bytes(2**21)), purpose="user_data")
-        for tool, ids, said in [
+        for tool, ids, message in [
             ("bash", ["file-0123456789"], "there is no file"),
             ("bash", [first.id, second.id], "two files are called 'x'"),
             ("bash", [large.id], "bytes are left"),
             ("sql", [first.id], "sql does not"),
         ]:
-            with pytest.raises(openai.APIStatusError, match=said):
+            with pytest.raises(openai.APIStatusError, match=message):
                 await converse(running, tools=[{"type": tool, "file_ids": ids}])
 
 

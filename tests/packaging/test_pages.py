@@ -120,9 +120,9 @@ def test_a_request_on_a_page_has_a_route(words: list[str]) -> None:
 
 def test_every_route_is_told_of_on_the_api_page() -> None:
     table = PAGES["docs/api.md"].partition("## Routes")[2].partition("\n## ")[0]
-    told = re.findall(r"`(/[^`]*)`", table)
-    assert [it for it in routes() if not any(it.startswith(path) for path in told)] == []
-    assert [path for path in told if not any(it.startswith(path) for it in routes())] == []
+    listed = re.findall(r"`(/[^`]*)`", table)
+    assert [it for it in routes() if not any(it.startswith(path) for path in listed)] == []
+    assert [path for path in listed if not any(it.startswith(path) for it in routes())] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -140,9 +140,11 @@ def test_every_setting_of_every_command_is_on_the_configuration_page() -> None:
     for name, settings in HOOK["command_settings"]().items():
         section = sections[f"`agentlm {name}`"]
         shared = re.findall(r"\[([^]]+)\]\(#", section.rpartition("Beside these")[2])
-        told = section + "".join(sections[title] for title in shared)
+        tables = section + "".join(sections[title] for title in shared)
         for field in settings.model_fields:
-            assert f"`--{field.replace('_', '-')}`" in told or f"`{field.upper()}`" in told, field
+            assert f"`--{field.replace('_', '-')}`" in tables or f"`{field.upper()}`" in tables, (
+                field
+            )
 
 
 def test_the_settings_file_on_the_configuration_page_is_one(tmp_path: Path) -> None:

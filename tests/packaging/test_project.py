@@ -64,13 +64,13 @@ def test_an_installation_shows_how_far_it_is(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as install:
         assert install.stdin is not None
         assert install.stdout is not None
-        shown = [install.stdout.readline() for _ in range(2)]
+        lines = [install.stdout.readline() for _ in range(2)]
         install.stdin.write("go on\n")
         install.stdin.close()
-        shown.append(install.stdout.readline())
-    assert shown[0].startswith("Installing 25 Python packages")
-    assert shown[1] == "  found 25 of 25\n"
-    assert shown[2].startswith("  unpacking")
+        lines.append(install.stdout.readline())
+    assert lines[0].startswith("Installing 25 Python packages")
+    assert lines[1] == "  found 25 of 25\n"
+    assert lines[2].startswith("  unpacking")
     assert install.returncode == 0
 
 
@@ -81,11 +81,11 @@ def test_a_failed_installation_fails(tmp_path: Path) -> None:
 
 
 def test_what_a_set_up_needs_is_said_before_it_begins(tmp_path: Path) -> None:
-    said = subprocess.run(
+    finished = subprocess.run(
         ["deploy/needs", "cpu", tmp_path], cwd=ROOT, capture_output=True, text=True, check=False
     )
     for need in ("GB of disk", "GB of memory", "internet", "root", "minutes"):
-        assert need in said.stdout
+        assert need in finished.stdout
     assert subprocess.run(["deploy/needs", "tpu", "."], cwd=ROOT, check=False).returncode == 2
 
 
@@ -95,8 +95,8 @@ def test_the_extras_of_the_installed_package_are_those_of_the_project() -> None:
 
 
 def test_make_lists_its_commands() -> None:
-    shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    listed = [line.split()[0] for line in shown.splitlines()]
+    output = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = [line.split()[0] for line in output.splitlines()]
     assert {"install", "serve", "check", "test", "lock", "clean"} <= set(listed)
 
 

@@ -60,10 +60,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, chatml_llama: Path) -> Iterat
         key = ApiKey(name="ann", requests_per_minute=600)
         with ThreadPoolExecutor() as pool:  # the browser's own loop runs in this thread
             secret = pool.submit(asyncio.run, server.store.keys.create(key)).result()
-        told = asked(server.url, "root", tools=[{"type": "bash"}])
+        answer = asked(server.url, "root", tools=[{"type": "bash"}])
         asked(server.url, secret)
         sets = report(row("tiny", 0.25), row(), differences=[difference("tiny", "next")])
-        trajectory_id = told.headers["x-trajectory-id"]
+        trajectory_id = answer.headers["x-trajectory-id"]
         evaluated(data_dir, "gate-next", sets, ("tiny", "next"), ATTACK, trajectory_id)
         evaluated(data_dir, "cut off", "{")
         yield Site(server.url, secret)

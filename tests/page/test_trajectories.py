@@ -197,8 +197,8 @@ def test_what_models_tools_and_people_say_is_text(server: Running, browser: Brow
         environment=ATTACKS[0],
         metadata={ATTACKS[0]: ATTACKS[1]},
     )
-    said = Feedback(author="ann", value=False, comment=attack, correction=attack)
-    elsewhere(server.store.add_feedback(said, trajectory_id=kept.id))
+    feedback = Feedback(author="ann", value=False, comment=attack, correction=attack)
+    elsewhere(server.store.add_feedback(feedback, trajectory_id=kept.id))
     with visit(browser, f"{server.url}/#/trajectories?open={kept.id}", "root") as tab:
         for view in ("Timeline", "Tokens", "Raw", "Forks"):
             tab.get_by_role("button", name=view, exact=True).click()

@@ -81,12 +81,12 @@ def test_a_conversation_is_what_jinja_makes_of_it(
     family, by = FAMILIES[name], renderer(name)
     messages = conversation(words, system, count)
     generate = count % 2 == 1
-    told = messages
+    rest = messages
     if system and not by.format.system_role:
         first = {"role": "user", "content": f"{system}\n\n{messages[1]['content']}"}
-        told = [first, *messages[2:]]
+        rest = [first, *messages[2:]]
 
-    wanted = jinja(family, told, add_generation_prompt=generate)
+    wanted = jinja(family, rest, add_generation_prompt=generate)
 
     text = spelled(by, rendered(by, messages))
     assert text == (wanted if generate else wanted[: len(text)])
@@ -155,11 +155,11 @@ def test_marks_of_thoughts_are_the_tokenizers_own_where_the_template_writes_them
     by = renderer("qwen3")
     mark, words = by.encode_raw("<think>")[0], Turn("user", "<think>")
 
-    [asked, said] = by.transcript([words, Turn("assistant", "<think>\nHm.\n</think>\n\nYes.")])
+    [asked, answer] = by.transcript([words, Turn("assistant", "<think>\nHm.\n</think>\n\nYes.")])
 
     assert mark not in (asked.token_ids or ())
-    assert mark in (said.token_ids or ())
-    assert said.text == "<think>\nHm.\n</think>\n\nYes."
+    assert mark in (answer.token_ids or ())
+    assert answer.text == "<think>\nHm.\n</think>\n\nYes."
 
 
 @pytest.mark.parametrize(

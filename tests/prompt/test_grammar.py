@@ -34,10 +34,10 @@ def read(pieces: list[str], **how: object) -> tuple[dict[str, str], Parsed, int 
     for piece in pieces:
         fragments += parser.feed(piece)
     rest, parsed = parser.finish()
-    said: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for kind, text, *_ in [*fragments, *rest]:
-        said[kind] = said.get(kind, "") + text
-    return said, parsed, parser.cut
+        texts[kind] = texts.get(kind, "") + text
+    return texts, parsed, parser.cut
 
 
 def test_a_call_is_read() -> None:
@@ -81,11 +81,11 @@ def test_control_characters_in_arguments_are_escaped() -> None:
 
 def test_an_invented_observation_cuts_the_turn_where_it_begins() -> None:
     text = CALL + "\nObservation: 42\nThought: done\nFinal Answer: 42"
-    said, parsed, cut = read([text])
+    texts, parsed, cut = read([text])
 
     assert cut == len(CALL)
     assert parsed.name == "bash"
-    assert "answer" not in said
+    assert "answer" not in texts
 
 
 def test_labels_inside_a_line_are_text() -> None:
@@ -96,9 +96,9 @@ def test_labels_inside_a_line_are_text() -> None:
 
 
 def test_a_stop_string_ends_the_answer_and_nothing_of_it_is_shown() -> None:
-    said, parsed, cut = read(["one ST", "OP two"], start="answer", stop=("STOP",))
+    texts, parsed, cut = read(["one ST", "OP two"], start="answer", stop=("STOP",))
 
-    assert (said["answer"], parsed.answer, cut) == ("one", "one", 4)
+    assert (texts["answer"], parsed.answer, cut) == ("one", "one", 4)
 
 
 @given(turns, st.data(), st.sampled_from(["thought", "answer"]))
@@ -126,11 +126,11 @@ def test_a_thought_keeps_each_line_that_begins_like_one(lines: int) -> None:
 @example("Action:\nAction Input:Thought:")
 @example('Thought: so\nAction: \nAction Input: {"a": 1}')
 def test_fragments_joined_are_what_was_parsed(text: str) -> None:
-    said, parsed, _ = read(list(text))
+    texts, parsed, _ = read(list(text))
 
-    assert said.get("thought") == parsed.thought
-    assert said.get("answer", "") == (parsed.answer or "")
-    assert said.get("arguments", "") == (parsed.arguments or "")
+    assert texts.get("thought") == parsed.thought
+    assert texts.get("answer", "") == (parsed.answer or "")
+    assert texts.get("arguments", "") == (parsed.arguments or "")
 
 
 @given(st.from_regex(r"[a-z_]{1,12}", fullmatch=True), st.dictionaries(st.text(), st.integers()))
@@ -163,12 +163,12 @@ worlds = st.lists(st.sampled_from(_PARTS), max_size=12).map("".join)
 
 @given(worlds)
 def test_what_was_observed_can_end_its_data_in_no_way_and_reads_back(text: str) -> None:
-    shown = observe(text)
-    inside = shown.removeprefix("Observation: <data>\n").removesuffix("\n</data>")
+    observation = observe(text)
+    inside = observation.removeprefix("Observation: <data>\n").removesuffix("\n</data>")
 
-    assert shown == f"Observation: <data>\n{inside}\n</data>"
+    assert observation == f"Observation: <data>\n{inside}\n</data>"
     assert re.search(r"<\s*/\s*data", inside, re.IGNORECASE) is None
-    assert observed(shown) == text
+    assert observed(observation) == text
 
 
 @given(worlds, worlds)

@@ -93,10 +93,10 @@ def test_content_never_becomes_a_control_token(renderer: Renderer, text: str) ->
 
 @given(text=hostile)
 def test_markers_that_are_ordinary_text_are_broken_in_content(text: str) -> None:
-    shown = LLAMA2.escape(text)
+    escaped = LLAMA2.escape(text)
 
-    assert not any(marker in shown for marker in ("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"))
-    assert shown.replace(" ", "") == text.replace(" ", "")
+    assert not any(marker in escaped for marker in ("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"))
+    assert escaped.replace(" ", "") == text.replace(" ", "")
 
 
 @pytest.mark.parametrize("renderer", [CHATML, LLAMA2])

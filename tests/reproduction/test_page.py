@@ -130,17 +130,17 @@ def results(experiment: Experiment) -> Results:
 
 
 def test_what_was_measured_stands_there(experiment: Experiment, tmp_path: Path) -> None:
-    shown = page(results(experiment), tmp_path)
+    markdown = page(results(experiment), tmp_path)
 
-    assert "| mine | tiny | agent 750, general-0 90 | 190,000 | 98,000 | 20 |" in shown
-    assert "| 1.75 to 0.15 | 0.90 to 0.70 | 28 min |" in shown
-    assert "| mine | mine | db | dev | unconstrained | 40.0% | 26.3 … 55.4 |" in shown
-    assert "| Does it learn? | mine | base | db | unconstrained | +40.0 | " in shown
-    assert "| mine | base | perplexity | × 1.105 (1.105 … 1.105) | 20 |" in shown
-    assert "| mine | base | instructions | +0.0 (0.0 … 0.0) | 20 |" in shown
-    assert "| mine | 40.0% | not measured | not measured |" in shown
-    assert "counting 16 of 40" in shown
-    assert "(reproduction-success.png)" in shown
+    assert "| mine | tiny | agent 750, general-0 90 | 190,000 | 98,000 | 20 |" in markdown
+    assert "| 1.75 to 0.15 | 0.90 to 0.70 | 28 min |" in markdown
+    assert "| mine | mine | db | dev | unconstrained | 40.0% | 26.3 … 55.4 |" in markdown
+    assert "| Does it learn? | mine | base | db | unconstrained | +40.0 | " in markdown
+    assert "| mine | base | perplexity | × 1.105 (1.105 … 1.105) | 20 |" in markdown
+    assert "| mine | base | instructions | +0.0 (0.0 … 0.0) | 20 |" in markdown
+    assert "| mine | 40.0% | not measured | not measured |" in markdown
+    assert "counting 16 of 40" in markdown
+    assert "(reproduction-success.png)" in markdown
     assert (tmp_path / "reproduction-loss.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -160,12 +160,12 @@ def test_of_what_is_not_done_there_is_no_number(experiment: Experiment, tmp_path
     begun = json.loads(mark.read_text()) | {"ended": None}
     mark.write_text(json.dumps(begun))
 
-    shown = page(results(experiment), tmp_path)
+    markdown = page(results(experiment), tmp_path)
 
-    assert "2 of 4 steps are done" in shown
-    assert "Not done, so nothing is said of it: mine, more." in shown
-    assert "40.0%" not in shown
-    assert "Does it learn?" not in shown
+    assert "2 of 4 steps are done" in markdown
+    assert "Not done, so nothing is said of it: mine, more." in markdown
+    assert "40.0%" not in markdown
+    assert "Does it learn?" not in markdown
     for name in ("base", "train"):
         (tmp_path / "steps" / f"{name}.json").unlink()
     assert not re.search(r"\d%", page(results(experiment), tmp_path))

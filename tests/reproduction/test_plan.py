@@ -107,14 +107,14 @@ def test_a_plan_is_printed_as_commands_and_nothing_is_run(
 
 
 def test_make_reproduce_is_the_command() -> None:
-    shown = subprocess.run(
+    finished = subprocess.run(
         ["make", "--dry-run", "reproduce", "PROFILE=quick"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    assert "agentlm reproduce --profile quick" in shown
+    assert "agentlm reproduce --profile quick" in finished
 
 
 STEP = {"name": "gold", "run": "agentlm rollout --env db"}
@@ -143,8 +143,8 @@ def test_what_is_wrong_with_a_plan_is_said_in_a_sentence(
     tmp_path: Path, change: dict[str, Any], complaint: str
 ) -> None:
     file = tmp_path / "plan.yaml"
-    told: dict[str, Any] = {"about": "x", "rates": {}, "steps": [STEP]}
-    file.write_text(str(told | change))
+    fields: dict[str, Any] = {"about": "x", "rates": {}, "steps": [STEP]}
+    file.write_text(str(fields | change))
 
     with pytest.raises(OperatorError) as refused:
         load_plan(str(file), "test")

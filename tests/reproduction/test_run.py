@@ -55,8 +55,8 @@ RATES = {"tries": 60.0, "tokens": 1.0, "start": 30.0}
 
 
 def plan(steps: list[dict[str, Any]] = STEPS, **fields: Any) -> Plan:
-    told = {"about": "A test.", "base": "tiny", "rates": RATES, "steps": steps}
-    return Plan.model_validate(told | fields)
+    defaults = {"about": "A test.", "base": "tiny", "rates": RATES, "steps": steps}
+    return Plan.model_validate(defaults | fields)
 
 
 def changed(index: int, **fields: Any) -> list[dict[str, Any]]:
@@ -148,12 +148,12 @@ def test_a_step_that_makes_nothing_is_not_done(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_left_out_and_said(tmp_path: Path) -> None:
-    machine, said = FakeMachine(tmp_path), list[str]()
+    machine, lines = FakeMachine(tmp_path), list[str]()
     steps = changed(2, needs=["shipped", "dev.jsonl"])
 
-    run(plan(steps), machine, said)
+    run(plan(steps), machine, lines)
 
-    assert "step 3 of 6, base: left out, because shipped and dev.jsonl is not there" in said
+    assert "step 3 of 6, base: left out, because shipped and dev.jsonl is not there" in lines
     assert len(machine.ran) == len(STEPS) - 1
     (tmp_path / "dev.jsonl").touch()
     (tmp_path / "cards" / "shipped").touch()
@@ -259,11 +259,11 @@ def test_a_mark_that_can_not_be_read_is_named(tmp_path: Path) -> None:
 
 def test_how_long_is_left_is_said_by_how_fast_the_machine_is(tmp_path: Path) -> None:
     """By the rates: twice ten minutes, three evaluations and a training of an hour, two starts."""
-    said = list[str]()
+    lines = list[str]()
 
-    run(plan(), FakeMachine(tmp_path), said)
+    run(plan(), FakeMachine(tmp_path), lines)
 
-    places = [line.strip() for line in said if line.startswith("\nstep")]
+    places = [line.strip() for line in lines if line.startswith("\nstep")]
     assert places[0] == "step 1 of 6, gold: about 10 min; 4.3 h left in all"
     # A rollout that should have taken ten minutes took an hour: that says nothing of trainings.
     assert places[3] == "step 4 of 6, train: about 60 min; 3.0 h left in all"
@@ -303,11 +303,11 @@ def test_kill_9_leaves_no_process_and_the_same_command_goes_on(tmp_path: Path) -
 
     profile.write_text(GOLD.replace("400", "12"))  # begun and not done: it may be changed
     second = start(profile, tmp_path)
-    _, said = second.communicate(timeout=200)
+    _, errors = second.communicate(timeout=200)
 
-    assert second.returncode == 0, said
-    found = re.search(r"(\d+) tries kept", said)
-    assert found is not None, said
+    assert second.returncode == 0, errors
+    found = re.search(r"(\d+) tries kept", errors)
+    assert found is not None, errors
     assert int(found[1]) >= kept
     assert len((place / "gold.jsonl").read_text().splitlines()) >= 12
     assert "agentlm logs export" in (place / "reproduction.md").read_text()

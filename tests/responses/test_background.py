@@ -44,15 +44,15 @@ async def events(
     assert answer.status_code == 200, answer.text
     blocks = [block for block in answer.text.split("\n\n") if block and block[0] != ":"]
     assert blocks.pop() == "data: [DONE]"
-    told = [block.partition("\ndata: ")[2] for block in blocks]
+    received = [block.partition("\ndata: ")[2] for block in blocks]
     kind: Any = ResponseStreamEvent
-    for event in told:
+    for event in received:
         TypeAdapter(kind).validate_json(event, strict=True)
-    return [json.loads(event) for event in told]
+    return [json.loads(event) for event in received]
 
 
-def names(told: list[dict[str, Any]]) -> list[str]:
-    return [event["type"].removeprefix("response.") for event in told]
+def names(received: list[dict[str, Any]]) -> list[str]:
+    return [event["type"].removeprefix("response.") for event in received]
 
 
 async def test_it_is_polled_until_it_has_ended_and_gone_on_from(serve: Serve) -> None:
@@ -102,22 +102,22 @@ async def test_whoever_follows_is_told_the_same_from_wherever(serve: Serve) -> N
         late = asyncio.create_task(events(running, path))
         await asyncio.sleep(0.1)
         running.bash.resume.set()
-        told = await begun
+        received = await begun
         after = await events(running, path)
         rest = await events(running, f"{path}&starting_after=7")
-        none = await events(running, f"{path}&starting_after={len(told)}")
+        none = await events(running, f"{path}&starting_after={len(received)}")
         found = await running.client.responses.retrieve(identity)
 
-        assert told == await late == after
-        assert (rest, none) == (told[8:], [])
-        assert [event["sequence_number"] for event in told] == list(range(len(told)))
-        assert names(told)[:2] == ["created", "in_progress"]
-        assert names(told)[8:14] == [
+        assert received == await late == after
+        assert (rest, none) == (received[8:], [])
+        assert [event["sequence_number"] for event in received] == list(range(len(received)))
+        assert names(received)[:2] == ["created", "in_progress"]
+        assert names(received)[8:14] == [
             *("output_item.added", "mcp_call.in_progress", "mcp_call_arguments.delta"),
             *("mcp_call_arguments.done", "mcp_call.completed", "output_item.done"),
         ]
-        done = [e["item"] for e in told if e["type"] == "response.output_item.done"]
-        assert done == told[-1]["response"]["output"] == found.to_dict(mode="json")["output"]
+        done = [e["item"] for e in received if e["type"] == "response.output_item.done"]
+        assert done == received[-1]["response"]["output"] == found.to_dict(mode="json")["output"]
 
 
 async def test_who_leaves_does_not_end_it(serve: Serve) -> None:
@@ -140,7 +140,7 @@ async def test_it_is_cancelled_and_what_was_done_stays(serve: Serve) -> None:
         await running.bash.hanging.wait()
         answer = await running.client.responses.cancel(begun.id)
         again = await running.client.responses.cancel(begun.id)
-        told = await events(running, f"/v1/responses/{begun.id}?stream=true")
+        received = await events(running, f"/v1/responses/{begun.id}?stream=true")
         [trajectory] = running.trajectories()
         plain = await running.client.responses.create(model="tiny", input="a")
         with pytest.raises(openai.BadRequestError) as caught:
@@ -151,7 +151,7 @@ async def test_it_is_cancelled_and_what_was_done_stays(serve: Serve) -> None:
     assert answer.status == "cancelled"
     done = [(item.type, item.to_dict()["status"]) for item in answer.output]
     assert done[1::2] == [("mcp_call", "completed"), ("mcp_call", "incomplete")]
-    assert names(told)[-1] == "incomplete"
+    assert names(received)[-1] == "incomplete"
     assert trajectory.outcome is Outcome.CANCELLED
     assert caught.value.param == "response_id"
 
@@ -169,13 +169,13 @@ async def test_what_has_ended_is_not_cancelled_any_more(serve: Serve) -> None:
 async def test_what_fails_is_told_when_it_is_looked_up(serve: Serve) -> None:
     async with serve(BASH_CALL, RuntimeError("on fire")) as running:
         answer = await ended(running, await running.client.responses.create(**ASK))
-        told = await events(running, f"/v1/responses/{answer.id}?stream=true")
+        received = await events(running, f"/v1/responses/{answer.id}?stream=true")
 
         assert answer.status == "failed"
         assert answer.error is not None
         assert (answer.error.code, len(answer.output)) == ("server_error", 2)
-        assert names(told)[-1] == "failed"
-        assert "fire" not in str(told)
+        assert names(received)[-1] == "failed"
+        assert "fire" not in str(received)
 
 
 async def test_it_can_be_deleted_while_it_runs(serve: Serve) -> None:
@@ -202,9 +202,9 @@ async def test_a_key_begins_it_once_for_all_who_follow(serve: Serve) -> None:
     async with serve(BASH_CALL, FINAL) as running:
         asked = {**ASK, "stream": True}
         key = {"Idempotency-Key": "k"}
-        told = [await events(running, "/v1/responses", asked, **key) for _ in range(2)]
+        received = [await events(running, "/v1/responses", asked, **key) for _ in range(2)]
 
-        assert told[0] == told[1]
+        assert received[0] == received[1]
         assert running.bash.calls == ["ls"]
 
 

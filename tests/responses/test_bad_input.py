@@ -147,7 +147,7 @@ async def test_an_unknown_and_a_foreign_response_are_the_same(serve: Serve) -> N
             openai.AsyncOpenAI(base_url=url, api_key=secrets[1], max_retries=0) as bob,
         ):
             hers = await ann.responses.create(model="tiny", input="a")
-            told = []
+            refusals = []
             for named in (hers.id, "resp_" + "0" * 32):
                 going_on: Any = {"model": "tiny", "input": "b", "previous_response_id": named}
                 for ask in (
@@ -158,9 +158,9 @@ async def test_an_unknown_and_a_foreign_response_are_the_same(serve: Serve) -> N
                 ):
                     with pytest.raises(openai.NotFoundError) as caught:
                         await ask
-                    told.append(caught.value.message.replace(named, ""))
+                    refusals.append(caught.value.message.replace(named, ""))
 
-        assert told[:4] == told[4:]
+        assert refusals[:4] == refusals[4:]
         assert len(running.trajectories()) == 1
 
 
@@ -186,8 +186,8 @@ async def test_a_call_of_the_answer_before_must_be_answered(serve: Serve) -> Non
 
 async def test_one_of_several_choices_is_no_response(serve: Serve) -> None:
     async with serve("One.", "Two.") as running:
-        said: Any = [HI]
-        both = await running.client.chat.completions.create(model="tiny", messages=said, n=2)
+        items: Any = [HI]
+        both = await running.client.chat.completions.create(model="tiny", messages=items, n=2)
         with pytest.raises(openai.NotFoundError):
             await running.client.responses.retrieve(both.id.replace("chatcmpl-", "resp_"))
 

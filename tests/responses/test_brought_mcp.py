@@ -179,13 +179,13 @@ async def test_a_call_is_made_once_when_it_is_approved(
             "approval_request_id": question["id"],
             "approve": True,
         }
-        said: list[Any] = [ASKED, *asked["output"], decision]
+        items: list[Any] = [ASKED, *asked["output"], decision]
         if by == "id":
             answer = await answered(
                 running, tools=tools, input=[decision], previous_response_id=asked["id"]
             )
         else:
-            answer = await answered(running, tools=tools, input=said)
+            answer = await answered(running, tools=tools, input=items)
         [made] = of_type(answer, "mcp_call")
         assert (made["output"], made["approval_request_id"]) == ("8", question["id"])
         assert observe("8") in running.served.renderer.decode_verbatim(
@@ -196,7 +196,7 @@ async def test_a_call_is_made_once_when_it_is_approved(
         if by == "id":
             await answered(running, tools=tools, input=[thanks], previous_response_id=answer["id"])
         else:
-            await answered(running, tools=tools, input=[*said, *answer["output"], thanks])
+            await answered(running, tools=tools, input=[*items, *answer["output"], thanks])
         assert calculator.doubled == [4]
         assert len({trajectory.id for trajectory in running.trajectories()}) == 1
 

@@ -114,8 +114,8 @@ async def test_what_is_changed_before_its_end_begins_anew_and_names_its_parent(
 
     assert len(before.interactions) == 2
     assert (after.parent_id, after.parent_step) == (before.id, 0)
-    said = ["a", "One.", "b", "Two.", "c"]
-    assert [m.content for m in after.interactions[0].messages] == said[:which] + said[which + 1 :]
+    texts = ["a", "One.", "b", "Two.", "c"]
+    assert [m.content for m in after.interactions[0].messages] == texts[:which] + texts[which + 1 :]
     assert [i.first_step for i in after.interactions] == [0, len(after.steps) - 2]
 
 

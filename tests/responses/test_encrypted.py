@@ -27,23 +27,23 @@ SECRET = "Zebras"
 
 async def conversation(running: Running, *, kept: bool, streamed: bool = False) -> list[Any]:
     """Three turns by a client that sends all items again; returns them."""
-    said: list[Any] = [{"role": "user", "content": SECRET}]
+    history: list[Any] = [{"role": "user", "content": SECRET}]
     for turn in ("result", "Thanks", None):
-        asked: Any = {"model": "tiny", "input": said, "tools": [BASH, LOOKUP], "store": kept}
+        asked: Any = {"model": "tiny", "input": history, "tools": [BASH, LOOKUP], "store": kept}
         asked |= {} if kept else {"include": ENCRYPTED}
         if streamed:
             async with running.client.responses.stream(**asked) as events:
                 answer: Any = await events.get_final_response()
         else:
             answer = await running.client.responses.create(**asked)
-        said = [*said, *(item.to_dict(mode="json") for item in answer.output)]
+        history = [*history, *(item.to_dict(mode="json") for item in answer.output)]
         calls = [item for item in answer.output if item.type == "function_call"]
         if calls:
             result = {"type": "function_call_output", "call_id": calls[0].call_id}
-            said.append(result | {"output": turn})
+            history.append(result | {"output": turn})
         elif turn:
-            said.append({"role": "user", "content": turn})
-    return said
+            history.append({"role": "user", "content": turn})
+    return history
 
 
 @pytest.mark.parametrize("template", ["chatml", "llama2"])
@@ -54,14 +54,14 @@ async def test_what_the_log_does_not_keep_goes_on_with_identical_ids(
     replies = [CALL, CLIENT_CALL, FINAL, LAST]
     async with serve(*replies, *replies, template=template) as running:
         await conversation(running, kept=True)
-        said = await conversation(running, kept=False, streamed=streamed)
+        history = await conversation(running, kept=False, streamed=streamed)
         prompts = [request.prompt_ids for request in running.engine.requests]
         [kept, *apart] = running.trajectories()
 
     assert prompts[:4] == prompts[4:]
     assert len(kept.interactions) == len(apart) == 3
     assert {step.text for trajectory in apart for step in trajectory.steps} == {""}
-    sealed = [item["encrypted_content"] for item in said if item.get("encrypted_content")]
+    sealed = [item["encrypted_content"] for item in history if item.get("encrypted_content")]
     assert len(sealed) == 3
     assert SECRET not in str([base64.urlsafe_b64decode(text) for text in sealed])
     # Each holds what is new only.
@@ -75,8 +75,8 @@ async def test_what_comes_back_is_not_learned_from_again(serve: Serve) -> None:
             input="Hi", store=False, include=ENCRYPTED, **ask
         )
         items = [item.to_dict(mode="json") for item in first.output]
-        said: Any = [{"role": "user", "content": "Hi"}, *items, {"role": "user", "content": "b"}]
-        second = await running.client.responses.create(input=said, **ask)
+        history: Any = [{"role": "user", "content": "Hi"}, *items, {"role": "user", "content": "b"}]
+        second = await running.client.responses.create(input=history, **ask)
         trajectory = running.trajectories()[-1]
         found = await running.client.responses.retrieve(second.id)
 
@@ -91,14 +91,14 @@ async def test_what_comes_back_is_not_learned_from_again(serve: Serve) -> None:
 async def test_a_plain_answer_is_handed_out_too_and_a_lost_one_renders_anew(serve: Serve) -> None:
     async with serve("One.", "Two.", "Three.") as running:
         ask: Any = {"model": "tiny", "store": False, "include": ENCRYPTED}
-        said: list[Any] = []
+        history: list[Any] = []
         for text in ("a", "b"):
-            said.append({"role": "user", "content": text})
-            answer = await running.client.responses.create(input=said, **ask)
+            history.append({"role": "user", "content": text})
+            answer = await running.client.responses.create(input=history, **ask)
             assert [item.type for item in answer.output] == ["message", "reasoning"]
-            said += [item.to_dict(mode="json") for item in answer.output]
-        said.append({"role": "user", "content": "c"})
-        lost = [item for item in said if item.get("type") != "reasoning"] + said[2:3]
+            history += [item.to_dict(mode="json") for item in answer.output]
+        history.append({"role": "user", "content": "c"})
+        lost = [item for item in history if item.get("type") != "reasoning"] + history[2:3]
         answer = await running.client.responses.create(input=lost, **ask)
 
     assert answer.output_text == "Three."
@@ -122,11 +122,14 @@ async def test_what_was_changed_or_is_anothers_is_refused(serve: Serve, tmp_path
         tries = [(secrets[1], text), *((secrets[0], other) for other in changed(text))]
         async with httpx.AsyncClient() as client:
             for secret, other in tries:
-                said = [{"role": "user", "content": "a"}, message]
-                said += [{**thought, "encrypted_content": other}, {"role": "user", "content": "b"}]
+                history = [{"role": "user", "content": "a"}, message]
+                history += [
+                    {**thought, "encrypted_content": other},
+                    {"role": "user", "content": "b"},
+                ]
                 refused = await client.post(
                     f"{url}/responses",
-                    json={"model": "tiny", "input": said},
+                    json={"model": "tiny", "input": history},
                     headers={"authorization": f"Bearer {secret}"},
                 )
                 error = refused.json()["error"]

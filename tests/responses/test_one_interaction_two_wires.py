@@ -37,21 +37,21 @@ def rows(trajectory: Trajectory) -> list[Any]:
 async def over_chat(running: Running, tools: list[Any], **more: Any) -> None:
     """Three turns: the second answers a call, the third goes on from the answer."""
     create = running.client.chat.completions.create
-    said: list[Any] = [{"role": "system", "content": "Be brief."}, user("Hi")]
+    history: list[Any] = [{"role": "system", "content": "Be brief."}, user("Hi")]
     for turn in ("result", "Thanks", None):
-        answer = await create(model="tiny", messages=said, tools=tools, **more)
+        answer = await create(model="tiny", messages=history, tools=tools, **more)
         message = answer.choices[0].message
-        said.append(message.model_dump(include={"role", "content", "tool_calls"}))
+        history.append(message.model_dump(include={"role", "content", "tool_calls"}))
         if message.tool_calls:
             call = message.tool_calls[0].id
-            said.append({"role": "tool", "tool_call_id": call, "content": turn})
+            history.append({"role": "tool", "tool_call_id": call, "content": turn})
         elif turn:
-            said.append(user(turn))
+            history.append(user(turn))
 
 
 async def over_responses(running: Running, tools: list[Any], *, by: str, **more: Any) -> None:
     create = running.client.responses.create
-    said: list[Any] = [user("Hi")]
+    history: list[Any] = [user("Hi")]
     going_on: dict[str, Any] = {}
     if by == "conversation":
         going_on = {"conversation": (await running.client.conversations.create()).id}
@@ -59,7 +59,7 @@ async def over_responses(running: Running, tools: list[Any], *, by: str, **more:
         answer = await create(
             model="tiny",
             instructions="Be brief.",
-            input=said,
+            input=history,
             tools=tools,
             **going_on,
             **more,
@@ -67,13 +67,13 @@ async def over_responses(running: Running, tools: list[Any], *, by: str, **more:
         if by == "id":
             going_on = {"previous_response_id": answer.id}
         sent_again = (item.model_dump() for item in answer.output)
-        said = [*said, *sent_again] if by == "items" else []
+        history = [*history, *sent_again] if by == "items" else []
         calls = [item for item in answer.output if item.type == "function_call"]
         if calls:
             result = {"type": "function_call_output", "call_id": calls[0].call_id}
-            said.append(result | {"output": turn})
+            history.append(result | {"output": turn})
         elif turn:
-            said.append(user(turn))
+            history.append(user(turn))
 
 
 @pytest.mark.parametrize("template", ["chatml", "llama2"])
@@ -105,10 +105,10 @@ async def test_a_conversation_may_change_its_wire_at_every_turn(serve: Serve) ->
         first = await chat.create(model="tiny", messages=[user("a")])
         named = first.id.replace("chatcmpl-", "resp_")
         second = await responses.create(model="tiny", input="b", previous_response_id=named)
-        said = [user("a"), {"role": "assistant", "content": "One."}, user("b")]
-        said += [{"role": "assistant", "content": second.output_text}, user("c")]
-        third = await chat.create(model="tiny", messages=said)
-        items = [*said, {"role": "assistant", "content": third.choices[0].message.content}]
+        history = [user("a"), {"role": "assistant", "content": "One."}, user("b")]
+        history += [{"role": "assistant", "content": second.output_text}, user("c")]
+        third = await chat.create(model="tiny", messages=history)
+        items = [*history, {"role": "assistant", "content": third.choices[0].message.content}]
         fourth = await responses.create(model="tiny", input=[*items, user("d")])
         [trajectory] = running.trajectories()
 
@@ -206,8 +206,8 @@ async def test_chat_goes_on_too_from_what_was_kept_without_being_kept(serve: Ser
     async with serve("One.", "Two.") as running:
         create = running.client.chat.completions.create
         await create(model="tiny", messages=[user("a")])
-        said = [user("a"), {"role": "assistant", "content": "One."}, user("b")]
-        answer = await create(model="tiny", messages=said, store=False)
+        history = [user("a"), {"role": "assistant", "content": "One."}, user("b")]
+        answer = await create(model="tiny", messages=history, store=False)
 
         assert answer.choices[0].message.content == "Two."
         assert len(running.trajectories()) == 2

@@ -15,9 +15,9 @@ CALL = 'Thought: I ask.\nAction: lookup\nAction Input: {"key": "a"}'
 FINAL = "Thought: I know.\nFinal Answer: Done."
 
 
-async def post(running: Running, said: list[Any]) -> httpx.Response:
+async def post(running: Running, items: list[Any]) -> httpx.Response:
     async with httpx.AsyncClient() as client:
-        body = {"model": "tiny", "tools": [LOOKUP], "input": said}
+        body = {"model": "tiny", "tools": [LOOKUP], "input": items}
         return await client.post(f"{running.url}/v1/responses", json=body)
 
 

@@ -44,8 +44,8 @@ async def answered(running: Running, **fields: Any) -> dict[str, Any]:
     events = [json.loads(line.removeprefix("data: ")) for line in lines]
     done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
     assert done == events[-1]["response"]["output"]
-    told: dict[str, Any] = events[-1]["response"]
-    return told
+    response: dict[str, Any] = events[-1]["response"]
+    return response
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -61,8 +61,8 @@ async def test_a_local_shell_is_the_clients(
         assert running.bash.calls == []
 
         result = {"type": "shell_call_output", "call_id": call["call_id"], "output": GAVE}
-        said = [ASKED, *asked["output"], result]
-        answer = await answered(running, tools=[tool], input=said, stream=stream)
+        items = [ASKED, *asked["output"], result]
+        answer = await answered(running, tools=[tool], input=items, stream=stream)
         assert answer["output"][-1]["content"][0]["text"] == "Done."
         prompt = running.served.renderer.decode_verbatim(running.engine.requests[-1].prompt_ids)
         assert observe("a\nno pwd\n(exit code 2)\n(it was stopped: its time was over)") in prompt
@@ -81,8 +81,8 @@ async def test_a_container_is_our_sandbox(serve: Serve, stream: bool) -> None:
         assert (result["call_id"], result["output"][0]["stdout"]) == (call["call_id"], "ran ls")
 
         thanks = {"role": "user", "content": "Thanks"}
-        said = {"tools": [CONTAINER], "input": [ASKED, *answer["output"], thanks]}
-        await answered(running, **said)
+        request = {"tools": [CONTAINER], "input": [ASKED, *answer["output"], thanks]}
+        await answered(running, **request)
         assert running.bash.calls == ["ls"]
 
 

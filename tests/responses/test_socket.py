@@ -97,10 +97,10 @@ async def test_a_wrong_message_is_named_and_the_connection_stays(
 ) -> None:
     async with serve("One.") as running, connected(running) as socket:
         await socket.send(message)
-        told = json.loads(await socket.recv())
+        event = json.loads(await socket.recv())
         answer = await turn(socket, input="a")
 
-    assert (told["type"], told["status"], told["error"]["param"]) == ("error", 400, param)
+    assert (event["type"], event["status"], event["error"]["param"]) == ("error", 400, param)
     assert answer["type"] == "response.completed"
 
 

@@ -62,8 +62,8 @@ async def test_a_summary_is_told_in_its_own_events(serve: Serve) -> None:
         events = await stream(running, tools=[LOOKUP], reasoning={"summary": "auto"})
 
     part, text = "reasoning_summary_part", "reasoning_summary_text"
-    told = [f"{part}.added", f"{text}.delta", f"{text}.done", f"{part}.done"]
-    items = ["output_item.added", *told, "output_item.done", *item("function_call")]
+    expected = [f"{part}.added", f"{text}.delta", f"{text}.done", f"{part}.done"]
+    items = ["output_item.added", *expected, "output_item.done", *item("function_call")]
     assert names(events) == ["created", "in_progress", *items, "completed"]
     done = [e["item"] for e in events if e["type"] == "response.output_item.done"]
     assert events[-1]["response"]["output"] == done
@@ -109,8 +109,8 @@ async def test_events_come_in_the_specified_order(
         whole = await running.client.responses.create(model="tiny", input="Hi", tools=tools)
         found = await running.client.responses.retrieve(events[-1]["response"]["id"])
 
-    told = sum((item(kind) for kind in items), ["created", "in_progress"])
-    assert names(events) == [*told, last]
+    expected = sum((item(kind) for kind in items), ["created", "in_progress"])
+    assert names(events) == [*expected, last]
     done = [e["item"] for e in events if e["type"] == "response.output_item.done"]
     terminal = events[-1]["response"]
     assert terminal["output"] == done == [each.to_dict(mode="json") for each in found.output]
@@ -138,8 +138,8 @@ async def test_a_call_that_nothing_holds_to_its_form_is_told_at_the_end(serve: S
     async with serve(CALL) as running:
         events = await stream(running, tools=[LOOKUP], constrained=False)
 
-    told = [*item("reasoning_text"), *item("function_call")]
-    assert names(events) == ["created", "in_progress", *told, "completed"]
+    expected = [*item("reasoning_text"), *item("function_call")]
+    assert names(events) == ["created", "in_progress", *expected, "completed"]
     done = [e["item"] for e in events if e["type"] == "response.output_item.done"]
     assert events[-1]["response"]["output"] == done
 
@@ -149,22 +149,24 @@ async def test_the_openai_client_reads_the_stream(serve: Serve) -> None:
         async with running.client.responses.stream(
             model="tiny", input="Hi", tools=[BASH]
         ) as events:
-            said = [getattr(e, "delta", "") async for e in events if e.type.endswith("text.delta")]
+            deltas = [
+                getattr(e, "delta", "") async for e in events if e.type.endswith("text.delta")
+            ]
             answer = await events.get_final_response()
         found = await running.client.responses.retrieve(answer.id)
 
         assert answer.output_text == found.output_text == "Done."
-        assert "".join(said) == "I look.I know.Done."
+        assert "".join(deltas) == "I look.I know.Done."
 
 
 async def test_log_probabilities_stand_beside_the_text(serve: Serve) -> None:
     async with serve("Hello there.") as running:
         events = await stream(running, include=LOGPROBS)
 
-    told = [t for e in events if e["type"].endswith("text.delta") for t in e["logprobs"]]
-    assert "".join(token["token"] for token in told) == "Hello there."
+    logprobs = [t for e in events if e["type"].endswith("text.delta") for t in e["logprobs"]]
+    assert "".join(token["token"] for token in logprobs) == "Hello there."
     [message] = events[-1]["response"]["output"]
-    assert message["content"][0]["logprobs"] == told
+    assert message["content"][0]["logprobs"] == logprobs
 
 
 @pytest.mark.parametrize("reply", ["A long answer that goes on.", BASH_CALL, CALL])

@@ -150,7 +150,7 @@ async def test_a_namespaces_function_is_called_by_both_names(serve: Serve) -> No
         listed = await responses.input_items.list(answer.id, order="asc")
         async for event in await responses.create(input="Hi", stream=True, **ask):
             if event.type == "response.completed":
-                told = event.response
+                whole = event.response
 
     assert (call.name, call.namespace) == ("find", "crm")
     assert [tool.type for tool in asked.tools] == ["function", "namespace"]
@@ -158,7 +158,7 @@ async def test_a_namespaces_function_is_called_by_both_names(serve: Serve) -> No
     again = listed.data[1]
     assert again.type == "function_call"
     assert (again.name, again.namespace) == ("find", "crm")
-    last = told.output[-1]
+    last = whole.output[-1]
     assert last.type == "function_call"
     assert (last.name, last.namespace) == ("find", "crm")
     assert len(running.trajectories()) == 2

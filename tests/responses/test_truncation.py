@@ -14,7 +14,7 @@ LONG = "7" * 180
 AUTO: Any = {"model": "tiny", "truncation": "auto"}
 
 
-def said(count: int) -> list[Any]:
+def turns(count: int) -> list[Any]:
     """A conversation whose messages can be told apart."""
     roles = ("user", "assistant")
     items = [{"role": roles[at % 2], "content": f"[{at}] {LONG}"} for at in range(count)]
@@ -27,13 +27,13 @@ async def test_the_oldest_is_left_out_in_a_new_trajectory_that_names_its_parent(
 ) -> None:
     async with serve("One.", "Two.", "Three.", context=800) as running:
         first = await running.client.responses.create(
-            input=said(2), instructions="Be brief.", **AUTO
+            input=turns(2), instructions="Be brief.", **AUTO
         )
         more: Any = [{"role": "user", "content": "more " + "7" * 500}]
         if by == "id":
             ask: Any = {"previous_response_id": first.id, "input": more}
         else:
-            ask = {"input": [*said(2), *first.output, *more]}
+            ask = {"input": [*turns(2), *first.output, *more]}
         second = await running.client.responses.create(instructions="Be brief.", **ask, **AUTO)
         asked: Any = {"previous_response_id": second.id, "instructions": "Be brief."}
         await running.client.responses.create(input="Hi", **asked, **AUTO)
@@ -53,10 +53,10 @@ async def test_the_oldest_is_left_out_in_a_new_trajectory_that_names_its_parent(
 
 async def test_what_fits_is_left_whole_and_what_can_not_fit_is_refused(serve: Serve) -> None:
     async with serve("One.", context=800) as running:
-        await running.client.responses.create(input=said(2), **AUTO)
+        await running.client.responses.create(input=turns(2), **AUTO)
         prompt = running.served.renderer.decode_verbatim(running.engine.requests[0].prompt_ids)
         assert "[0]" in prompt
-        for fields in ({"truncation": "auto", "input": LONG * 50}, {"input": said(9)}):
+        for fields in ({"truncation": "auto", "input": LONG * 50}, {"input": turns(9)}):
             with pytest.raises(openai.BadRequestError) as caught:
                 await running.client.responses.create(model="tiny", **fields)
             assert caught.value.code == "context_length_exceeded"

@@ -73,8 +73,8 @@ async def test_items_come_in_the_order_in_which_they_were_said(serve: Serve) -> 
         answer = strictly((await post(running, tools=[BASH, LOOKUP])).content)
 
         assert added(answer) == BEYOND_OPENAI
-        shown = [item.type for item in answer.output]
-        assert shown == ["reasoning", "mcp_call"] * 2 + ["reasoning", "function_call"]
+        kinds = [item.type for item in answer.output]
+        assert kinds == ["reasoning", "mcp_call"] * 2 + ["reasoning", "function_call"]
         _, ran, _, failed, thought, call = answer.output
         assert ran.type == failed.type == "mcp_call"
         assert (ran.server_label, ran.name, ran.output) == ("agentlm", "bash", "ran ls")
@@ -109,8 +109,8 @@ async def test_what_was_answered_can_be_looked_up_and_deleted(serve: Serve) -> N
 async def test_input_items_are_the_conversation_before_the_answer(serve: Serve) -> None:
     async with serve(CALL, FINAL) as running:
         asked: Any = {"model": "tiny", "tools": [LOOKUP], "instructions": "Be brief."}
-        said: Any = [{"role": "developer", "content": "Rules"}, {"role": "user", "content": "Hi"}]
-        first = await running.client.responses.create(input=said, **asked)
+        items: Any = [{"role": "developer", "content": "Rules"}, {"role": "user", "content": "Hi"}]
+        first = await running.client.responses.create(input=items, **asked)
         call = first.output[-1]
         assert call.type == "function_call"
         result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "42"}
@@ -272,14 +272,14 @@ async def test_a_search_tells_its_sources_if_asked(serve: Serve) -> None:
     async with serve(*[SEARCH, FINAL] * 2, families={"web": (WebSearch(OneHit()),)}) as running:
         responses = running.client.responses
         asked: Any = {"model": "tiny", "input": "Hi", "tools": [{"type": "web_search"}]}
-        told = await responses.create(include=[SOURCES], **asked)
+        included = await responses.create(include=[SOURCES], **asked)
         plain = await responses.create(**asked)
         found = await responses.retrieve(plain.id, include=[SOURCES])
 
-        shown = [answer.output[1].to_dict()["action"] for answer in (told, found, plain)]
+        actions = [answer.output[1].to_dict()["action"] for answer in (included, found, plain)]
         search = {"type": "search", "query": "cats", "queries": ["cats"]}
         sources = {"sources": [{"type": "url", "url": "https://cats.example/a?b"}]}
-        assert shown == [search | sources, search | sources, search]
+        assert actions == [search | sources, search | sources, search]
 
 
 @pytest.mark.parametrize("field", ["summary", "generate_summary"])

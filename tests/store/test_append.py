@@ -139,12 +139,12 @@ async def test_forking_needs_a_parent_of_the_same_owner_that_is_long_enough(stor
 async def test_without_content_only_counts_and_audit_are_kept(store: Store, store_url: str) -> None:
     header = trajectory(tools=(TOOL,), metadata={"secret": "secret"}, outcome=Outcome.COMPLETED)
     call = full_step().model_copy(update={"text": "secret", "thought": "secret"})
-    said = interaction(header, 0, 2, messages=(Message(role="user", content="secret"),))
+    secret = interaction(header, 0, 2, messages=(Message(role="user", content="secret"),))
     entry = Entry(
         header,
         0,
         (prompt([1, 2], text="secret"), call),
-        said,
+        secret,
         keys=("key",),
         tool_call_ids=("call_1",),
         content=False,
@@ -160,7 +160,7 @@ async def test_without_content_only_counts_and_audit_are_kept(store: Store, stor
     assert [step.token_ids for step in read.steps] == [None, None]
     assert read.steps[1].call is not None
     assert read.steps[1].call.name == "bash"
-    assert read.interactions[0].usage == said.usage
+    assert read.interactions[0].usage == secret.usage
     counted = store.page("ann")[0][0]
     assert (counted.sampled_tokens, counted.prompt_tokens) == (3, 2)
     assert await store.claim("ann", ["key"], tool_call_id="call_1") is None

@@ -116,13 +116,13 @@ async def test_deleting_the_only_completion_deletes_the_trajectory(store: Store)
 async def test_deleting_the_last_completion_cuts_the_trajectory_before_it(store: Store) -> None:
     first = stored(chat(keys=["one"]))
     second = stored(follow_up(first, keys=["two"]))
-    given = [
+    judgements = [
         Feedback(author="ann", value=value, completion_id=completion_id(entry))
         for entry, value in ((first, 1.0), (second, 0.0))
     ]
     await store.append(first)
     await store.append(second)
-    for one, name in zip(given, ("first", "second"), strict=True):
+    for one, name in zip(judgements, ("first", "second"), strict=True):
         renamed = one.model_copy(update={"name": name})
         await store.add_feedback(renamed, trajectory_id=first.trajectory.id)
 

@@ -111,7 +111,7 @@ async def test_a_full_disk_fails_writes_until_there_is_room(small_disk: Path) ->
     ballast.write_bytes(b"x" * 1_000_000)
 
     kept, failures = await fill(store)
-    assert all("full" in said for said in failures)
+    assert all("full" in message for message in failures)
     readable = [one.id for one in store.select(Selection())]
     ballast.unlink()
     await store.probe()

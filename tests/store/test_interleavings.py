@@ -24,7 +24,7 @@ class Talk:
 
     store: Store
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
-    said: dict[str, list[int]] = field(default_factory=dict)
+    sequences: dict[str, list[int]] = field(default_factory=dict)
     """Every trajectory's sequence, as its client saw it."""
     conversations: list[str] = field(default_factory=list)
     tokens: count[int] = field(default_factory=count)
@@ -46,7 +46,7 @@ class Talk:
         place = await self.store.claim(self.owner, ["unknown", key])
         assert place is not None
         before = list(place.trajectory.token_ids())
-        assert before == self.said[place.trajectory.id][: len(before)]
+        assert before == self.sequences[place.trajectory.id][: len(before)]
         return place, before
 
     async def _go_on(self, key: str) -> None:
@@ -58,13 +58,13 @@ class Talk:
         await self._say(Entry(header, place.step, ()), before)
 
     async def _say(self, entry: Entry, before: list[int]) -> None:
-        asked, said = [next(self.tokens)], [next(self.tokens), next(self.tokens)]
-        steps = (prompt(asked), sampled(said))
+        asked, reply = [next(self.tokens)], [next(self.tokens), next(self.tokens)]
+        steps = (prompt(asked), sampled(reply))
         key = uuid.uuid4().hex
         answered = interaction(entry.trajectory, entry.first_step, entry.first_step + 2)
         whole = Entry(entry.trajectory, entry.first_step, steps, answered, keys=(key,))
         await self.store.append(whole)
-        self.said[entry.trajectory.id] = [*before, *asked, *said]
+        self.sequences[entry.trajectory.id] = [*before, *asked, *reply]
         self.conversations.append(key)
 
 
@@ -83,7 +83,7 @@ def test_every_interleaving_keeps_sequences_exact(store: Store, clients: list[li
     asyncio.run(run())
 
     stored = {one.id: one for one in store.select(Selection(owner=talk.owner))}
-    assert {key: list(one.token_ids()) for key, one in stored.items()} == talk.said
+    assert {key: list(one.token_ids()) for key, one in stored.items()} == talk.sequences
     own: Counter[int] = Counter()
     for one in stored.values():
         cut = one.parent_step or 0

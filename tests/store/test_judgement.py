@@ -12,18 +12,18 @@ async def test_feedback_is_averaged_over_the_latest_of_each_name(store: Store) -
     key = entry.trajectory.id
     await store.append(entry)
 
-    said = [
+    judgements = [
         Feedback(author="ann", value=0.0, created=1.0),
         Feedback(author="ann", value=True, created=2.0),
         Feedback(author="ann", name="style", value=0.5, comment="dull\x00"),
         Feedback(author="ann", name="note", comment="only words"),
     ]
-    headers = [await store.add_feedback(one, trajectory_id=key) for one in said]
+    headers = [await store.add_feedback(one, trajectory_id=key) for one in judgements]
 
     assert [header.reward for header in headers] == [0.0, 1.0, 0.75, 0.75]
     read = store.get(key, "ann")
     assert read is not None
-    assert read.feedback == tuple(said)
+    assert read.feedback == tuple(judgements)
     assert read.reward == 0.75
 
 
@@ -53,12 +53,12 @@ async def test_a_value_outside_zero_to_one_is_refused(store: Store, value: float
 
 async def test_only_an_admin_judges_what_others_own(store: Store) -> None:
     entry = chat()
-    given = Feedback(author="bob", value=1.0)
+    judgement = Feedback(author="bob", value=1.0)
     await store.append(entry)
 
     with pytest.raises(NotFoundError):
-        await store.add_feedback(given, trajectory_id=entry.trajectory.id)
-    header = await store.add_feedback(given, trajectory_id=entry.trajectory.id, admin=True)
+        await store.add_feedback(judgement, trajectory_id=entry.trajectory.id)
+    header = await store.add_feedback(judgement, trajectory_id=entry.trajectory.id, admin=True)
 
     assert header.reward == 1.0
 
@@ -155,17 +155,17 @@ async def test_each_step_that_is_judged_counts_and_a_correction_alone_does_not(
     key = entry.trajectory.id
     await store.append(entry)
 
-    given = [
+    judgements = [
         Feedback(author="ann", value=1.0),
         Feedback(author="ann", value=0.0, step=1),
         Feedback(author="ann", correction="Better.", step=1),
     ]
-    headers = [await store.add_feedback(one, trajectory_id=key) for one in given]
+    headers = [await store.add_feedback(one, trajectory_id=key) for one in judgements]
 
     assert [header.reward for header in headers] == [1.0, 0.5, 0.5]
     read = store.get(key, "ann")
     assert read is not None
-    assert read.feedback == tuple(given)
+    assert read.feedback == tuple(judgements)
 
 
 @pytest.mark.parametrize(("step", "error"), [(0, RequestError), (9, NotFoundError)])
@@ -175,9 +175,9 @@ async def test_only_what_the_model_said_is_judged(
     entry = chat()
     await store.append(entry)
 
-    given = Feedback(author="ann", value=1.0, step=step)
+    judgement = Feedback(author="ann", value=1.0, step=step)
     with pytest.raises(error) as refused:
-        await store.add_feedback(given, trajectory_id=entry.trajectory.id)
+        await store.add_feedback(judgement, trajectory_id=entry.trajectory.id)
 
     assert refused.value.param == "step"
 

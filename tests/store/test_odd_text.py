@@ -27,8 +27,8 @@ async def test_what_clients_write_is_kept_verbatim(store: Store) -> None:
         messages=(Message(role="user", content=ODD),),
     )
     await store.append(Entry(header, 0, (prompt([1], text=ODD), sampled([2], text=ODD)), answered))
-    given = Feedback(author="ann", name=ODD, comment=ODD)
-    await store.add_feedback(given, trajectory_id=header.id)
+    judgement = Feedback(author="ann", name=ODD, comment=ODD)
+    await store.add_feedback(judgement, trajectory_id=header.id)
 
     read = store.get(header.id, "ann")
 
@@ -36,7 +36,7 @@ async def test_what_clients_write_is_kept_verbatim(store: Store) -> None:
     assert [step.text for step in read.steps] == [ODD, ODD]
     assert read.metadata == header.metadata
     assert read.interactions == (answered,)
-    assert read.feedback == (given,)
+    assert read.feedback == (judgement,)
 
 
 @pytest.mark.parametrize("odd", [ODD, "\ud800", "x" * 100_000, "%", ""])

@@ -19,7 +19,7 @@ from support.victims import open_as_nobody, started
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "expected"),
     [
         ("nonsense", "not the address of a database"),
         ("mysql://host/db", "sqlite:///FILE"),
@@ -30,12 +30,12 @@ from support.victims import open_as_nobody, started
         ("postgresql+psycopg://ann:secret@127.0.0.1:1/log", "can't be opened"),
     ],
 )
-def test_an_address_that_can_not_be_opened_is_one_clear_line(url: str, said: str) -> None:
+def test_an_address_that_can_not_be_opened_is_one_clear_line(url: str, expected: str) -> None:
     with pytest.raises(OperatorError) as failed:
         Store.open(url)
 
     message = str(failed.value)
-    assert said in message
+    assert expected in message
     assert "\n" not in message
     assert "secret" not in message
 

@@ -55,7 +55,7 @@ def visit(browser: Browser, url: str, key: str | None = None, **options: Any) ->
         tab = context.new_page()
         tab.set_default_timeout(PATIENCE_MS)
         tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("console", lambda said: complaints.append(said.text) if _broken(said) else None)
+        tab.on("console", lambda line: complaints.append(line.text) if _broken(line) else None)
         tab.goto(url)
         if key is not None:
             tab.get_by_label("API key").fill(key)
@@ -67,9 +67,9 @@ def visit(browser: Browser, url: str, key: str | None = None, **options: Any) ->
     assert not complaints, complaints
 
 
-def _broken(said: Any) -> bool:
+def _broken(line: Any) -> bool:
     # Chromium logs each answer that is a refusal; what the page makes of those is tested as such.
-    return said.type == "error" and "Failed to load resource" not in said.text
+    return line.type == "error" and "Failed to load resource" not in line.text
 
 
 def elsewhere(work: Coroutine[Any, Any, T]) -> T:

@@ -24,20 +24,20 @@ Model = Runnable[LanguageModelInput, AIMessage]
 Way = Callable[[Model, LanguageModelInput], Awaitable[AIMessage]]
 
 
-async def invoke(model: Model, said: LanguageModelInput) -> AIMessage:
-    return await asyncio.to_thread(model.invoke, said)
+async def invoke(model: Model, messages: LanguageModelInput) -> AIMessage:
+    return await asyncio.to_thread(model.invoke, messages)
 
 
-async def ainvoke(model: Model, said: LanguageModelInput) -> AIMessage:
-    return await model.ainvoke(said)
+async def ainvoke(model: Model, messages: LanguageModelInput) -> AIMessage:
+    return await model.ainvoke(messages)
 
 
-async def stream(model: Model, said: LanguageModelInput) -> AIMessage:
-    return joined(await asyncio.to_thread(lambda: list(model.stream(said))))
+async def stream(model: Model, messages: LanguageModelInput) -> AIMessage:
+    return joined(await asyncio.to_thread(lambda: list(model.stream(messages))))
 
 
-async def astream(model: Model, said: LanguageModelInput) -> AIMessage:
-    return joined([chunk async for chunk in model.astream(said)])
+async def astream(model: Model, messages: LanguageModelInput) -> AIMessage:
+    return joined([chunk async for chunk in model.astream(messages)])
 
 
 def joined(chunks: Sequence[Any]) -> AIMessage:

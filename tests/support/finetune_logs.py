@@ -34,25 +34,25 @@ def renderer(model: Path) -> Renderer:
 
 def sampled(by: Renderer, text: str) -> Step:
     """What the model said; in the agent's form it is parsed as the server does."""
-    said = parse(text)
-    call = said.name and ToolCall(id="call_1", name=said.name, arguments=said.arguments or "")
+    parsed = parse(text)
+    call = parsed.name and ToolCall(id="call_1", name=parsed.name, arguments=parsed.arguments or "")
     return Step(
         role="assistant",
         origin=Origin.SAMPLED,
         text=text,
         token_ids=(*by.content.encode(text), by.end_of_turn_id),
-        thought=said.thought,
+        thought=parsed.thought,
         call=call or None,
-        answer=said.answer,
+        answer=parsed.answer,
         finish_reason="stop",
         tokenizer_digest=by.digest,
     )
 
 
-def conversation(by: Renderer, task: str, *said: str, observed: str = "12") -> tuple[Step, ...]:
+def conversation(by: Renderer, task: str, *turns: str, observed: str = "12") -> tuple[Step, ...]:
     """A task, then what the model said, an observation between each two of it."""
     steps = by.open([Turn("user", task)], preamble=PREAMBLE)
-    for index, text in enumerate(said):
+    for index, text in enumerate(turns):
         if index:
             steps += by.extend([Turn("user", observe(observed), "call_1")])
         steps.append(sampled(by, text))

@@ -126,8 +126,10 @@ def trained(run: Path, steps: int, planned: int, reason: str) -> None:
     counts = {"rows": 105, "tokens": 91_000, "trained_tokens": 14_000, "longest": 1800, "weight": 1}
     (run / "report.json").write_text(json.dumps({"steps": planned, "sources": {"agent": counts}}))
     text = "<|im_start|>user\nHow many apples?<|im_end|>\n<|im_start|>assistant\n"
-    said = "Thought: I count them.\nFinal Answer: 4<|im_end|>"
-    (run / "samples.json").write_text(json.dumps({"agent": [[[text, False], [said, True]]] * 2}))
+    answer_text = "Thought: I count them.\nFinal Answer: 4<|im_end|>"
+    (run / "samples.json").write_text(
+        json.dumps({"agent": [[[text, False], [answer_text, True]]] * 2})
+    )
     (run / "recipe.json").write_text(json.dumps({"base": "tiny", "lora_rank": 16, "lr": 2e-4}))
 
 
@@ -150,9 +152,9 @@ def succeed(
     """Register a successor, which the gate did not pass."""
     run = data_dir / "runs" / name
     run.mkdir(parents=True, exist_ok=True)
-    said = {"candidate": name, "incumbent": base, "passed": False, "gain": -0.1}
-    said |= {"reasons": ["db: -10.0%"]} | verdict
-    (run / "gate.json").write_text(json.dumps(said))
+    fields = {"candidate": name, "incumbent": base, "passed": False, "gain": -0.1}
+    fields |= {"reasons": ["db: -10.0%"]} | verdict
+    (run / "gate.json").write_text(json.dumps(fields))
     training = {"run": str(run), "rows": 8, "steps": 60, "first_loss": 2.0, "last_loss": 0.5}
     changed = {"name": name, "parent": base, "training": training, "created": at}
     registry.add(registry.get(base).model_copy(update=changed))

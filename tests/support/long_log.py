@@ -39,8 +39,8 @@ async def write(path: Path, count: int, now: float) -> None:
 
 def _patterns() -> tuple[Trajectory, Trajectory]:
     """The common one, whose key is 1, and the rare one, whose key is 2."""
-    asked, said = "How many of them are there?", "There are forty-two of them."
-    common = trajectory(steps=(prompt(range(20), asked), sampled(range(20), said)))
+    asked, answered = "How many of them are there?", "There are forty-two of them."
+    common = trajectory(steps=(prompt(range(20), asked), sampled(range(20), answered)))
     rare = trajectory(
         owner="ben",
         source="rollout",
@@ -49,7 +49,7 @@ def _patterns() -> tuple[Trajectory, Trajectory]:
         task_id="kg-1",
         outcome=Outcome.ERROR,
         metadata={"team": "blue"},
-        steps=(prompt(range(20), f"Where is the {WORD}?"), sampled(range(20), said)),
+        steps=(prompt(range(20), f"Where is the {WORD}?"), sampled(range(20), answered)),
     )
     return common, rare
 

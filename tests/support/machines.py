@@ -94,11 +94,11 @@ class FakeMachine:
         return self.clock[0]
 
 
-def run(plan: Plan, machine: FakeMachine, said: list[str] | None = None) -> Counter[str]:
+def run(plan: Plan, machine: FakeMachine, lines: list[str] | None = None) -> Counter[str]:
     """Run a plan as the command does; returns how often each command came to its end."""
     experiment = Experiment(machine.directory)
     with experiment.held():
-        run_plan(plan, experiment, machine, (said if said is not None else []).append)
+        run_plan(plan, experiment, machine, (lines if lines is not None else []).append)
     return Counter(machine.ran)
 
 

@@ -47,19 +47,19 @@ def reply(prompt: str, constraint: Constraint | None) -> str:
 
 @dataclass
 class _Writer:
-    said: str
+    text: str
     """What the user, or a tool, said last."""
 
     @property
     def observation(self) -> str | None:
         # Something else may stand before it, of a client that says it again.
-        _, label, rest = self.said.partition("Observation: ")
+        _, label, rest = self.text.partition("Observation: ")
         return observed(label + rest) if label else None
 
     def answer(self) -> str:
         if self.observation is not None:
             return f"The tool says: {self.observation}"
-        if count := re.search(r"Count to (\d+)", self.said):
+        if count := re.search(r"Count to (\d+)", self.text):
             return " ".join(map(str, range(1, int(count[1]) + 1)))
         return "Hello to you too! 你好."
 
@@ -84,14 +84,14 @@ class _Writer:
         *calls, last = elements
         if self.observation is not None or self.is_answered_by(json.dumps(last)):
             return last
-        words = set(re.findall(r"\w+_\w+", self.said))
+        words = set(re.findall(r"\w+_\w+", self.text))
         return next((call for call in calls if words & set(_constants(call))), elements[0])
 
     def is_answered_by(self, last: str) -> bool:
         """Without a call."""
         asked = "The city of|" if "json_schema" in last else ""
         # At the beginning of a line: clients say things of their own before it.
-        begun = re.search(f"^({asked}Say hello|Count to)", self.said, re.MULTILINE)
+        begun = re.search(f"^({asked}Say hello|Count to)", self.text, re.MULTILINE)
         return FINAL_ANSWER in last and begun is not None
 
     def json(self, schema: dict[str, Any]) -> str:
@@ -112,13 +112,13 @@ class _Writer:
             case "array":
                 return [self.value(schema["items"], root)]
             case "integer" | "number":
-                return int((re.findall(r"\d+", self.said) or ["1"])[-1])
+                return int((re.findall(r"\d+", self.text) or ["1"])[-1])
             case "boolean":
                 return True
         return (self.quoted() or ["some text"])[-1]
 
     def quoted(self) -> list[str]:
-        return re.findall(r"'(\w+)'", self.said)
+        return re.findall(r"'(\w+)'", self.text)
 
 
 def _constants(form: dict[str, Any]) -> Iterator[str]:

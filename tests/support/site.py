@@ -45,7 +45,7 @@ class Try:
 
     asked: str
     environment: str | None
-    said: tuple[str, ...]
+    turns: tuple[str, ...]
     observed: tuple[str, ...] = ()
     reward: float | None = None
     outcome: Outcome = Outcome.COMPLETED
@@ -163,13 +163,18 @@ def _trajectory(by: Renderer, one: Try, index: int, now: float) -> Trajectory:
 
 def _steps(by: Renderer, one: Try, start: float) -> tuple[Step, ...]:
     steps = by.open([Turn("user", one.asked)], preamble=PREAMBLE if one.observed else "")
-    for index, text in enumerate(one.said):
+    for index, text in enumerate(one.turns):
         if index:
             observed = one.observed[index - 1]
             [seen] = by.extend([Turn("user", observe(observed), "call_1")])
             failed = "Error" in observed or "No such" in observed
-            told = {"role": "tool", "failed": failed, "seconds": 0.04, "tool_call_id": "call_1"}
-            steps.append(seen.model_copy(update=told))
+            observation = {
+                "role": "tool",
+                "failed": failed,
+                "seconds": 0.04,
+                "tool_call_id": "call_1",
+            }
+            steps.append(seen.model_copy(update=observation))
         steps.append(_told(by, text))
     return tuple(
         step.model_copy(update={"started": start + 1.7 * index}) for index, step in enumerate(steps)

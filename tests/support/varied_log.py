@@ -109,9 +109,9 @@ async def _agents(server: Running) -> list[dict[str, Any]]:
         model="tiny", messages=task, tools=[BASH], stream=True, metadata={"task_id": "count-1"}
     )
     chunks = [chunk async for chunk in stream]
-    said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     await _score(server, chunks[0].id, reward=1, error_classes=["call_error"])
-    streamed = [*task, {"role": "assistant", "content": said}, user("And then?")]
+    streamed = [*task, {"role": "assistant", "content": text}, user("And then?")]
     answer, agent = await ask(server, [user("Where am I?")], model="tiny:agent")
     await _judge(server, answer.id, value=True)
     return [{"model": "tiny", "messages": streamed, "tools": [BASH]}, agent]
@@ -335,5 +335,5 @@ async def _continued(server: Running, request: dict[str, Any]) -> dict[str, Any]
 
 
 def _shown(trajectory: Trajectory, end: int) -> str:
-    told = [list(step.token_ids or ()) or step.text for step in trajectory.steps[:end]]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+    sequence = [list(step.token_ids or ()) or step.text for step in trajectory.steps[:end]]
+    return hashlib.sha256(json.dumps(sequence).encode()).hexdigest()[:16]

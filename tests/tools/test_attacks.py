@@ -404,7 +404,7 @@ def _dripping(_: Request) -> Response:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         (_endless, "longer than is read|page 1 of"),
         (_dripping, "did not arrive"),
@@ -429,12 +429,12 @@ def _dripping(_: Request) -> Response:
     ],
 )
 async def test_no_page_keeps_the_reader(
-    fetch: Call, public: HTTPServer, answer: Callable[[Request], Response], said: str
+    fetch: Call, public: HTTPServer, answer: Callable[[Request], Response], message: str
 ) -> None:
     public.expect_request("/page").respond_with_handler(answer)
     public.expect_request("/well").respond_with_data("well", content_type="text/plain")
     observation = await fetch("/page")
-    assert re.search(said, observation.text)
+    assert re.search(message, observation.text)
     assert "root:" not in observation.text
     assert len(observation.text) < 20_000
     assert "well" in (await fetch("/well")).text

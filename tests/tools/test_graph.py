@@ -109,7 +109,7 @@ async def test_variables_outlive_the_process_that_made_them(call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "arguments", "said"),
+    ("function", "arguments", "message"),
     [
         ("get_relations", {"variable": "Atlantis"}, "there is no entity 'Atlantis'"),
         ("get_relations", {"variable": "Paris"}, "names several entities, take one of: Paris ="),
@@ -131,11 +131,11 @@ async def test_variables_outlive_the_process_that_made_them(call: Call) -> None:
 )
 @together
 async def test_the_model_reads_what_it_can_mend(
-    call: Call, function: str, arguments: dict[str, str], said: str
+    call: Call, function: str, arguments: dict[str, str], message: str
 ) -> None:
     observation = await call(function, **arguments)
     assert observation.failed
-    assert said in observation.text
+    assert message in observation.text
 
 
 @together

@@ -178,10 +178,10 @@ async def test_secrets_of_the_server_are_in_no_observation(
         shell = ToolCall(
             id="call_2", name="bash", arguments='{"command": "env; cat /proc/*/environ"}'
         )
-        shown = await tools.call(shell, CONTEXT)
+        observation = await tools.call(shell, CONTEXT)
     assert leaked.text.startswith("[SOME_API_KEY removed] [password")
-    assert "sk-1234567890" not in shown.text
-    assert "SOME_API_KEY" not in shown.text
+    assert "sk-1234567890" not in observation.text
+    assert "SOME_API_KEY" not in observation.text
 
 
 def test_secrets_are_told_by_their_names_and_length() -> None:

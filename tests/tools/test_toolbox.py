@@ -97,7 +97,7 @@ async def test_both_tools_answer_and_every_call_is_audited(
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "said"),
+    ("name", "arguments", "message"),
     [
         ("rm", {}, "there is no tool 'rm'; the tools are: bash, sql_tables"),
         ("bash", "{not json", "the arguments are not JSON"),
@@ -111,11 +111,11 @@ async def test_both_tools_answer_and_every_call_is_audited(
 )
 @together
 async def test_what_the_model_can_mend_is_a_failed_observation(
-    toolbox: Toolbox, name: str, arguments: Any, said: str
+    toolbox: Toolbox, name: str, arguments: Any, message: str
 ) -> None:
     observation = await call(toolbox, name, arguments)
     assert observation.failed
-    assert said in observation.text
+    assert message in observation.text
 
 
 @together

@@ -79,11 +79,11 @@ def steps_of(trajectory: Trajectory) -> list[tuple[str, Origin, str]]:
 async def test_a_conversation_is_answered_counted_and_recorded_as_text(teach: Teach) -> None:
     async with teach("Hello.", "Bye.") as (upstream, server):
         first = await ask(server)
-        said = {"role": "assistant", "content": first.choices[0].message.content}
-        await ask(server, messages=[*HI, said, {"role": "user", "content": "Bye"}])
+        first_answer = {"role": "assistant", "content": first.choices[0].message.content}
+        await ask(server, messages=[*HI, first_answer, {"role": "user", "content": "Bye"}])
 
         [trajectory] = server.trajectories()
-        told = upstream.trajectories()[0].interactions[0].usage
+        counted = upstream.trajectories()[0].interactions[0].usage
         assert steps_of(trajectory) == [
             ("user", Origin.PROMPT, "Hi"),
             ("assistant", Origin.SAMPLED, "Hello."),
@@ -93,8 +93,8 @@ async def test_a_conversation_is_answered_counted_and_recorded_as_text(teach: Te
         assert (trajectory.model, trajectory.outcome) == ("teacher", Outcome.COMPLETED)
         assert trajectory.steps[1].weights_version == "tiny"
         assert len(trajectory.interactions) == 2
-        assert first.usage.completion_tokens == told.completion_tokens > 0
-        assert first.usage.prompt_tokens == told.prompt_tokens > 0
+        assert first.usage.completion_tokens == counted.completion_tokens > 0
+        assert first.usage.prompt_tokens == counted.prompt_tokens > 0
 
 
 async def test_deltas_come_as_the_upstream_says_them(teach: Teach) -> None:
@@ -145,10 +145,10 @@ async def test_a_clients_tool_is_called_and_its_result_goes_on(teach: Teach) -> 
         message = first.choices[0].message
         [call] = message.tool_calls
         result = {"role": "tool", "tool_call_id": call.id, "content": "42"}
-        told = message.model_dump(
+        sent_back = message.model_dump(
             exclude={"reasoning", "reasoning_content", "agent_steps"}, exclude_none=True
         )
-        second = await ask(server, tools=LOOKUP, messages=[*HI, told, result])
+        second = await ask(server, tools=LOOKUP, messages=[*HI, sent_back, result])
 
         [trajectory] = server.trajectories()
         assert first.choices[0].finish_reason == "tool_calls"
@@ -230,8 +230,8 @@ async def test_its_answers_are_rows_to_train_on(teach: Teach) -> None:
             trajectory, loss_steps(trajectory, 1.0, unjudged=True)
         )
         learned = [token for token, loss in zip(row.ids, row.loss, strict=True) if loss]
-        said = renderer.decode_verbatim(learned)
-        assert said == f"{CALL}<|im_end|>{FINAL}<|im_end|>"
+        text = renderer.decode_verbatim(learned)
+        assert text == f"{CALL}<|im_end|>{FINAL}<|im_end|>"
         assert "You can use these tools:\n- bash" in renderer.decode_verbatim(row.ids)
         exported = FORMATS["openai"].write(trajectory)["messages"]
         assert exported[1]["tool_calls"][0]["function"]["name"] == "bash"

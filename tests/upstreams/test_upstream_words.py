@@ -19,13 +19,13 @@ PARAMETERS = {"type": "object", "properties": {"key": {"type": "string"}}, "requ
 LOOKUP: Any = {"type": "function", "function": {"name": "lookup", "parameters": PARAMETERS}}
 
 
-def said(finish_reason: str | None = None, **delta: Any) -> dict[str, Any]:
+def chunk_of(finish_reason: str | None = None, **delta: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
 
 
 def calling(arguments: str | None) -> dict[str, Any]:
     function = {"name": "lookup", "arguments": arguments}
-    return said(tool_calls=[{"index": 0, "id": "c", "function": function}])
+    return chunk_of(tool_calls=[{"index": 0, "id": "c", "function": function}])
 
 
 async def ask(server: Running, **fields: Any) -> Any:
@@ -38,8 +38,8 @@ async def test_null_is_as_good_as_nothing(tmp_path: Path, httpserver: HTTPServer
     nulls = [
         {"choices": None},
         {"choices": [{"index": 0, "delta": None, "finish_reason": None}]},
-        said(tool_calls=[{"index": 0, "id": "c", "function": None}]),
-        said("stop", content="Hello."),
+        chunk_of(tool_calls=[{"index": 0, "id": "c", "function": None}]),
+        chunk_of("stop", content="Hello."),
         {"choices": [], "usage": {"prompt_tokens": None, "completion_tokens": 3}},
     ]
     httpserver.expect_request(CHAT).respond_with_response(events(*nulls))
@@ -54,7 +54,9 @@ async def test_null_is_as_good_as_nothing(tmp_path: Path, httpserver: HTTPServer
 async def test_the_bound_on_tokens_keeps_its_name(
     tmp_path: Path, httpserver: HTTPServer, name: str
 ) -> None:
-    httpserver.expect_request(CHAT).respond_with_response(events(said("stop", content="Hello.")))
+    httpserver.expect_request(CHAT).respond_with_response(
+        events(chunk_of("stop", content="Hello."))
+    )
     async with near(tmp_path, httpserver.url_for("/v1")) as server:
         await ask(server, **{name: 7})
 
@@ -67,16 +69,18 @@ async def test_the_arguments_that_were_to_be_strict_are(
     tmp_path: Path, httpserver: HTTPServer, strict: bool | None
 ) -> None:
     function = {**LOOKUP["function"], **({} if strict is None else {"strict": strict})}
-    httpserver.expect_request(CHAT).respond_with_response(events(said("stop", content="Hello.")))
+    httpserver.expect_request(CHAT).respond_with_response(
+        events(chunk_of("stop", content="Hello."))
+    )
     async with near(tmp_path, httpserver.url_for("/v1")) as server:
         await ask(server, tools=[{"type": "function", "function": function}])
 
-    [told] = httpserver.log[0][0].get_json()["tools"]
-    assert told["function"] == {"description": "", **function}
+    [tool] = httpserver.log[0][0].get_json()["tools"]
+    assert tool["function"] == {"description": "", **function}
 
 
 async def test_a_filtered_answer_says_so(tmp_path: Path, httpserver: HTTPServer) -> None:
-    chunks = [said(content="I"), said("content_filter")]
+    chunks = [chunk_of(content="I"), chunk_of("content_filter")]
     httpserver.expect_request(CHAT).respond_with_response(events(*chunks))
     async with near(tmp_path, httpserver.url_for("/v1")) as server:
         answer = await ask(server)
@@ -93,7 +97,7 @@ async def test_a_filtered_answer_says_so(tmp_path: Path, httpserver: HTTPServer)
 async def test_a_clients_call_is_passed_on_as_it_came(
     tmp_path: Path, httpserver: HTTPServer, stream: bool
 ) -> None:
-    chunks = [calling('{"key": oops'), said("tool_calls")]
+    chunks = [calling('{"key": oops'), chunk_of("tool_calls")]
     httpserver.expect_request(CHAT).respond_with_response(events(*chunks))
     async with near(tmp_path, httpserver.url_for("/v1")) as server:
         answer = await ask(server, tools=[LOOKUP], stream=stream)
@@ -117,7 +121,7 @@ class Number(BaseModel):
 
 
 async def test_a_refusal_is_no_answer(tmp_path: Path, httpserver: HTTPServer) -> None:
-    chunks = [said(refusal="I "), said(refusal="won't."), said("stop")]
+    chunks = [chunk_of(refusal="I "), chunk_of(refusal="won't."), chunk_of("stop")]
     httpserver.expect_request(CHAT).respond_with_response(events(*chunks))
     async with near(tmp_path, httpserver.url_for("/v1")) as server:
         parsed = await server.client.chat.completions.parse(
@@ -125,14 +129,14 @@ async def test_a_refusal_is_no_answer(tmp_path: Path, httpserver: HTTPServer) ->
         )
         message = parsed.choices[0].message
         stream = await ask(server, stream=True)
-        told = [chunk.choices[0].delta.refusal or "" async for chunk in stream]
+        refusals = [chunk.choices[0].delta.refusal or "" async for chunk in stream]
         stored = await server.client.chat.completions.retrieve(parsed.id)
         returned = [*HI, message.model_dump(include={"role", "content", "refusal"}), *HI]
         await ask(server, messages=returned)
         _, last = server.trajectories()
 
     assert (message.content, message.refusal, message.parsed) == (None, "I won't.", None)
-    assert "".join(told) == stored.choices[0].message.refusal == "I won't."
+    assert "".join(refusals) == stored.choices[0].message.refusal == "I won't."
     # It is recorded as the answer, and what follows continues from there.
     assert (last.steps[1].answer, len(last.interactions)) == ("I won't.", 2)
     assert httpserver.log[-1][0].get_json()["messages"][1]["content"] == "I won't."

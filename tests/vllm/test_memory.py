@@ -102,7 +102,7 @@ def test_free_is_what_the_machine_and_the_container_have_free(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environ", "given"),
+    ("arguments", "environ", "is_set"),
     [
         ([], {}, False),
         (["--dtype", "auto"], {}, False),
@@ -112,9 +112,9 @@ def test_free_is_what_the_machine_and_the_container_have_free(tmp_path: Path) ->
     ],
 )
 def test_who_says_how_much_the_cache_takes_is_believed(
-    arguments: list[str], environ: dict[str, str], *, given: bool
+    arguments: list[str], environ: dict[str, str], *, is_set: bool
 ) -> None:
-    assert sets_cache_size(arguments, environ) == given
+    assert sets_cache_size(arguments, environ) == is_set
 
 
 def test_numbers_are_as_wide_as_asked(tmp_path: Path) -> None:

@@ -31,9 +31,9 @@ def test_pages_of_zeros_are_handed_back_and_all_others_kept() -> None:
 
     # Neither end is that of a page: what stands beside belongs to somebody else.
     address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    given = hand_back_zeros(address + 8, 64 * MIB - 16)
+    handed_back = hand_back_zeros(address + 8, 64 * MIB - 16)
 
-    assert given == 63 * MIB - 2 * mmap.PAGESIZE
+    assert handed_back == 63 * MIB - 2 * mmap.PAGESIZE
     assert held() < before - 60 * MIB
     assert numbers[5 * MIB : 6 * MIB].all()
     assert numbers.sum(dtype=np.int64) == 7 * MIB + 9

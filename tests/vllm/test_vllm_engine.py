@@ -206,12 +206,12 @@ async def test_more_prompts_with_a_seed_than_are_read_in_one_step_end_nothing(
 async def test_a_penalty_makes_it_repeat_itself_less(
     engine: VLLMEngine, prompt: list[int], name: str
 ) -> None:
-    said = [
+    texts = [
         ids(await say(engine, prompt, GREEDY.model_copy(update={name: penalty})))
         for penalty in (2.0, -2.0)
     ]
 
-    varied, repeated = (len(set(each)) for each in said)
+    varied, repeated = (len(set(each)) for each in texts)
     assert varied > repeated
 
 

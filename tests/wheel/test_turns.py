@@ -85,18 +85,18 @@ def card(name: str) -> str:
 
 
 def verdict(passed: bool) -> str:
-    said = {"candidate": "c", "incumbent": "i", "passed": passed, "gain": 0.1 if passed else -0.1}
-    return json.dumps(said | {"reasons": [] if passed else ["db: it is worse"]})
+    fields = {"candidate": "c", "incumbent": "i", "passed": passed, "gain": 0.1 if passed else -0.1}
+    return json.dumps(fields | {"reasons": [] if passed else ["db: it is worse"]})
 
 
 def wheel_of(tmp_path: Path, **fields: Any) -> WheelSettings:
     return WheelSettings(data_dir=tmp_path, **({"env": ("db",), "turns": 2} | fields))
 
 
-def go(settings: WheelSettings, machine: FakeMachine, said: list[str] | None = None) -> Wheel:
+def go(settings: WheelSettings, machine: FakeMachine, lines: list[str] | None = None) -> Wheel:
     experiment = Experiment(settings.directory, settings.data_dir)
     with experiment.held():
-        return turn(settings, experiment, machine, (said if said is not None else []).append)
+        return turn(settings, experiment, machine, (lines if lines is not None else []).append)
 
 
 @pytest.fixture(autouse=True)
@@ -153,22 +153,22 @@ def test_each_turn_plays_trains_gates_and_promotes_and_the_test_set_is_asked_onc
 def test_it_ends_when_the_gate_says_no_twice_and_goes_on_from_who_has_the_alias(
     tmp_path: Path,
 ) -> None:
-    machine, said = WheelMachine(tmp_path).answers(True, False, False, True), list[str]()
+    machine, lines = WheelMachine(tmp_path).answers(True, False, False, True), list[str]()
 
-    wheel = go(wheel_of(tmp_path, turns=9), machine, said)
+    wheel = go(wheel_of(tmp_path, turns=9), machine, lines)
 
     assert [it.incumbent for it in wheel.turns] == ["smollm2-135m", "wheel-1", "wheel-1"]
     why = "two turns in a row have brought no model that passes"
-    assert f"\nthe wheel ends: {why}; production is wheel-1" in said
+    assert f"\nthe wheel ends: {why}; production is wheel-1" in lines
     assert named(machine)[-2:] == ["eval wheel-start", "eval wheel-end"]
     text = (tmp_path / "wheels" / "wheel" / "wheel.md").read_text()
     assert "Turn 2:\n* db: it is worse\n" in text
 
 
 def test_a_turn_whose_tries_teach_nothing_counts_as_a_no(tmp_path: Path) -> None:
-    machine, said = WheelMachine(tmp_path).answers(None, True, None, False, True), list[str]()
+    machine, lines = WheelMachine(tmp_path).answers(None, True, None, False, True), list[str]()
 
-    wheel = go(wheel_of(tmp_path, turns=9), machine, said)
+    wheel = go(wheel_of(tmp_path, turns=9), machine, lines)
 
     assert [it.passed for it in wheel.turns] == [False, True, False, False]
     assert [it for it in named(machine) if "gate" in it] == [
@@ -176,7 +176,7 @@ def test_a_turn_whose_tries_teach_nothing_counts_as_a_no(tmp_path: Path) -> None
         "models gate wheel-4",
     ]
     left_out = "gate-1: left out, because models/cards/wheel-1.json is not there"
-    assert any(left_out in line for line in said)
+    assert any(left_out in line for line in lines)
     text = (tmp_path / "wheels" / "wheel" / "wheel.md").read_text()
     assert "| 1 | smollm2-135m | 2 | 0.750 | 50.0% | 30 | 0 | 0 | +0.0 | failed |" in text
     assert "Turn 1:\n* its tries left nothing to train on, so there was no successor\n" in text
@@ -184,22 +184,22 @@ def test_a_turn_whose_tries_teach_nothing_counts_as_a_no(tmp_path: Path) -> None
 
 
 def test_where_nothing_was_promoted_the_test_set_is_not_touched(tmp_path: Path) -> None:
-    machine, said = WheelMachine(tmp_path).answers(False, False), list[str]()
+    machine, lines = WheelMachine(tmp_path).answers(False, False), list[str]()
 
-    go(wheel_of(tmp_path), machine, said)
+    go(wheel_of(tmp_path), machine, lines)
 
     assert not [it for it in machine.ran if it.startswith("eval")]
-    assert "no model was promoted, so the test set was not used" in said
+    assert "no model was promoted, so the test set was not used" in lines
 
 
 def test_no_turn_begins_that_would_not_end_within_the_budget(tmp_path: Path) -> None:
     """A turn of four commands takes four hours, and what came before it one."""
-    machine, said = WheelMachine(tmp_path).answers(True, True, True), list[str]()
+    machine, lines = WheelMachine(tmp_path).answers(True, True, True), list[str]()
 
-    wheel = go(wheel_of(tmp_path, turns=9, budget_hours=12), machine, said)
+    wheel = go(wheel_of(tmp_path, turns=9, budget_hours=12), machine, lines)
 
     assert len(wheel.turns) == 2
-    assert any("8 of 12 hours are spent, and a turn has taken up to 4" in line for line in said)
+    assert any("8 of 12 hours are spent, and a turn has taken up to 4" in line for line in lines)
     assert machine.clock[0] > 11 * HOUR  # with the test
 
 
@@ -282,12 +282,12 @@ def test_with_a_running_server_none_is_started_and_that_one_switches(tmp_path: P
 
 
 def test_how_long_a_turn_takes_is_said_once_there_was_one(tmp_path: Path) -> None:
-    said = list[str]()
+    lines = list[str]()
 
-    go(wheel_of(tmp_path), WheelMachine(tmp_path).answers(True, True), said)
+    go(wheel_of(tmp_path), WheelMachine(tmp_path).answers(True, True), lines)
 
-    assert "\nstep 2 of 4, play-1-db" in said
-    assert any(line.startswith("\nstep 6 of 8, play-2-db: about 60 min") for line in said)
+    assert "\nstep 2 of 4, play-1-db" in lines
+    assert any(line.startswith("\nstep 6 of 8, play-2-db: about 60 min") for line in lines)
 
 
 def test_kinds_of_steps_are_those_of_all_turns() -> None:

@@ -24,8 +24,8 @@ def agent(model: str = q.MODEL, tools: tuple[Any, ...] = ()) -> OpenAIAgent:
 
 
 async def ask(agent: OpenAIAgent, text: str, token: CancellationToken | None = None) -> str:
-    said = TextMessage(content=text, source="user")
-    answer = await agent.on_messages([said], token or CancellationToken())
+    message = TextMessage(content=text, source="user")
+    answer = await agent.on_messages([message], token or CancellationToken())
     return answer.chat_message.content
 
 

@@ -26,10 +26,10 @@ class Capable(dspy.LM):
 
 class Ask(dspy.Module):
     def forward(self, question: str) -> dspy.Prediction:
-        return dspy.Prediction(answer=said(dspy.settings.lm(question)))
+        return dspy.Prediction(answer=answer_text(dspy.settings.lm(question)))
 
 
-def said(answers: list) -> str:
+def answer_text(answers: list) -> str:
     """Over the Responses API, and with thoughts, an answer is a dictionary."""
     [answer] = answers
     return answer if isinstance(answer, str) else answer["text"]
@@ -47,7 +47,7 @@ def lm(model: str = q.MODEL) -> dspy.LM:
 
 
 def text() -> None:
-    equal(said(lm()(q.HELLO)), q.GREETING)
+    equal(answer_text(lm()(q.HELLO)), q.GREETING)
 
 
 async def stream() -> None:
@@ -79,7 +79,7 @@ def tool_call() -> None:
 
 
 def server_tool() -> None:
-    equal(said(lm(q.AGENT)(q.COMMAND)), q.COMMAND_ANSWER)
+    equal(answer_text(lm(q.AGENT)(q.COMMAND)), q.COMMAND_ANSWER)
 
 
 def error() -> None:

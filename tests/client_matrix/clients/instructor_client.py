@@ -22,7 +22,7 @@ def chat(mode: instructor.Mode | None = None) -> Any:
     return instructor.from_openai(client, mode=mode or MODES[q.WIRE][0]).chat.completions
 
 
-def said(answer: Any) -> str:
+def answer_text(answer: Any) -> str:
     return answer.choices[0].message.content if q.WIRE == "chat" else answer.output_text
 
 
@@ -31,7 +31,7 @@ def asking(text: str, model: str = q.MODEL, form: Any = None) -> dict[str, Any]:
 
 
 def text() -> None:
-    equal(said(chat().create(**asking(q.HELLO))), q.GREETING)
+    equal(answer_text(chat().create(**asking(q.HELLO))), q.GREETING)
 
 
 def stream() -> None:
@@ -51,7 +51,7 @@ def structured() -> None:
 
 
 def server_tool() -> None:
-    equal(said(chat().create(**asking(q.COMMAND, q.AGENT))), q.COMMAND_ANSWER)
+    equal(answer_text(chat().create(**asking(q.COMMAND, q.AGENT))), q.COMMAND_ANSWER)
 
 
 def error() -> None:

@@ -59,10 +59,10 @@ def started() -> str:
 client = OpenAI(base_url=started(), api_key=MASTER_KEY, max_retries=0)
 
 
-def ask(said: str | list[Any], model: str = q.MODEL, **options: Any) -> Any:
+def ask(content: str | list[Any], model: str = q.MODEL, **options: Any) -> Any:
     if q.WIRE == "responses":
-        return client.responses.create(model=model, input=said, **options)
-    messages = q.asking(said) if isinstance(said, str) else said
+        return client.responses.create(model=model, input=content, **options)
+    messages = q.asking(content) if isinstance(content, str) else content
     return client.chat.completions.create(model=model, messages=messages, **options)
 
 

@@ -14,8 +14,8 @@ from client_matrix.checks import check_cancelled, equal, error_of, in_pieces, re
 litellm.telemetry = False
 
 
-def ask(said: str | list[Any], model: str = q.MODEL, **options: Any) -> Any:
-    messages = q.asking(said) if isinstance(said, str) else said
+def ask(content: str | list[Any], model: str = q.MODEL, **options: Any) -> Any:
+    messages = q.asking(content) if isinstance(content, str) else content
     return litellm.completion(
         f"openai/{model}", messages, api_base=q.URL, api_key=q.KEY, max_retries=0, **options
     )

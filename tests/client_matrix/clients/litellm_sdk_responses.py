@@ -13,9 +13,14 @@ from client_matrix.checks import check_cancels, equal, error_of, in_pieces, refu
 litellm.telemetry = False
 
 
-def ask(said: str | list[Any], model: str = q.MODEL, **options: Any) -> Any:
+def ask(content: str | list[Any], model: str = q.MODEL, **options: Any) -> Any:
     return litellm.responses(
-        input=said, model=f"openai/{model}", api_base=q.URL, api_key=q.KEY, max_retries=0, **options
+        input=content,
+        model=f"openai/{model}",
+        api_base=q.URL,
+        api_key=q.KEY,
+        max_retries=0,
+        **options,
     )
 
 

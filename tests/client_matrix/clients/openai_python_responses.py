@@ -35,8 +35,8 @@ def tool_call() -> None:
     equal((call.name, arguments), ("weather", q.ARGUMENTS))
     output = q.weather(**arguments)
     result = {"type": "function_call_output", "call_id": call.call_id, "output": output}
-    said = [*q.asking(q.FORECAST), *asked.output, result]
-    answer = responses.create(model=q.MODEL, input=said, tools=[q.FUNCTION])
+    items = [*q.asking(q.FORECAST), *asked.output, result]
+    answer = responses.create(model=q.MODEL, input=items, tools=[q.FUNCTION])
     equal(answer.output_text, q.FORECAST_ANSWER)
 
 
