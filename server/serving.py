@@ -46,17 +46,19 @@ def run(settings: ServeSettings, engine_arguments: Sequence[str], listener: sock
 async def _serve(
     settings: ServeSettings, engine_arguments: Sequence[str], listener: socket.socket
 ) -> None:
-    start = await _prepare(settings, engine_arguments)
+    registry = Registry(settings.data_dir)
+    card = registry.get(settings.model)
     store = await asyncio.to_thread(Store.open, settings.log_url())
     check_strangers_need_a_key(settings, store)
     check_origins_need_a_key(settings, store)
+    start = await _prepare(card, registry, settings, engine_arguments)
     toolbox = await Toolbox.open(settings, audit=store.audit.add)
     log = escape(without_password(settings.log_url()))
     console.print(f"[bold]2/3[/] tools {', '.join(toolbox.families())}; log {log}")
     base = await start()
     app = create_app(settings, base, store=store, toolbox=toolbox)
     url = "http://{}:{}".format(*listener.getsockname()[:2])
-    name = settings.served_model_name or Registry(settings.data_dir).get(settings.model).name
+    name = settings.served_model_name or card.name
     hint = snippet(url, name, keyed=Callers(settings, store).needs_key)
 
     def ready() -> None:
@@ -73,10 +75,10 @@ Start = Callable[[], Awaitable[ServedModel]]
 """The last and longest part of starting a model."""
 
 
-async def _prepare(settings: ServeSettings, engine_arguments: Sequence[str]) -> Start:
-    """Find the requested model. Raises OperatorError, if possible before anything is loaded."""
-    registry = Registry(settings.data_dir)
-    card = registry.get(settings.model)
+async def _prepare(
+    card: ModelCard, registry: Registry, settings: ServeSettings, engine_arguments: Sequence[str]
+) -> Start:
+    """Find the files of the requested model. Raises OperatorError before anything is loaded."""
     if card.source == "upstream":
         return _prepare_upstream(card, settings, engine_arguments)
     check_written(engine_arguments)
@@ -85,14 +87,14 @@ async def _prepare(settings: ServeSettings, engine_arguments: Sequence[str]) -> 
     own = base_files(files)
     if is_cpu_build():
         check_memory(own.directory, settings.max_model_len, engine_arguments)
-    # The import takes seconds, so errors that can be found without it come first.
-    from agentlm.server.vllm.engine import VLLMEngine, parse_arguments
-
-    parse_arguments({}, engine_arguments)
     name = settings.served_model_name if own is files else None
     renderer = load_renderer(own)
 
     async def start() -> EngineModel:
+        # The import takes seconds, so errors that can be found without it come first.
+        from agentlm.server.vllm.engine import VLLMEngine, parse_arguments
+
+        parse_arguments({}, engine_arguments)
         console.print("[bold]3/3[/] engine; the first start takes about a minute")
         engine = await VLLMEngine.start(
             own.directory,
@@ -165,8 +167,10 @@ def snippet(url: str, model: str, *, keyed: bool) -> str:
 {model} is served at {url} (process {os.getpid()}; Ctrl-C ends it). Try:
 
 curl {url}/v1/chat/completions{header} -H 'Content-Type: application/json' -d '{{
-  "model": "{model}", "tools": [{{"type": "bash"}}],
-  "messages": [{{"role": "user", "content": "How many programs in /usr/bin start with z?"}}]}}'
+  "model": "{model}", "temperature": 0,
+  "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
+
+Or let it act:
 
 {"import os" + chr(10) if keyed else ""}from openai import OpenAI
 client = OpenAI(base_url="{url}/v1", api_key={key})

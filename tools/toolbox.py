@@ -75,6 +75,18 @@ def _openers(settings: ToolSettings) -> dict[str, Opening]:
     return {**ours, **own_families(settings)}
 
 
+def _configured(settings: ToolSettings) -> set[str]:
+    """The families that a setting names something for."""
+    named = {
+        "sql": settings.sql_url,
+        "web": settings.web_search,
+        "knowledge_graph": settings.graph,
+        "mcp": settings.mcp_config,
+        **{path.stem: path for path in settings.tool_files},
+    }
+    return {name for name, value in named.items() if value is not None}
+
+
 class Toolbox:
     """The server's tools, opened. `for_request` selects those for a run."""
 
@@ -107,8 +119,8 @@ class Toolbox:
     ) -> Toolbox:
         """Open `families`, or those of the settings. Raises OperatorError if one can't work.
 
-        If neither names any, all that work here are opened, and the log says which don't. A
-        database in the settings must work.
+        If neither names any, all that work here are opened, and the log says which don't. What the
+        settings configure, such as a database or a file of tools, has to work in any case.
         """
         wanted = settings.tools if families is None else families
         toolbox = cls(settings, audit)
@@ -116,10 +128,11 @@ class Toolbox:
         if unknown := [name for name in wanted or () if name not in openers]:
             raise OperatorError(f"unknown tools {', '.join(unknown)}; known: {', '.join(openers)}")
         try:
+            configured = _configured(settings)
             # Without a configuration no MCP servers are missing.
-            usual = [name for name in openers if name != "mcp" or settings.mcp_config]
+            usual = [name for name in openers if name != "mcp" or name in configured]
             for name in usual if wanted is None else wanted:
-                required = wanted is not None or (name == "sql" and settings.sql_url is not None)
+                required = wanted is not None or name in configured
                 await toolbox._open(name, openers[name], required=required)
         except BaseException:
             await toolbox.close()

@@ -62,6 +62,31 @@ def test_a_misspelt_flag_of_vllm_is_said_before_anything_is_loaded(
     assert message == "unknown argument --max-num-seq; did you mean --max-num-seqs?"
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--host", "0.0.0.0", "is reachable from other machines"),
+        ("--cors-origins", "*", "any web page could run commands here"),
+        ("--tools", "chess", "unknown tools chess; known: bash, "),
+        ("--tool-files", "nothere.py", "nothere.py is not a Python file"),
+        ("--tool-policy", "nothere.yaml", "tool_policy: nothere.yaml: No such file"),
+        ("--mcp-config", "nothere.json", "nothere.json"),
+        ("--store-url", "sqlite:////proc/nothere/log.db", "there is no such directory"),
+    ],
+)
+def test_a_wrong_value_is_said_before_vllm_is_imported(
+    tmp_path: Path,
+    chatml_llama: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flag: str,
+    value: str,
+    message: str,
+) -> None:
+    monkeypatch.setattr(serving, "is_cpu_build", lambda: False)
+    refused = refusal(tmp_path, "--port", "0", "--model", str(chatml_llama), flag, value)
+    assert message in refused
+
+
 def test_a_server_that_is_interrupted_says_that_it_stops_and_succeeds(tmp_path: Path) -> None:
     card = ModelCard(name="teacher", source="upstream", location="http://127.0.0.1:9/v1")
     Registry(tmp_path).add(card)

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from agentlm.agent.tool import Observation, ToolContext
+from agentlm.agent.tool import Observation, Tool, ToolContext
 from agentlm.errors import OperatorError, RequestError
 from agentlm.messages import ToolCall
+from agentlm.tools import toolbox as toolbox_module
 from agentlm.tools.audit import AuditRecord, log_audit
 from agentlm.tools.schema import compact
 from agentlm.tools.settings import ToolSettings
-from agentlm.tools.toolbox import Toolbox
+from agentlm.tools.toolbox import FAMILIES, Toolbox
 
 together = pytest.mark.asyncio(loop_scope="module")
 """Tests that share a toolbox."""
@@ -147,6 +148,27 @@ def test_what_would_offer_a_family_is_said(
     make_settings: MakeSettings, changed: Any, family: str, remedy: str | None
 ) -> None:
     assert Toolbox(make_settings(**changed), log_audit).remedy(family) == remedy
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("tool_files", (Path("none.py"),)),
+        ("mcp_config", Path("none.json")),
+        ("web_search", "none.db"),
+        ("graph", Path("none")),
+        ("sql_url", "sqlite:///none.db"),
+    ],
+)
+async def test_what_the_settings_configure_has_to_work(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, setting: str, value: Any
+) -> None:
+    async def nowhere(_settings: ToolSettings) -> tuple[Tool, ...]:
+        raise OperatorError("not on this machine")
+
+    monkeypatch.setattr(toolbox_module, "FAMILIES", {**FAMILIES, "bash": nowhere})
+    with pytest.raises(OperatorError, match="none"):
+        await Toolbox.open(make_settings(**{setting: value}))
 
 
 async def test_an_unknown_family_is_the_operators_error(make_settings: MakeSettings) -> None:
