@@ -59,7 +59,7 @@ CLIENTS = (
     Client("litellm", "litellm_sdk", "openai3", ("litellm",), few=True),
     Client("litellm", "litellm_sdk_responses", "openai3", ("litellm",), wires=("responses",)),
     # The newest release of which all the parts that it asks for are published. Over Responses it
-    # reads an answer to its end, whoever has gone away.
+    # reads a stream to its end, whoever has gone away.
     Client(
         "litellm[proxy]",
         "litellm_proxy",
