@@ -19,6 +19,7 @@ from openai import OpenAI
 
 from client_matrix import questions as q
 from client_matrix.checks import equal, error_of, holds, in_pieces, refused
+from client_matrix.forecasts import forecast_by_items, forecast_by_messages
 
 START_S = 150
 MASTER_KEY = f"sk-{secrets.token_hex(32)}"
@@ -91,27 +92,10 @@ def stream() -> None:
 
 
 def tool_call() -> None:
-    equal(words(forecast_by_items() if q.WIRE == "responses" else forecast()), q.FORECAST_ANSWER)
-
-
-def forecast() -> Any:
-    messages = q.asking(q.FORECAST)
-    message = ask(messages, tools=[q.TOOL]).choices[0].message
-    [call] = message.tool_calls
-    arguments = json.loads(call.function.arguments)
-    equal(arguments, q.ARGUMENTS)
-    result = {"role": "tool", "tool_call_id": call.id, "content": q.weather(**arguments)}
-    return ask([*messages, message, result], tools=[q.TOOL])
-
-
-def forecast_by_items() -> Any:
-    asked = ask(q.FORECAST, tools=[q.FUNCTION])
-    [call] = [item for item in asked.output if item.type == "function_call"]
-    arguments = json.loads(call.arguments)
-    equal(arguments, q.ARGUMENTS)
-    output = q.weather(**arguments)
-    result = {"type": "function_call_output", "call_id": call.call_id, "output": output}
-    return ask([result], tools=[q.FUNCTION], previous_response_id=asked.id)
+    if q.WIRE == "responses":
+        forecast_by_items(ask)
+    else:
+        forecast_by_messages(ask)
 
 
 def structured() -> None:

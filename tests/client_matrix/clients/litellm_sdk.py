@@ -10,6 +10,7 @@ import litellm
 
 from client_matrix import questions as q
 from client_matrix.checks import check_cancelled, equal, error_of, in_pieces, refused
+from client_matrix.forecasts import forecast_by_messages
 
 litellm.telemetry = False
 
@@ -34,14 +35,7 @@ def stream() -> None:
 
 
 def tool_call() -> None:
-    messages: list[Any] = q.asking(q.FORECAST)
-    message = ask(messages, tools=[q.TOOL]).choices[0].message
-    [call] = message.tool_calls
-    arguments = json.loads(call.function.arguments)
-    equal(arguments, q.ARGUMENTS)
-    result = {"role": "tool", "tool_call_id": call.id, "content": q.weather(**arguments)}
-    answer = ask([*messages, message, result], tools=[q.TOOL])
-    equal(answer.choices[0].message.content, q.FORECAST_ANSWER)
+    forecast_by_messages(ask)
 
 
 def structured() -> None:

@@ -9,6 +9,7 @@ import litellm
 
 from client_matrix import questions as q
 from client_matrix.checks import check_cancels, equal, error_of, in_pieces, refused
+from client_matrix.forecasts import forecast_by_items
 
 litellm.telemetry = False
 
@@ -37,14 +38,7 @@ def stream() -> None:
 
 
 def tool_call() -> None:
-    asked = ask(q.FORECAST, tools=[q.FUNCTION])
-    [call] = [item for item in asked.output if item.type == "function_call"]
-    arguments = json.loads(call.arguments)
-    equal(arguments, q.ARGUMENTS)
-    output = q.weather(**arguments)
-    result = {"type": "function_call_output", "call_id": call.call_id, "output": output}
-    answer = ask([result], tools=[q.FUNCTION], previous_response_id=asked.id)
-    equal(answer.output_text, q.FORECAST_ANSWER)
+    forecast_by_items(ask)
 
 
 def structured() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import openai
 from openai import OpenAI
 
 from client_matrix import questions as q
 from client_matrix.checks import check_cancelled, equal, error_of, holds, in_pieces, refused
+from client_matrix.forecasts import forecast_by_messages
 
 chat = OpenAI(base_url=q.URL, api_key=q.KEY, max_retries=0).chat.completions
 
@@ -37,16 +36,7 @@ def stream() -> None:
 
 
 def tool_call() -> None:
-    messages = q.asking(q.FORECAST)
-    message = chat.create(model=q.MODEL, messages=messages, tools=[q.TOOL]).choices[0].message
-    [call] = message.tool_calls or []
-    equal(call.function.name, "weather")
-    arguments = json.loads(call.function.arguments)
-    equal(arguments, q.ARGUMENTS)
-    result = {"role": "tool", "tool_call_id": call.id, "content": q.weather(**arguments)}
-    messages += [message, result]
-    answer = chat.create(model=q.MODEL, messages=messages, tools=[q.TOOL])
-    equal(answer.choices[0].message.content, q.FORECAST_ANSWER)
+    forecast_by_messages(lambda said, tools: chat.create(model=q.MODEL, messages=said, tools=tools))
 
 
 def structured() -> None:

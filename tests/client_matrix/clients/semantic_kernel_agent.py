@@ -5,30 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import openai
 from semantic_kernel.agents import OpenAIResponsesAgent
-from semantic_kernel.functions import kernel_function
 
 from client_matrix import questions as q
 from client_matrix.checks import check_cancels, equal, error_awaited, holds, in_pieces
-
-
-class Sky:
-    asked: list[object]
-
-    def __init__(self) -> None:
-        self.asked = []
-
-    @kernel_function(name="weather", description="Tell the weather of a city.")
-    def weather(self, city: str, days: int) -> str:
-        self.asked.append({"city": city, "days": days})
-        return q.weather(city, days)
+from client_matrix.semantic_kernel_parts import Sky, openai_client
 
 
 def agent(model: str = q.MODEL, **options: Any) -> OpenAIResponsesAgent:
-    client = openai.AsyncOpenAI(base_url=q.URL, api_key=q.KEY, max_retries=0)
     return OpenAIResponsesAgent(
-        ai_model_id=model, client=client, name="assistant", instructions="Be brief.", **options
+        ai_model_id=model,
+        client=openai_client(),
+        name="assistant",
+        instructions="Be brief.",
+        **options,
     )
 
 

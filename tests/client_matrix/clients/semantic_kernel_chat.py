@@ -13,27 +13,14 @@ from semantic_kernel.connectors.ai.open_ai import (
 )
 from semantic_kernel.contents import ChatHistory
 from semantic_kernel.exceptions import ServiceResponseException
-from semantic_kernel.functions import kernel_function
 
 from client_matrix import questions as q
 from client_matrix.checks import check_cancels, equal, error_awaited, in_pieces, refused
-
-
-class Sky:
-    asked: list[object]
-
-    def __init__(self) -> None:
-        self.asked = []
-
-    @kernel_function(name="weather", description="Tell the weather of a city.")
-    def weather(self, city: str, days: int) -> str:
-        self.asked.append({"city": city, "days": days})
-        return q.weather(city, days)
+from client_matrix.semantic_kernel_parts import Sky, openai_client
 
 
 def chat(model: str = q.MODEL) -> OpenAIChatCompletion:
-    client = openai.AsyncOpenAI(base_url=q.URL, api_key=q.KEY, max_retries=0)
-    return OpenAIChatCompletion(ai_model_id=model, async_client=client)
+    return OpenAIChatCompletion(ai_model_id=model, async_client=openai_client())
 
 
 def asking(text: str) -> ChatHistory:
