@@ -74,7 +74,8 @@ def environment_of(name: str) -> Environment:
         return _environment(_class_in(Path(path), class_name), name)
     if (library := _library(name)) is not None:
         adapter = import_module(f"agentlm.environments.{library.module}")
-        return WorldEnvironment(adapter.world_of(name.partition(":")[2]), name)
+        world = _loaded(partial(adapter.world_of, name.partition(":")[2]), name)
+        return WorldEnvironment(world, name)
     return _environment(_loaded(points()[name].load, f"the entry point {name}"), name)
 
 

