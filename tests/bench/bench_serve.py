@@ -1,8 +1,9 @@
 """AgentLM beside vLLM's own server: `python tests/bench/bench_serve.py [--model DIR] [--rounds N]`.
 
 The same weights, flags, libraries and load on both sides, in turns, so that a machine that others
-use too slows both. Our log is on (so each token's log-probability is computed), theirs computes
-none. Prints Markdown:
+use too slows both. While one has its turn the other is stopped: vLLM's processes wait for work by
+looking again and again, for seconds after an answer. Our log is on (so each token's log-probability
+is computed), theirs computes none. Prints Markdown:
 
 * plain questions over chat completions and over the Responses API, 1, 16 and 64 at once, streamed
   and not: requests a second, and latency;
@@ -57,6 +58,8 @@ from support.tiny import CORPUS
 WORDS = CORPUS[0].split()
 PORTS = {"AgentLM": 8401, "vLLM": 8402}
 RUNS_AT_ONCE = 16
+WARM_UP = 16
+"""Requests before a turn is measured: for caches and connections."""
 console = Console(stderr=True)
 
 
@@ -110,10 +113,10 @@ def main() -> None:
             asyncio.run(reader_llama(reader))
         print(f"{_machine()}\n")
         model = arguments.model or reader
-        with _servers(model, Path(temporary), arguments.like_ours) as urls:
-            asyncio.run(_chats(urls, arguments))
+        with _servers(model, Path(temporary), arguments.like_ours) as sides:
+            asyncio.run(_chats(sides, arguments))
             if model == reader:
-                asyncio.run(_agents(urls, arguments.rounds))
+                asyncio.run(_agents(sides, arguments.rounds))
 
 
 def _machine() -> str:
@@ -121,14 +124,40 @@ def _machine() -> str:
     return f"{os.cpu_count()} cores ({platform.machine()}), {versions}"
 
 
+@dataclass(frozen=True)
+class Side:
+    """One of the servers."""
+
+    url: str
+    group: int
+    """Of its processes."""
+
+
+Sides = Mapping[str, Side]
+
+
 @contextmanager
-def _servers(model: Path, data: Path, like_ours: bool) -> Iterator[dict[str, str]]:
-    """Both servers, answering; by name, their URLs."""
+def _alone(name: str, sides: Sides) -> Iterator[None]:
+    """The turn of one side: the processes of the other are stopped."""
+    others = [side.group for other, side in sides.items() if other != name]
+    try:
+        for group in others:
+            os.killpg(group, signal.SIGSTOP)
+        yield
+    finally:
+        for group in others:
+            os.killpg(group, signal.SIGCONT)
+
+
+@contextmanager
+def _servers(model: Path, data: Path, like_ours: bool) -> Iterator[Sides]:
+    """Both servers, answering, by name."""
     variables = process_variables(cpu=True, eager=True, workers=1, width=model_width(model))
     # What vLLM's manual advises for processors; the rest is how AgentLM lays out the processes.
     advised = {name: variables[name] for name in variables.keys() & {"LD_PRELOAD"}}
     commands = {"AgentLM": _agentlm(model, data), "vLLM": _vllm(model)}
     more = {"AgentLM": {}, "vLLM": variables if like_ours else advised}
+    sides: dict[str, Side] = {}
     with ExitStack() as stack, (data / "servers.log").open("w") as log:
         for name, command in commands.items():
             command += ["--port", str(PORTS[name]), "--served-model-name", "m", *_flags(model)]
@@ -137,8 +166,10 @@ def _servers(model: Path, data: Path, like_ours: bool) -> Iterator[dict[str, str
                 command, env=os.environ | more[name], stdout=log, stderr=log, process_group=0
             )
             stack.callback(_end, process)
-            _wait_until_up(process, f"http://127.0.0.1:{PORTS[name]}/health", Path(log.name))
-        yield {name: f"http://127.0.0.1:{port}/v1" for name, port in PORTS.items()}
+            address = f"http://127.0.0.1:{PORTS[name]}"
+            _wait_until_up(process, f"{address}/health", Path(log.name))
+            sides[name] = Side(f"{address}/v1", process.pid)
+        yield sides
 
 
 def _agentlm(model: Path, data: Path) -> list[str]:
@@ -205,18 +236,22 @@ Ask = Callable[[int, Measured], Awaitable[None]]
 
 
 async def _in_turns(
-    asks: Mapping[str, Ask], at_once: int, count: int, rounds: int, warm_up: int = 16
+    asks: Mapping[str, Ask],
+    sides: Sides,
+    at_once: int,
+    count: int,
+    rounds: int,
 ) -> dict[str, Measured]:
     """Let each side answer `count` times, `at_once` at a time, `rounds` times in turns."""
     found = {name: Measured() for name in asks}
-    for ask in asks.values():
-        await _together(ask, at_once, warm_up, 0, Measured())  # warms caches and connections
     for round_ in range(1, rounds + 1):
         order = list(asks.items()) if round_ % 2 else list(asks.items())[::-1]
         for name, ask in order:
-            started = time.perf_counter()
-            await _together(ask, at_once, count, round_, found[name])
-            found[name].seconds += time.perf_counter() - started
+            with _alone(name, sides):
+                await _together(ask, at_once, WARM_UP, 0, Measured())  # caches and connections
+                started = time.perf_counter()
+                await _together(ask, at_once, count, round_, found[name])
+                found[name].seconds += time.perf_counter() - started
     return found
 
 
@@ -234,7 +269,7 @@ async def _together(ask: Ask, at_once: int, count: int, round_: int, measured: M
             group.create_task(client())
 
 
-async def _chats(urls: dict[str, str], arguments: argparse.Namespace) -> None:
+async def _chats(sides: Sides, arguments: argparse.Namespace) -> None:
     print("| plain | at once | requests/s | of vLLM's | p50 s | of vLLM's | p99 s | of vLLM's |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)  # the servers wait 5 s
@@ -242,10 +277,9 @@ async def _chats(urls: dict[str, str], arguments: argparse.Namespace) -> None:
         ways = product(arguments.wires, (False, True), arguments.at_once)
         for wire, stream, at_once in ways:
             ask = partial(_question, session, WIRES[wire], arguments.tokens, stream)
-            asks = {name: partial(ask, url) for name, url in urls.items()}
-            fewest = arguments.fewest
-            count = max(fewest, arguments.waves * at_once)
-            found = await _in_turns(asks, at_once, count, arguments.rounds, fewest)
+            asks = {name: partial(ask, side.url) for name, side in sides.items()}
+            count = max(arguments.fewest, arguments.waves * at_once)
+            found = await _in_turns(asks, sides, at_once, count, arguments.rounds)
             kind = "streamed" if stream else "whole"
             print(f"| {wire}, {kind} | {at_once} | {_compared(found)} |", flush=True)
             _check_equal_work(found)
@@ -294,20 +328,23 @@ def _compared(found: dict[str, Measured]) -> str:
     return " | ".join(f"{our:.2f} | {our / their:.2f}" for our, their in numbers)
 
 
-async def _agents(urls: dict[str, str], rounds: int) -> None:
+async def _agents(sides: Sides, rounds: int) -> None:
     """Runs of six calls: ours is one request, LangGraph's seven."""
     from langchain_openai import ChatOpenAI
 
     model = ChatOpenAI(
-        model="m", base_url=urls["vLLM"], api_key=SecretStr("none"), temperature=0, max_retries=0
+        model="m",
+        base_url=sides["vLLM"].url,
+        api_key=SecretStr("none"),
+        temperature=0,
     )
     with warnings.catch_warnings(action="ignore"):
         from langgraph.prebuilt import create_react_agent
 
         graph = create_react_agent(model, [page])
-    async with AsyncOpenAI(base_url=urls["AgentLM"], api_key="none", max_retries=0) as client:
+    async with AsyncOpenAI(base_url=sides["AgentLM"].url, api_key="none") as client:
         asks = {"AgentLM": partial(_run_agentlm, client), "vLLM": partial(_run_langgraph, graph)}
-        found = await _in_turns(asks, RUNS_AT_ONCE, 2 * RUNS_AT_ONCE, rounds)
+        found = await _in_turns(asks, sides, RUNS_AT_ONCE, 2 * RUNS_AT_ONCE, rounds)
         reused = await _reused(client, range(9000, 9000 + RUNS_AT_ONCE))
     print(f"\n| agent runs of {PAGES} calls | runs/min | p50 s | p99 s | tokens/run |")
     print("|---|---:|---:|---:|---:|")
