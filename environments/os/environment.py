@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from agentlm.agent.tool import Observation, ToolError
@@ -19,6 +16,7 @@ from agentlm.environments.os.scorers import Scorer, scorer_of
 from agentlm.environments.os.world import Script, World
 from agentlm.environments.task import Action, Scoring, Split, Task
 from agentlm.messages import ToolSpec
+from agentlm.scratch import scratch
 from agentlm.tools.schema import spec_of
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.shell.bash import Bash
@@ -31,7 +29,6 @@ _WRITABLE = (
     *("/usr", "/usr/local/bin"),
 )
 """Where AgentBench's tasks put files beside the work directory."""
-_PREFIX = "agentlm-os-"
 _EXIT_CODE = re.compile(r"\[exit code (\d+)\]$")
 _PROMPT = """\
 Work in a Linux shell with the bash tool, one command at a time, and do what is asked below; files \
@@ -102,8 +99,7 @@ async def opened(shells: int, scoring: Scoring = "agentlm") -> AsyncIterator[OsE
 
     Raises OperatorError if this machine can't sandbox a shell.
     """
-    _remove_leftovers()
-    with TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-") as directory:
+    with scratch("os") as directory:
         settings = ToolSettings(
             data_dir=Path(directory),
             tool_timeout_s=COMMAND_SECONDS,
@@ -117,13 +113,6 @@ async def opened(shells: int, scoring: Scoring = "agentlm") -> AsyncIterator[OsE
             yield OsEnvironment(bash, scoring)
         finally:
             await bash.close()
-
-
-def _remove_leftovers() -> None:
-    """Files of rollouts that were killed."""
-    for path in Path(gettempdir()).glob(f"{_PREFIX}*"):
-        if not Path("/proc", path.name.split("-")[2]).exists():
-            shutil.rmtree(path, ignore_errors=True)
 
 
 @asynccontextmanager

@@ -13,10 +13,8 @@ import asyncio
 import hashlib
 import json
 import os
-import shutil
 import socket
 import sys
-import tempfile
 import time
 from asyncio.subprocess import PIPE, Process
 from collections import OrderedDict, defaultdict
@@ -25,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from agentlm.errors import UnavailableError
+from agentlm.scratch import scratch
 
 CPU_S = 6
 """Processor time for one grammar. Most take a hundredth of it, and one that limits strings a
@@ -152,7 +151,8 @@ class GrammarWorker:
         self._cpu_s = cpu_s
         self._wall_s = wall_s
         self.process: Process | None = None
-        self._folder = Path(tempfile.mkdtemp(prefix="agentlm-grammars-"))
+        self._folder = scratch("grammars")
+        self._socket = Path(self._folder.name, "socket")
         self._starting = asyncio.Lock()
 
     async def start(self) -> None:
@@ -160,10 +160,9 @@ class GrammarWorker:
         async with self._starting:
             if self.process is not None and self.process.returncode is None:
                 return
-            path = self._folder / "socket"
-            path.unlink(missing_ok=True)
+            self._socket.unlink(missing_ok=True)
             with socket.socket(socket.AF_UNIX) as listening:
-                listening.bind(str(path))
+                listening.bind(str(self._socket))
                 listening.listen(128)
                 self.process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-m", "agentlm.server.vllm.grammar_worker"),
@@ -190,7 +189,7 @@ class GrammarWorker:
         return parsed
 
     async def _exchange(self, tag: str) -> bytes:
-        reader, writer = await asyncio.open_unix_connection(self._folder / "socket")
+        reader, writer = await asyncio.open_unix_connection(self._socket)
         try:
             writer.write(_frame(tag.encode()))
             return await reader.read()
@@ -201,7 +200,7 @@ class GrammarWorker:
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.cleanup()
 
 
 def _frame(content: bytes) -> bytes:

@@ -6,6 +6,7 @@ from here, so the server itself need not be started twice. The user's own values
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ from ctypes.util import find_library
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from agentlm.scratch import scratch
 from agentlm.server.vllm.worker import SERVER_PROCESS
 
 FEW_CORES = 4
@@ -24,6 +26,8 @@ NARROW = 256
 """Narrower matrices are multiplied faster than a second thread wakes up for them."""
 OPEN_FILES = 65_536
 """Limit for open files that a server needs. The default of systems is 1024."""
+
+SOCKETS = "VLLM_RPC_BASE_PATH"
 
 LASTING = {
     # At INFO a start prints 60 lines; at WARNING one line for every converted tensor.
@@ -40,6 +44,11 @@ def prepare_environment(environ: MutableMapping[str, str] = os.environ) -> None:
     """Set the variables that vLLM reads when it is imported. Call this before the import."""
     for name, value in LASTING.items():
         environ.setdefault(name, value)
+    if SOCKETS not in environ:
+        # vLLM leaves the sockets of its processes behind.
+        sockets = scratch("engine")
+        atexit.register(sockets.cleanup)
+        environ[SOCKETS] = sockets.name
 
 
 @contextmanager

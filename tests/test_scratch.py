@@ -1,0 +1,46 @@
+"""Directories for one process: gone with it, or with the next one if it was killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import gettempdir
+
+import pytest
+
+from agentlm.scratch import scratch
+from agentlm.server.vllm.launch import SOCKETS, prepare_environment
+
+KILLED = """
+import os, signal
+from agentlm.scratch import scratch
+mine = scratch("test")
+print(mine.name, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_goes_with_the_next_that_starts() -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True)
+    left = Path(killed.stdout.strip())
+    assert left.is_dir()
+    with scratch("other"):
+        assert left.is_dir()
+    with scratch("test") as mine, scratch("test") as again:
+        assert not left.exists()
+        assert Path(mine).is_dir()
+        assert Path(again).is_dir()
+    assert not Path(mine).exists()
+
+
+@pytest.mark.parametrize("theirs", [{}, {SOCKETS: "/run/mine"}])
+def test_vllms_sockets_are_in_a_directory_of_the_server_unless_the_user_names_one(
+    theirs: dict[str, str],
+) -> None:
+    environ = dict(theirs)
+    prepare_environment(environ)
+    if theirs:
+        assert environ[SOCKETS] == "/run/mine"
+    else:
+        assert Path(environ[SOCKETS]).parent == Path(gettempdir())
