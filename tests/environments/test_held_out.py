@@ -157,6 +157,8 @@ def test_a_data_file_that_is_missing_is_one_sentence(
     """Of a package that was installed by halves."""
     (tmp_path / module).mkdir()
     (tmp_path / module / "__init__.py").touch()
+    for loaded in [each for each in sys.modules if each.partition(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(OperatorError, match=f"^{name} can't be loaded: .*{tmp_path}"):
         next(environment_of(name).generate("test"))
