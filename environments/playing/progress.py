@@ -161,9 +161,10 @@ def results_in(path: Path) -> list[Result]:
     """The tries in a rollout's file, each by its last line.
 
     A line that was being written when the process was killed is none. Raises OperatorError for any
-    other that is no result, OSError if the file can't be read.
+    other that is no result, and without the plan before them, OSError if the file can't be read.
     """
-    _, *lines = json_lines(path.read_text(encoding="utf-8")) or [""]
+    begun, *lines = json_lines(path.read_text(encoding="utf-8")) or [""]
+    _plan(path, begun)
     results: dict[Key, Result] = {}
     for number, line in enumerate(lines, 2):
         try:
@@ -174,6 +175,17 @@ def results_in(path: Path) -> list[Result]:
             raise OperatorError(f"{path}:{number}: this is not a result") from error
         results[result.key] = result
     return list(results.values())
+
+
+def _plan(path: Path, begun: str) -> dict[str, Any]:
+    """What the first line of a rollout's file says. Raises OperatorError if it is not a plan."""
+    try:
+        plan = json.loads(begun)
+    except ValueError:
+        plan = None
+    if not isinstance(plan, dict):
+        raise OperatorError(f"{path}:1: this is not the progress of a rollout")
+    return plan
 
 
 class Progress:
@@ -255,12 +267,7 @@ class Progress:
     def _read(self, plan: dict[str, Any]) -> list[Result]:
         """What needs no more playing, of the same plan."""
         begun = json_lines(self.path.read_text(encoding="utf-8"))[:1]
-        try:
-            theirs = json.loads("".join(begun))
-        except ValueError:
-            theirs = None
-        if not isinstance(theirs, dict):
-            raise OperatorError(f"{self.path}:1: this is not the progress of a rollout")
+        theirs = _plan(self.path, "".join(begun))
         differing = [key for key in {**plan, **theirs} if theirs.get(key) != plan.get(key)]
         if differing:
             changes = ", ".join(
