@@ -163,8 +163,13 @@ def results_in(path: Path) -> list[Result]:
     A line that was being written when the process was killed is none. Raises OperatorError for any
     other that is no result, and without the plan before them, OSError if the file can't be read.
     """
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[Result]]:
+    """A rollout's plan and its tries."""
     begun, *lines = json_lines(path.read_text(encoding="utf-8")) or [""]
-    _plan(path, begun)
+    plan = _plan(path, begun)
     results: dict[Key, Result] = {}
     for number, line in enumerate(lines, 2):
         try:
@@ -174,7 +179,7 @@ def results_in(path: Path) -> list[Result]:
                 break
             raise OperatorError(f"{path}:{number}: this is not a result") from error
         results[result.key] = result
-    return list(results.values())
+    return plan, list(results.values())
 
 
 def _plan(path: Path, begun: str) -> dict[str, Any]:
@@ -266,8 +271,7 @@ class Progress:
 
     def _read(self, plan: dict[str, Any]) -> list[Result]:
         """What needs no more playing, of the same plan."""
-        begun = json_lines(self.path.read_text(encoding="utf-8"))[:1]
-        theirs = _plan(self.path, "".join(begun))
+        theirs, results = _read(self.path)
         differing = [key for key in {**plan, **theirs} if theirs.get(key) != plan.get(key)]
         if differing:
             changes = ", ".join(
@@ -277,7 +281,7 @@ class Progress:
                 f"{self.path} is of another rollout: {changes}; choose another --name, or --fresh "
                 "to forget what it holds"
             )
-        return [r for r in results_in(self.path) if r.outcome is not Outcome.ERROR]
+        return [result for result in results if result.outcome is not Outcome.ERROR]
 
     def _rewrite(self, plan: dict[str, Any], results: Iterable[Result]) -> None:
         """Write the file again without the dropped lines."""
