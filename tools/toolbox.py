@@ -131,6 +131,9 @@ class Toolbox:
             configured = _configured(settings)
             # Without a configuration no MCP servers are missing.
             usual = [name for name in openers if name != "mcp" or name in configured]
+            if families is None and wanted is not None:
+                for name in sorted(configured.difference(wanted)):
+                    _log.warning("%s is configured, but --tools does not name it", name)
             for name in usual if wanted is None else wanted:
                 required = wanted is not None or name in configured
                 await toolbox._open(name, openers[name], required=required)

@@ -171,6 +171,15 @@ async def test_what_the_settings_configure_has_to_work(
         await Toolbox.open(make_settings(**{setting: value}))
 
 
+async def test_a_file_of_tools_that_is_not_named_is_not_left_out_in_silence(
+    make_settings: MakeSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "mine.py").write_text("")
+    settings = make_settings(tools=("sql",), tool_files=(tmp_path / "mine.py",))
+    await (await Toolbox.open(settings)).close()
+    assert "mine is configured, but --tools does not name it" in caplog.text
+
+
 async def test_an_unknown_family_is_the_operators_error(make_settings: MakeSettings) -> None:
     with pytest.raises(OperatorError, match="unknown tools teleport; known: bash, sql"):
         await Toolbox.open(make_settings(tools=("teleport",)))
