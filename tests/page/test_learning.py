@@ -187,6 +187,19 @@ def test_no_label_of_a_curve_lies_over_another(browser: Browser, site: Site, wid
                 assert one["y"] != next_["y"] or one["right"] < next_["left"], (one, next_)
 
 
+def test_which_runs_are_shown_stands_in_the_address(browser: Browser, site: Site) -> None:
+    with visit(browser, f"{site.url}/#/evaluations/gate-next", "root") as tab:
+        runs = tab.get_by_role("region", name="Runs")
+        chosen = runs.get_by_role("combobox", name="Runs")
+        chosen.select_option("solved")
+        runs.get_by_role("combobox", name="Model").select_option("next")
+        expect(runs.get_by_text("tiny, unconstrained")).to_have_count(0)
+        tab.reload()
+        expect(runs.get_by_text("next, unconstrained")).to_have_count(1)
+        assert runs.get_by_text("tiny, unconstrained").count() == 0
+        assert chosen.input_value() == "false"
+
+
 def test_a_setting_that_can_not_be_is_shown_where_it_stands(browser: Browser, site: Site) -> None:
     with visit(browser, site.url, "root") as tab:
         go(tab, "training/new?training_file=log:environment=db")
@@ -242,6 +255,9 @@ def test_a_job_from_start_to_promotion(
         tab.get_by_text("How the weights are changed").click()
         tab.get_by_label("epochs").fill("2")
         tab.get_by_role("button", name="Start", exact=True).click()
+        tab.get_by_role("button", name="Pause").click()
+        tab.get_by_text("paused", exact=True).wait_for()
+        tab.get_by_role("button", name="Resume").click()
         tab.get_by_text("succeeded").wait_for(timeout=900_000)
         tab.get_by_text("2 of 2").first.wait_for()
         expect(tab.locator("mark").last).to_contain_text("12 programs.")

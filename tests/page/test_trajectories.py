@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Response, Route, expect
 
 from agentlm.store import ApiKey, Entry, Header
 from agentlm.trajectory import Feedback, Trajectory
@@ -104,6 +104,27 @@ def test_the_one_that_is_open_stays_it_when_others_come(server: Running, browser
         expect(grid.get_by_text("This came last")).to_be_visible()
         tab.keyboard.press("k")
         expect(steps.get_by_text("answer 2", exact=True)).to_be_visible()
+
+
+def test_every_condition_of_the_address_is_seen_and_taken_back(
+    server: Running, browser: Browser
+) -> None:
+    keep(server, "How many?", "Two.", owner="bob", metadata={"team": "blue"})
+    keep(server, "Whose is it?", "Mine.")
+    conditions = "owner=bob&model=tiny&source=chat&outcomes=completed&since=30d&tags.team=blue"
+    with visit(browser, f"{server.url}/#/trajectories?{conditions}", "root") as tab:
+        grid = tab.get_by_role("grid")
+        expect(grid.get_by_text("How many?")).to_be_visible()
+        expect(grid.get_by_text("Whose is it?")).to_have_count(0)
+        assert tab.get_by_label("Owner").input_value() == "bob"
+        assert tab.get_by_label("Model").input_value() == "tiny"
+        expect(tab.get_by_role("button", name="team=blue")).to_be_visible()
+        tab.get_by_label("Begun before").fill("1d")
+        tab.get_by_role("button", name="Apply").click()
+        expect(tab.get_by_text("Nothing matches")).to_be_visible()
+        assert parse_qs(urlsplit(tab.url).fragment.partition("?")[2])["until"] == ["1d"]
+        tab.get_by_role("button", name="Clear").click()
+        expect(grid.get_by_text("Whose is it?")).to_be_visible()
 
 
 def test_it_is_judged_in_place(server: Running, browser: Browser) -> None:
@@ -213,7 +234,7 @@ def test_what_models_tools_and_people_say_is_text(server: Running, browser: Brow
 def test_two_people_see_their_own(server: Running, browser: Browser) -> None:
     secret = elsewhere(server.store.keys.create(ApiKey(name="bob")))
     hers = keep(server, "Ann's question", "yes")
-    keep(server, "Bob's question", "yes", owner="bob")
+    his = keep(server, "Bob's question", "yes", owner="bob")
     with (
         visit(browser, f"{server.url}/#/trajectories", "root") as ann,
         visit(browser, f"{server.url}/#/trajectories", secret) as bob,
@@ -221,8 +242,21 @@ def test_two_people_see_their_own(server: Running, browser: Browser) -> None:
         expect(ann.get_by_text("Ann's question")).to_be_visible()
         expect(bob.get_by_text("Bob's question")).to_be_visible()
         assert bob.get_by_text("Ann's question").count() == 0
-        bob.goto(f"{server.url}/#/trajectories?open={hers.id}")
-        expect(bob.get_by_text("no trajectory")).to_be_visible()
+        answers: list[Response] = []
+        bob.on("response", lambda answer: answers.append(answer))
+        for address in (
+            *(f"open={hers.id}&view={view}" for view in ("timeline", "tokens", "raw", "forks")),
+            f"open={his.id}&beside={hers.id}",
+            f"open={his.id[:-1]}",
+        ):
+            bob.goto(f"{server.url}/#/trajectories?{address}")
+            expect(bob.get_by_text("no trajectory")).to_be_visible()
+        for address in ("owner=ann", "owner=default", "text=Ann%27s"):
+            bob.goto(f"{server.url}/#/trajectories?{address}")
+            expect(bob.get_by_text("Nothing matches")).to_be_visible()
+        told = [answer.text() for answer in answers if "/v1/trajectories" in answer.url]
+        assert len(told) > 8
+        assert not any("Ann's question" in text for text in told)
 
 
 def test_500_steps_stay_few_on_the_page(server: Running, browser: Browser) -> None:
