@@ -27,7 +27,7 @@ PAGE := core/look.css $(shell find server/ui -name node_modules -prune -o -name 
     -type f -not -name 'openapi.json*' -not -name schema.d.ts -print)
 API := $(shell find server/routes server/openai server/http core -maxdepth 1 -name '*.py')
 
-.PHONY: help install model graph page serve check docs test test-slow ui-test reproduce bench-dataset bench-env bench-serve bench-store bench-swap bench-tools bench-train clients lock clean
+.PHONY: help install model graph page serve check docs test test-slow ui-test reproduce bench-dataset bench-env bench-page bench-serve bench-store bench-swap bench-tools bench-train clients lock clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,7 +56,7 @@ test-slow: install $(VENV)/.debian-test  ## the slow tests
 	$(VENV)/bin/pytest -m slow $(ARGS)
 
 ui-test: install $(VENV)/.debian-test  ## the page end to end, in Chromium against a real server
-	$(VENV)/bin/pytest -m ui tests/page $(ARGS)
+	$(VENV)/bin/pytest -m ui tests/page tests/bench $(ARGS)
 
 reproduce: install  ## do the experiment again: PROFILE=full (20 h) or quick (90 min); goes on after a kill
 	@$(VENV)/bin/agentlm reproduce --profile $(PROFILE) $(ARGS)
@@ -66,6 +66,9 @@ bench-dataset: install  ## what selecting from the log and building a data set c
 
 bench-env: install  ## what the environments cost without a model
 	$(VENV)/bin/python -m agentlm.environments.bench $(ARGS)
+
+bench-page: install $(VENV)/.debian-test  ## first view and frames a second of the page, on a long log
+	$(VENV)/bin/python tests/bench/bench_page.py $(ARGS)
 
 bench-serve: install  ## AgentLM beside vLLM's own server and a LangGraph agent on it
 	$(VENV)/bin/python tests/bench/bench_serve.py $(ARGS)

@@ -67,6 +67,14 @@ def test_what_environments_cost(tmp_path: Path) -> None:
     assert re.search(r"memory after 4 tries \d+ MB, after 20 \d+ MB", printed)
 
 
+@pytest.mark.ui
+def test_what_the_page_costs() -> None:
+    size = ("--rows", "300", "--answers", "1", "--seconds", "0.3")
+    table = rows(run(str(HERE / "bench_page.py"), *size))
+
+    assert all(has_numbers(table[name]) for name in ("300 rows", "500 steps"))
+
+
 @pytest.mark.real
 @pytest.mark.timeout(400)
 def test_what_serving_costs_beside_vllm(chatml_llama: Path) -> None:
