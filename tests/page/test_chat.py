@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import threading
@@ -15,11 +16,12 @@ from playwright.sync_api import Browser, expect
 
 from agentlm.store import ApiKey
 from support.background import in_background
-from support.browser import elsewhere, shoot, violations, visit
-from support.serving import Running, running
+from support.browser import ROOT, elsewhere, shoot, violations, visit
+from support.serving import Bash, Running, running
 
 pytestmark = pytest.mark.ui
 
+EXAMPLES = ROOT / "server/ui/src/pages/chat/examples.json"
 CALL = 'Thought: I look.\nAction: bash\nAction Input: {"command": "ls -l"}'
 FINAL = "Thought: I saw it.\nFinal Answer: Two programs."
 ATTACK = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
@@ -57,6 +59,30 @@ def test_an_agent_is_watched_as_it_acts(browser: Browser, tmp_path: Path) -> Non
         assert len(server.trajectories()) == 1
         tab.get_by_role("link", name="The trajectory").last.click()
         expect(tab.get_by_role("region", name="Steps").get_by_text("Two programs.")).to_be_visible()
+
+
+class Sql(Bash):
+    """Run one SQL statement."""
+
+    name = "sql"
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m", "agentlm-135m"])
+def test_the_tasks_to_begin_with_are_those_that_the_model_solves(
+    browser: Browser, tmp_path: Path, name: str
+) -> None:
+    offered = json.loads(EXAMPLES.read_text())[name]
+    with (
+        serving(tmp_path, FINAL, name=name, families={"sql": (Sql(),)}) as server,
+        visit(browser, server.url, "root") as tab,
+    ):
+        buttons = tab.get_by_role("log").get_by_role("button")
+        expect(buttons).to_have_count(len(offered))
+        for button, example in zip(buttons.all(), offered, strict=True):
+            expect(button).to_contain_text(example["text"])
+        buttons.first.click()
+        expect(tab.get_by_role("link", name="The trajectory")).to_be_visible()
+        assert server.engine.requests[0].sampling.temperature == 0
 
 
 @pytest.mark.parametrize(("button", "seen"), [("Approve", "ran ls -l"), ("Deny", "denied")])
@@ -161,20 +187,32 @@ SHIFTS = """() => {
 }"""
 
 
+OTHERS = {
+    "id": "appr_1",
+    "owner": "bob",
+    "call": {"name": "bash", "arguments": "{}"},
+    "expires": 2e9,
+    "trajectory_id": "traj_00",
+}
+"""A call of somebody else's that waits."""
 LONG = f"Thought: I saw it.\nFinal Answer: {'word ' * 400}"
 
 
 def test_nothing_jumps_while_an_answer_comes(browser: Browser, tmp_path: Path) -> None:
+    waiting: dict[str, list[dict[str, Any]]] = {"data": []}
     with (
         serving(tmp_path, CALL, LONG, delay_s=0.01) as server,
         visit(browser, f"{server.url}/#/chat?tools=bash", "root") as tab,
     ):
         composer = tab.get_by_label("Your message")
+        tab.route("**/v1/approvals", lambda route: route.fulfill(json=waiting))
         before = composer.bounding_box()
         tab.evaluate(SHIFTS)
         ask(tab, "Talk.")
         expect(tab.get_by_text("word word").first).to_be_visible()
-        expect(tab.get_by_role("link", name="The trajectory")).to_be_visible()
+        waiting["data"].append(OTHERS)
+        expect(tab.get_by_text("A call waits")).to_be_visible()
+        expect(tab.get_by_role("link", name="The trajectory", exact=True)).to_be_visible()
         assert tab.evaluate("window.shifts") == []
         assert composer.bounding_box() == before
 

@@ -3,29 +3,30 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import { type FormEvent, type KeyboardEvent, useLayoutEffect, useRef, useState } from "react";
 import { useSearchParams } from "react-router";
 import { api, ask } from "../../api/client";
+import type { Model } from "../../api/types";
 import { useKey } from "../../frame/session";
 import { Badge, Button, Switch } from "../../parts/controls";
 import { duration } from "../../parts/format";
 import { message, pending } from "../../parts/states";
 import { readable, Text } from "../../parts/text";
 import { again, type Asking, begin, decided, say, stop, useTurns } from "./conversation";
-import EXAMPLES from "./examples.json";
+import { type Example, examplesOf } from "./examples";
 import { Approvals } from "./Approvals";
 import type { Answer, Block, Call } from "./turns";
 import "./chat.css";
 
 export default function Chat() {
   const models = useQuery({ queryKey: ["models"], queryFn: () => ask(api.GET("/v1/models")) });
-  return pending(models, "models") ?? <Conversation models={models.data!.data.map((model) => model.id)} />;
+  return pending(models, "models") ?? <Conversation models={models.data!.data} />;
 }
 
-function Conversation({ models }: { models: string[] }) {
+function Conversation({ models }: { models: Model[] }) {
   const key = useKey();
   const turns = useTurns();
   const [params, setParams] = useSearchParams();
-  const asked = params.get("model");
+  const model = models.find((each) => each.id === params.get("model")) ?? models[0];
   const asking: Asking = {
-    model: asked && models.includes(asked) ? asked : (models[0] ?? ""),
+    model: model?.id ?? "",
     tools: (params.get("tools") ?? "").split(",").filter((name) => key.tools.includes(name)),
   };
   const set = (name: string, value: string) =>
@@ -45,8 +46,8 @@ function Conversation({ models }: { models: string[] }) {
         <label className="row">
           <span className="label">Model</span>
           <select value={asking.model} onChange={(event) => set("model", event.target.value)}>
-            {models.map((name) => (
-              <option key={name}>{name}</option>
+            {models.map(({ id }) => (
+              <option key={id}>{id}</option>
             ))}
           </select>
         </label>
@@ -65,8 +66,8 @@ function Conversation({ models }: { models: string[] }) {
           New conversation
         </Button>
       </div>
+      <Log turns={turns} asking={asking} examples={examplesOf(model).filter(({ tools }) => tools.every((name) => key.tools.includes(name)))} onTools={(tools) => set("tools", tools.join())} />
       <Approvals />
-      <Log turns={turns} asking={asking} tools={key.tools} onTools={(tools) => set("tools", tools.join())} />
       <Composer running={running} asking={asking} />
     </div>
   );
@@ -75,11 +76,11 @@ function Conversation({ models }: { models: string[] }) {
 interface LogProps {
   turns: ReturnType<typeof useTurns>;
   asking: Asking;
-  tools: string[];
+  examples: Example[];
   onTools: (tools: string[]) => void;
 }
 
-function Log({ turns, asking, tools, onTools }: LogProps) {
+function Log({ turns, asking, examples, onTools }: LogProps) {
   const log = useRef<HTMLDivElement>(null);
   const follows = useRef(true);
   useLayoutEffect(() => {
@@ -97,7 +98,7 @@ function Log({ turns, asking, tools, onTools }: LogProps) {
       tabIndex={0}
       onScroll={({ currentTarget: at }) => (follows.current = at.scrollHeight - at.scrollTop - at.clientHeight < 40)}
     >
-      {turns.length === 0 && <Examples {...{ asking, tools, onTools }} />}
+      {turns.length === 0 && <Examples {...{ asking, examples, onTools }} />}
       {turns.map((turn, index) =>
         turn.role === "user" ? (
           <article key={index} className="turn user" aria-label="You">
@@ -111,18 +112,18 @@ function Log({ turns, asking, tools, onTools }: LogProps) {
   );
 }
 
-function Examples({ asking, tools, onTools }: Omit<LogProps, "turns">) {
+function Examples({ asking, examples, onTools }: Omit<LogProps, "turns">) {
   return (
     <div className="state first">
       <h2>Ask something, or try one of these</h2>
       <p>The model thinks, calls the tools that are switched on, and answers. You see each step as it happens, and it is recorded.</p>
       <div className="column examples">
-        {EXAMPLES.filter((each) => each.tools.every((name) => tools.includes(name))).map((example) => (
+        {examples.map((example) => (
           <Button
             key={example.text}
             onPress={() => {
               onTools(example.tools);
-              void say(example.text, { ...asking, tools: example.tools });
+              void say(example.text, { ...asking, tools: example.tools, temperature: 0 }); // as it was tested
             }}
           >
             {example.text}

@@ -8,6 +8,8 @@ import { type Answer, type Delta, messages, told, type Turn } from "./turns";
 export interface Asking {
   model: string;
   tools: string[];
+  /** How tokens are drawn; the model's own way if it is not set. */
+  temperature?: number;
 }
 
 let turns: Turn[] = [];
@@ -83,6 +85,7 @@ async function answer(before: Turn[], asking: Asking): Promise<void> {
       model: asking.model,
       messages: messages(before),
       stream: true,
+      ...(asking.temperature === undefined ? {} : { temperature: asking.temperature }),
       ...(asking.tools.length ? { tools: asking.tools.map((type) => ({ type })) } : {}),
     };
     const response = await send("/v1/chat/completions", {
