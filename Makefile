@@ -24,7 +24,7 @@ SOURCES := core server finetune tools environments clients
 FOLDERS := $(shell find $(SOURCES:%=%/.) -path server/./ui -prune -o -type d -not -name __pycache__ -print)
 # What the page is built from: its own source, and the API that its types are made of.
 PAGE := core/look.css $(shell find server/ui -name node_modules -prune -o -name dist -prune -o \
-    -type f -not -name 'openapi.json*' -not -name schema.d.ts -print)
+    -type f -not -name .built -not -name 'openapi.json*' -not -name schema.d.ts -print)
 API := $(shell find server/routes server/openai server/http core -maxdepth 1 -name '*.py')
 
 .PHONY: help install model graph page serve check docs test test-slow ui-test reproduce bench-dataset bench-env bench-page bench-serve bench-store bench-swap bench-tools bench-train clients lock clean

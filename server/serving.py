@@ -168,14 +168,14 @@ def snippet(url: str, model: str, *, keyed: bool) -> str:
 
 curl {url}/v1/chat/completions{header} -H 'Content-Type: application/json' -d '{{
   "model": "{model}", "temperature": 0,
-  "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
+  "messages": [{{"role": "user", "content": "What is the capital of South Korea?"}}]}}'
 
 Or let it act:
 
 {"import os" + chr(10) if keyed else ""}from openai import OpenAI
 client = OpenAI(base_url="{url}/v1", api_key={key})
 stream = client.chat.completions.create(
-    model="{model}", stream=True, tools=[{{"type": "bash"}}],
+    model="{model}", stream=True, temperature=0, max_tokens=200, tools=[{{"type": "bash"}}],
     messages=[{{"role": "user", "content": "How many programs in /usr/bin start with z?"}}])
 for chunk in stream:
     delta = chunk.choices[0].delta

@@ -7,6 +7,7 @@ tokenizer. They are converted once and kept. Only then are transformers and torc
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
@@ -96,7 +97,10 @@ def _convert_gguf(source: Path, target: Path) -> None:
     import torch
     from safetensors.torch import save_file
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.utils import logging
 
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
     where = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
     _tell("reading the weights (half a minute)")
     quantization = GgufConfig(dequantize=True)

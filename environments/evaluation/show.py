@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 
 from pydantic import ValidationError
 from rich.box import SIMPLE
+from rich.markup import escape
 from rich.table import Table
 
 from agentlm.environments.evaluation.general_ability.probe import Ability
@@ -28,26 +30,21 @@ from agentlm.jobs.evaluations import RUNS
 
 def tables(report: Report) -> list[Table]:
     """Success, how tries went, base beside candidate, general ability: what there is of them."""
-    success = _narrow(
-        *("set", "model", "decoding", "success", "95%", "constant", "chance", "reward", "tries")
-    )
-    several = _narrow("set", "model", "decoding", "one of k tries solves it", "best reward")
-    conduct = _narrow("set", "model", "decoding", *_CLASSES, *_COSTS)
-    for row in report.rows:
-        success.add_row(*_succeeded(row))
-        several.add_row(*_passed(row))
-        conduct.add_row(*_went(row))
-    differences = Table("set", "decoding", "candidate − base", "95%", "tasks", "clusters")
+    every = [
+        _of_models(report.rows, _SUCCESS, _succeeded),
+        _of_models(report.rows, ("one of k tries solves it", "best reward"), _passed),
+        _of_models(report.rows, (*_CLASSES, *_COSTS), _went),
+    ]
+    differences = _narrow("set", "decoding", "candidate − base", "95%", "tasks", "clusters")
     for difference in report.differences:
         differences.add_row(*_compared(difference))
-    abilities = Table("general ability", "model", "value", "95%", "cases")
+    abilities = _narrow("general ability", "model", "value", "95%", "cases")
     for ability in report.abilities:
         abilities.add_row(*_measured(ability))
-    kept = Table("general ability", "candidate beside base", "95%", "cases")
+    kept = _narrow("general ability", "candidate beside base", "95%", "cases")
     for lost in report.ability_differences:
         kept.add_row(*_kept(lost))
-    every = (success, several, conduct, differences, abilities, kept)
-    return [table for table in every if table.row_count]
+    return [table for table in (*every, differences, abilities, kept) if table.row_count]
 
 
 def save(
@@ -95,8 +92,22 @@ def _digest(text: str) -> str:
 
 
 _SUFFIXES = ("json", RUNS, "png", "html")
+_SUCCESS = ("success", "95%", "constant", "chance", "reward", "tries")
 _CLASSES = ("refusal", "invalid", "repeat", "call err", "invented")
 _COSTS = ("turns", "tokens", "s")
+
+
+def _of_models(
+    rows: Iterable[Row], columns: Iterable[str], cells: Callable[[Row], list[str]]
+) -> Table:
+    """A line for each model under a line for each set and way of decoding, so that the columns of
+    numbers fit in 80 characters."""
+    table = _narrow("", *columns)
+    for group_name, group in groupby(rows, lambda row: f"{row.environment}, {row.decoding}"):
+        table.add_row(f"[bold]{group_name}[/]")
+        for row in group:
+            table.add_row(f" {escape(row.model)}", *cells(row))
+    return table
 
 
 def _narrow(*columns: str) -> Table:
@@ -110,9 +121,6 @@ def _narrow(*columns: str) -> Table:
 def _succeeded(row: Row) -> list[str]:
     tried = f"{row.judged}" if row.complete else f"{row.judged} of {row.asked}: incomplete"
     return [
-        row.environment,
-        row.model,
-        row.decoding,
         f"{row.success:.1%}",
         _spelled(row.interval),
         f"{row.floors.all.constant:.1%}",
@@ -125,15 +133,12 @@ def _succeeded(row: Row) -> list[str]:
 def _passed(row: Row) -> list[str]:
     chances = ", ".join(f"pass@{k} {chance:.1%}" for k, chance in row.pass_at.items())
     best = f"{row.best:.3f} (of {max(row.pass_at)})" if row.pass_at else ""
-    return [row.environment, row.model, row.decoding, chances, best]
+    return [chances, best]
 
 
 def _went(row: Row) -> list[str]:
     """Shares of tries with each error class, and means per try."""
     return [
-        row.environment,
-        row.model,
-        row.decoding,
         *(f"{share:.0%}" for share in row.error_classes.values()),
         f"{row.turns:.1f}",
         f"{row.completion_tokens:.0f}",

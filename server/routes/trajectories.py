@@ -23,6 +23,7 @@ from agentlm.trajectory import Feedback, Outcome, Trajectory
 router = APIRouter(prefix="/v1/trajectories")
 
 _MAX_BYTES = 1024 * 1024
+_ID_LENGTH = len("traj_") + 32
 
 
 class FeedbackRequest(BaseModel):
@@ -269,4 +270,7 @@ async def release(trajectory_id: str, state: ServerState) -> None:
 
 def missing(trajectory_id: str) -> NotFoundError:
     """The error for a trajectory that doesn't exist or is another owner's."""
-    return NotFoundError(f"no trajectory {trajectory_id!r}", param="trajectory_id")
+    message = f"no trajectory {trajectory_id!r}"
+    if trajectory_id.startswith("traj_") and len(trajectory_id) < _ID_LENGTH:
+        message += "; a whole id is needed here, and `agentlm logs show` prints it"
+    return NotFoundError(message, param="trajectory_id")

@@ -44,6 +44,9 @@ def prepare_environment(environ: MutableMapping[str, str] = os.environ) -> None:
     """Set the variables that vLLM reads when it is imported. Call this before the import."""
     for name, value in LASTING.items():
         environ.setdefault(name, value)
+    if is_cpu_build():
+        # Its only message is that there is no Triton, which nothing here would use.
+        environ.setdefault("TORCH_LOGS", "-torch._library.triton")
     if SOCKETS not in environ:
         # vLLM leaves the sockets of its processes behind.
         sockets = scratch("engine")
@@ -75,9 +78,6 @@ def process_variables(*, cpu: bool, eager: bool, workers: int, width: int) -> di
     if eager:
         # Some of vLLM's helpers compile even so, which takes seconds at the first request.
         variables["TORCH_COMPILE_DISABLE"] = "1"
-    if cpu:
-        # Its only message is that there is no Triton, which nothing here would use.
-        variables["TORCH_LOGS"] = "-torch._library.triton"
     if cpu and (libraries := fast_libraries()):
         variables["LD_PRELOAD"] = ":".join(libraries)
     cores = os.sched_getaffinity(0)

@@ -231,6 +231,8 @@ async def test_feedback_out_of_range_or_for_nothing_is_refused(serve: Serve) -> 
         assert (await post(running, {}, path)).status_code == 400
         missing = await post(running, {"value": 1}, "/v1/trajectories/traj_x/feedback")
         assert missing.status_code == 404
+        shortened = await post(running, {"value": 1}, f"/v1/trajectories/{identity[:13]}/feedback")
+        assert "whole id" in shortened.json()["error"]["message"]
         other = await post(running, {"value": 1, "completion_id": "chatcmpl-x"}, path)
         assert other.json()["error"]["param"] == "completion_id"
 

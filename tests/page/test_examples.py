@@ -11,15 +11,28 @@ import httpx
 import pytest
 
 from agentlm.models.cards import BUILT_IN
+from agentlm.server.serving import snippet
 from support.model_server import serving
 
 SOURCE = Path(__file__).parents[2] / "server/ui/src/pages/chat/examples.json"
 EXAMPLES: dict[str, list[dict[str, Any]]] = json.loads(SOURCE.read_text())
 
 
+MARGIN = 1.0
+"""How much likelier, in nats, each token of an answer is than the next best. The unit in which
+bfloat16 counts logits of this size is an eighth: another processor's order of adding is worth one
+or two."""
+
+
 def test_each_model_that_needs_no_hub_has_three() -> None:
     names = [card.name for card in BUILT_IN.values() if card.source == "package"]
     assert {name: len(examples) for name, examples in EXAMPLES.items()} == dict.fromkeys(names, 3)
+
+
+def test_the_first_of_them_is_what_the_pages_and_the_server_offer_to_paste() -> None:
+    first = EXAMPLES["smollm2-135m"][0]["text"]
+    pages = [(SOURCE.parents[5] / name).read_text() for name in ("README.md", "docs/quickstart.md")]
+    assert all(first in text for text in (*pages, snippet("http://x", "m", keyed=False)))
 
 
 @pytest.mark.real
@@ -33,6 +46,16 @@ def test_a_model_solves_its_three(tmp_path: Path, model: str) -> None:
             assert answer["finish_reason"] == "stop"
             assert re.search(rf"\b{re.escape(example['answer'])}\b", answer["message"]["content"])
             assert bool(answer["message"].get("agent_steps")) == bool(example["tools"])
+            assert smallest_margin(answer) >= MARGIN
+
+
+def smallest_margin(answer: dict[str, Any]) -> float:
+    """Between the likeliest two tokens, over the tokens that the client sees as the answer."""
+    return min(
+        best["logprob"] - second["logprob"]
+        for token in answer["logprobs"]["content"]
+        for best, second in [token["top_logprobs"]]
+    )
 
 
 def asked(url: str, model: str, example: dict[str, Any]) -> dict[str, Any]:
@@ -41,6 +64,8 @@ def asked(url: str, model: str, example: dict[str, Any]) -> dict[str, Any]:
         "model": model,
         "messages": [{"role": "user", "content": example["text"]}],
         "temperature": 0,
+        "logprobs": True,
+        "top_logprobs": 2,
         "tools": [{"type": name} for name in example["tools"]],
     }
     answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=300)
