@@ -195,7 +195,7 @@ def test_which_runs_are_shown_stands_in_the_address(browser: Browser, site: Site
         runs.get_by_role("combobox", name="Model").select_option("next")
         expect(runs.get_by_text("tiny, unconstrained")).to_have_count(0)
         tab.reload()
-        expect(runs.get_by_text("next, unconstrained")).to_have_count(1)
+        expect(runs.get_by_text("next, unconstrained")).to_have_count(2)
         assert runs.get_by_text("tiny, unconstrained").count() == 0
         assert chosen.input_value() == "false"
 

@@ -255,7 +255,7 @@ def test_two_people_see_their_own(server: Running, browser: Browser) -> None:
             bob.goto(f"{server.url}/#/trajectories?{address}")
             expect(bob.get_by_text("Nothing matches")).to_be_visible()
         told = [answer.text() for answer in answers if "/v1/trajectories" in answer.url]
-        assert len(told) > 8
+        assert len(told) > 4  # the page asks once for what is not there
         assert not any("Ann's question" in text for text in told)
 
 
