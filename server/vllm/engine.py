@@ -1,7 +1,7 @@
 """The engine: vLLM in this process (`AsyncLLM`), with its core and workers in other processes.
 
-Only this module and `request` import vLLM. Errors are sorted here by who can act on them: what vLLM
-refuses before it runs is the caller's (`RequestError`); a dead engine is nobody's
+Only this module, `request` and `worker` import vLLM. Errors are sorted here by who can act on them:
+what vLLM refuses before it runs is the caller's (`RequestError`); a dead engine is nobody's
 (`UnavailableError`), and is started again for the next request.
 """
 
