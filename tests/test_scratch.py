@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,11 +21,23 @@ print(mine.name, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
+HOLDS = """
+from agentlm.scratch import scratch
+mine = scratch("test")
+print(mine.name, flush=True)
+input()
+"""
+ELSEWHERE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+ELSEWHERE += [sys.executable, "-c", HOLDS]
+"""In a container, in which processes have numbers of their own."""
+
 
 def test_what_a_killed_process_left_goes_with_the_next_that_starts() -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True)
     left = Path(killed.stdout.strip())
-    assert left.is_dir()
+    with scratch("test"):
+        assert left.is_dir()  # as long as somebody may be about to hold it
+    long_ago(left)
     with scratch("other"):
         assert left.is_dir()
     with scratch("test") as mine, scratch("test") as again:
@@ -32,6 +45,22 @@ def test_what_a_killed_process_left_goes_with_the_next_that_starts() -> None:
         assert Path(mine).is_dir()
         assert Path(again).is_dir()
     assert not Path(mine).exists()
+
+
+def test_what_a_process_holds_stays_though_its_number_means_nothing_here() -> None:
+    with subprocess.Popen(ELSEWHERE, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        theirs = Path(other.stdout.readline().decode().strip())
+        long_ago(theirs)
+        with scratch("test"):
+            assert theirs.is_dir()
+        other.kill()
+    with scratch("test"):
+        assert not theirs.exists()
+
+
+def long_ago(directory: Path) -> None:
+    os.utime(directory, (1, 1))
 
 
 @pytest.mark.parametrize("theirs", [{}, {SOCKETS: "/run/mine"}])
