@@ -188,13 +188,14 @@ async def test_a_full_disk_is_an_error_until_there_is_room_and_loses_no_answer(
 
 
 async def asked_until_killed(server: BaseProcess, url: str, answers: Answers, after: int) -> None:
-    """Have eight clients ask all the time; kill the server when it has answered so often."""
+    """Have eight clients ask all the time, over both APIs; kill the server when it has answered so
+    often."""
     wanted = len(answers) + after
 
     async def client(http: httpx.AsyncClient, number: int) -> None:
         while True:
             body = {**(AGENT if number % 2 else PLAIN), "stream": number % 4 > 1}
-            identity, text = await ask(http, body)
+            identity, text = await (respond if number % 8 > 3 else ask)(http, body)
             answers[identity] = text
             if len(answers) == wanted:
                 server.kill()
@@ -227,6 +228,27 @@ async def ask(http: httpx.AsyncClient, body: Any) -> tuple[str, str]:
                 if chunk["choices"][0]["finish_reason"]:
                     return chunk["id"], text
     raise httpx.RemoteProtocolError("the stream ended before it was finished")
+
+
+async def respond(http: httpx.AsyncClient, body: Any) -> tuple[str, str]:
+    """The same over the Responses API, once its last event is there."""
+    asked = {"model": body["model"], "input": "Hi", "stream": body["stream"]}
+    if not body["stream"]:
+        return spelt_as_in_chat((await http.post("/v1/responses", json=asked)).json())
+    async with http.stream("POST", "/v1/responses", json=asked) as stream:
+        async for line in stream.aiter_lines():
+            if line.startswith("data: {"):
+                event = json.loads(line.removeprefix("data: "))
+                assert event["type"] not in ("response.failed", "error"), event
+                if event["type"] == "response.completed":
+                    return spelt_as_in_chat(event["response"])
+    raise httpx.RemoteProtocolError("the stream ended before it was finished")
+
+
+def spelt_as_in_chat(response: Any) -> tuple[str, str]:
+    assert response["status"] == "completed", response
+    message = response["output"][-1]
+    return response["id"].replace("resp_", "chatcmpl-"), message["content"][0]["text"]
 
 
 async def begin(http: httpx.AsyncClient) -> AsyncIterator[str]:
