@@ -246,7 +246,8 @@ class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule
     data: tuple[str, ...] = ()
     """Agent rows from files or hub data sets, beside the log or instead of it."""
     base: str | None = None
-    """The model to train; by default the one that most of the selected rows came from."""
+    """The model to train; by default the one that most of the selected rows came from, or
+    smollm2-135m where that is none whose weights are here (an expert's runs, say)."""
     name: str | None = None
     """Name of the new model; by default BASE-ft1, -ft2, …. An unfinished run of this name goes
     on."""

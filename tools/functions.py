@@ -82,7 +82,7 @@ def function_tools(functions: Sequence[Callable[..., Any]], where: str) -> tuple
 async def _open_file(path: Path) -> tuple[Tool, ...]:
     spec = importlib.util.spec_from_file_location(f"agentlm_own_{path.stem}", path)
     if spec is None or spec.loader is None or not await asyncio.to_thread(path.is_file):
-        raise OperatorError(f"tool_files: {path} is not a Python file")
+        raise OperatorError(f"tool_files: there is no Python file {path}")
     module = importlib.util.module_from_spec(spec)
     _loaded(partial(spec.loader.exec_module, module), str(path))
     return function_tools(_public(module), str(path))

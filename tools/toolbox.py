@@ -70,9 +70,15 @@ FAMILIES: Mapping[str, Opener] = {
 
 
 def _openers(settings: ToolSettings) -> dict[str, Opening]:
-    """All families that the settings know, whether they work here or not."""
+    """All families that the settings know, whether they work here or not.
+
+    Raises OperatorError if an own one would stand in the place of one of ours.
+    """
     ours = {name: partial(opener, settings) for name, opener in FAMILIES.items()}
-    return {**ours, **own_families(settings)}
+    own = own_families(settings)
+    if taken := sorted(ours.keys() & own.keys()):
+        raise OperatorError(f"{taken[0]} is a family of AgentLM's: give your own another name")
+    return {**ours, **own}
 
 
 def _configured(settings: ToolSettings) -> set[str]:

@@ -182,16 +182,17 @@ def check_model(settings: DoctorSettings) -> str:
 
 def check_tools(settings: DoctorSettings) -> str:
     """Whether the tools of the settings can be opened: families, own files, MCP servers."""
-    sources = [*(settings.tools or ()), *own_families(settings)]
-    if settings.mcp_config is not None:
-        sources.append("mcp")
+    configured = [*own_families(settings), *(["mcp"] if settings.mcp_config is not None else [])]
+    offered = configured if settings.tools is None else settings.tools
 
     async def names() -> list[str]:
-        toolbox = await Toolbox.open(settings, list(dict.fromkeys(sources)))
+        toolbox = await Toolbox.open(settings, offered)
         await toolbox.close()
         return list(toolbox.families())
 
-    return ", ".join(asyncio.run(names())) or "none given"
+    left_out = [name for name in configured if name not in offered]
+    notes = [f"{name} is configured, but --tools does not name it" for name in left_out]
+    return "; ".join([", ".join(asyncio.run(names())) or "none given", *notes])
 
 
 def check_graph(settings: DoctorSettings) -> str:

@@ -159,7 +159,7 @@ COMMANDS = {
 
 def _card(settings: AddModel, registry: Registry) -> ModelCard:
     if (settings.path is None) == (settings.upstream is None):
-        raise OperatorError("a model needs either --path or --upstream")
+        raise OperatorError("a model needs one of --path and --upstream, not both")
     if settings.upstream is not None:
         return _upstream_card(settings, settings.upstream)
     changed = settings.model_dump(

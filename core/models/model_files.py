@@ -38,6 +38,8 @@ def weight_files(directory: Path) -> list[Path]:
 
 def check_model(directory: Path) -> None:
     """Raises OperatorError if the directory has no model in transformers' format."""
+    if not directory.is_dir():
+        raise OperatorError(f"there is no directory {directory}")
     if not (directory / "config.json").is_file():
         raise OperatorError(f"{directory} is not a model directory: it has no config.json")
     weight_files(directory)

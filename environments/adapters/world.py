@@ -86,7 +86,7 @@ class World:
 
         An override without `split` yields all tasks; each belongs to a split by its digest.
         """
-        raise NotImplementedError
+        raise OperatorError(f"{cls.__name__} has no method tasks(), which yields its problems")
 
     @classmethod
     def shared(cls) -> AbstractAsyncContextManager[object]:

@@ -134,4 +134,6 @@ def test_what_is_given_and_in_order_is_well(
     )
     flags = ["--tool-files", tool, "--model", chatml_llama, "--port", 0, "--tools", "sql"]
     assert doctor.main(["--data-dir", str(tmp_path), *map(str, flags)]) == 0
-    assert "0 is free" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "0 is free" in printed
+    assert "sql; tools is configured, but --tools does not name it" in printed

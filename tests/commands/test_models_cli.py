@@ -83,8 +83,8 @@ def test_a_model_of_another_server_gets_a_name(models: Models) -> None:
     [
         (["--upstream", "ftp://host/v1"], "must be an http or https URL"),
         (["--upstream", "https://user:secret@host/v1"], "must have no password"),
-        (["--upstream", "http://host/v1", "--path", "."], "either --path or --upstream"),
-        ([], "either --path or --upstream"),
+        (["--upstream", "http://host/v1", "--path", "."], "one of --path and --upstream"),
+        ([], "one of --path and --upstream"),
     ],
 )
 def test_what_is_no_model_is_refused(models: Models, flags: list[str], reason: str) -> None:

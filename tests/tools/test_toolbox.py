@@ -180,6 +180,14 @@ async def test_a_file_of_tools_that_is_not_named_is_not_left_out_in_silence(
     assert "mine is configured, but --tools does not name it" in caplog.text
 
 
+async def test_a_file_of_tools_does_not_stand_in_the_place_of_a_family(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    (tmp_path / "bash.py").write_text("")
+    with pytest.raises(OperatorError, match="bash is a family of AgentLM's"):
+        await Toolbox.open(make_settings(tool_files=(tmp_path / "bash.py",)))
+
+
 async def test_an_unknown_family_is_the_operators_error(make_settings: MakeSettings) -> None:
     with pytest.raises(OperatorError, match="unknown tools teleport; known: bash, sql"):
         await Toolbox.open(make_settings(tools=("teleport",)))
