@@ -16,6 +16,7 @@ from argparse import Action, ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
@@ -73,9 +74,7 @@ class Settings(BaseSettings):
         """Create the data directory. Raises OperatorError if it can't be written."""
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
-            probe = self.data_dir / ".writable"
-            probe.touch()
-            probe.unlink()
+            TemporaryFile(dir=self.data_dir).close()
         except OSError as error:
             raise OperatorError(
                 f"the data directory {self.data_dir} can't be written: {error.strerror or error}"

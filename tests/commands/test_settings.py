@@ -1,5 +1,6 @@
 """Where settings come from, and what is said of wrong ones."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,13 @@ def test_a_data_directory_that_cannot_be_written_is_the_operators_to_mend(tmp_pa
     (tmp_path / "file").write_text("")
     with pytest.raises(OperatorError, match="can't be written: Not a directory"):
         Settings(data_dir=tmp_path / "file" / "below").prepare_data_dir()
+
+
+def test_commands_that_begin_at_once_do_not_take_a_data_directory_for_unwritable(
+    tmp_path: Path,
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    with ThreadPoolExecutor(8) as commands:
+        found = list(commands.map(lambda _: settings.prepare_data_dir(), range(2000)))
+    assert set(found) == {tmp_path}
+    assert not list(tmp_path.iterdir())

@@ -127,8 +127,9 @@ function options(element: HTMLElement, { over, lines, spell, times = false, coun
 }
 
 /** The times that are drawn: none as long as there is no value, which uPlot tells as null. */
-function lastMinutes(_: uPlot, first: number | null, last: number | null): [number | null, number | null] {
-  return first === null || last === null ? [null, null] : [Math.min(first, last - LAST_S), last];
+function lastMinutes(_: uPlot, first: number | null, last: number | null): [number, number] {
+  const until = last ?? Date.now() / 1000; // before there is any value the axis tells the time, too
+  return [Math.min(first ?? until, until - LAST_S), until];
 }
 
 /** A variable's colour as the canvas needs it: light or dark is decided only where it is used. */
