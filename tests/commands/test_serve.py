@@ -68,7 +68,7 @@ def test_a_misspelt_flag_of_vllm_is_said_before_anything_is_loaded(
         ("--host", "0.0.0.0", "is reachable from other machines"),
         ("--cors-origins", "*", "any web page could run commands here"),
         ("--tools", "chess", "unknown tools chess; known: bash, "),
-        ("--tool-files", "nothere.py", "nothere.py is not a Python file"),
+        ("--tool-files", "nothere.py", "there is no Python file"),
         ("--tool-policy", "nothere.yaml", "tool_policy: nothere.yaml: No such file"),
         ("--mcp-config", "nothere.json", "nothere.json"),
         ("--store-url", "sqlite:////proc/nothere/log.db", "there is no such directory"),
