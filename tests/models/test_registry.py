@@ -167,7 +167,7 @@ def test_what_is_missing_is_said_in_one_sentence(
             registry.add(card)
         return str(caught.value)
 
-    assert "has no config.json" in refusal(local("a", tmp_path / "nowhere"))
+    assert "there is no directory" in refusal(local("a", tmp_path / "nowhere"))
     partial = shutil.copytree(chatml_llama, tmp_path / "partial")
     (partial / "model.safetensors").unlink()
     assert "has no weights" in refusal(local("a", partial))

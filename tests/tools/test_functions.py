@@ -115,5 +115,5 @@ async def test_a_file_that_is_no_tool_is_the_operators_error(
     path.write_text(text)
     with pytest.raises(OperatorError, match=reason):
         await Toolbox.open(make_settings(tool_files=(path,)), ["bash", "own"])
-    with pytest.raises(OperatorError, match="is not a Python file"):
+    with pytest.raises(OperatorError, match="there is no Python file"):
         await Toolbox.open(make_settings(tool_files=(tmp_path / "none.py",)), ["none"])
