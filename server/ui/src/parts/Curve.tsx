@@ -127,9 +127,11 @@ function options(element: HTMLElement, { over, lines, spell, times = false, coun
 }
 
 /** The times that are drawn: none as long as there is no value, which uPlot tells as null. */
-function lastMinutes(_: uPlot, first: number | null, last: number | null): [number, number] {
-  const until = last ?? Date.now() / 1000; // before there is any value the axis tells the time, too
-  return [Math.min(first ?? until, until - LAST_S), until];
+/** From the values themselves: of a single one uPlot makes an axis of a thousand days. */
+function lastMinutes(plot: uPlot): [number, number] {
+  const x = plot.data?.[0] ?? [];
+  const until = x.at(-1) ?? Date.now() / 1000;
+  return [Math.min(x[0] ?? until, until - LAST_S), until];
 }
 
 /** A variable's colour as the canvas needs it: light or dark is decided only where it is used. */
