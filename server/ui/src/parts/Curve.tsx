@@ -108,6 +108,7 @@ function options(element: HTMLElement, { over, lines, spell, times = false, coun
   return {
     width: element.clientWidth || 300,
     height: HEIGHT,
+    padding: [null, times ? 40 : null, null, null], // half of the last time's width
     scales: {
       x: { time: times, ...(times && { range: lastMinutes }) },
       y: counts ? { range: (_, _least, most) => [0, Math.max(FEW, most)] } : {},
