@@ -81,6 +81,14 @@ def _openers(settings: ToolSettings) -> dict[str, Opening]:
     return {**ours, **own}
 
 
+def left_out(settings: ToolSettings) -> list[str]:
+    """What the settings configure and `--tools` does not name, a sentence each."""
+    names = (
+        [] if settings.tools is None else sorted(_configured(settings).difference(settings.tools))
+    )
+    return [f"{name} is configured, but --tools does not name it" for name in names]
+
+
 def _configured(settings: ToolSettings) -> set[str]:
     """The families that a setting names something for."""
     named = {
@@ -137,9 +145,9 @@ class Toolbox:
             configured = _configured(settings)
             # Without a configuration no MCP servers are missing.
             usual = [name for name in openers if name != "mcp" or name in configured]
-            if families is None and wanted is not None:
-                for name in sorted(configured.difference(wanted)):
-                    _log.warning("%s is configured, but --tools does not name it", name)
+            if families is None:
+                for sentence in left_out(settings):
+                    _log.warning(sentence)
             for name in usual if wanted is None else wanted:
                 required = wanted is not None or name in configured
                 await toolbox._open(name, openers[name], required=required)

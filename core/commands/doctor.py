@@ -34,7 +34,7 @@ from agentlm.tools.graph.place import DESCRIPTION
 from agentlm.tools.settings import ToolSettings
 from agentlm.tools.shell.bash import Bash, BashArgs
 from agentlm.tools.shell.cgroup import delegated
-from agentlm.tools.toolbox import Toolbox
+from agentlm.tools.toolbox import Toolbox, left_out
 
 LEAST_FREE_BYTES = 1 << 30
 """With less room, a log or a checkpoint fills the disk before anybody notices."""
@@ -190,9 +190,7 @@ def check_tools(settings: DoctorSettings) -> str:
         await toolbox.close()
         return list(toolbox.families())
 
-    left_out = [name for name in configured if name not in offered]
-    notes = [f"{name} is configured, but --tools does not name it" for name in left_out]
-    return "; ".join([", ".join(asyncio.run(names())) or "none given", *notes])
+    return "; ".join([", ".join(asyncio.run(names())) or "none given", *left_out(settings)])
 
 
 def check_graph(settings: DoctorSettings) -> str:

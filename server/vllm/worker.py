@@ -110,10 +110,8 @@ class WorkerExtension:
             if num_logprobs:
                 return gather(logprobs, num_logprobs, token_ids)
             ids = token_ids.unsqueeze(-1)
-            # The rank is 0, which means unknown: the likeliest token has rank 1.
-            return LogprobsTensors(
-                ids.int(), logprobs.gather(-1, ids), ids[:, 0].new_zeros(len(ids))
-            )
+            unknown = token_ids.new_zeros(len(token_ids))  # the likeliest token has rank 1
+            return LogprobsTensors(ids.int(), logprobs.gather(-1, ids), unknown)
 
         sampler.gather_logprobs = gather_logprobs
 

@@ -127,8 +127,7 @@ function options(element: HTMLElement, { over, lines, spell, times = false, coun
   };
 }
 
-/** The times that are drawn: none as long as there is no value, which uPlot tells as null. */
-/** From the values themselves: of a single one uPlot makes an axis of a thousand days. */
+/** The times that are drawn. Of a single value uPlot itself would make an axis of a thousand days. */
 function lastMinutes(plot: uPlot): [number, number] {
   const x = plot.data?.[0] ?? [];
   const until = x.at(-1) ?? Date.now() / 1000;
