@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from agentlm.finetune.recipes import with_shipped_recipe
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.finetune.training.allocator import restart_with_tcmalloc
+from agentlm.finetune.training.leave import leave
 from agentlm.printable import say
 from agentlm.settings import parse
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit code 1 if the gate's rule does not hold, or if no row is left to train on."""
+    """Does not return where it has trained. Exit code 1 if the gate's rule does not hold, or if no
+    row is left to train on."""
     restart_with_tcmalloc(argv)
     settings = parse(FinetuneSettings, with_shipped_recipe(argv), "agentlm finetune")
     settings.check()
@@ -24,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
     from agentlm.finetune.main import run
 
     try:
-        return run(settings)
+        leave(run(settings))
     except NothingLeft as error:
         say(f"agentlm: {error}", sys.stderr)
         return 1

@@ -21,6 +21,7 @@ from agentlm.finetune.job_settings import settings_of
 from agentlm.finetune.main import finetune
 from agentlm.finetune.run import Run
 from agentlm.finetune.training.allocator import restart_with_tcmalloc
+from agentlm.finetune.training.leave import leave
 from agentlm.jobs.job import Job
 from agentlm.jobs.kept_files import KeptFile, KeptFiles
 from agentlm.models.registry import Registry
@@ -153,4 +154,4 @@ def _stop(_signal: int, _frame: object) -> NoReturn:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))
