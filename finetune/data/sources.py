@@ -180,7 +180,7 @@ def general_rows(
         rows = read_rows(plain, settings.read_columns())
         rows = within_limit(rows, plain, settings.max_malformed)
     if plain != location and settings.publish:
-        rows = rehearsed(rows, Asker(settings.publish, base, settings.api_key))
+        rows = rehearsed(rows, Asker(settings.publish, base, settings.api_key), settings.seed)
     share, seed = settings.no_tool_share, settings.seed
     return with_negatives(rows, tools, share, seed, thoughts=thoughts)
 

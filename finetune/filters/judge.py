@@ -99,17 +99,22 @@ class Judge:
 
 
 def rehearsed(
-    rows: Iterable[Trajectory | Malformed], asker: Asker
+    rows: Iterable[Trajectory | Malformed], asker: Asker, seed: int
 ) -> Iterator[Trajectory | Malformed]:
-    """The first question of each row, with the model's own answer in place of the row's."""
+    """The first question of each row, with the model's own answer in place of the row's. A question
+    whose answer is cut off makes no row.
+
+    Answers are drawn at temperature 1, so that they are spread as the model's own are. The likeliest
+    ones teach it to be sure of itself, at the cost of text by others (docs/results.md).
+    """
     for row in rows:
         if isinstance(row, Malformed):
             yield row
             continue
         question = list(takewhile(lambda step: step.role != "assistant", row.steps))
         messages = [{"role": _role(step), "content": step.text} for step in question]
-        if messages:
-            reply = asker.ask(messages, max_tokens=512)
+        reply = asker.whole_answer(messages, 512, temperature=1, seed=seed) if messages else None
+        if reply is not None:
             answer = Step(role="assistant", origin=Origin.IMPORTED, text=reply, token_ids=None)
             metadata = {key: value for key, value in row.metadata.items() if key != "loss"}
             steps = (*map(_text, question), answer)

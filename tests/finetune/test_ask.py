@@ -42,9 +42,9 @@ CHAT = from_sharegpt(
 
 
 @pytest.fixture
-def says(httpserver: HTTPServer) -> Callable[[str], Asker]:
-    def serve(text: str) -> Asker:
-        answer: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
+def says(httpserver: HTTPServer) -> Callable[..., Asker]:
+    def serve(text: str, finish_reason: str = "stop") -> Asker:
+        answer: dict[str, Any] = {"index": 0, "finish_reason": finish_reason}
         answer["message"] = {"role": "assistant", "content": text}
         body = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
         httpserver.expect_request("/v1/chat/completions", method="POST").respond_with_json(
@@ -80,16 +80,28 @@ def test_a_judge_that_is_not_there_is_an_error() -> None:
         Asker("http://localhost:9", "m", None).ask([{"role": "user", "content": "?"}], 8)
 
 
-def test_rehearsal_puts_the_models_own_answer_in_place(says: Callable[[str], Asker]) -> None:
+def test_rehearsal_puts_the_models_own_answer_in_place(
+    says: Callable[[str], Asker], httpserver: HTTPServer
+) -> None:
     bad = Malformed("x:1", "not JSON")
 
-    rows = list(rehearsed([CHAT, bad], says("Johann Wolfgang von Goethe.")))
+    rows = list(rehearsed([CHAT, bad], says("Johann Wolfgang von Goethe."), seed=5))
 
     assert rows[1] == bad
     assert isinstance(rows[0], Trajectory)
     texts = [step.text for step in rows[0].steps]
     assert texts == ["Who wrote Faust?", "Johann Wolfgang von Goethe."]
     assert loss_steps(rows[0], 1.0, unjudged=True) == [False, True]
+    [(request, _)] = httpserver.log
+    asked = request.get_json()
+    assert (asked["temperature"], asked["seed"], asked["store"]) == (1, 5, False)
+
+
+@pytest.mark.parametrize(("text", "finish_reason"), [("Goethe wrote", "length"), ("", "stop")])
+def test_an_answer_that_is_cut_off_or_empty_makes_no_row(
+    says: Callable[..., Asker], text: str, finish_reason: str
+) -> None:
+    assert list(rehearsed([CHAT], says(text, finish_reason), seed=0)) == []
 
 
 def test_a_negative_is_shown_tools_and_answers_without_them(chatml_llama: Path) -> None:

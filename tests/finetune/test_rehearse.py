@@ -77,7 +77,7 @@ def test_rows_are_questions_with_the_models_own_answers_and_can_be_read(
     made = rows(tmp_path)
     assert [row["messages"][0]["content"] for row in made] == list(islice(questions(), COUNT))
     assert all("An answer to" in row["messages"][1]["content"] for row in made)
-    assert {(body["temperature"], body["store"]) for body in server.asked} == {(0, False)}
+    assert {(body["temperature"], body["store"]) for body in server.asked} == {(1, False)}
     with_tools = [row for row in made if "tools" in row]
     assert 0 < len(with_tools) < COUNT
     assert {row["messages"][1]["reasoning_content"] for row in with_tools} == {NO_TOOL}
