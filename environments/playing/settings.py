@@ -74,7 +74,7 @@ class RolloutSettings(PlaySettings):
     model_config = SettingsConfigDict(cli_shortcuts={"limit": "n", "method": "for"})
 
     env: EnvironmentName
-    """The family of tasks: db, os, kg, household, webshop; one of others that is held out:
+    """The family of tasks: db, os, kg, household, webshop, web; one of others that is held out:
     textworld-express, scienceworld, bfcl, fanoutqa, gsm8k, humaneval, retail; or
     yours: FILE.py:Class, an entry point's name, gymnasium:ID, verifiers:NAME."""
     player: Literal["model", "gold", "empty", "random"] = "model"

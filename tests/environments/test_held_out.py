@@ -92,11 +92,16 @@ RETAIL = pytest.mark.skipif(version_of("retail") is None, reason="it is not inst
 
 
 @RETAIL
-async def test_tau2s_own_actions_solve_each_of_its_tasks_and_words_alone_none() -> None:
+@pytest.mark.parametrize(
+    ("split", "count"), [("test", 40), pytest.param("dev", 74, marks=pytest.mark.slow)]
+)
+async def test_tau2s_own_actions_solve_each_of_its_tasks_and_words_alone_none(
+    split: Any, count: int
+) -> None:
     environment = environment_of("retail")
-    tasks = list(environment.generate("test"))
-    assert len(tasks) == 40
-    assert [run.reward for run in await played(environment, tasks, GoldPlayer())] == [1.0] * 40
+    tasks = list(environment.generate(split))
+    assert len(tasks) == count
+    assert [run.reward for run in await played(environment, tasks, GoldPlayer())] == [1.0] * count
     for task in [task for task in tasks if task.family == "modify_pending_order_items"][:3]:
         no_change = task.model_copy(update={"gold": task.gold[-1:]})
         assert (await play(environment, no_change, GoldPlayer())).reward == 0.0
@@ -145,6 +150,19 @@ def test_java_that_is_missing_is_one_sentence_with_its_cure(
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(OperatorError, match=f"{name} needs Java, .* default-jre-headless"):
         environment_of(name)
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # py4j's process
+@pytest.mark.parametrize("name", [needs("textworld-express"), needs("scienceworld")])
+def test_java_that_does_not_start_is_one_sentence(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "java").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "java").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(OperatorError, match=f"Java did not start for {name} .*java -version"):
+        next(environment_of(name).generate("test"))
 
 
 @pytest.mark.parametrize(

