@@ -104,8 +104,8 @@ def rehearsed(
     """The first question of each row, with the model's own answer in place of the row's. A question
     whose answer is cut off makes no row.
 
-    Answers are drawn at temperature 1, so that they are spread as the model's own are. The likeliest
-    ones teach it to be sure of itself, at the cost of text by others (docs/results.md).
+    Answers are drawn at temperature 1, so that they are spread as the model's own are. The
+    likeliest ones teach it to be sure of itself, at the cost of text by others (docs/results.md).
     """
     for row in rows:
         if isinstance(row, Malformed):
