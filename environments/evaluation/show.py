@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from agentlm.environments.evaluation.general_ability.probe import Ability
 from agentlm.environments.evaluation.page import Run, render_page
@@ -104,9 +104,9 @@ def _of_models(
     numbers fit in 80 characters."""
     table = _narrow("", *columns)
     for group_name, group in groupby(rows, lambda row: f"{row.environment}, {row.decoding}"):
-        table.add_row(f"[bold]{group_name}[/]")
+        table.add_row(Text(group_name, style="bold"))
         for row in group:
-            table.add_row(f" {escape(row.model)}", *cells(row))
+            table.add_row(Text(f" {row.model}"), *cells(row))
     return table
 
 

@@ -58,9 +58,9 @@ def test_base_and_candidate_are_measured_on_the_same_tasks(
     assert (base["model"], base["success"], mine["success"]) == ("base", 0.0, 1.0)
     [difference] = written["differences"]
     assert (difference["difference"], difference["tasks"]) == (1.0, 8)
-    numbers = [
-        line.split()[1:] for line in capsys.readouterr().out.splitlines() if " mine " in line
-    ]
+    printed = capsys.readouterr().out.splitlines()
+    assert "db, unconstrained" in map(str.strip, printed)
+    numbers = [line.split()[1:] for line in printed if " mine " in line]
     assert [len(cells) for cells in numbers[:3]] == [8, 5, 8]  # nothing folds in 80 columns
     kept = Evaluations(tmp_path)
     [one] = kept.list()
