@@ -3,7 +3,7 @@
 An expert reads what is asked and says what to do with which line of the page. Its steps are played
 when a task is drawn; a task whose steps do not solve it comes without them. Held out are kinds that
 clicking, typing and choosing by text can do; left out of both are pages of pictures, dragging,
-scrolling and waiting.
+scrolling and waiting, and kinds that say what a kind that is trained on says.
 """
 
 from __future__ import annotations
@@ -100,13 +100,10 @@ EXPERTS: Mapping[str, Expert] = {
 
 HELD_OUT = (
     "click-checkboxes-large",
-    "click-checkboxes-transfer",
     "click-dialog-2",
     "click-tab-2",
-    "click-test-transfer",
     "email-inbox-delete",
     "enter-date",
-    "enter-text-dynamic",
     "find-word",
     "form-sequence-3",
     "login-user-popup",

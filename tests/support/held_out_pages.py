@@ -175,13 +175,10 @@ def _item(asked: str, page: list[str], turn: int) -> Deed:
 
 SOLUTIONS: Mapping[str, Turn] = {
     "click-checkboxes-large": _as_taught("click-checkboxes"),
-    "click-checkboxes-transfer": _as_taught("click-checkboxes"),
     "click-dialog-2": _dialog,
     "click-tab-2": _tabs,
-    "click-test-transfer": _as_taught("click-test-2"),
     "email-inbox-delete": _email,
     "enter-date": _date,
-    "enter-text-dynamic": _as_taught("enter-text"),
     "find-word": _word,
     "form-sequence-3": _sequence,
     "login-user-popup": _log_in,
