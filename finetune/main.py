@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from functools import partial
 from itertools import chain
 
+import numpy as np
+
 from agentlm.console import Console
 from agentlm.errors import OperatorError
 from agentlm.finetune.card import successor_card
@@ -183,11 +185,12 @@ def describe(prepared: Prepared, tell: Callable[[str], None]) -> None:
     """Describe what will be trained, and print one row with marks around what is trained on."""
     run, sources = prepared.run, prepared.sources()
     tell(f"training {run.name} from {prepared.base.card.name}: {run.directory}")
-    for source in sources:
+    drawn = np.bincount(prepared.plan().draws[:, 0], minlength=len(sources))
+    for source, draws in zip(sources, drawn, strict=True):
         rows = source.rows
         tell(
             f"{source.name}: {len(rows)} rows, {rows.lengths.sum():,} tokens, "
-            f"{rows.trained.sum():,} of them trained on"
+            f"{rows.trained.sum():,} of them trained on; each row {draws / len(rows):.1f} times"
         )
     if (held_out := prepared.held_out()) is not None:
         tell(f"held out: {len(held_out)} rows, {held_out.trained.sum():,} tokens to measure on")

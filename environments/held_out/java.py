@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import reduce
@@ -81,8 +82,7 @@ class JavaMachines:
             with self._lock:
                 left = [*self._free, *self._taken]
                 self._free, self._taken = [], []
-            for machine in left:
-                _end(machine)
+            _end(*left)
 
     def _started(self) -> Any:
         try:
@@ -128,17 +128,19 @@ def _lives(machine: Any) -> bool:
     return machine.java_process.poll() is None
 
 
-def _end(machine: Any) -> None:
-    if _lives(machine):
-        machine.shutdown()
-    else:
+def _end(*machines: Any) -> None:
+    """They end when nobody holds the other end of the pipe that they read. Not by py4j's command,
+    whose answer one that hangs never sends."""
+    for machine in machines:
         machine.close()
-    # Otherwise py4j would tell a dead machine about each object that Python frees later.
-    machine._gateway_client.is_connected = False
-    with suppress(BrokenPipeError):  # it may have died
-        machine.java_process.stdin.close()
-    try:
-        machine.java_process.wait(_PATIENCE_S)
-    except TimeoutExpired:
-        machine.java_process.kill()
-        machine.java_process.wait()
+        # Otherwise py4j would tell a dead machine about each object that Python frees later.
+        machine._gateway_client.is_connected = False
+        with suppress(BrokenPipeError):  # it may have died
+            machine.java_process.stdin.close()
+    deadline = time.monotonic() + _PATIENCE_S
+    for machine in machines:
+        try:
+            machine.java_process.wait(max(0.0, deadline - time.monotonic()))
+        except TimeoutExpired:
+            machine.java_process.kill()
+            machine.java_process.wait()

@@ -209,9 +209,13 @@ TWX = pytest.mark.skipif(version_of("textworld-express") is None, reason="it is 
 
 @TWX
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # py4j's sockets
-async def test_a_try_whose_java_is_killed_is_no_zero_and_the_next_has_another(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)]
+)
+async def test_a_try_whose_java_dies_or_hangs_is_no_zero_and_the_next_has_another(
+    tmp_path: Path, how: signal.Signals
 ) -> None:
+    struck = []
     async with opened("textworld-express", concurrency=4, data_dir=tmp_path) as environment:
         tasks = list(islice(environment.generate("dev"), 4))
         world: Any = environment
@@ -220,16 +224,19 @@ async def test_a_try_whose_java_is_killed_is_no_zero_and_the_next_has_another(
         class Killer(GoldPlayer):
             async def reply(self, task: Task, attempt: int, messages: Any, tools: Any) -> Reply:
                 for machine in machines._taken if len(messages) == 1 else ():
-                    os.kill(machine.java_process.pid, signal.SIGKILL)
-                    machine.java_process.wait()
+                    os.kill(machine.java_process.pid, how)
+                    struck.append(machine.java_process.pid)
+                    if how == signal.SIGKILL:
+                        machine.java_process.wait()
                 return await super().reply(task, attempt, messages, tools)
 
-        broken = await play(environment, tasks[0], Killer())
+        broken = await play(environment, tasks[0], Killer(), step_timeout_s=10)
         assert (broken.outcome, broken.reward) == (Outcome.ERROR, None)
         assert [run.reward for run in await played(environment, tasks, GoldPlayer())] == [1.0] * 4
         pids = {machine.java_process.pid for machine in machines._free}
     assert pids
-    assert not any(map(runs, pids))
+    assert struck
+    assert not any(map(runs, [*pids, *struck]))
     gc.collect()
 
 

@@ -169,6 +169,7 @@ def test_a_run_says_before_it_trains_what_it_leaves_out(rows: Path, tmp_path: Pa
     describe(prepare(FinetuneSettings(**settings, max_malformed=0.8)), lines.append)
 
     assert lines[1].startswith("agent: 1 rows, ")
+    assert lines[1].endswith("; each row 3.0 times")
     assert lines[2] == "agent: 5 rows; left out: malformed 4; kept 1"
     assert [line.split(": ")[:2] for line in lines[3:]] == [
         ["  malformed", "rows.jsonl:2"],
