@@ -39,7 +39,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Fill in what is generated."""
+    """Fill in what is generated, and turn links to the root's pages into ones to their copies."""
+    for name in OF_THE_ROOT:
+        markdown = markdown.replace(f"](../{name})", f"]({name.lower()})")
     markdown = markdown.replace("<!-- settings -->", "\n".join(settings_tables()))
     return re.sub(r"<!-- fields (\w+) -->", lambda match: fields_table(match[1]), markdown)
 
