@@ -119,6 +119,20 @@ class VariedEnvironment(Protocol):
         ...
 
 
+@runtime_checkable
+class PatientEnvironment(Protocol):
+    """An `Environment` that says how often in a row a call may make sense, as waiting does."""
+
+    max_equal_calls: int
+
+
+def max_equal_calls(environment: Environment) -> int:
+    """So many equal calls in a row end a try: a model does not leave such a loop by itself."""
+    if isinstance(environment, PatientEnvironment):
+        return environment.max_equal_calls
+    return 5
+
+
 def tools_of(environment: Environment, task: Task) -> tuple[ToolSpec, ...]:
     """The actions that a player of `task` is told of."""
     if isinstance(environment, VariedEnvironment):

@@ -71,6 +71,8 @@ class World:
     """Its name in the log and in reports; by default the class's name."""
     max_turns: ClassVar[int] = 10
     """How many calls a player has; the final answer does not count."""
+    max_equal_calls: ClassVar[int] = 5
+    """So many equal calls in a row end a try. More where waiting, or looking again, makes sense."""
 
     earned: float = 0.0
     """Reward so far, in [0, 1]: partial credit, also for a try that runs out of calls."""
@@ -154,6 +156,7 @@ class WorldEnvironment:
             raise OperatorError(f"{world.__name__} has no docstring, which opens the prompt")
         self.name = name or world.name or world.__name__
         self.max_turns = world.max_turns
+        self.max_equal_calls = world.max_equal_calls
         self._world = world
         self._specs = world.specs()
 

@@ -3,6 +3,10 @@
 A machine is taken for a try and given back for the next, so there are as many as tries at once, of
 some 200 MB each. It reads a pipe of this program's, so that it ends when the program does, however
 that ends. If it dies or hangs, its try is broken, and the next one gets another.
+
+py4j would tell a machine of each object that Python frees, in whatever thread that happens, and
+wait for the answer: one machine that hangs would stop all tries. So it does not; a machine keeps
+what it told Python of, and ends after some tries.
 """
 
 from __future__ import annotations
@@ -10,8 +14,9 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from functools import reduce
 from pathlib import Path
 from subprocess import TimeoutExpired
@@ -24,6 +29,8 @@ from agentlm.errors import OperatorError
 from agentlm.install import install
 
 _OPTIONS = ("-Xmx512m", "-XX:+UseSerialGC")
+_TRIES = 100
+"""With one machine: what it keeps of them is a few MB, once each try's world is given up."""
 _PATIENCE_S = 5.0
 """For a machine to end by itself: one that hangs does not."""
 
@@ -45,6 +52,7 @@ class JavaMachines:
         self._lock = Lock()
         self._free: list[Any] = []
         self._taken: list[Any] = []
+        self._tries = Counter[int]()
 
     def take(self) -> Any:
         """A machine of one's own, to be given back."""
@@ -56,15 +64,20 @@ class JavaMachines:
         machine = machine or self._started()
         with self._lock:
             self._taken.append(machine)
+            self._tries[machine.java_process.pid] += 1
         return machine
 
-    def give(self, machine: Any) -> None:
-        """Let another try have it, if it lives."""
+    def give(self, machine: Any, world: Any) -> None:
+        """Let another try have it, if it lives, without the world (if any) that it has for this
+        one."""
+        if world is not None:
+            with suppress(self._py4j.Py4JError):  # it may have died
+                machine.detach(world)
         with self._lock:
             if machine not in self._taken:
                 return  # all were ended meanwhile
             self._taken.remove(machine)
-            if _lives(machine):
+            if _lives(machine) and self._tries[machine.java_process.pid] < _TRIES:
                 self._free.append(machine)
                 return
         _end(machine)
@@ -72,6 +85,16 @@ class JavaMachines:
     def new(self, machine: Any) -> Any:
         """An object of the package's interface: a world."""
         return reduce(getattr, self._interface, machine.jvm)()
+
+    @contextmanager
+    def world(self) -> Iterator[Any]:
+        """A world in a machine of its own, as long as it is needed."""
+        machine, world = self.take(), None
+        try:
+            world = self.new(machine)
+            yield world
+        finally:
+            self.give(machine, world)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -98,7 +121,9 @@ class JavaMachines:
                 f"Java did not start for {self._world} ({error}); `java -version` has to say 11 "
                 "or newer"
             ) from error
-        parameters = self._py4j.GatewayParameters(port=port, auto_field=True)
+        parameters = self._py4j.GatewayParameters(
+            port=port, auto_field=True, enable_memory_management=False
+        )
         return self._py4j.JavaGateway(gateway_parameters=parameters, java_process=process)
 
 
@@ -107,6 +132,7 @@ class JavaWorld(World):
 
     machines: JavaMachines
     _machine: Any = None
+    _opened: Any = None
 
     @classmethod
     def shared(cls) -> AbstractAsyncContextManager[None]:
@@ -116,12 +142,13 @@ class JavaWorld(World):
     def opened(self) -> Any:
         """The package's interface in a machine that is this world's until it closes."""
         self._machine = self.machines.take()
-        return self.machines.new(self._machine)
+        self._opened = self.machines.new(self._machine)
+        return self._opened
 
     def close(self) -> None:
         """Give the machine back."""
         if self._machine is not None:
-            self.machines.give(self._machine)
+            self.machines.give(self._machine, self._opened)
 
 
 def _lives(machine: Any) -> bool:
@@ -133,8 +160,6 @@ def _end(*machines: Any) -> None:
     whose answer one that hangs never sends."""
     for machine in machines:
         machine.close()
-        # Otherwise py4j would tell a dead machine about each object that Python frees later.
-        machine._gateway_client.is_connected = False
         with suppress(BrokenPipeError):  # it may have died
             machine.java_process.stdin.close()
     deadline = time.monotonic() + _PATIENCE_S

@@ -43,16 +43,12 @@ class _Game(JavaWorld):
     def tasks(cls, split: Split, seed: int) -> Iterator[Problem]:
         """The games in turn, so that the first tasks have all of them."""
         held_out(NAME, split, "dev", "test")
-        machine = cls.machines.take()
-        try:
-            game = cls.machines.new(machine)
+        with cls.machines.world() as game:
             drawn = Random(seed).sample(range(_FOLD), _FOLD)
             for place, name in product(drawn, sorted(game.getGameNames())):
                 game.load(name, "")
                 parameters = {"game": name, "seed": _seeds(game, split)[place], "fold": split}
                 yield _problem(name, game, parameters)
-        finally:
-            cls.machines.give(machine)
 
     def start(self) -> None:
         """Draw the game that the parameters name."""

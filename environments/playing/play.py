@@ -32,6 +32,7 @@ from agentlm.environments.task import (
     OpenTask,
     StrictTask,
     Task,
+    max_equal_calls,
     tools_of,
 )
 from agentlm.errors import OperatorError
@@ -42,8 +43,6 @@ T = TypeVar("T")
 
 STEP_TIMEOUT_S = 300.0
 """A world that takes longer to open, to run a call, to score or to close is broken."""
-_SAME_CALLS = 5
-"""So many equal calls in a row end a try: a model does not leave such a loop by itself."""
 _MAX_CHARS = 20_000
 """Characters of one turn that are kept, or run, and of one observation; a server may ignore the
 bound on tokens, and a world may flood."""
@@ -228,7 +227,7 @@ async def _until_end(
         if world.over:
             run.outcome = Outcome.COMPLETED
             return
-        if repeated_calls(run.exchanges) >= _SAME_CALLS:
+        if repeated_calls(run.exchanges) >= max_equal_calls(environment):
             return
         messages += _call_messages(reply, reply.call, observation)
 

@@ -113,6 +113,23 @@ async def test_a_world_that_is_over_ends_the_try_without_an_answer() -> None:
     assert (run.outcome, run.reward, len(run.exchanges)) == (Outcome.COMPLETED, 0.5, 2)
 
 
+class Waits(Steps):
+    """Wait for it."""
+
+    max_turns = max_equal_calls = 8
+
+
+@pytest.mark.parametrize(
+    ("most", "outcome", "calls"), [(5, Outcome.LIMIT, 5), (8, Outcome.COMPLETED, 7)]
+)
+async def test_a_loop_of_equal_calls_ends_a_try_unless_the_world_has_things_to_wait_for(
+    monkeypatch: pytest.MonkeyPatch, most: int, outcome: Outcome, calls: int
+) -> None:
+    monkeypatch.setattr(Waits, "max_equal_calls", most)
+    run = await tried(Waits, *[{"how": "wait"}] * 6, {"how": "end"})
+    assert (run.outcome, len(run.exchanges)) == (outcome, calls)
+
+
 async def test_the_answer_is_no_call_and_has_its_own_turn() -> None:
     run = await tried(Steps, {"how": "a"}, {"how": "b"}, {"how": "c"}, "done")
     assert (run.outcome, len(run.exchanges)) == (Outcome.COMPLETED, 4)
