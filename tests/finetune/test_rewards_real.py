@@ -6,21 +6,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from agentlm.finetune.training.model import load
 from agentlm.models.registry import Registry
 from agentlm.prompt.render import Renderer
-from agentlm.trajectory import Origin, Sampling, Step, Trajectory
-from support.finetune_logs import ANSWER, CALL, conversation, registered, trajectory, write_log
+from agentlm.trajectory import Trajectory
+from support.finetune_logs import ANSWER, CALL, registered, write_log
+from support.rewarded import WRONG, log_probabilities, tries
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
-WRONG = "Thought: I have the number.\nFinal Answer: 9 programs start with z."
 RUNS = """
 import json, sys
 from agentlm.errors import OperatorError
@@ -44,48 +42,16 @@ def home(tmp_path_factory: pytest.TempPathFactory, chatml_llama: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tries(home: Path, chatml_llama: Path, by: Renderer) -> list[Trajectory]:
-    """Four tries at one task, recorded as the model itself would say them."""
+def four_tries(home: Path, chatml_llama: Path, by: Renderer) -> list[Trajectory]:
     weights = Registry(home).get("tiny").weights_version
-    model = load(chatml_llama, None, torch.float32)
-    turns_of_tries = [(CALL, ANSWER), (CALL, WRONG), (WRONG,), (ANSWER,)]
-    fields = {"environment": "db", "task_id": "t1", "source": "rollout"}
-    return [
-        trajectory(
-            as_said(model, conversation(by, "How many?", *texts), weights),
-            reward=reward,
-            **fields,
-        )
-        for texts, reward in zip(turns_of_tries, (1.0, 0.0, 0.0, 1.0), strict=True)
-    ]
-
-
-def as_said(model: Any, steps: tuple[Step, ...], weights: str | None) -> tuple[Step, ...]:
-    found = log_probabilities(model, [i for step in steps for i in step.token_ids or ()])
-    recorded, at = [], 0
-    for step in steps:
-        end = at + len(step.token_ids or ())
-        known = {"logprobs": tuple(found[at:end].tolist()), "weights_version": weights}
-        known |= {"sampling": Sampling()}
-        own = step.origin is Origin.SAMPLED
-        recorded.append(step.model_copy(update=known) if own else step)
-        at = end
-    return tuple(recorded)
-
-
-@torch.no_grad()
-def log_probabilities(model: Any, ids: list[int]) -> np.ndarray[Any, Any]:
-    model.set_attn_implementation("sdpa")
-    logits = model(input_ids=torch.tensor(ids)[None]).logits[0]
-    targets = torch.tensor(ids[1:])[:, None]
-    found = torch.log_softmax(logits[:-1], -1).gather(1, targets)[:, 0]
-    return np.append(0.0, found.numpy())
+    answers = [(CALL, ANSWER), (CALL, WRONG), (WRONG,), (ANSWER,)]
+    return tries(chatml_llama, by, weights, answers, (1.0, 0.0, 0.0, 1.0))
 
 
 @pytest.fixture(scope="module")
-def outputs(home: Path, tries: list[Trajectory]) -> list[str]:
+def outputs(home: Path, four_tries: list[Trajectory]) -> list[str]:
     """What the runs said at their ends."""
-    write_log(home, tries)
+    write_log(home, four_tries)
     off = [
         [
             step.model_copy(update={"logprobs": tuple(x - 0.3 for x in step.logprobs or ())})
@@ -93,11 +59,11 @@ def outputs(home: Path, tries: list[Trajectory]) -> list[str]:
             else step
             for step in one.steps
         ]
-        for one in tries
+        for one in four_tries
     ]
     lines = [
         one.model_copy(update={"steps": tuple(steps), "id": f"{one.id}-off"})
-        for one, steps in zip(tries, off, strict=True)
+        for one, steps in zip(four_tries, off, strict=True)
     ]
     (home / "off.jsonl").write_text("".join(one.model_dump_json() + "\n" for one in lines))
     pair = {"prompt": "How many?", "chosen": "Twelve programs.", "rejected": "Nine of them."}
@@ -126,13 +92,13 @@ def metrics(home: Path, name: str) -> list[dict[str, float]]:
 
 
 def test_what_was_rewarded_becomes_likelier_and_what_was_not_less_likely(
-    home: Path, outputs: list[str], tries: list[Trajectory], chatml_llama: Path
+    home: Path, outputs: list[str], four_tries: list[Trajectory], chatml_llama: Path
 ) -> None:
     assert outputs[0] == "done"
     before = load(chatml_llama, None, torch.float32)
     after = load(chatml_llama, home / "runs" / "grown" / "model", torch.float32)
     gains = []
-    for one in tries[2:]:
+    for one in four_tries[2:]:
         ids = list(one.token_ids())
         start = len(ids) - len(one.steps[-1].token_ids or ())
         now, then = (log_probabilities(it, ids)[start:].sum() for it in (after, before))
