@@ -1,6 +1,6 @@
 """Learning from rewards beside imitating successes: `python tests/bench/bench_rewards.py`.
 
-A tiny random Llama says a few tokens, and has solved its task if more than half of its letters are
+A tiny random Llama says a few tokens, and has solved its task if two in five of its letters are
 vowels. Each turn it is sampled until a number of tokens is reached, eight tries a task, and trained
 on what came of them: by `grpo` on all tries, or by `sft` on those that solved theirs (rejection
 sampling). So both have sampled as many tokens, take as many optimizer steps, and differ in nothing
@@ -115,9 +115,9 @@ class Policy:
 
 
 def reward(text: str) -> float:
-    """1 if more than half of the letters are vowels."""
+    """1 if two in five of the letters are vowels."""
     letters = [letter for letter in text.lower() if letter.isalpha()]
-    return float(2 * sum(letter in "aeiou" for letter in letters) > len(letters))
+    return float(bool(letters) and 5 * sum(it in "aeiou" for it in letters) >= 2 * len(letters))
 
 
 def sampled(policy: Policy, split: str, tokens: int) -> Iterator[Try]:
