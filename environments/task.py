@@ -126,11 +126,15 @@ class PatientEnvironment(Protocol):
     max_equal_calls: int
 
 
+MAX_EQUAL_CALLS = 5
+"""So many equal calls in a row end a try: a model does not leave such a loop by itself."""
+
+
 def max_equal_calls(environment: Environment) -> int:
-    """So many equal calls in a row end a try: a model does not leave such a loop by itself."""
+    """The environment's own number, if it has one."""
     if isinstance(environment, PatientEnvironment):
         return environment.max_equal_calls
-    return 5
+    return MAX_EQUAL_CALLS
 
 
 def tools_of(environment: Environment, task: Task) -> tuple[ToolSpec, ...]:

@@ -15,7 +15,7 @@ from agentlm.settings import parse
 
 
 def main(argv: Sequence[str]) -> int:
-    """Does not return where it has trained. Exit code 1 if the gate's rule does not hold, or if no
+    """Ends the process once the run is done. Exit code 1 if the gate's rule does not hold, or if no
     row is left to train on."""
     restart_with_tcmalloc(argv)
     settings = parse(FinetuneSettings, with_shipped_recipe(argv), "agentlm finetune")

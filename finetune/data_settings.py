@@ -59,8 +59,8 @@ class RehearseData(Settings):
     no_tool_share: float = Field(default=0.25, ge=0, le=1)
     """Part of the rows that are shown with tools that don't fit, and answered without."""
     temperature: float = Field(default=1.0, ge=0)
-    """At 1 the answers are spread as the model's own are. At 0 it takes the likeliest token, and
-    learns to be surer of itself than it was: text by others gets less likely to it."""
+    """At 1 the answers are spread as the model's own are. 0 always takes the likeliest token: a
+    model that is trained on such answers finds others' text less likely than before."""
     max_tokens: int = Field(default=256, ge=1)
     """Tokens that one answer may have."""
     concurrency: int = Field(default=16, ge=1)

@@ -83,9 +83,9 @@ def _openers(settings: ToolSettings) -> dict[str, Opening]:
 
 def left_out(settings: ToolSettings) -> list[str]:
     """What the settings configure and `--tools` does not name, a sentence each."""
-    names = (
-        [] if settings.tools is None else sorted(_configured(settings).difference(settings.tools))
-    )
+    if settings.tools is None:
+        return []
+    names = sorted(_configured(settings).difference(settings.tools))
     return [f"{name} is configured, but --tools does not name it" for name in names]
 
 

@@ -37,7 +37,7 @@ from pydantic import ValidationError
 from agentlm.agent.tool import Observation, ToolError
 from agentlm.environments.adapters.worker import Worker
 from agentlm.environments.splits import split_of
-from agentlm.environments.task import Action, Move, Split, Task
+from agentlm.environments.task import MAX_EQUAL_CALLS, Action, Move, Split, Task
 from agentlm.environments.taskfile import malformed, read_text
 from agentlm.errors import OperatorError
 from agentlm.files import json_lines
@@ -71,7 +71,7 @@ class World:
     """Its name in the log and in reports; by default the class's name."""
     max_turns: ClassVar[int] = 10
     """How many calls a player has; the final answer does not count."""
-    max_equal_calls: ClassVar[int] = 5
+    max_equal_calls: ClassVar[int] = MAX_EQUAL_CALLS
     """So many equal calls in a row end a try. More where waiting, or looking again, makes sense."""
 
     earned: float = 0.0

@@ -124,6 +124,7 @@ class JavaMachines:
         parameters = self._py4j.GatewayParameters(
             port=port, auto_field=True, enable_memory_management=False
         )
+        self._tries[process.pid] = 0  # an earlier machine's number may come again
         return self._py4j.JavaGateway(gateway_parameters=parameters, java_process=process)
 
 

@@ -42,8 +42,8 @@ class ReproduceSettings(Settings):
 def main(argv: Sequence[str]) -> int:
     settings = parse(ReproduceSettings, argv, "agentlm reproduce")
     plan = load_plan(settings.profile, settings.split)
-    name = Path(settings.profile).stem
-    directory = settings.data_dir / "reproduction" / f"{name}-{settings.split}"
+    name = f"{Path(settings.profile).stem}-{settings.split}"
+    directory = settings.data_dir / "reproduction" / name
     if settings.commands:
         say("\n".join(_commands(plan, directory)))
         return 0
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
 
     settings.prepare_data_dir()
     work = write if settings.page_only else reproduce
-    work(plan, name, Experiment(directory), settings.page)
+    work(plan, settings.profile, Experiment(directory), settings.page)
     return 0
 
 

@@ -13,7 +13,7 @@ from agentlm.commands.reproduction.results import read_results
 from agentlm.commands.reproduction.run import run_plan
 
 
-def reproduce(plan: Plan, name: str, experiment: Experiment, page: Path | None) -> None:
+def reproduce(plan: Plan, profile: str, experiment: Experiment, page: Path | None) -> None:
     """Run what is left of the plan, then write its page, to `page` too."""
     with experiment.held() as lock:
         machine = ThisMachine(experiment, plan.url, lock)
@@ -21,12 +21,12 @@ def reproduce(plan: Plan, name: str, experiment: Experiment, page: Path | None) 
         tell(f"cd {experiment.directory}")
         tell(exported(machine.variables))
         run_plan(plan, experiment, machine, tell)
-        write(plan, name, experiment, page)
+        write(plan, profile, experiment, page)
 
 
-def write(plan: Plan, name: str, experiment: Experiment, page: Path | None) -> None:
+def write(plan: Plan, profile: str, experiment: Experiment, page: Path | None) -> None:
     """Write the page for what is done so far, to `page` too."""
     results = read_results(plan, experiment)
     for place in (experiment.directory / "reproduction.md", page):
         if place is not None:
-            tell("\n".join(map(str, write_page(plan, name, results, place.absolute()))))
+            tell("\n".join(map(str, write_page(plan, profile, results, place.absolute()))))
