@@ -13,6 +13,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import httpx
@@ -29,7 +30,6 @@ from agentlm.trajectory import Outcome
 
 _TIMEOUT_S = 600.0
 _GREETING_S = 10.0
-_TURNS = 1000
 _HOPELESS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 
 
@@ -62,7 +62,7 @@ class Decoding(Frozen):
     constrained: bool | None = None
     """Our server holds calls to their form unless this is False; None: the field is not sent."""
     seed: int = 0
-    """Each try and each turn has a seed of its own: they differ, and can be repeated."""
+    """Each task, try and turn has a seed of its own: they differ, and can be repeated."""
 
 
 class ModelPlayer:
@@ -143,7 +143,7 @@ class ModelPlayer:
             "messages": [write_message(message) for message in messages],
             "temperature": self._decoding.temperature,
             "max_tokens": self._decoding.max_tokens,
-            "seed": _TURNS * (self._decoding.seed + attempt) + len(messages),
+            "seed": self._seed(task, attempt, len(messages)),
             "metadata": {**self._metadata, **named},
         }
         if tools:
@@ -151,6 +151,11 @@ class ModelPlayer:
         if self._decoding.constrained is not None:
             body["constrained"] = self._decoding.constrained
         return body
+
+    def _seed(self, task: Task, attempt: int, messages: int) -> int:
+        """Of its own for each turn that is drawn: with one seed for many tasks an engine draws the
+        same noise for all, and the same tokens are favoured at the same place of each."""
+        return Random(f"{self._decoding.seed}/{task.id}/{attempt}/{messages}").getrandbits(31)
 
 
 @asynccontextmanager

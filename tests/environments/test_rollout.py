@@ -87,6 +87,19 @@ def test_tries_for_grpo_are_drawn_as_ratios_need_it_and_several_of_each_task(
     assert "top_p" not in requests[0]
 
 
+def test_each_turn_of_each_try_is_drawn_with_noise_of_its_own_and_the_same_when_repeated(
+    server: StandIn, arguments: list[str]
+) -> None:
+    drawn = {}
+    for name in ("first", "again"):
+        server.requests.clear()
+        main([*arguments, "--tries", "2", "--temperature", "0.7", "--name", name])
+        drawn[name] = {request["seed"] for request in server.requests}
+        assert len(drawn[name]) == len(server.requests)
+
+    assert drawn["first"] == drawn["again"]
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
