@@ -1,10 +1,14 @@
 """Learning from rewards beside imitating successes: `python tests/bench/bench_rewards.py`.
 
-A tiny random Llama says a few tokens, and has solved its task if two in five of its letters are
-vowels. Each turn it is sampled until a number of tokens is reached, eight tries a task, and trained
-on what came of them: by `grpo` on all tries, or by `sft` on those that solved theirs (rejection
-sampling). So both have sampled as many tokens, take as many optimizer steps, and differ in nothing
-but the method. Tries go through the log, and through `agentlm finetune` as anybody runs it.
+A tiny random Llama says eight tokens, and has solved its task if two in five of its letters are
+vowels. (By itself it hardly ever ends a turn. Where it could, short answers are the likelier to be
+solved, and after a few steps it says nothing any more.) All of its weights are trained: an adapter
+can't sharpen what a random head says.
+
+Each turn it is sampled until a number of tokens is reached, eight tries a task, and trained on what
+came of them: by `grpo` on all tries, or by `sft` on those that solved theirs (rejection sampling).
+So both have sampled as many tokens, take as many optimizer steps, and differ in nothing but the
+method. Tries go through the log, and through `agentlm finetune` as anybody runs it.
 
 Prints Markdown: the share of other tasks' tries that are solved after each turn, for each seed. The
 learning rates are those that did best of `--rates` with a seed that is not reported, or those that
@@ -35,11 +39,11 @@ from agentlm.models.registry import Registry
 from agentlm.prompt.render import Renderer, Turn
 from agentlm.trajectory import Origin, Sampling, Step, Trajectory
 from support.finetune_logs import registered, renderer, trajectory, write_log
-from support.tiny import ends_its_turns, tiny_llama
+from support.tiny import tiny_llama
 
 Method = Literal["sft", "grpo"]
 ARMS: dict[Method, str] = {"grpo": "grpo, all tries", "sft": "sft, those that solved their task"}
-TRIES, LONGEST, HELD_OUT = 8, 12, 64
+TRIES, LONGEST, HELD_OUT = 8, 8, 64
 CHOOSING = 999
 """The seed by which learning rates are chosen."""
 
@@ -86,6 +90,9 @@ class Policy:
         text = self._by.decode([i for i in ids[:length] if i != end])
         return Try(task, ids[:length], likely[:length], reward(text))
 
+    def _ended(self, ids: Sequence[int]) -> bool:
+        return ids[-1] == self._by.end_of_turn_id
+
     def prompt(self, task: str) -> tuple[Step, ...]:
         return self._by.open([Turn("user", task)])
 
@@ -99,7 +106,7 @@ class Policy:
             token_ids=tuple(one.ids),
             logprobs=tuple(one.log_probabilities),
             answer=text,
-            finish_reason="stop",
+            finish_reason="stop" if self._ended(one.ids) else "length",
             sampling=Sampling(),
             weights_version=self.weights,
             tokenizer_digest=self._by.digest,
@@ -149,7 +156,7 @@ def curve(method: Method, seed: int, rate: float, arguments: argparse.Namespace)
     torch.manual_seed(seed)
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
-        model = ends_its_turns(tiny_llama(home / "tiny", "chatml", seed=seed))
+        model = tiny_llama(home / "tiny", "chatml", seed=seed)
         registered(home, model)
         by = renderer(model)
         policy = Policy(home, "tiny", by)
@@ -178,6 +185,7 @@ def train(home: Path, base: str, name: str, method: Method, **settings: Any) -> 
         method=method,
         batch_size=64,
         precision="float32",
+        full=True,
         **settings,
         **(own if method == "sft" else {}),
     )
