@@ -40,7 +40,8 @@ class RehearseData(Settings):
 
     agentlm data rehearse --url http://localhost:8000 --model smollm2-135m --output general.jsonl
 
-    An answer that is cut off by its limit is left out: it would teach to stop anywhere.
+    An answer that is cut off by its limit is left out: it would teach to stop anywhere, where rows
+    are imitated (`agentlm finetune --general-loss imitate`, the default).
     """
 
     url: str = "http://127.0.0.1:8000"
@@ -54,6 +55,12 @@ class RehearseData(Settings):
     prompts: str | None = None
     """A file whose first questions are asked (of any format that --data takes); by default those
     that come with AgentLM."""
+    text: bool = False
+    """Let the model write text that is no answer, from a few first words (by default some that come
+    with AgentLM). Without a conversation around it, it keeps likely what others write."""
+    keep_cut: bool = False
+    """Keep answers that are cut off, for --general-loss distill, which does not imitate their
+    end."""
     limit: int = Field(default=600, ge=1)
     """Rows to make; fewer if the questions come to an end."""
     no_tool_share: float = Field(default=0.25, ge=0, le=1)

@@ -23,9 +23,9 @@ from agentlm.errors import OperatorError
 from agentlm.exchange.files import Malformed, read_rows
 from agentlm.files import alone, write_text
 from agentlm.finetune.data.negatives import NO_TOOL
-from agentlm.finetune.data.prompts import questions, unfit_tools
+from agentlm.finetune.data.prompts import openings, questions, unfit_tools
 from agentlm.finetune.data_settings import RehearseData
-from agentlm.finetune.filters.judge import Asker
+from agentlm.finetune.filters.judge import Asker, seed_of
 from agentlm.openai_messages import write_tool
 
 _TOLD_EVERY = 50
@@ -42,7 +42,8 @@ def rehearse(settings: RehearseData) -> int:
             raise OperatorError(f"{settings.model} gave no whole answer: raise --max-tokens")
         write_text(output, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
         kept.unlink(missing_ok=True)
-    print(f"{len(rows):,} rows, {answers.cut:,} answers were cut off and left out: {output}")
+    left_out = f"{answers.cut:,} answers were cut off or empty and left out"
+    print(f"{len(rows):,} rows, {left_out}: {output}")
     return 0
 
 
@@ -62,17 +63,17 @@ def _rows(settings: RehearseData, answers: _Answers) -> Iterator[dict[str, Any]]
 def _ask(question: str, settings: RehearseData, asker: Asker, answers: _Answers) -> str | None:
     if question in answers.known:
         return answers.known[question]
-    return asker.whole_answer(
-        [{"role": "user", "content": question}],
-        settings.max_tokens,
-        temperature=settings.temperature,
-        seed=settings.seed,
-    )
+    seed, most = seed_of(question, settings.seed), settings.max_tokens
+    if settings.text:
+        return asker.text(question, most, temperature=settings.temperature, seed=seed)
+    messages = [{"role": "user", "content": question}]
+    drawn = settings.temperature
+    return asker.answer(messages, most, temperature=drawn, seed=seed, cut=settings.keep_cut)
 
 
 def _questions(settings: RehearseData) -> Iterator[str]:
     """Each question once."""
-    all_questions = questions(settings.seed)
+    all_questions = openings(settings.seed) if settings.text else questions(settings.seed)
     if settings.prompts is not None:
         all_questions = _of_file(settings.prompts)
     return iter(dict.fromkeys(all_questions))
@@ -88,7 +89,9 @@ def _of_file(name: str) -> Iterator[str]:
 
 
 def _row(question: str, answer: str, settings: RehearseData) -> dict[str, Any]:
-    """A row in OpenAI's format. Whether it has tools depends on the question alone."""
+    """A row in OpenAI's format, or text. Whether it has tools depends on the question alone."""
+    if settings.text:
+        return {"source": "rehearsed", "model": settings.model, "text": answer}
     random = Random(f"{settings.seed}/{question}")
     message: dict[str, Any] = {"role": "assistant", "content": answer}
     row: dict[str, Any] = {"source": "rehearsed", "model": settings.model}
@@ -102,7 +105,8 @@ def _plan(settings: RehearseData) -> dict[str, object]:
     """Everything that an answer depends on, including the served weights."""
     asker = Asker(settings.url, settings.model, settings.api_key)
     plan = settings.model_dump(
-        mode="json", include={"url", "model", "temperature", "max_tokens", "seed"}
+        mode="json",
+        include={"url", "model", "temperature", "max_tokens", "seed", "text", "keep_cut"},
     )
     return plan | {"weights": asker.weights_version()}
 

@@ -41,6 +41,9 @@ SkippableFilter = Literal[
 """Filters that this setting can turn off. The others have their own settings."""
 
 
+GeneralLoss = Literal["imitate", "distill"]
+
+
 class Selecting(Settings, Conditions):
     """Which rows of the log are trained on."""
 
@@ -112,6 +115,9 @@ class Mixing(Settings):
     questions are answered by the base model on the --publish server. Each can have a =WEIGHT."""
     eta: float = Field(default=0.2, gt=0, le=1)
     """Share of agent rows in the mixture, if there is general data."""
+    general_loss: GeneralLoss = "imitate"
+    """What is learned from general rows: imitate them, or distill: stay as close to the base's own
+    probabilities of all next tokens as an adapter can. Then the rows need not be the base's own."""
     mix_by: Literal["rows", "tokens"] = "rows"
     """What shares are measured in."""
     no_tool_share: float = Field(default=0.0, ge=0, le=1)
@@ -285,9 +291,19 @@ class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule
                 "--gate with --full needs --gate-base-url URL: full weights take the place of "
                 "the model that they are measured beside"
             )
+        self._check_general_loss()
         self._check_method()
         self._check_trainer()
         self.read_columns()
+
+    def _check_general_loss(self) -> None:
+        """Raise OperatorError if there is nothing to distill, or nothing to distill from."""
+        if self.general_loss == "distill" and not self.general:
+            raise OperatorError("--general-loss distill needs --general FILE: rows to distill on")
+        if self.general_loss == "distill" and self.full:
+            raise OperatorError(
+                "--general-loss distill is for --lora: with --full the base is gone after a step"
+            )
 
     def _check_method(self) -> None:
         """Raise OperatorError for a setting that the method would ignore."""
@@ -329,6 +345,7 @@ _NONE = object()
 LATER = frozenset(
     """
     method beta ratio_cap max_staleness min_effective lora_targets lora_dropout deepspeed
+    general_loss
     """.split()
 )
 """Settings that a recipe has only if they differ from their defaults, so that runs which began

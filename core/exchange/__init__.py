@@ -7,7 +7,8 @@
 | `sharegpt` | system, human and gpt turns |
 | `jsonl` | the record itself, whole; the only one that keeps token ids |
 
-Three more formats are only read: `alpaca`, `completion` (with `prompt`), `query` (with `response`).
+Four more formats are only read: `alpaca`, `completion` (with `prompt`), `query` (with `response`),
+and `text`, which is no conversation.
 The keys of a row tell its format. docs/data-formats.md shows a row of each.
 
 Rows of every format but the last become imported text: it has no ids, and the renderer of the model
@@ -27,6 +28,7 @@ from agentlm.exchange.keys import short
 from agentlm.exchange.openai import from_openai, to_openai
 from agentlm.exchange.record import from_record, to_record
 from agentlm.exchange.sharegpt import from_sharegpt, to_sharegpt
+from agentlm.exchange.text import from_text
 from agentlm.trajectory import Trajectory
 
 FormatName = Literal["agentinstruct", "openai", "sharegpt", "jsonl"]
@@ -51,6 +53,7 @@ READERS: dict[str, Callable[[object], Trajectory]] = {
     "alpaca": from_alpaca,
     "completion": from_completion,
     "query": from_query,
+    "text": from_text,
 }
 """The reader of each format."""
 
@@ -61,6 +64,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "alpaca": ("instruction", "output"),
     "completion": ("prompt", "completion"),
     "query": ("query", "response"),
+    "text": ("text",),
 }
 """The keys that identify a row of each format."""
 

@@ -48,12 +48,12 @@ _HELD_OUT = re.compile(
     r"(?<![a-z])(test|testing|dev|eval|evaluation|validation|valid|val)(?![a-z])", re.IGNORECASE
 )
 
-_TEMPLATE_MARK = re.compile(
+TEMPLATE_MARK = re.compile(
     r"(<\|(im_start|im_end|eot_id|eom_id|end_header_id|end|endoftext|end_of_text|user|assistant)\|>"
     r"|<\|im_start\|>assistant|<start_of_turn>model|<end_of_turn>|</s>|\[/INST\]|<｜[^<>]{1,30}｜>)"
-    r"\s*\Z"
 )
-"""Stripped from the end of a turn that was taken out of a rendered text."""
+"""What chat templates write around turns."""
+_ENDS_IN_MARK = re.compile(rf"{TEMPLATE_MARK.pattern}\s*\Z")
 
 
 def read_conversation(row: object, key: str, *, named: bool) -> Trajectory:
@@ -175,7 +175,7 @@ def _opened(row_turns: Sequence[RowTurn], system: str | None) -> Sequence[RowTur
 
 
 def _check_marks(turn: RowTurn) -> None:
-    mark = _TEMPLATE_MARK.search(turn.text, max(0, len(turn.text) - 64))
+    mark = _ENDS_IN_MARK.search(turn.text, max(0, len(turn.text) - 64))
     if mark and turn.role in ("user", "assistant"):
         raise ValueError(
             f"{turn.place}: what a chat template writes would be read as words, got {mark[0]!r}; "

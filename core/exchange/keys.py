@@ -68,7 +68,7 @@ metadata parallel_tool_calls response_format store stream stream_options tool_ch
 ROW_KEYS = frozenset(
     """
 chosen completion conversations functions history id input instruction item_id label messages output
-prompt query rejected response steps system tools
+prompt query rejected response steps system text tools
 """.split()
 )
 TURN_KEYS = frozenset(

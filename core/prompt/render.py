@@ -188,6 +188,11 @@ class Renderer:
         [encoding] = self._tokenizer.encode_batch([text])
         return list(encoding.ids)
 
+    def plain(self, text: str) -> tuple[int, ...]:
+        """Ids of text that is no conversation: its words, after BOS if the model wants it."""
+        before = self._tokenizer.encode_batch([""])[0].ids
+        return (*before, *self.content.encode(text, at_start=True))
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids without control tokens."""
         return self._tokenizer.decode(list(ids), skip_special_tokens=True)

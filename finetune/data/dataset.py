@@ -51,6 +51,8 @@ class TokenRow(NamedTuple):
     pair: int = -1
     """Rows with the same number are computed together, because their losses depend on each
     other."""
+    distilled: bool = False
+    """Whether the row is learned by staying close to the base's own probabilities in it."""
 
 
 REFERENCE = "reference.bin"

@@ -34,6 +34,12 @@ class Source:
     name: str
     rows: Rows
     weight: float
+    distilled: bool = False
+    """Whether its rows are to stay as likely as the base has them; else they are imitated."""
+
+    def token_row(self, index: int) -> TokenRow:
+        """One of its rows, with everything that training needs."""
+        return self.rows.token_row(index)._replace(distilled=self.distilled)
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Plan:
 
     def batch(self, step: int, sources: Sequence[Source]) -> list[TokenRow]:
         first = int(self.ends[step - 1]) if step else 0
-        return [sources[s].rows.token_row(r) for s, r in self.draws[first : self.ends[step]]]
+        return [sources[s].token_row(r) for s, r in self.draws[first : self.ends[step]]]
 
     def save(self, path: Path) -> None:
         """Write it where `load` finds it."""

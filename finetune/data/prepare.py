@@ -54,7 +54,7 @@ class Prepared:
 
     def sources(self) -> list[Source]:
         """The token rows, memory-mapped."""
-        return open_sources(self.run)
+        return open_sources(self.run, self.run.read("recipe.json").get("general_loss", "imitate"))
 
     def held_out(self) -> Rows | None:
         """The rows for measuring the loss during training."""

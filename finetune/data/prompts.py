@@ -1,11 +1,12 @@
-"""General questions that are shipped here (`prompts.yaml`), and tools that none of them needs.
+"""General questions that are shipped here (`prompts.yaml`), first words of texts, and tools that
+none of the questions needs.
 
 A question is a form with its placeholders filled in. Every form comes once before any comes again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
 from itertools import product
@@ -22,8 +23,18 @@ MOST_TOOLS = 4
 
 def questions(seed: int = 0) -> Iterator[str]:
     """All questions, each once, in an order that depends on the seed."""
+    return _in_turn(_written()["forms"], seed)
+
+
+def openings(seed: int = 0) -> Iterator[str]:
+    """First words of texts that are no answers, each once, in an order that depends on the seed."""
+    for opening in _in_turn(_written()["openings"], seed):
+        yield f"{opening[:1].upper()}{opening[1:]}"
+
+
+def _in_turn(forms: Iterable[str], seed: int) -> Iterator[str]:
     random = Random(f"prompts/{seed}")
-    left = [list(_filled(form)) for form in _written()["forms"]]
+    left = [list(_filled(form)) for form in forms]
     for filled in left:
         random.shuffle(filled)
     while left:

@@ -16,8 +16,9 @@ import numpy as np
 
 from agentlm.errors import RequestError
 from agentlm.exchange.files import place_of
+from agentlm.exchange.text import is_plain
 from agentlm.finetune.data.dataset import Judged, Row, Values
-from agentlm.finetune.data.text import learnt_in_part, rendered
+from agentlm.finetune.data.text import learnt_in_part, rendered, verbatim
 from agentlm.finetune.filters.rewards import step_rewards
 from agentlm.finetune.filters.rules import TEMPLATE_MISMATCH, Refused
 from agentlm.finetune.settings import Method
@@ -40,6 +41,8 @@ class RowMaker:
     def row(self, trajectory: Trajectory, trained: Sequence[bool]) -> Row | Refused:
         """The recorded ids if they fit this model's tokenizer and template, else ids of its
         text."""
+        if is_plain(trajectory):
+            return self._made(verbatim(trajectory, self.renderer), trained)
         if _digests(trajectory) <= {self.renderer.digest}:
             return self._made(trajectory, trained)
         if self.method == "grpo":

@@ -30,11 +30,12 @@ from agentlm.finetune.data.pipeline import (
 from agentlm.finetune.data.rewarded.stages import as_judged, rewarded_pipeline
 from agentlm.finetune.data.rows import RowMaker
 from agentlm.finetune.data.selection import LogRows
+from agentlm.finetune.filters import rules as filters
 from agentlm.finetune.filters.dedupe import NEAR_DUPLICATE
 from agentlm.finetune.filters.drops import Drops
 from agentlm.finetune.filters.judge import Asker, rehearsed
 from agentlm.finetune.run import Run
-from agentlm.finetune.settings import FinetuneSettings
+from agentlm.finetune.settings import FinetuneSettings, GeneralLoss
 from agentlm.trajectory import Trajectory
 
 AGENT = "agent"
@@ -103,7 +104,7 @@ def agent_pipelines(settings: FinetuneSettings, maker: RowMaker) -> tuple[Pipeli
         return pipeline, pipeline
     remembering = remembering_filters(settings)
     for_files = {name: judge for name, judge in remembering.items() if name != NEAR_DUPLICATE}
-    content = content_filters(settings)
+    content = content_filters(settings) | {"plain_text": filters.plain_text}
     of_log, of_files = (
         Pipeline(
             recorded_filters(settings, unjudged=unjudged) | content,
@@ -201,9 +202,10 @@ def _counted(
         yield row
 
 
-def open_sources(run: Run) -> list[Source]:
+def open_sources(run: Run, general_loss: GeneralLoss = "imitate") -> list[Source]:
     """The token rows of a run, memory-mapped."""
+    distills = general_loss == "distill"
     return [
-        Source(name, Rows.open(run.directory / name), weight)
+        Source(name, Rows.open(run.directory / name), weight, distills and name != AGENT)
         for name, weight in run.read("mixture.json").items()
     ]

@@ -29,6 +29,17 @@ def rendered(
     return trajectory.model_copy(update={"steps": tuple(steps)}), loss
 
 
+def verbatim(trajectory: Trajectory, renderer: Renderer) -> Trajectory:
+    """The trajectory with ids of its text alone: no template around it."""
+    steps = (
+        step.model_copy(
+            update={"token_ids": renderer.plain(step.text), "tokenizer_digest": renderer.digest}
+        )
+        for step in trajectory.steps
+    )
+    return trajectory.model_copy(update={"steps": tuple(steps)})
+
+
 def learnt_in_part(trajectory: Trajectory, trained: Sequence[bool]) -> bool:
     """Whether only some of several consecutive answers are trained on, so that none would be."""
     marked = zip(trajectory.steps, trained, strict=True)

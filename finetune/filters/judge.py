@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
+from random import Random
 
 from openai import OpenAI, OpenAIError
 from openai.types.chat.chat_completion import Choice
@@ -28,6 +29,12 @@ Reply with one number from 0 (useless or wrong) to 10 (right and well founded), 
 _LONGEST_CHARACTERS = 24_000
 
 
+def seed_of(question: str, seed: int) -> int:
+    """A seed of a question's own. With one for all, an engine draws the same noise for all: at the
+    same place of every answer the same tokens are favoured, and a model learns that."""
+    return Random(f"{seed}/{question}").getrandbits(31)
+
+
 class Asker:
     """One model at one URL."""
 
@@ -40,13 +47,34 @@ class Asker:
         """The likeliest answer. Raises OperatorError if there is none."""
         return self._choice(messages, max_tokens).message.content or ""
 
-    def whole_answer(
-        self, messages: list[dict[str, str]], max_tokens: int, *, temperature: float, seed: int
+    def answer(
+        self,
+        messages: list[dict[str, str]],
+        max_tokens: int,
+        *,
+        temperature: float,
+        seed: int,
+        cut: bool = False,
     ) -> str | None:
-        """The answer; None if it is empty or cut off. Raises OperatorError if there is none."""
+        """The answer; None if it is empty or, unless `cut`, cut off. Raises OperatorError if there
+        is none."""
         choice = self._choice(messages, max_tokens, temperature, seed)
         text = (choice.message.content or "").strip()
-        return text if text and choice.finish_reason == "stop" else None
+        return text if text and (cut or choice.finish_reason == "stop") else None
+
+    def text(self, opening: str, max_tokens: int, *, temperature: float, seed: int) -> str:
+        """The opening and how it goes on. Raises OperatorError if there is no answer."""
+        try:
+            done = self._client.completions.create(
+                model=self._model,
+                prompt=opening,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                seed=seed,
+            )
+        except OpenAIError as error:
+            raise OperatorError(f"{self._model} at {self._client.base_url}: {error}") from error
+        return opening + done.choices[0].text
 
     def weights_version(self) -> str | None:
         """The model's version, if its server reports it. Raises OperatorError if there is no
@@ -113,7 +141,10 @@ def rehearsed(
             continue
         question = list(takewhile(lambda step: step.role != "assistant", row.steps))
         messages = [{"role": _role(step), "content": step.text} for step in question]
-        reply = asker.whole_answer(messages, 512, temperature=1, seed=seed) if messages else None
+        if not messages:
+            continue
+        own = seed_of(messages[-1]["content"], seed)
+        reply = asker.answer(messages, 512, temperature=1, seed=own)
         if reply is not None:
             answer = Step(role="assistant", origin=Origin.IMPORTED, text=reply, token_ids=None)
             metadata = {key: value for key, value in row.metadata.items() if key != "loss"}

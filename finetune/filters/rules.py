@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterator
 from typing import NamedTuple
 
+from agentlm.exchange.text import is_plain
 from agentlm.finetune.filters.rewards import approved_by_person, step_rewards
 from agentlm.trajectory import Outcome, Step, Trajectory
 
@@ -65,6 +66,11 @@ def no_reward(trajectory: Trajectory) -> str | None:
 def may_not_train(trajectory: Trajectory) -> str | None:
     """Its owner's key did not allow to train on it."""
     return None if trajectory.may_train else "its owner does not allow it"
+
+
+def plain_text(trajectory: Trajectory) -> str | None:
+    """Nobody says it: it is text, and no answer that an agent could learn from."""
+    return "text without turns is for --general" if is_plain(trajectory) else None
 
 
 def ended(outcomes: Container[Outcome]) -> Filter:

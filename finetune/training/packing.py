@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -76,6 +76,8 @@ class Pack:
     """For each row, its number in its source."""
     pairs: NDArray[np.int64]
     """For each row, its pair, or -1."""
+    distilled: bool = False
+    """Whether its rows are distilled; imitated rows are in other packs."""
 
     def weightless(self) -> Pack:
         """The same computation without any loss, for a rank that has no packs left."""
@@ -96,12 +98,17 @@ _NOTHING_SAID = RowTokens(
 def pack(rows: Iterable[TokenRow], max_tokens: int, *, share: bool = True) -> Iterator[Pack]:
     """Lay rows out in packs of at most `max_tokens` (a longer row gets a pack of its own).
 
-    The rows of a pair are in one pack. `share=False` computes every row whole, still without
-    attention between rows.
+    The rows of a pair are in one pack, imitated and distilled rows are not. `share=False` computes
+    every row whole, still without attention between rows.
     """
-    bundles = sorted(_bundles(rows), key=lambda rows: rows[0].ids.tolist())
-    for first, end in _cuts(bundles, max_tokens, share):
-        yield _lay_out([row for bundle in bundles[first:end] for row in bundle], share)
+    for _, kind in groupby(sorted(rows, key=_distilled), _distilled):
+        bundles = sorted(_bundles(kind), key=lambda rows: rows[0].ids.tolist())
+        for first, end in _cuts(bundles, max_tokens, share):
+            yield _lay_out([row for bundle in bundles[first:end] for row in bundle], share)
+
+
+def _distilled(row: TokenRow) -> bool:
+    return row.distilled
 
 
 def _cuts(
@@ -241,6 +248,7 @@ class _Layout:
             row_tokens=RowTokens(*map(np.concatenate, zip(*self.row_tokens, strict=True))),
             rows=np.array([row.number for row in self.rows], np.int64),
             pairs=np.array([row.pair for row in self.rows], np.int64),
+            distilled=self.rows[0].distilled,
         )
 
 

@@ -101,7 +101,12 @@ def optimize(
     for group in engine.optimizer.param_groups:
         group["lr"] = lr
     weight = engine.module.objective.weight(packs)
-    mine = share_out(packs, processes)
+    # Packs of one kind at a time: the processes of ZeRO-3 must all compute the same modules.
+    mine = [
+        pack
+        for distilled in (False, True)
+        for pack in share_out([p for p in packs if p.distilled is distilled], processes)
+    ]
     total = 0.0
     for index, pack in enumerate(mine):
         engine.set_gradient_accumulation_boundary(index == len(mine) - 1)
@@ -140,7 +145,7 @@ def share_out(packs: Sequence[Pack], processes: Processes) -> list[Pack]:
     """This process's packs: the same number for each process, with the longest ones spread out."""
     ordered = sorted(packs, key=lambda pack: -len(pack.ids))
     missing = -len(ordered) % processes.count
-    ordered += [ordered[-1].weightless()] * missing
+    ordered += [pack.weightless() for pack in ordered[-1:] for _ in range(missing)]
     return ordered[processes.rank :: processes.count]
 
 

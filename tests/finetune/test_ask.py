@@ -15,7 +15,7 @@ from agentlm.exchange.files import Malformed
 from agentlm.finetune.data.negatives import NO_TOOL, with_negatives
 from agentlm.finetune.data.prepare import prepare
 from agentlm.finetune.data.rows import RowMaker, loss_steps
-from agentlm.finetune.filters.judge import Asker, Judge, rehearsed
+from agentlm.finetune.filters.judge import Asker, Judge, rehearsed, seed_of
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.messages import ToolSpec
 from agentlm.prompt.grammar import parse
@@ -94,7 +94,8 @@ def test_rehearsal_puts_the_models_own_answer_in_place(
     assert loss_steps(rows[0], 1.0, unjudged=True) == [False, True]
     [(request, _)] = httpserver.log
     asked = request.get_json()
-    assert (asked["temperature"], asked["seed"], asked["store"]) == (1, 5, False)
+    assert (asked["temperature"], asked["store"]) == (1, False)
+    assert asked["seed"] == seed_of("Who wrote Faust?", 5) != seed_of("Who wrote Hamlet?", 5)
 
 
 @pytest.mark.parametrize(("text", "finish_reason"), [("Goethe wrote", "length"), ("", "stop")])

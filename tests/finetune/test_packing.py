@@ -217,3 +217,11 @@ def sequences(laid: Pack) -> list[list[int]]:
         ids = laid.ids[segment.start : segment.end].tolist()
         paths.append(above + ids)
     return paths
+
+
+def test_distilled_rows_are_in_packs_of_their_own() -> None:
+    rows = [row._replace(distilled=index % 2 == 0) for index, row in enumerate(family())]
+
+    packs = list(pack(rows, 4096))
+
+    assert [(one.distilled, len(one.rows)) for one in packs] == [(False, 2), (True, 3)]

@@ -90,3 +90,16 @@ def test_an_adapter_trained_under_zero_3_is_whole(data_dir: Path) -> None:
     losses = train(data_dir, "two-lora", "--zero-stage", "3", processes=2)
 
     assert losses[3] < losses[0]
+
+
+def test_two_processes_distill_what_one_does(data_dir: Path, tmp_path: Path) -> None:
+    # One process has an imitated row where the other has none: modules are still gathered in step.
+    text = tmp_path / "text.jsonl"
+    lines = (f"Text {number} about {word}, and more." for number, word in enumerate(WORDS))
+    text.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
+    flags = ["--general", str(text), "--general-loss", "distill", "--eta", "0.5"]
+
+    alone = train(data_dir, "distill-alone", *flags)
+    together = train(data_dir, "distill-two", *flags, "--zero-stage", "3", processes=2)
+
+    assert together == pytest.approx(alone, rel=1e-3)

@@ -16,8 +16,10 @@ from werkzeug import Request, Response
 from agentlm.commands.data import main
 from agentlm.errors import OperatorError
 from agentlm.exchange.files import Malformed, read_rows
+from agentlm.exchange.text import is_plain
 from agentlm.finetune.data.negatives import NO_TOOL
-from agentlm.finetune.data.prompts import questions, unfit_tools
+from agentlm.finetune.data.prompts import openings, questions, unfit_tools
+from agentlm.trajectory import Trajectory
 
 COUNT = 12
 
@@ -32,6 +34,7 @@ class Answering:
         self.cuts = ""
         server.expect_request("/v1/models").respond_with_handler(self.models)
         server.expect_request("/v1/chat/completions").respond_with_handler(self.answer)
+        server.expect_request("/v1/completions").respond_with_handler(self.go_on)
 
     def models(self, _: Request) -> Response:
         listed = {"id": "tiny", "object": "model", "weights_version": self.weights}
@@ -48,6 +51,14 @@ class Answering:
         message = {"role": "assistant", "content": f"An answer to: {question}"}
         choice = {"index": 0, "message": message, "finish_reason": "length" if cut else "stop"}
         completion = {"id": "c", "object": "chat.completion", "created": 1, "model": "tiny"}
+        return Response(
+            json.dumps({**completion, "choices": [choice]}), mimetype="application/json"
+        )
+
+    def go_on(self, request: Request) -> Response:
+        self.asked.append(request.get_json())
+        choice = {"index": 0, "text": " and so on", "finish_reason": "length"}
+        completion = {"id": "c", "object": "text_completion", "created": 1, "model": "tiny"}
         return Response(
             json.dumps({**completion, "choices": [choice]}), mimetype="application/json"
         )
@@ -129,7 +140,40 @@ def test_an_answer_that_was_cut_off_is_no_row(
     main(command)
 
     assert len(rows(tmp_path)) == COUNT
-    assert f"{COUNT} rows, 1 answers were cut off and left out" in capsys.readouterr().out
+    assert f"{COUNT} rows, 1 answers were cut off or empty and left out" in capsys.readouterr().out
+
+
+def test_a_cut_answer_is_kept_for_a_training_that_does_not_imitate_its_end(
+    server: Answering, command: list[str], tmp_path: Path
+) -> None:
+    server.cuts = first = next(questions())
+
+    main([*command, "--keep-cut"])
+
+    assert rows(tmp_path)[0]["messages"][0]["content"] == first
+
+
+def test_text_goes_on_from_a_few_words_and_is_no_conversation(
+    server: Answering, command: list[str], tmp_path: Path
+) -> None:
+    main([*command, "--text"])
+
+    asked = [body["prompt"] for body in server.asked]
+    first = list(islice(openings(), COUNT))
+    assert sorted(asked) == sorted(first)
+    assert [row["text"] for row in rows(tmp_path)] == [f"{opening} and so on" for opening in first]
+    assert all(
+        isinstance(row, Trajectory) and is_plain(row)
+        for row in read_rows(str(tmp_path / "general.jsonl"))
+    )
+
+
+def test_each_answer_is_drawn_with_noise_of_its_own(
+    server: Answering, command: list[str], tmp_path: Path
+) -> None:
+    main(command)
+
+    assert len({body["seed"] for body in server.asked}) == COUNT
 
 
 def test_questions_of_a_file_are_asked_each_once(

@@ -7,6 +7,7 @@ import pytest
 from agentlm.exchange import read_row
 from agentlm.finetune.data.dataset import Row
 from agentlm.finetune.data.rows import Refused, RowMaker, loss_steps, make_row, step_rewards
+from agentlm.finetune.filters.rules import plain_text
 from agentlm.finetune.filters.scrub import scrub
 from agentlm.prompt.render import Renderer, Turn
 from agentlm.trajectory import Feedback, Origin, Step, Trajectory
@@ -165,3 +166,26 @@ def test_a_turn_that_is_to_be_learnt_in_part_is_left_out_with_the_reason(
 
 
 ANSWERED = ("assistant", "E", True)
+
+
+def test_text_is_learned_whole_and_without_a_template(by: Renderer) -> None:
+    text = "Bees carry pollen. <|im_end|"
+    one = read_row({"text": text, "source": "a book"})
+
+    row = RowMaker(by, 4096).row(one, [True])
+
+    assert isinstance(row, Row)
+    assert by.decode_verbatim(list(row.ids)) == text
+    assert set(row.loss) == {1}
+    assert by.control_ids.isdisjoint(row.ids)
+    assert list(row.ids) == by.encode_raw(text), "as /v1/completions reads it"
+
+
+def test_a_conversation_in_a_templates_spelling_is_not_learned_as_text() -> None:
+    with pytest.raises(ValueError, match="a conversation in a chat template's spelling"):
+        read_row({"text": "<|im_start|>user\nHello!<|im_end|>\n<|im_start|>assistant\nHi!"})
+
+
+def test_text_is_no_agents_row() -> None:
+    assert plain_text(read_row({"text": "Bees."})) == "text without turns is for --general"
+    assert plain_text(read_row({"query": "Bees?", "response": "Yes."})) is None

@@ -150,3 +150,19 @@ def trained_on(data_dir: Path) -> dict[str, int]:
             for card in store.trained_on(header.id):
                 counts[card] = counts.get(card, 0) + 1
     return counts
+
+
+def test_a_training_that_distills_comes_back_towards_its_base(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.jsonl"
+    lines = (f"Text {number} that answers nobody at all, and goes on." for number in range(8))
+    text.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
+    finetune(data_dir, "--name", "next", "--max-steps", "12", "--lr", "0.01")
+
+    general = ["--general", str(text), "--general-loss", "distill", "--eta", "0.3"]
+    flags = [*general, "--base", "next", "--max-steps", "12", "--lr", "0.01"]
+    finetune(data_dir, *flags, "--name", "later")
+
+    apart = [line["divergence"] for line in metrics(data_dir / "runs" / "later")]
+    assert apart[-1] < apart[0] / 2

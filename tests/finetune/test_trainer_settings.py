@@ -228,3 +228,25 @@ def test_a_model_is_computed_in_bfloat16_where_the_hardware_has_units_for_it(
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
 
     assert training_dtype(precision) is getattr(torch, dtype)
+
+
+# -- the loss of general rows --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "needs --general FILE"),
+        ({"general": ("x.jsonl",), "full": True}, "is for --lora"),
+        ({"general": ("x.jsonl",), "method": "dpo"}, "--general is for --method sft"),
+    ],
+)
+def test_distilling_needs_rows_and_a_base_that_stays(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(OperatorError, match=words):
+        checked(general_loss="distill", **settings)
+
+
+def test_a_recipe_without_distillation_is_as_it_was_before_there_was_any() -> None:
+    plain = checked(general=("x.jsonl",))
+    assert "general_loss" not in plain.recipe()
+    assert checked(general=("x.jsonl",), general_loss="distill").recipe()["general_loss"]

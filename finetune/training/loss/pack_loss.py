@@ -10,7 +10,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from agentlm.finetune.training.attention import PackLayout
+from agentlm.finetune.training.loss.distill import divergences, without_adapter
 from agentlm.finetune.training.loss.objective import Objective
+from agentlm.finetune.training.loss.sft import Imitation
 from agentlm.finetune.training.packing import Pack
 
 CHUNK_TOKENS = 256
@@ -26,7 +28,10 @@ class PackLoss(nn.Module):
         self.objective = objective
 
     def forward(self, pack: Pack) -> Tensor:
-        """The objective's loss of the pack's trained tokens."""
+        """The loss of the pack's trained tokens: the objective's, or that of distillation."""
+        if pack.distilled:
+            assert isinstance(self.objective, Imitation)
+            return self.objective.distill(self.divergences(pack), pack)
         return self.objective.loss(self.log_probabilities(pack), pack)
 
     def log_probabilities(self, pack: Pack) -> Tensor:
@@ -40,6 +45,13 @@ class PackLoss(nn.Module):
             for it in chunks
         ]
         return torch.cat([hidden.new_zeros(0, dtype=torch.float32), *parts])
+
+    def divergences(self, pack: Pack) -> Tensor:
+        """KL from the base at every trained token of the pack."""
+        with without_adapter(self.model):
+            of_base = self.hidden(pack)
+        head = self.model.get_output_embeddings()
+        return divergences(head, self.hidden(pack), of_base, CHUNK_TOKENS)
 
     def hidden(self, pack: Pack) -> Tensor:
         """Last hidden states, from which the trained tokens are predicted."""
