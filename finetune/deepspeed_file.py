@@ -46,8 +46,11 @@ _KNOWN = (
 )
 
 
-def read_deepspeed(path: Path) -> dict[str, Any]:
-    """The settings in a file. Raises OperatorError if it is unreadable or sets what it may not."""
+def read_deepspeed(path: Path, chosen: str = "adamw") -> dict[str, Any]:
+    """The settings in a file. `chosen` is the value of --optimizer.
+
+    Raises OperatorError if the file is unreadable or sets what it may not.
+    """
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -59,7 +62,7 @@ def read_deepspeed(path: Path) -> dict[str, Any]:
         _check(path, name, value)
     optimizer = settings.pop("optimizer", None)
     if optimizer is not None:
-        _check_optimizer(path, optimizer)
+        _check_optimizer(path, optimizer, chosen)
     return settings
 
 
@@ -91,8 +94,10 @@ def _check(path: Path, name: str, value: Any) -> None:
         raise OperatorError(f"--deepspeed {path}: {name}.enabled is set by --precision")
 
 
-def _check_optimizer(path: Path, optimizer: Any) -> None:
+def _check_optimizer(path: Path, optimizer: Any, chosen: str) -> None:
     options = optimizer if isinstance(optimizer, dict) else {}
+    if chosen != "adamw":
+        raise OperatorError(f"--deepspeed {path}: optimizer is set by --optimizer {chosen}")
     if str(options.get("type")).lower() not in ("adam", "adamw"):
         raise OperatorError(
             f"--deepspeed {path}: optimizer.type is AdamW, got {options.get('type')!r}"

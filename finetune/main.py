@@ -88,11 +88,13 @@ def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
 
 def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> ModelCard | None:
     # torch and DeepSpeed take seconds to import: --help and a wrong flag must not wait for them.
-    from agentlm.finetune.training import model, processes, reference, save, train, zero
+    from agentlm.finetune.training import bits, model, processes, reference, save, train, zero
     from agentlm.finetune.training.loss.methods import objective_of
     from agentlm.finetune.training.measure import HeldOut
 
     these = processes.join()
+    dtype = model.training_dtype(settings.precision)
+    bits.check(settings, dtype)
     tell = Console(stderr=True, quiet=not these.first, highlight=False, soft_wrap=True).print
 
     prepared = these.once(partial(begin, settings, held))
@@ -134,9 +136,17 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
     if not these.first:
         return None
     del network, engine, held_out
-    dtype = model.training_dtype(settings.precision)
-    difference = save.verify_saved(run.model, base.directory, probe, expected, dtype)
+    trained = (run.model, base.directory, probe, expected, dtype)
+    difference = save.verify_saved(*trained, settings.quantize)
     run.log(f"saved and read back: it differs by {difference:.2g} nats a token")
+    if settings.quantize != "none":
+        apart = save.difference_of(*trained)
+        note = (
+            "on the whole base, as it is served, it differs from what was trained by "
+            f"{apart:.2g} nats a token"
+        )
+        run.log(note)
+        tell(note)
 
     write_report(run, sources, plan, prepared.renderer().decode_verbatim)
     if settings.dry_run:

@@ -8,6 +8,7 @@ and `GateRule` are the concerns; functions take the one they need.
 from __future__ import annotations
 
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,6 +19,7 @@ from agentlm.exchange.files import MOST_MALFORMED
 from agentlm.exchange.keys import Columns
 from agentlm.finetune.deepspeed_file import read_deepspeed
 from agentlm.finetune.gate import GateRule
+from agentlm.install import install
 from agentlm.settings import Settings
 from agentlm.store import Conditions, Selection
 from agentlm.trajectory import Outcome
@@ -125,6 +127,7 @@ class Mixing(Settings):
 
 
 Precision = Literal["auto", "bfloat16", "float32"]
+Quantization = Literal["none", "nf4"]
 
 
 class Rewarding(Settings):
@@ -177,6 +180,9 @@ class Training(Rewarding, Measuring):
     but the output head."""
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the adapter's inputs that each step leaves out."""
+    quantize: Quantization = "none"
+    """nf4 keeps the base's matrices in 4 bits while the adapter is trained (QLoRA). What is saved
+    is an adapter like any other."""
     lr: float | None = Field(default=None, gt=0)
     """Peak learning rate; by default 2e-4 for LoRA and 5e-5 for all weights."""
     epochs: float = Field(default=3.0, gt=0)
@@ -202,6 +208,8 @@ class Training(Rewarding, Measuring):
     """Part of the steps over which the learning rate rises; then it falls by a cosine."""
     weight_decay: float = Field(default=0.1, ge=0)
     """AdamW's decay of matrices."""
+    optimizer: Literal["adamw", "adamw8bit"] = "adamw"
+    """AdamW with a state of 32 bits, or bitsandbytes' with one of 8."""
     clip: float = Field(default=1.0, gt=0)
     """Bound on the norm of the gradient."""
     zero_stage: int | None = Field(default=None, ge=0, le=3)
@@ -224,7 +232,7 @@ class Training(Rewarding, Measuring):
     @cached_property
     def deepspeed_config(self) -> dict[str, Any]:
         """The settings in the file. Raises OperatorError for one that it may not set."""
-        return {} if self.deepspeed is None else read_deepspeed(self.deepspeed)
+        return {} if self.deepspeed is None else read_deepspeed(self.deepspeed, self.optimizer)
 
     @property
     def chosen_stage(self) -> int | None:
@@ -327,6 +335,29 @@ class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule
             )
         if self.offload != "none" and any(name.startswith("offload") for name in zero):
             raise OperatorError("--offload, and --deepspeed says what is offloaded: give one")
+        self._check_bits(zero)
+
+    def _check_bits(self, zero: dict[str, Any]) -> None:
+        """Raise OperatorError for fewer bits where they can't be, or without their library. `zero`
+        is that section of DeepSpeed's file."""
+        if self.quantize != "none":
+            flag = f"--quantize {self.quantize}"
+            if self.full:
+                raise OperatorError(f"{flag} is for --lora, not for --full")
+            if self.chosen_stage == 3 or self.offload == "all" or "offload_param" in zero:
+                raise OperatorError(
+                    f"{flag} with ZeRO-3 or --offload all: DeepSpeed can't split or move matrices "
+                    "of 4 bits; --zero-stage 2 splits what is trained"
+                )
+            _check_bitsandbytes(flag)
+        if self.optimizer == "adamw8bit":
+            flag = f"--optimizer {self.optimizer}"
+            if self.offload != "none" or any(name.startswith("offload") for name in zero):
+                raise OperatorError(
+                    f"{flag} with --offload: give one, either 8 bits beside the weights or 32 in "
+                    "the CPU's memory"
+                )
+            _check_bitsandbytes(flag)
 
     def recipe(self) -> dict[str, object]:
         """Everything that decides the weights, for the run's directory."""
@@ -339,13 +370,18 @@ class FinetuneSettings(Selecting, Reading, Filtering, Mixing, Training, GateRule
         return {name: value for name, value in whole.items() if plain.get(name, _NONE) != value}
 
 
+def _check_bitsandbytes(flag: str) -> None:
+    if find_spec("bitsandbytes") is None:
+        raise OperatorError(f"{flag} needs the package bitsandbytes: {install('bitsandbytes')}")
+
+
 ADAPTER = ("lora_rank", "lora_alpha", "lora_targets", "lora_dropout")
 """The settings of an adapter. One that goes on keeps its own."""
 _NONE = object()
 LATER = frozenset(
     """
     method beta ratio_cap max_staleness min_effective lora_targets lora_dropout deepspeed
-    general_loss
+    general_loss quantize optimizer
     """.split()
 )
 """Settings that a recipe has only if they differ from their defaults, so that runs which began
@@ -359,6 +395,8 @@ _OF_METHODS: dict[str, tuple[Method, ...]] = {
     "max_per_task": ("sft", "dpo", "kto"),
     # The ratios would be of a model that is not complete.
     "lora_dropout": ("sft", "dpo", "kto"),
+    # The tries were sampled by the whole weights, and the ratios are to them.
+    "quantize": ("sft", "dpo", "kto"),
     "judge_url": ("sft", "dpo", "kto"),
     # A tiny model sampled none of the tries.
     "dry_run": ("sft", "dpo", "kto"),

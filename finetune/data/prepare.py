@@ -306,7 +306,7 @@ def _check_whole(base: ModelFiles) -> None:
         kind = quantization.get("quant_method", "in a way that config.json does not name")
         raise OperatorError(
             f"--base {base.card.name}: its weights are quantized ({kind}), which can't be trained; "
-            "give the model that they were made from"
+            "give the model that they were made from; --quantize nf4 keeps it in 4 bits meanwhile"
         )
 
 

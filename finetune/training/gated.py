@@ -25,7 +25,8 @@ def keep_less(model: nn.Module) -> None:
     anyway.
     """
     for module in model.modules():
-        if type(module).__name__ in GATED and type(module.down_proj) is nn.Linear:
+        # A matrix of 4 bits is a kind of nn.Linear; one with an adapter is not.
+        if type(module).__name__ in GATED and isinstance(module.down_proj, nn.Linear):
             module.forward = MethodType(_forward, module)
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from agentlm.errors import OperatorError
-from agentlm.finetune.settings import Precision, Training
+from agentlm.finetune.settings import Precision, Quantization, Training
+from agentlm.finetune.training import bits
 from agentlm.finetune.training.attention import PACK_ATTENTION, register
 from agentlm.finetune.training.gated import keep_less
 from agentlm.finetune.training.loss.objective import Objective
@@ -27,17 +28,23 @@ def training_dtype(precision: Precision = "auto") -> torch.dtype:
     return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
 
 
-def load(directory: Path, adapter: Path | None, dtype: torch.dtype) -> Any:
-    """A model as it is saved: transformers' own, or PEFT's if there is an adapter."""
+def load(
+    directory: Path, adapter: Path | None, dtype: torch.dtype, quantize: Quantization = "none"
+) -> Any:
+    """A model as it is saved: transformers' own, or PEFT's if there is an adapter. Its matrices can
+    be quantized on the way."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
     register()
+    fewer_bits = bits.nf4(dtype) if quantize == "nf4" else {}
     model = AutoModelForCausalLM.from_pretrained(
-        directory, attn_implementation=PACK_ATTENTION, dtype=dtype
+        directory, attn_implementation=PACK_ATTENTION, dtype=dtype, **fewer_bits
     )
+    if fewer_bits:
+        bits.keep_layout(model)
     if adapter is None:
         return model
     return PeftModel.from_pretrained(model, adapter, is_trainable=True)
@@ -48,7 +55,8 @@ def load_for_training(directory: Path, adapter: Path | None, training: Training)
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(training.seed)
-    model = load(directory, adapter, training_dtype(training.precision))
+    dtype = training_dtype(training.precision)
+    model = load(directory, adapter, dtype, training.quantize)
     if training.full:
         model = model.merge_and_unload() if adapter else model
         model.requires_grad_(True)

@@ -16,6 +16,7 @@ from torch.nn.functional import kl_div
 
 from agentlm.errors import OperatorError
 from agentlm.files import sync
+from agentlm.finetune.settings import Quantization
 from agentlm.finetune.training.loss.pack_loss import PackLoss
 from agentlm.finetune.training.loss.sft import Imitation
 from agentlm.finetune.training.model import load, pack_loss
@@ -97,21 +98,39 @@ def outputs(module: PackLoss, pack: Pack) -> torch.Tensor:
 
 
 def verify_saved(
-    target: Path, base: Path, pack: Pack, expected: torch.Tensor, dtype: torch.dtype
+    target: Path,
+    base: Path,
+    pack: Pack,
+    expected: torch.Tensor,
+    dtype: torch.dtype,
+    quantize: Quantization = "none",
 ) -> float:
-    """Load the saved model and compare. Returns the KL divergence of its tokens' distributions from
-    those of `expected` (logits of the trained model), in nats, on average.
+    """Load the saved model and compare. See `difference_of`.
 
-    The two may be computed on different devices. Raises OperatorError if it is another model.
+    The two may be computed on different devices; the base is quantized as it was in training.
+    Raises OperatorError if it is another model.
     """
-    adapter = (target / "adapter_config.json").exists()
-    model = load(base if adapter else target, target if adapter else None, dtype)
-    saved = outputs(pack_loss(model.eval(), Imitation()), pack)
-    logs = (saved.log_softmax(-1), expected.log_softmax(-1))
-    difference = float(kl_div(*logs, reduction="batchmean", log_target=True))
+    difference = difference_of(target, base, pack, expected, dtype, quantize)
     if not difference <= _SAME[dtype]:
         raise OperatorError(
             f"the model saved in {target} differs from the one that was trained, by "
             f"{difference:.3g} nats a token. It is not registered"
         )
     return difference
+
+
+def difference_of(
+    target: Path,
+    base: Path,
+    pack: Pack,
+    expected: torch.Tensor,
+    dtype: torch.dtype,
+    quantize: Quantization = "none",
+) -> float:
+    """The KL divergence of a saved model's distributions of tokens from those of `expected` (logits
+    of the trained model), in nats, on average."""
+    adapter = (target / "adapter_config.json").exists()
+    model = load(base if adapter else target, target if adapter else None, dtype, quantize)
+    saved = outputs(pack_loss(model.eval(), Imitation()), pack)
+    logs = (saved.log_softmax(-1), expected.log_softmax(-1))
+    return float(kl_div(*logs, reduction="batchmean", log_target=True))

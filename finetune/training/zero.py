@@ -12,10 +12,13 @@ from pydantic import ValidationError
 from agentlm.errors import OperatorError
 from agentlm.finetune.deepspeed_file import merged
 from agentlm.finetune.settings import Training
+from agentlm.finetune.training import bits
 from agentlm.finetune.training.loss.pack_loss import PackLoss
 from agentlm.finetune.training.model import training_dtype
 from agentlm.finetune.training.packing import Pack
 from agentlm.finetune.training.processes import Processes
+
+BETAS = (0.9, 0.95)
 
 
 def config(training: Training, processes: Processes) -> dict[str, Any]:
@@ -31,7 +34,7 @@ def config(training: Training, processes: Processes) -> dict[str, Any]:
     offloaded = training.offload != "none" or "offload_optimizer" in theirs.get(
         "zero_optimization", {}
     )
-    ours = {
+    ours: dict[str, Any] = {
         # One pack at a time. The number of packs differs between steps, so steps are called
         # explicitly and the loss is weighted.
         "train_micro_batch_size_per_gpu": 1,
@@ -41,17 +44,20 @@ def config(training: Training, processes: Processes) -> dict[str, Any]:
         "zero_optimization": zero,
         # torch's fused AdamW needs no compiler; DeepSpeed's own is compiled on first use.
         "zero_force_ds_cpu_optimizer": False,
-        "optimizer": {
+        "steps_per_print": 2**62,
+    }
+    if training.optimizer == "adamw":
+        ours["optimizer"] = {
             "type": "AdamW",
             "params": {
                 "lr": training.peak_lr,
-                "betas": [0.9, 0.95],
+                "betas": BETAS,
                 "torch_adam": True,
                 "fused": not offloaded,
             },
-        },
-        "steps_per_print": 2**62,
-    }
+        }
+    else:
+        ours["zero_allow_untested_optimizer"] = True  # any that DeepSpeed does not bring
     return merged(ours, theirs)
 
 
@@ -59,10 +65,15 @@ def open_engine(model: PackLoss, training: Training, processes: Processes) -> An
     """DeepSpeed's engine around the model."""
     import deepspeed
 
+    groups = _parameter_groups(model, training.weight_decay)
+    own = None
+    if training.optimizer == "adamw8bit":
+        own = bits.adamw8bit(groups, training.peak_lr, BETAS)
     try:
         engine, *_ = deepspeed.initialize(
             model=model,
-            model_parameters=_parameter_groups(model, training.weight_decay),
+            optimizer=own,
+            model_parameters=groups,
             config=config(training, processes),
             dist_init_required=False,
         )

@@ -451,6 +451,22 @@ def test_what_was_said_under_a_constraint_is_compared_with_the_starting_weights(
     assert np.isnan(known[1]).all()
 
 
+def test_a_base_in_4_bits_is_compared_with_itself_and_not_with_what_was_recorded(
+    data_dir: Path, by: Renderer
+) -> None:
+    write_log(
+        data_dir,
+        [tried(data_dir, by, ANSWER, reward=1.0), tried(data_dir, by, WRONG, reward=0.0)],
+    )
+
+    [source] = run(data_dir, "dpo", quantize="nf4").sources()
+
+    for index in range(2):
+        row = source.rows.token_row(index)
+        assert row.recorded is not None
+        assert np.isnan(row.recorded).all()
+
+
 def test_pairs_are_read_from_files_of_every_spelling(data_dir: Path, tmp_path: Path) -> None:
     asked = [{"role": "user", "content": "Two and two?"}]
     four, five = ([{"role": "assistant", "content": text}] for text in ("Four.", "Five."))

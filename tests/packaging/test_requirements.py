@@ -28,7 +28,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "core/models/merge.py": ("server", "cpu", "train"),
     "server": ("server",),
     "server/vllm": ENGINE,
-    "finetune": ("train",),
+    "finetune": ("train", "bitsandbytes"),
     "tools": ("tools", "postgres"),
     "environments": ("environments",),
     "clients": ("langchain",),

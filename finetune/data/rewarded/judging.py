@@ -83,7 +83,10 @@ class Judging:
             credit[step.start : step.end] *= share
         age = self._candidates[chosen.row].age
         assert row.recorded is not None, "the first pass wrote it"
-        judged = Judged(row.recorded, credit, unit, chosen.pair, age)
+        # Others than the base in 4 bits have said what is recorded: it is computed anew.
+        whole = self._settings.quantize == "none"
+        recorded = row.recorded if whole else np.full_like(row.recorded, np.nan)
+        judged = Judged(recorded, credit, unit, chosen.pair, age)
         return Row(name, row.ids.tolist(), loss.tobytes(), judged)
 
     def _summary(self, verdicts: Verdicts) -> dict[str, object]:
