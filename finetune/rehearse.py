@@ -32,7 +32,10 @@ _TOLD_EVERY = 50
 
 
 def rehearse(settings: RehearseData) -> int:
-    """Make the rows. Returns the exit code."""
+    """Make the rows. Returns the exit code. Raises OperatorError for a flag without an effect."""
+    for name in ("no_tool_share", "keep_cut"):
+        if settings.text and name in settings.model_fields_set:
+            raise OperatorError(f"--{name.replace('_', '-')} is for answers, and --text makes none")
     output = settings.output.expanduser().absolute()
     kept = output.with_name(f".{output.name}.answers")
     with alone(kept.with_suffix(".lock"), f"{output} is being made already"):

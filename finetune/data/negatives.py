@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 
 from agentlm.exchange.files import Malformed
+from agentlm.exchange.text import is_plain
 from agentlm.messages import ToolSpec
 from agentlm.prompt.grammar import write_answer
 from agentlm.trajectory import Origin, Step, Trajectory
@@ -45,7 +46,8 @@ def with_negatives(
     *,
     thoughts: bool = True,
 ) -> Iterator[Trajectory | Malformed]:
-    """The rows, some of them (`share`, by seed) as negatives. Rows with tools stay unchanged.
+    """The rows, some of them (`share`, by seed) as negatives. Rows with tools, and text that
+    is no conversation, stay unchanged.
 
     With `thoughts`, a thought precedes the answer.
     """
@@ -53,10 +55,14 @@ def with_negatives(
     random = Random(seed)
     for row in rows:
         chosen = random.random() < share
-        if chosen and tools and isinstance(row, Trajectory) and not row.tools:
+        if chosen and tools and isinstance(row, Trajectory) and _is_plain_chat(row):
             yield _negative(row, random.choice(tools), thought)
         else:
             yield row
+
+
+def _is_plain_chat(row: Trajectory) -> bool:
+    return not row.tools and not is_plain(row)
 
 
 def _negative(row: Trajectory, tools: Tools, thought: str | None) -> Trajectory:

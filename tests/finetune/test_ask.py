@@ -10,7 +10,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from agentlm.errors import OperatorError
-from agentlm.exchange import from_sharegpt
+from agentlm.exchange import from_sharegpt, read_row
 from agentlm.exchange.files import Malformed
 from agentlm.finetune.data.negatives import NO_TOOL, with_negatives
 from agentlm.finetune.data.prepare import prepare
@@ -123,6 +123,8 @@ def test_rows_with_tools_are_never_made_negatives(chatml_llama: Path) -> None:
 
     assert list(with_negatives([used], [(BASH,)], share=1.0, seed=0)) == [used]
     assert list(with_negatives([CHAT], [(BASH,)], share=0.0, seed=0)) == [CHAT]
+    text = read_row({"text": "Bees carry pollen."})
+    assert list(with_negatives([text], [(BASH,)], share=1.0, seed=0)) == [text]
 
 
 def test_the_judge_is_shown_its_own_key_only(

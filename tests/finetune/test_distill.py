@@ -19,12 +19,12 @@ from agentlm.finetune.training.model import pack_loss
 from agentlm.finetune.training.packing import pack
 
 
-def adapted(directory: Path, *, moved: float) -> PackLoss:
+def adapted(directory: Path, *, moved: float, targets: str | list[str] = "all-linear") -> PackLoss:
     """A model with an adapter, which changes it if `moved` is not zero."""
     register()
     torch.manual_seed(0)
     base = AutoModelForCausalLM.from_pretrained(directory, attn_implementation=PACK_ATTENTION)
-    model = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear"))
+    model = get_peft_model(base, LoraConfig(r=4, target_modules=targets))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
@@ -53,8 +53,11 @@ def logits(model: Any, ids: list[int]) -> torch.Tensor:
     return found.float()
 
 
-def test_the_loss_is_the_divergence_from_the_base_row_by_row(chatml_llama: Path) -> None:
-    loss = adapted(chatml_llama, moved=0.1)
+@pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "lm_head"]])
+def test_the_loss_is_the_divergence_from_the_base_row_by_row(
+    chatml_llama: Path, targets: str | list[str]
+) -> None:
+    loss = adapted(chatml_llama, moved=0.1, targets=targets)
     base = AutoModelForCausalLM.from_pretrained(chatml_llama)
     expected = torch.zeros(())
     for row in rows():

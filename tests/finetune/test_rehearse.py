@@ -168,6 +168,12 @@ def test_text_goes_on_from_a_few_words_and_is_no_conversation(
     )
 
 
+@pytest.mark.parametrize("flags", [["--keep-cut"], ["--no-tool-share", "0.5"]])
+def test_what_text_has_no_use_for_is_refused(command: list[str], flags: list[str]) -> None:
+    with pytest.raises(OperatorError, match="is for answers, and --text makes none"):
+        main([*command, "--text", *flags])
+
+
 def test_each_answer_is_drawn_with_noise_of_its_own(
     server: Answering, command: list[str], tmp_path: Path
 ) -> None:

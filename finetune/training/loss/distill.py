@@ -23,8 +23,8 @@ from torch.utils.checkpoint import checkpoint
 def divergences(head: nn.Module, hidden: Tensor, of_base: Tensor, chunk: int) -> Tensor:
     """KL(base ‖ model) at each place, in nats.
 
-    `hidden` and `of_base` are (places, width): last hidden states of the model and of its base,
-    which have the same `head`. Logits exist for `chunk` places at a time.
+    `hidden` and `of_base` are (places, width): last hidden states of the model and of its base.
+    Logits, from `head`, with an adapter or without, exist for `chunk` places at a time.
     """
     parts = [
         checkpoint(
@@ -42,7 +42,8 @@ def divergences(head: nn.Module, hidden: Tensor, of_base: Tensor, chunk: int) ->
 def _divergences(head: nn.Module, hidden: Tensor, of_base: Tensor) -> Tensor:
     model = head(hidden).float().log_softmax(-1)
     with torch.no_grad():
-        base = head(of_base).float().log_softmax(-1)
+        own = getattr(head, "base_layer", head)
+        base = own(of_base).float().log_softmax(-1)
     return kl_div(model, base, reduction="none", log_target=True).sum(-1)
 
 
