@@ -95,7 +95,7 @@ def pack_attention(
 
 def _for_heads(states: Tensor, heads: int, layout: PackLayout) -> Tensor:
     """Keys or values for the kernel. On GPUs, grouped heads with a mask would use the slow one."""
-    if layout.device.type == "cpu":
+    if layout.device.type == "cpu" or heads == states.shape[1]:
         return states
     return states.repeat_interleave(heads // states.shape[1], dim=1)
 

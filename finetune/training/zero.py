@@ -118,13 +118,15 @@ def optimize(
         for distilled in (False, True)
         for pack in share_out([p for p in packs if p.distilled is distilled], processes)
     ]
-    total = 0.0
+    losses = []
     for index, pack in enumerate(mine):
         engine.set_gradient_accumulation_boundary(index == len(mine) - 1)
         loss = engine(pack)
         # DeepSpeed averages gradients over processes, but we need the sum.
         engine.backward(loss * (processes.count / weight))
-        total += loss.item()
+        losses.append(loss.detach())
+    # Read only here: after each pack the host would have to wait for the device.
+    total = float(sum(one.double() for one in losses))
     mean = processes.sum(total) / weight
     _check_finite("loss", mean, lr)
     norm = _gradient_norm(engine)
@@ -153,11 +155,20 @@ def _gradient_norm(engine: Any) -> float | None:
 
 
 def share_out(packs: Sequence[Pack], processes: Processes) -> list[Pack]:
-    """This process's packs: the same number for each process, with the longest ones spread out."""
+    """This process's packs: the same number for each process, and about as many tokens.
+
+    From the longest on they are dealt back and forth (0 … n - 1, n - 1 … 0): always in one
+    direction, the first process would have the longest of each round.
+    """
     ordered = sorted(packs, key=lambda pack: -len(pack.ids))
     missing = -len(ordered) % processes.count
     ordered += [pack.weightless() for pack in ordered[-1:] for _ in range(missing)]
-    return ordered[processes.rank :: processes.count]
+    rounds = range(0, len(ordered), processes.count)
+    back = processes.count - 1 - processes.rank
+    return [
+        ordered[first + (back if number % 2 else processes.rank)]
+        for number, first in enumerate(rounds)
+    ]
 
 
 def learning_rate(step: int, steps: int, training: Training) -> float:

@@ -13,7 +13,7 @@ from agentlm.finetune.data.dataset import TokenRow
 from agentlm.finetune.training.loss.sft import Imitation
 from agentlm.finetune.training.packing import Pack, pack
 from agentlm.finetune.training.processes import Processes
-from agentlm.finetune.training.zero import optimize
+from agentlm.finetune.training.zero import optimize, share_out
 
 
 class Engine:
@@ -71,3 +71,21 @@ def test_a_step_returns_its_loss_and_the_norm_of_its_gradient() -> None:
 
     assert optimize(engine, PACKS, 10.0, Processes(0, 1)) == (1.0, 3.0)
     assert engine.stepped
+
+
+def test_packs_are_dealt_back_and_forth_so_that_no_process_has_the_longest_of_each_round() -> None:
+    lengths = [90, 10, 70, 50, 30]
+    packs = [
+        next(pack([TokenRow(np.arange(5, 5 + n, dtype=np.int32), np.ones(n, np.uint8))], n))
+        for n in lengths
+    ]
+
+    shares = [share_out(packs, Processes(rank, 2)) for rank in range(2)]
+
+    assert [[len(one.ids) for one in share] for share in shares] == [[90, 30, 10], [70, 50, 10]]
+    counted = [len(one.ids) for share in shares for one in share if one.weights.any()]
+    assert sorted(counted) == sorted(lengths), "the one that fills the last round counts nothing"
+
+
+def test_nothing_to_share_out_is_nothing_for_each() -> None:
+    assert share_out([], Processes(0, 2)) == []

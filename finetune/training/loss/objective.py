@@ -35,14 +35,14 @@ class Sums:
 
     def __init__(self, *names: str) -> None:
         self._names = names
-        self._sums = dict.fromkeys(names, 0.0)
+        self._sums: dict[str, Tensor | float] = dict.fromkeys(names, 0.0)
 
     def add(self, *values: Tensor) -> None:
-        """Add one value for each name."""
+        """Add one value for each name, where it is: the host does not wait for a device."""
         for name, value in zip(self._names, values, strict=True):
-            self._sums[name] += float(value)
+            self._sums[name] = self._sums[name] + value.detach().double()
 
     def take(self) -> dict[str, float]:
         """Return all sums and set them to zero."""
         taken, self._sums = self._sums, dict.fromkeys(self._names, 0.0)
-        return taken
+        return {name: float(value) for name, value in taken.items()}
