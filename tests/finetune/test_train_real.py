@@ -165,4 +165,4 @@ def test_a_training_that_distills_comes_back_towards_its_base(
     finetune(data_dir, *flags, "--name", "later")
 
     apart = [line["divergence"] for line in metrics(data_dir / "runs" / "later")]
-    assert apart[-1] < apart[0] / 2
+    assert apart[-1] < 0.8 * apart[0]
