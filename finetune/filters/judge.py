@@ -15,7 +15,7 @@ from openai import OpenAI, OpenAIError
 from openai.types.chat.chat_completion import Choice
 
 from agentlm.errors import OperatorError
-from agentlm.exchange.files import Malformed
+from agentlm.exchange.files import Malformed, place_of
 from agentlm.finetune.filters.dedupe import own_text
 from agentlm.trajectory import Origin, Step, Trajectory
 
@@ -142,6 +142,7 @@ def rehearsed(
         question = list(takewhile(lambda step: step.role != "assistant", row.steps))
         messages = [{"role": _role(step), "content": step.text} for step in question]
         if not messages:
+            yield Malformed(place_of(row), "it has no question that could be asked")
             continue
         own = seed_of(messages[-1]["content"], seed)
         reply = asker.answer(messages, 512, temperature=1, seed=own)
