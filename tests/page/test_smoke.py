@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from agentlm.server.routes import page
 from support.background import in_background
@@ -30,7 +30,7 @@ def test_the_page_comes_up_behind_a_key(browser: Browser, tmp_path: Path) -> Non
         tab.get_by_role("button", name="Sign in").click()
         tab.get_by_role("link", name="Trajectories").click()
 
-        assert tab.title() == "Trajectories · AgentLM"
+        expect(tab).to_have_title("Trajectories · AgentLM")
         assert (
             tab.evaluate("[localStorage, document.cookie].map(String).join().includes('root')")
             is False
