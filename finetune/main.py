@@ -137,7 +137,8 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
         return None
     del network, engine, held_out
     trained = (run.model, base.directory, probe, expected, dtype)
-    difference = save.verify_saved(*trained, settings.quantize)
+    difference = save.difference_of(*trained, settings.quantize)
+    save.check_same(difference, run.model, dtype)
     run.log(f"saved and read back: it differs by {difference:.2g} nats a token")
     if settings.quantize != "none":
         apart = save.difference_of(*trained)

@@ -25,8 +25,8 @@ from agentlm.files import alone, write_text
 from agentlm.finetune.data.negatives import NO_TOOL
 from agentlm.finetune.data.prompts import openings, questions, unfit_tools
 from agentlm.finetune.data_settings import RehearseData
-from agentlm.finetune.filters.judge import Asker, seed_of
-from agentlm.openai_messages import write_tool
+from agentlm.finetune.filters.judge import Asker
+from agentlm.openai_messages import own_seed, write_tool
 
 _TOLD_EVERY = 50
 
@@ -41,6 +41,8 @@ def rehearse(settings: RehearseData) -> int:
     with alone(kept.with_suffix(".lock"), f"{output} is being made already"):
         answers = _Answers(kept, _plan(settings))
         rows = list(islice(_rows(settings, answers), settings.limit))
+        if not rows and not answers.known:
+            raise OperatorError(f"{settings.prompts} has no question")
         if not rows:
             raise OperatorError(f"{settings.model} gave no whole answer: raise --max-tokens")
         write_text(output, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
@@ -66,7 +68,7 @@ def _rows(settings: RehearseData, answers: _Answers) -> Iterator[dict[str, Any]]
 def _ask(question: str, settings: RehearseData, asker: Asker, answers: _Answers) -> str | None:
     if question in answers.known:
         return answers.known[question]
-    seed, most = seed_of(question, settings.seed), settings.max_tokens
+    seed, most = own_seed(settings.seed, question), settings.max_tokens
     if settings.text:
         return asker.text(question, most, temperature=settings.temperature, seed=seed)
     messages = [{"role": "user", "content": question}]

@@ -13,7 +13,6 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from random import Random
 from typing import Any
 
 import httpx
@@ -24,7 +23,7 @@ from agentlm.environments.playing.players import ContextFullError, Reply
 from agentlm.environments.task import Task
 from agentlm.errors import OperatorError
 from agentlm.messages import Frozen, Message, ToolCall, ToolSpec
-from agentlm.openai_messages import read_call, write_message, write_tool
+from agentlm.openai_messages import own_seed, read_call, write_message, write_tool
 from agentlm.prompt.grammar import FINAL_ANSWER
 from agentlm.trajectory import Outcome
 
@@ -143,7 +142,7 @@ class ModelPlayer:
             "messages": [write_message(message) for message in messages],
             "temperature": self._decoding.temperature,
             "max_tokens": self._decoding.max_tokens,
-            "seed": self._seed(task, attempt, len(messages)),
+            "seed": own_seed(self._decoding.seed, task.id, attempt, len(messages)),
             "metadata": {**self._metadata, **named},
         }
         if tools:
@@ -151,11 +150,6 @@ class ModelPlayer:
         if self._decoding.constrained is not None:
             body["constrained"] = self._decoding.constrained
         return body
-
-    def _seed(self, task: Task, attempt: int, messages: int) -> int:
-        """Of its own for each turn that is drawn: with one seed for many tasks an engine draws the
-        same noise for all, and the same tokens are favoured at the same place of each."""
-        return Random(f"{self._decoding.seed}/{task.id}/{attempt}/{messages}").getrandbits(31)
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain
 from math import inf
 from typing import NamedTuple
@@ -30,10 +31,10 @@ from agentlm.finetune.data.pipeline import (
 from agentlm.finetune.data.rewarded.stages import as_judged, rewarded_pipeline
 from agentlm.finetune.data.rows import RowMaker
 from agentlm.finetune.data.selection import LogRows
-from agentlm.finetune.filters import rules as filters
 from agentlm.finetune.filters.dedupe import NEAR_DUPLICATE
 from agentlm.finetune.filters.drops import Drops
 from agentlm.finetune.filters.judge import Asker, rehearsed
+from agentlm.finetune.filters.rules import plain_text
 from agentlm.finetune.run import Run
 from agentlm.finetune.settings import FinetuneSettings, GeneralLoss
 from agentlm.trajectory import Trajectory
@@ -100,22 +101,29 @@ def agent_pipelines(settings: FinetuneSettings, maker: RowMaker) -> tuple[Pipeli
     classification share a long instruction and differ in a few words.
     """
     if settings.method != "sft":
-        pipeline = rewarded_pipeline(settings, maker)
+        pipeline = _of_turns(rewarded_pipeline(settings, maker))
         return pipeline, pipeline
     remembering = remembering_filters(settings)
     for_files = {name: judge for name, judge in remembering.items() if name != NEAR_DUPLICATE}
-    content = content_filters(settings) | {"plain_text": filters.plain_text}
+    content = content_filters(settings)
     of_log, of_files = (
-        Pipeline(
-            recorded_filters(settings, unjudged=unjudged) | content,
-            settings.scrub,
-            imitated(settings, unjudged=unjudged),
-            maker,
-            filters,
+        _of_turns(
+            Pipeline(
+                recorded_filters(settings, unjudged=unjudged) | content,
+                settings.scrub,
+                imitated(settings, unjudged=unjudged),
+                maker,
+                memory,
+            )
         )
-        for unjudged, filters in ((False, remembering), (True, for_files))
+        for unjudged, memory in ((False, remembering), (True, for_files))
     )
     return of_log, of_files
+
+
+def _of_turns(pipeline: Pipeline) -> Pipeline:
+    """The pipeline for rows that somebody says, by whatever method they are learned from."""
+    return replace(pipeline, judging={"plain_text": plain_text, **pipeline.judging})
 
 
 def file_rows(

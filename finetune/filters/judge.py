@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import takewhile
-from random import Random
 
 from openai import OpenAI, OpenAIError
 from openai.types.chat.chat_completion import Choice
@@ -17,6 +17,7 @@ from openai.types.chat.chat_completion import Choice
 from agentlm.errors import OperatorError
 from agentlm.exchange.files import Malformed, place_of
 from agentlm.finetune.filters.dedupe import own_text
+from agentlm.openai_messages import own_seed
 from agentlm.trajectory import Origin, Step, Trajectory
 
 _RUBRIC = """\
@@ -27,12 +28,6 @@ right, does it follow from what the tools showed, was nothing claimed that was n
 
 Reply with one number from 0 (useless or wrong) to 10 (right and well founded), and nothing else."""
 _LONGEST_CHARACTERS = 24_000
-
-
-def seed_of(question: str, seed: int) -> int:
-    """A seed of a question's own. With one for all, an engine draws the same noise for all: at the
-    same place of every answer the same tokens are favoured, and a model learns that."""
-    return Random(f"{seed}/{question}").getrandbits(31)
 
 
 class Asker:
@@ -64,7 +59,7 @@ class Asker:
 
     def text(self, opening: str, max_tokens: int, *, temperature: float, seed: int) -> str:
         """The opening and how it goes on. Raises OperatorError if there is no answer."""
-        try:
+        with self._failures_told():
             done = self._client.completions.create(
                 model=self._model,
                 prompt=opening,
@@ -72,17 +67,13 @@ class Asker:
                 temperature=temperature,
                 seed=seed,
             )
-        except OpenAIError as error:
-            raise OperatorError(f"{self._model} at {self._client.base_url}: {error}") from error
         return opening + done.choices[0].text
 
     def weights_version(self) -> str | None:
         """The model's version, if its server reports it. Raises OperatorError if there is no
         server."""
-        try:
+        with self._failures_told():
             listed = self._client.models.list()
-        except OpenAIError as error:
-            raise OperatorError(f"{self._client.base_url}: {error}") from error
         versions = {model.id: (model.model_extra or {}).get("weights_version") for model in listed}
         return versions.get(self._model)
 
@@ -93,7 +84,7 @@ class Asker:
         temperature: float = 0.0,
         seed: int | None = None,
     ) -> Choice:
-        try:
+        with self._failures_told():
             answer = self._client.chat.completions.create(
                 model=self._model,
                 messages=messages,  # type: ignore[arg-type]
@@ -103,9 +94,14 @@ class Asker:
                 # Requests to our own server are no user's work, so they stay out of the log.
                 store=False,
             )
+        return answer.choices[0]
+
+    @contextmanager
+    def _failures_told(self) -> Iterator[None]:
+        try:
+            yield
         except OpenAIError as error:
             raise OperatorError(f"{self._model} at {self._client.base_url}: {error}") from error
-        return answer.choices[0]
 
 
 class Judge:
@@ -144,7 +140,7 @@ def rehearsed(
         if not messages:
             yield Malformed(place_of(row), "it has no question that could be asked")
             continue
-        own = seed_of(messages[-1]["content"], seed)
+        own = own_seed(seed, messages[-1]["content"])
         reply = asker.answer(messages, 512, temperature=1, seed=own)
         if reply is not None:
             answer = Step(role="assistant", origin=Origin.IMPORTED, text=reply, token_ids=None)

@@ -16,12 +16,11 @@ from agentlm.errors import OperatorError
 from agentlm.finetune.settings import Training
 from agentlm.finetune.training.processes import device
 
-# On some processors it advises a package of kernels that can't be trained through.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-
 
 def check(training: Training, dtype: torch.dtype) -> None:
     """Try on this hardware what the training asks for. Raises OperatorError if it fails."""
+    # On some processors it advises a package of kernels that can't be trained through.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if training.quantize != "none":
         _attempt(f"--quantize {training.quantize}", lambda: _try_nf4(dtype))
     if training.optimizer == "adamw8bit":

@@ -97,26 +97,14 @@ def outputs(module: PackLoss, pack: Pack) -> torch.Tensor:
     return logits.float().cpu()
 
 
-def verify_saved(
-    target: Path,
-    base: Path,
-    pack: Pack,
-    expected: torch.Tensor,
-    dtype: torch.dtype,
-    quantize: Quantization = "none",
-) -> float:
-    """Load the saved model and compare. See `difference_of`.
-
-    The two may be computed on different devices; the base is quantized as it was in training.
-    Raises OperatorError if it is another model.
-    """
-    difference = difference_of(target, base, pack, expected, dtype, quantize)
+def check_same(difference: float, target: Path, dtype: torch.dtype) -> None:
+    """Raise OperatorError if the model in `target` is another one than that which was trained. The
+    two may have been computed on different devices."""
     if not difference <= _SAME[dtype]:
         raise OperatorError(
             f"the model saved in {target} differs from the one that was trained, by "
             f"{difference:.3g} nats a token. It is not registered"
         )
-    return difference
 
 
 def difference_of(
@@ -127,8 +115,9 @@ def difference_of(
     dtype: torch.dtype,
     quantize: Quantization = "none",
 ) -> float:
-    """The KL divergence of a saved model's distributions of tokens from those of `expected` (logits
-    of the trained model), in nats, on average."""
+    """Load the saved model, and its base quantized or not. Returns the KL divergence of its
+    distributions of tokens from those of `expected` (logits of the trained model), in nats, on
+    average."""
     adapter = (target / "adapter_config.json").exists()
     model = load(base if adapter else target, target if adapter else None, dtype, quantize)
     saved = outputs(pack_loss(model.eval(), Imitation()), pack)

@@ -15,9 +15,10 @@ from agentlm.exchange.files import Malformed
 from agentlm.finetune.data.negatives import NO_TOOL, with_negatives
 from agentlm.finetune.data.prepare import prepare
 from agentlm.finetune.data.rows import RowMaker, loss_steps
-from agentlm.finetune.filters.judge import Asker, Judge, rehearsed, seed_of
+from agentlm.finetune.filters.judge import Asker, Judge, rehearsed
 from agentlm.finetune.settings import FinetuneSettings
 from agentlm.messages import ToolSpec
+from agentlm.openai_messages import own_seed
 from agentlm.prompt.grammar import parse
 from agentlm.trajectory import Trajectory
 from support.finetune_logs import (
@@ -95,7 +96,7 @@ def test_rehearsal_puts_the_models_own_answer_in_place(
     [(request, _)] = httpserver.log
     asked = request.get_json()
     assert (asked["temperature"], asked["store"]) == (1, False)
-    assert asked["seed"] == seed_of("Who wrote Faust?", 5) != seed_of("Who wrote Hamlet?", 5)
+    assert asked["seed"] == own_seed(5, "Who wrote Faust?") != own_seed(5, "Who wrote Hamlet?")
 
 
 @pytest.mark.parametrize(("text", "finish_reason"), [("Goethe wrote", "length"), ("", "stop")])

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,41 +17,11 @@ from agentlm.finetune.training.train import probe_pack
 from agentlm.models.registry import Registry
 from agentlm.prompt.render import Renderer
 from support.finetune_logs import ANSWER, CALL, conversation, registered, trajectory, write_log
+from support.lives import lived
 from support.rewarded import WRONG, tries
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
-LIVES = """
-import json, os, signal, sys
-from agentlm.finetune.main import run
-from agentlm.finetune.run import Run
-from agentlm.finetune.settings import FinetuneSettings
-# What takes long is imported once: every life is a copy of this process.
-from agentlm.finetune.training import model, processes, reference, save, train, zero
-import bitsandbytes, deepspeed, torch
-
-def die_in_the_fourth_step():
-    whole, left = Run.add_metrics, [3]
-    def call(*arguments):
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        whole(*arguments)
-    Run.add_metrics = call
-
-for settings, killed in json.loads(sys.argv[1]):
-    child = os.fork()
-    if not child:
-        try:
-            if killed:
-                die_in_the_fourth_step()
-            run(FinetuneSettings(**settings))
-            os._exit(0)
-        except Exception as error:
-            print(type(error).__name__, " ".join(str(error).split()), file=sys.stderr, flush=True)
-            os._exit(1)
-    print("ended with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
 RUNS: dict[str, dict[str, object]] = {
     "whole": {},
     "small": {"quantize": "nf4"},
@@ -83,22 +50,16 @@ def home(tmp_path_factory: pytest.TempPathFactory, chatml_llama: Path, by: Rende
     common: dict[str, object] = {"data_dir": str(home), "base": "tiny", "precision": "float32"}
     common |= {"batch_size": 2, "max_steps": 6, "save_every": 2, "lr": 0.01}
     learned = common | {"from_logs": True, "skip_filters": ["near_duplicate"]}
-    plan = [(learned | {"name": name} | fields, False) for name, fields in RUNS.items()]
+    plan = [(learned | {"name": name} | fields, "whole") for name, fields in RUNS.items()]
     for name in KILLED:
         plan += [
-            (learned | {"name": f"{name}-killed"} | RUNS[name], dies) for dies in (True, False)
+            (learned | {"name": f"{name}-killed"} | RUNS[name], moment)
+            for moment in ("between steps", "whole")
         ]
     paired = common | {"method": "dpo", "data": [str(home / "tries.jsonl")], "max_steps": 1}
-    plan += [(paired | {"name": f"paired-{n}"} | fields, False) for n, fields in enumerate(TWO)]
-    done = subprocess.run(
-        [sys.executable, "-c", LIVES, json.dumps(plan)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},  # so little work that threads only wait
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    codes = re.findall(r"^ended with (.*)$", done.stdout, re.MULTILINE)
-    assert codes == ["-9" if killed else "0" for _, killed in plan], done.stderr
+    plan += [(paired | {"name": f"paired-{n}"} | fields, "whole") for n, fields in enumerate(TWO)]
+    codes, printed = lived(plan)
+    assert codes == ["0" if moment == "whole" else "-9" for _, moment in plan], printed
     return home
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,58 +10,11 @@ import pytest
 from agentlm.models.registry import Registry
 from agentlm.prompt.render import Renderer
 from support.finetune_logs import ANSWER, CALL, registered, write_log
+from support.lives import lived
 from support.rewarded import WRONG, tries
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]
 
-LIVES = '''
-import json, os, signal, sys
-from agentlm.finetune.main import run
-from agentlm.finetune.run import Run
-from agentlm.finetune.settings import FinetuneSettings
-# What takes long is imported once: every life is a copy of this process.
-from agentlm.finetune.training import model, processes, reference, save, train, zero
-import torch, deepspeed
-
-def die(*_, **__):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def late(module, name, calls, death=die):
-    """Die at a later call of a function."""
-    whole, left = getattr(module, name), [calls]
-    def call(*arguments, **options):
-        left[0] -= 1
-        return (death if left[0] < 0 else whole)(*arguments, **options)
-    setattr(module, name, call)
-
-def torn(_, path, *__, **___):
-    """Half of a file, and the power goes."""
-    with open(path, "wb") as file:
-        file.write(b"PK" + bytes(100))
-    die()
-
-def full(_, path, *__, **___):
-    raise OSError(28, os.strerror(28), str(path))
-
-MOMENTS = {
-    "whole": lambda: None,
-    "between steps": lambda: late(Run, "add_metrics", 3),
-    "before a checkpoint counts": lambda: late(train, "write_text", 1),
-    "in a file of a checkpoint": lambda: late(torch, "save", 1, torn),
-    "the disk is full": lambda: late(torch, "save", 1, full),
-}
-for settings, moment in json.loads(sys.argv[1]):
-    child = os.fork()
-    if not child:
-        try:
-            MOMENTS[moment]()
-            run(FinetuneSettings(**settings))
-            os._exit(0)
-        except Exception as error:
-            print(type(error).__name__, " ".join(str(error).split()), file=sys.stderr, flush=True)
-            os._exit(1)
-    print("ended with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-'''
 DEATHS = {
     "grpo": ["between steps", "in a file of a checkpoint", "the disk is full"],
     "dpo": ["before a checkpoint counts"],
@@ -93,15 +43,7 @@ def lives(
         for number, death in enumerate(["whole", *deaths])
         for moment in dict.fromkeys([death, "whole"])
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", LIVES, json.dumps(plan)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    codes = re.findall(r"^ended with (.*)$", done.stdout, re.MULTILINE)
-    return home, codes, done.stderr
+    return home, *lived(plan)
 
 
 def settings_of(home: Path, method: str) -> dict[str, object]:

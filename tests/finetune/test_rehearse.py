@@ -168,6 +168,14 @@ def test_text_goes_on_from_a_few_words_and_is_no_conversation(
     )
 
 
+def test_a_file_without_questions_is_told_as_that(
+    server: Answering, command: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "text.jsonl").write_text('{"text": "Bees carry pollen."}\n')
+    with pytest.raises(OperatorError, match=r"text\.jsonl has no question"):
+        main([*command, "--prompts", str(tmp_path / "text.jsonl")])
+
+
 @pytest.mark.parametrize("flags", [["--keep-cut"], ["--no-tool-share", "0.5"]])
 def test_what_text_has_no_use_for_is_refused(command: list[str], flags: list[str]) -> None:
     with pytest.raises(OperatorError, match="is for answers, and --text makes none"):

@@ -531,6 +531,22 @@ def test_a_good_and_a_bad_answer_of_one_conversation_are_two_rows(
     assert [len(row) for row in credits(prepared)] == sizes
 
 
+def test_labelled_text_that_nobody_says_is_left_out(data_dir: Path, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "Two and two?", "completion": "Four.", "label": True},
+        {"prompt": "Two and three?", "completion": "Nine.", "label": False},
+        {"text": "Bees carry pollen.", "label": True},
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    prepared = prepare(
+        FinetuneSettings(data_dir=data_dir, data=(str(file),), base="tiny", method="kto")
+    )
+
+    assert prepared.run.read("selection.json")["agent"]["dropped"] == {"plain_text": 1}
+
+
 def test_labels_are_read_from_files_and_both_kinds_count_the_same(
     data_dir: Path, tmp_path: Path
 ) -> None:

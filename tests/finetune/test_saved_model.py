@@ -14,7 +14,7 @@ from agentlm.finetune.data.dataset import TokenRow
 from agentlm.finetune.training.loss.sft import Imitation
 from agentlm.finetune.training.model import load, pack_loss
 from agentlm.finetune.training.packing import pack
-from agentlm.finetune.training.save import outputs, verify_saved
+from agentlm.finetune.training.save import check_same, difference_of, outputs
 
 ROW = TokenRow(np.arange(40, dtype=np.int32), np.ones(40, np.uint8))
 PACK = next(pack([ROW], 64))
@@ -33,9 +33,10 @@ def test_a_model_is_itself_though_another_device_rounds_its_logits(
     step = torch.finfo(dtype).eps * trained.abs().max()
     noise = torch.randn(trained.shape, generator=torch.Generator().manual_seed(0))
 
-    difference = verify_saved(chatml_llama, chatml_llama, PACK, trained + step * noise, dtype)
+    difference = difference_of(chatml_llama, chatml_llama, PACK, trained + step * noise, dtype)
 
     assert difference > 0
+    check_same(difference, chatml_llama, dtype)
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
@@ -47,5 +48,7 @@ def test_another_model_than_the_trained_one_is_refused(
         for weight in trained.parameters():
             weight.mul_(1.2)
 
+    difference = difference_of(chatml_llama, chatml_llama, PACK, logits(trained), dtype)
+
     with pytest.raises(OperatorError, match=r"nats a token\. It is not registered"):
-        verify_saved(chatml_llama, chatml_llama, PACK, logits(trained), dtype)
+        check_same(difference, chatml_llama, dtype)

@@ -17,29 +17,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import kl_div
-from torch.utils.checkpoint import checkpoint
 
 
-def divergences(head: nn.Module, hidden: Tensor, of_base: Tensor, chunk: int) -> Tensor:
+def divergences(head: nn.Module, hidden: Tensor, of_base: Tensor) -> Tensor:
     """KL(base ‖ model) at each place, in nats.
 
     `hidden` and `of_base` are (places, width): last hidden states of the model and of its base.
-    Logits, from `head`, with an adapter or without, exist for `chunk` places at a time.
+    `head` makes logits of them, with an adapter or without.
     """
-    parts = [
-        checkpoint(
-            _divergences,
-            head,
-            hidden[at : at + chunk],
-            of_base[at : at + chunk],
-            use_reentrant=False,
-        )
-        for at in range(0, len(hidden), chunk)
-    ]
-    return torch.cat([hidden.new_zeros(0, dtype=torch.float32), *parts])
-
-
-def _divergences(head: nn.Module, hidden: Tensor, of_base: Tensor) -> Tensor:
     model = head(hidden).float().log_softmax(-1)
     with torch.no_grad():
         own = getattr(head, "base_layer", head)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -38,20 +39,13 @@ class PackLoss(nn.Module):
         """Log-probability of every trained token of the pack."""
         hidden = self.hidden(pack)
         targets = torch.from_numpy(pack.targets).to(hidden.device)
-        head = self.model.get_output_embeddings()
-        chunks = [slice(at, at + CHUNK_TOKENS) for at in range(0, len(targets), CHUNK_TOKENS)]
-        parts = [
-            checkpoint(_log_probabilities, head, hidden[it], targets[it], use_reentrant=False)
-            for it in chunks
-        ]
-        return torch.cat([hidden.new_zeros(0, dtype=torch.float32), *parts])
+        return self._by_chunks(_log_probabilities, hidden, targets)
 
     def divergences(self, pack: Pack) -> Tensor:
         """KL from the base at every trained token of the pack."""
         with without_adapter(self.model):
             of_base = self.hidden(pack)
-        head = self.model.get_output_embeddings()
-        return divergences(head, self.hidden(pack), of_base, CHUNK_TOKENS)
+        return self._by_chunks(divergences, self.hidden(pack), of_base)
 
     def hidden(self, pack: Pack) -> Tensor:
         """Last hidden states, from which the trained tokens are predicted."""
@@ -65,6 +59,18 @@ class PackLoss(nn.Module):
             layout=layout,
         ).last_hidden_state
         return states[0, torch.from_numpy(pack.sources).to(weight.device)]
+
+    def _by_chunks(
+        self, values: Callable[[nn.Module, Tensor, Tensor], Tensor], hidden: Tensor, beside: Tensor
+    ) -> Tensor:
+        """A value for each trained token from its hidden state and what stands beside it. Logits
+        exist for some tokens at a time, and are computed again in the backward pass."""
+        head = self.model.get_output_embeddings()
+        chunks = [slice(at, at + CHUNK_TOKENS) for at in range(0, len(hidden), CHUNK_TOKENS)]
+        parts = [
+            checkpoint(values, head, hidden[it], beside[it], use_reentrant=False) for it in chunks
+        ]
+        return torch.cat([hidden.new_zeros(0, dtype=torch.float32), *parts])
 
 
 def _log_probabilities(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
