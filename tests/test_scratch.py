@@ -22,11 +22,14 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 HOLDS = """
+import os, sys
 from agentlm.scratch import scratch
 mine = scratch("test")
 print(mine.name, flush=True)
-input()
+sys.stdin.read()
+os._exit(1)
 """
+"""Ends with its input, without tidying up. Being the first process there, it can't kill itself."""
 ELSEWHERE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
 ELSEWHERE += [sys.executable, "-c", HOLDS]
 """In a container, in which processes have numbers of their own."""
@@ -54,7 +57,8 @@ def test_what_a_process_holds_stays_though_its_number_means_nothing_here() -> No
         long_ago(theirs)
         with scratch("test"):
             assert theirs.is_dir()
-        other.kill()
+        # `unshare` waits for it to end; of one that is killed itself, the child lives on a moment.
+        other.communicate()
     with scratch("test"):
         assert not theirs.exists()
 
