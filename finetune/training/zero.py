@@ -30,6 +30,7 @@ def config(training: Training, processes: Processes) -> dict[str, Any]:
         zero["offload_optimizer"] = {"device": "cpu"}
     if training.offload == "all":
         zero["offload_param"] = {"device": "cpu"}
+    half = training_dtype(training.precision) is torch.bfloat16
     theirs = training.deepspeed_config
     offloaded = training.offload != "none" or "offload_optimizer" in theirs.get(
         "zero_optimization", {}
@@ -40,12 +41,14 @@ def config(training: Training, processes: Processes) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": training.clip,
-        "bf16": {"enabled": training_dtype(training.precision) is torch.bfloat16},
+        "bf16": {"enabled": half},
         "zero_optimization": zero,
         # torch's fused AdamW needs no compiler; DeepSpeed's own is compiled on first use.
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 2**62,
     }
+    if half and stage:  # without stages it can't: `_Sums` does
+        ours["data_types"] = {"grad_accum_dtype": "fp32"}
     if training.optimizer == "adamw":
         ours["optimizer"] = {
             "type": "AdamW",
@@ -119,12 +122,15 @@ def optimize(
         for pack in share_out([p for p in packs if p.distilled is distilled], processes)
     ]
     losses = []
+    sums = _Sums(engine, processes)
     for index, pack in enumerate(mine):
         engine.set_gradient_accumulation_boundary(index == len(mine) - 1)
         loss = engine(pack)
         # DeepSpeed averages gradients over processes, but we need the sum.
         engine.backward(loss * (processes.count / weight))
         losses.append(loss.detach())
+        sums.take()
+    sums.give()
     # Read only here: after each pack the host would have to wait for the device.
     total = float(sum(one.double() for one in losses))
     mean = processes.sum(total) / weight
@@ -138,6 +144,39 @@ def optimize(
         norm = float(reported)
         _check_finite("norm of the gradient", norm, lr)
     return mean, math.nan if norm is None else norm
+
+
+class _Sums:
+    """Adds up the packs' gradients in float32 where they are of 16 bits and nothing is partitioned.
+
+    DeepSpeed would add them in their own 8 bits of precision, in which the 257th of equal numbers
+    changes nothing. Of several processes it reduces the gradients itself, so they are left to it.
+    """
+
+    def __init__(self, engine: Any, processes: Processes) -> None:
+        mine = processes.count == 1 and not engine.zero_optimization()
+        self._parameters = [
+            parameter
+            for parameter in engine.module.parameters()
+            if mine and parameter.requires_grad and parameter.dtype is not torch.float32
+        ]
+        self._sums: dict[torch.nn.Parameter, torch.Tensor] = {}
+
+    def take(self) -> None:
+        """Take the gradients of a pack away from the parameters."""
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                continue
+            if parameter in self._sums:
+                self._sums[parameter] += parameter.grad
+            else:
+                self._sums[parameter] = parameter.grad.float()
+            parameter.grad = None
+
+    def give(self) -> None:
+        """Leave the sums as the gradients."""
+        for parameter, total in self._sums.items():
+            parameter.grad = total.to(parameter.dtype)
 
 
 def _check_finite(what: str, value: float, lr: float) -> None:

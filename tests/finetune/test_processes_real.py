@@ -37,12 +37,13 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory, chatml_llama: Path, by: R
 
 def train(data_dir: Path, name: str, *flags: str, processes: int = 1) -> list[float]:
     """Run as DeepSpeed's launcher starts it; returns the losses, those of held-out rows last."""
-    command = [sys.executable, "-m", "agentlm.finetune", "--from-logs", "--name", name]
-    command += ["--data-dir", str(data_dir), "--max-steps", "4", "--lr", "0.01", *flags]
+    source = [] if "--data" in flags else ["--from-logs"]
+    command = [sys.executable, "-m", "agentlm.finetune", *source, "--name", name]
+    command += ["--data-dir", str(data_dir), "--max-steps", "4", "--lr", "0.01"]
     command += ["--precision", "float32"]  # losses are compared to 1e-4
     # Packs of one row, so that there is something to share out; odd in number, so one rank idles.
     command += ["--batch-size", "3", "--pack-tokens", "2", "--skip-filters", "near_duplicate"]
-    command += ["--eval-share", "0.34", "--eval-every", "2"]
+    command += ["--eval-share", "0.34", "--eval-every", "2", *flags]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -61,7 +62,7 @@ def train(data_dir: Path, name: str, *flags: str, processes: int = 1) -> list[fl
     lines = (data_dir / "runs" / name / "metrics.jsonl").read_text().splitlines()
     found = [json.loads(line) for line in lines]
     held_out = [line["held_out_loss"] for line in found if "held_out_loss" in line]
-    assert len(held_out) == 2
+    assert held_out
     norms = [line["grad_norm"] for line in found]
     return [*(line["loss"] for line in found), *norms, *held_out]
 
@@ -90,6 +91,42 @@ def test_an_adapter_trained_under_zero_3_is_whole(data_dir: Path) -> None:
     losses = train(data_dir, "two-lora", "--zero-stage", "3", processes=2)
 
     assert losses[3] < losses[0]
+
+
+MANY = 400
+"""Packs of a step. In 16 bits, equal numbers stop adding up at the 257th."""
+
+
+@pytest.mark.parametrize(
+    "stage", [0, *(pytest.param(stage, marks=pytest.mark.slow) for stage in (1, 2, 3))]
+)
+def test_a_step_of_many_packs_adds_up_in_16_bits_too(
+    data_dir: Path, alike: str, exact: float, stage: int
+) -> None:
+    flags = [*alike.split(), "--precision", "bfloat16", "--zero-stage", str(stage)]
+
+    _, norm, _ = train(data_dir, f"many-{stage}", *flags)
+
+    assert norm == pytest.approx(exact, rel=0.01)
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Flags for a step of rows that differ in a number alone."""
+    path = tmp_path_factory.mktemp("alike") / "rows.jsonl"
+    said = [(f"How many of {number} are left?", "None of them.") for number in range(MANY + 2)]
+    rows = [
+        [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+        for asked, answer in said
+    ]
+    path.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+    return f"--data {path} --batch-size {MANY} --max-steps 1 --eval-share 0.005"
+
+
+@pytest.fixture(scope="module")
+def exact(data_dir: Path, alike: str) -> float:
+    _, norm, _ = train(data_dir, "many", *alike.split())
+    return norm
 
 
 def test_two_processes_distill_what_one_does(data_dir: Path, tmp_path: Path) -> None:

@@ -73,6 +73,26 @@ def test_a_step_returns_its_loss_and_the_norm_of_its_gradient() -> None:
     assert engine.stepped
 
 
+class Counting(Engine):
+    """Its only weight is of 16 bits, and each backward pass adds 1 to its gradient."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self.weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.bfloat16))
+        self.module.parameters = lambda: [self.weight]
+
+    def backward(self, _: torch.Tensor) -> None:
+        (self.weight * 1.0).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def test_gradients_of_16_bits_are_added_in_32() -> None:
+    engine = Counting()
+
+    optimize(engine, PACKS * 300, 10.0, Processes(0, 1))
+
+    assert float(engine.weight.grad or 0) == 300, "in 16 bits, 256 and 1 are 256"
+
+
 def test_packs_are_dealt_back_and_forth_so_that_no_process_has_the_longest_of_each_round() -> None:
     lengths = [90, 10, 70, 50, 30]
     packs = [
