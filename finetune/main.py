@@ -88,7 +88,16 @@ def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
 
 def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> ModelCard | None:
     # torch and DeepSpeed take seconds to import: --help and a wrong flag must not wait for them.
-    from agentlm.finetune.training import bits, model, processes, reference, save, train, zero
+    from agentlm.finetune.training import (
+        attention,
+        bits,
+        model,
+        processes,
+        reference,
+        save,
+        train,
+        zero,
+    )
     from agentlm.finetune.training.loss.methods import objective_of
     from agentlm.finetune.training.measure import HeldOut
 
@@ -106,6 +115,10 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
 
     network = model.load_for_training(base.directory, base.adapter, settings)
     loss = model.pack_loss(network, objective_of(settings, sources, plan))
+    refusal = attention.refusal(network.config, dtype, processes.device())
+    loss.one_call = refusal is None
+    if refusal and these.first:
+        run.log(f"attention is a call for each segment of a pack: in one call, {refusal}")
     engine = zero.open_engine(loss, settings, these)
     probe = train.probe_pack(sources, plan)
     note = reference.establish(engine, sources[0].rows, plan, settings, these)

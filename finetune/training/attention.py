@@ -1,24 +1,30 @@
 """Attention over a pack: every segment sees its ancestors and, causally, itself.
 
 It is registered with transformers as `agentlm_pack`, so any of its decoder models can compute
-packs. Each segment is a separate attention call over the keys that it may see: there is no square
-mask over the pack, and nothing is computed only to be masked.
+packs. There is no square mask over the pack, and hardly anything is computed only to be masked:
+either the pack is one call (`one_call.py`), or each segment is a call over the keys that it may
+see.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention.bias import causal_lower_right
+from torch.nn.attention.flex_attention import BlockMask
 from torch.nn.functional import scaled_dot_product_attention
 
+from agentlm.finetune.training.one_call import attend, tiles
 from agentlm.finetune.training.packing import Segment
 
 PACK_ATTENTION = "agentlm_pack"
+_SAME = {torch.bfloat16: 2e-2, torch.float32: 1e-3}
+"""How far two ways of computing attention may differ, relative to the largest value."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,13 @@ class PackLayout:
     segments: tuple[Segment, ...]
     device: torch.device
     dtype: torch.dtype
+    one_call: bool = False
+    """Whether the pack is one call (`refusal` says where it can't be), or each segment is."""
+
+    @cached_property
+    def tiles(self) -> BlockMask:
+        """The mask of the whole pack."""
+        return tiles(self.segments, self.device)
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -44,7 +57,7 @@ class PackLayout:
 
     @cached_property
     def masks(self) -> list[Tensor | None]:
-        """Masks to add to the scores of each segment; None for plain causal attention."""
+        """What each segment sees of its context and itself; None for plain causal attention."""
         return [
             None if len(path) == 1 else self._mask(self.sizes[path[-1]], self._context(path))
             for path in self.paths
@@ -54,6 +67,8 @@ class PackLayout:
         return sum(self.sizes[index] for index in path[:-1])
 
     def _mask(self, queries: int, context: int) -> Tensor:
+        if self.device.type == "cuda":  # its kernels know this form: nothing is stored or added
+            return causal_lower_right(queries, context + queries)
         mask = torch.full(
             (queries, context + queries), float("-inf"), device=self.device, dtype=self.dtype
         )
@@ -73,6 +88,9 @@ def pack_attention(
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Transformers' attention interface: (1, heads, tokens, width) to (1, tokens, heads, width)."""
+    if layout.one_call and not dropout:
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        return attend(query, key, value, layout.tiles, scale).transpose(1, 2), None
     key, value = (_for_heads(it, query.shape[1], layout) for it in (key, value))
     queries = torch.split(query, layout.sizes, dim=2)
     keys = torch.split(key, layout.sizes, dim=2)
@@ -94,14 +112,67 @@ def pack_attention(
 
 
 def _for_heads(states: Tensor, heads: int, layout: PackLayout) -> Tensor:
-    """Keys or values for the kernel. On GPUs, grouped heads with a mask would use the slow one."""
-    if layout.device.type == "cpu" or heads == states.shape[1]:
+    """Keys or values for the kernel. On GPUs, only those of 16 bits take grouped heads."""
+    grouped = heads != states.shape[1]
+    if not grouped or layout.device.type == "cpu" or states.dtype != torch.float32:
         return states
     return states.repeat_interleave(heads // states.shape[1], dim=1)
 
 
 def _along(path: Sequence[int], parts: Sequence[Tensor]) -> Tensor:
     return parts[path[0]] if len(path) == 1 else torch.cat([parts[i] for i in path], dim=2)
+
+
+_FORESTS = (
+    (Segment(0, 70, -1), Segment(70, 200, 0), Segment(200, 230, 1), Segment(230, 333, 0)),
+    (Segment(0, 300, -1), Segment(300, 310, 0), Segment(310, 512, 0), Segment(512, 600, -1)),
+)
+
+
+def refusal(config: Any, dtype: torch.dtype, device: torch.device) -> str | None:
+    """Why the packs of a model can't be one call each; None if they can.
+
+    Both ways are computed on this device, with gradients, for heads as the model (transformers'
+    `config`) has them.
+    """
+    if device.type != "cuda":
+        return "it has no backward pass on a CPU"
+    config = config.get_text_config()
+    heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    grouped = getattr(config, "num_key_value_heads", None) or heads
+    try:
+        differences = [
+            _difference(PackLayout(forest, device, dtype), heads, grouped, width)
+            for forest in _FORESTS
+        ]
+    except Exception as error:  # noqa: BLE001  a compiler fails in many ways; another way remains
+        return (str(error).strip() or type(error).__name__).splitlines()[0]
+    if not max(differences) <= _SAME[dtype]:
+        return f"it differs by {max(differences):.2g}"
+    return None
+
+
+def _difference(layout: PackLayout, heads: int, grouped: int, width: int) -> float:
+    """The largest difference between the two ways, of outputs and gradients, relative to the
+    largest value."""
+    tokens = layout.segments[-1].end
+    generator = torch.Generator(layout.device).manual_seed(0)
+    inputs = [
+        torch.randn(1, n, tokens, width, generator=generator, device=layout.device)
+        .to(layout.dtype)
+        .requires_grad_()
+        for n in (heads, grouped, grouped)
+    ]
+    ways = []
+    for one_call in (False, True):
+        this = replace(layout, one_call=one_call)
+        query, key, value = inputs
+        output, _ = pack_attention(torch.nn.Identity(), query, key, value, None, layout=this)
+        ways.append([output, *torch.autograd.grad(output.float().square().sum(), inputs)])
+    return max(
+        float((one - other).abs().max() / one.abs().max()) for one, other in zip(*ways, strict=True)
+    )
 
 
 def register() -> None:

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from agentlm.finetune.data.dataset import TokenRow
-from agentlm.finetune.training.attention import PACK_ATTENTION, register
+from agentlm.finetune.training.attention import PACK_ATTENTION, PackLayout, refusal, register
 from agentlm.finetune.training.gated import keep_less
 from agentlm.finetune.training.loss.pack_loss import PackLoss
 from agentlm.finetune.training.loss.sft import Imitation
-from agentlm.finetune.training.packing import Pack, pack
+from agentlm.finetune.training.one_call import TILE, tiles
+from agentlm.finetune.training.packing import Pack, Segment, pack
 
 
 def token_row(ids: list[int], trained_from: int) -> TokenRow:
@@ -225,3 +226,76 @@ def test_distilled_rows_are_in_packs_of_their_own() -> None:
     packs = list(pack(rows, 4096))
 
     assert [(one.distilled, len(one.rows)) for one in packs] == [(False, 2), (True, 3)]
+
+
+# -- one call for a pack ------------------------------------------------------------------------
+
+
+def forest(sizes: list[int], depths: list[int]) -> tuple[Segment, ...]:
+    """Segments in depth-first order: each continues the last one of the depth above its own."""
+    segments: list[Segment] = []
+    path: list[int] = []
+    start = 0
+    for size, depth in zip(sizes, depths, strict=True):
+        path = path[:depth]
+        segments.append(Segment(start, start + size, path[-1] if path else -1))
+        path.append(len(segments) - 1)
+        start += size
+    return tuple(segments)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(1, 300), st.integers(0, 4)), min_size=1, max_size=9))
+def test_the_tiles_of_a_pack_show_each_token_what_its_segments_show(
+    shapes: list[tuple[int, int]],
+) -> None:
+    segments = forest(*map(list, zip(*shapes, strict=True)))
+    layout = PackLayout(segments, torch.device("cpu"), torch.float32)
+    tokens = segments[-1].end
+    expected = torch.zeros(tokens, tokens, dtype=torch.bool)
+    for path in layout.paths:
+        own = segments[path[-1]]
+        for index in path[:-1]:
+            expected[own.start : own.end, segments[index].start : segments[index].end] = True
+        expected[own.start : own.end, own.start : own.end] = torch.ones(
+            own.end - own.start, own.end - own.start, dtype=torch.bool
+        ).tril()
+
+    mask = tiles(segments, torch.device("cpu"))
+    at = torch.arange(tokens)
+    shown = mask.mask_mod(torch.zeros(()), torch.zeros(()), at[:, None], at[None, :])
+    assert torch.equal(shown, expected)
+    for query in range(0, tokens, TILE):
+        row = query // TILE
+        masked = mask.kv_indices[0, 0, row, : mask.kv_num_blocks[0, 0, row]].tolist()
+        assert mask.full_kv_indices is not None
+        assert mask.full_kv_num_blocks is not None
+        whole = mask.full_kv_indices[0, 0, row, : mask.full_kv_num_blocks[0, 0, row]].tolist()
+        for key in range(0, tokens, TILE):
+            tile = expected[query : query + TILE, key : key + TILE]
+            column = key // TILE
+            assert (column in whole) == (bool(tile.all()) and tile.shape == (TILE, TILE))
+            assert (column in masked) == (bool(tile.any()) and column not in whole)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_one_call_computes_what_a_call_for_each_segment_does(model: PackLoss) -> None:
+    [laid] = pack(family(), 10_000)
+    with torch.no_grad():  # on a CPU the library has no backward pass
+        one_by_one = model.hidden(laid)
+        model.one_call = True
+        together = model.hidden(laid)
+        model.one_call = False
+
+    torch.testing.assert_close(together, one_by_one, rtol=1e-4, atol=1e-5)
+
+
+def test_a_cpu_is_refused_one_call(model: PackLoss) -> None:
+    why = refusal(model.model.config, torch.float32, torch.device("cpu"))
+    assert why == "it has no backward pass on a CPU"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gpu_attends_in_one_call(model: PackLoss, dtype: torch.dtype) -> None:
+    assert refusal(model.model.config, dtype, torch.device("cuda")) is None

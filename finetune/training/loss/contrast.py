@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from agentlm.finetune.training.packing import Pack
+from agentlm.finetune.training.transfer import sent
 
 
 def log_ratios(log_probabilities: Tensor, pack: Pack) -> Tensor:
@@ -15,9 +16,9 @@ def log_ratios(log_probabilities: Tensor, pack: Pack) -> Tensor:
     """
     device = log_probabilities.device
     row_tokens = pack.row_tokens
-    row = torch.from_numpy(row_tokens.row).to(device)
-    apart = log_probabilities[torch.from_numpy(row_tokens.token).to(device)]
-    apart = apart - torch.from_numpy(row_tokens.recorded).to(device)
+    row = sent(row_tokens.row, device)
+    apart = log_probabilities[sent(row_tokens.token, device)]
+    apart = apart - sent(row_tokens.recorded, device)
     zeros = torch.zeros(len(pack.rows), device=device)
     sums = zeros.index_add(0, row, apart)
     return sums / zeros.index_add(0, row, torch.ones_like(apart)).clamp(min=1)

@@ -19,6 +19,7 @@ from torch.nn.functional import logsigmoid
 from agentlm.finetune.training.loss.contrast import credits, log_ratios
 from agentlm.finetune.training.loss.objective import Sums
 from agentlm.finetune.training.packing import Pack
+from agentlm.finetune.training.transfer import sent
 
 
 class Pairs:
@@ -31,7 +32,7 @@ class Pairs:
         pairs, place = np.unique(pack.pairs, return_inverse=True)
         sides = torch.sign(credits(pack)).to(ratios.device) * ratios
         margins = torch.zeros(len(pairs), device=ratios.device).index_add(
-            0, torch.from_numpy(place).to(ratios.device), sides
+            0, sent(place, ratios.device), sides
         )
         seen = margins.detach()
         self._sums.add(torch.tensor(len(pairs)), (seen > 0).sum(), seen.sum())

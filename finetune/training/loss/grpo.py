@@ -23,6 +23,7 @@ from torch import Tensor
 
 from agentlm.finetune.training.loss.objective import Sums
 from agentlm.finetune.training.packing import Pack
+from agentlm.finetune.training.transfer import sent
 
 _FARTHEST = 20.0
 """Larger log-ratios count as this one, whose square is still finite."""
@@ -37,11 +38,11 @@ class GroupedRewards:
     def loss(self, log_probabilities: Tensor, pack: Pack) -> Tensor:
         device = log_probabilities.device
         row_tokens = pack.row_tokens
-        own = log_probabilities[torch.from_numpy(row_tokens.token).to(device)]
-        recorded = torch.from_numpy(row_tokens.recorded).to(device)
+        own = log_probabilities[sent(row_tokens.token, device)]
+        recorded = sent(row_tokens.recorded, device)
         ratio = (own.detach() - recorded).clamp(-_FARTHEST, _FARTHEST).exp()
         capped = ratio.clamp(max=self._cap)
-        credit = torch.from_numpy(row_tokens.credit).to(device)
+        credit = sent(row_tokens.credit, device)
         number = torch.tensor(len(ratio))
         over, gain = (ratio > self._cap).sum(), ((capped - 1) * credit).sum()
         self._sums.add(number, ratio.sum(), ratio.square().sum(), over, gain)

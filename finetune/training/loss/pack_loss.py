@@ -15,9 +15,12 @@ from agentlm.finetune.training.loss.distill import divergences, without_adapter
 from agentlm.finetune.training.loss.objective import Objective
 from agentlm.finetune.training.loss.sft import Imitation
 from agentlm.finetune.training.packing import Pack
+from agentlm.finetune.training.transfer import sent
 
-CHUNK_TOKENS = 256
-"""Tokens whose logits exist at once: 50 MB at a vocabulary of 49,152 in float32."""
+_CHUNK_BYTES = 48 * 2**20
+"""Logits that exist at once on a CPU, in float32: 256 tokens' at a vocabulary of 49,152."""
+_CHUNK_SHARE = 64
+"""On a GPU, one part in so many of its memory: a few large products keep it busy."""
 
 
 class PackLoss(nn.Module):
@@ -27,6 +30,8 @@ class PackLoss(nn.Module):
         super().__init__()
         self.model = model
         self.objective = objective
+        self.one_call = False
+        """Whether the attention of a pack is one call (`attention.refusal`)."""
 
     def forward(self, pack: Pack) -> Tensor:
         """The loss of the pack's trained tokens: the objective's, or that of distillation."""
@@ -38,7 +43,7 @@ class PackLoss(nn.Module):
     def log_probabilities(self, pack: Pack) -> Tensor:
         """Log-probability of every trained token of the pack."""
         hidden = self.hidden(pack)
-        targets = torch.from_numpy(pack.targets).to(hidden.device)
+        targets = sent(pack.targets, hidden.device)
         return self._by_chunks(_log_probabilities, hidden, targets)
 
     def divergences(self, pack: Pack) -> Tensor:
@@ -51,14 +56,14 @@ class PackLoss(nn.Module):
         """Last hidden states, from which the trained tokens are predicted."""
         weight = self.model.get_input_embeddings().weight
         dtype = next(self.model.parameters()).dtype
-        layout = PackLayout(pack.segments, weight.device, dtype)
+        layout = PackLayout(pack.segments, weight.device, dtype, self.one_call)
         states: Tensor = self.model.base_model(
-            input_ids=torch.from_numpy(pack.ids).to(weight.device)[None],
-            position_ids=torch.from_numpy(pack.positions).to(weight.device)[None],
+            input_ids=sent(pack.ids, weight.device)[None],
+            position_ids=sent(pack.positions, weight.device)[None],
             use_cache=False,
             layout=layout,
         ).last_hidden_state
-        return states[0, torch.from_numpy(pack.sources).to(weight.device)]
+        return states[0, sent(pack.sources, weight.device)]
 
     def _by_chunks(
         self, values: Callable[[nn.Module, Tensor, Tensor], Tensor], hidden: Tensor, beside: Tensor
@@ -66,11 +71,20 @@ class PackLoss(nn.Module):
         """A value for each trained token from its hidden state and what stands beside it. Logits
         exist for some tokens at a time, and are computed again in the backward pass."""
         head = self.model.get_output_embeddings()
-        chunks = [slice(at, at + CHUNK_TOKENS) for at in range(0, len(hidden), CHUNK_TOKENS)]
+        tokens = chunk_tokens(head.out_features, hidden.device)
+        chunks = [slice(at, at + tokens) for at in range(0, len(hidden), tokens)]
         parts = [
             checkpoint(values, head, hidden[it], beside[it], use_reentrant=False) for it in chunks
         ]
         return torch.cat([hidden.new_zeros(0, dtype=torch.float32), *parts])
+
+
+def chunk_tokens(vocabulary: int, device: torch.device) -> int:
+    """Tokens whose logits exist at once on this device."""
+    room = _CHUNK_BYTES
+    if device.type == "cuda":
+        room = torch.cuda.get_device_properties(device).total_memory // _CHUNK_SHARE
+    return max(1, room // (vocabulary * torch.float32.itemsize))
 
 
 def _log_probabilities(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:

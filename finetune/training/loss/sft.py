@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from agentlm.finetune.training.loss.objective import Sums
 from agentlm.finetune.training.packing import Pack
+from agentlm.finetune.training.transfer import sent
 
 
 class Imitation:
@@ -20,12 +20,12 @@ class Imitation:
         self._sums = Sums("distilled", "divergence")
 
     def loss(self, log_probabilities: Tensor, pack: Pack) -> Tensor:
-        weights = torch.from_numpy(pack.weights).to(log_probabilities.device)
+        weights = sent(pack.weights, log_probabilities.device)
         return -(log_probabilities * weights).sum()
 
     def distill(self, divergences: Tensor, pack: Pack) -> Tensor:
         """The loss of a distilled pack from its tokens' divergences (`distill`)."""
-        weights = torch.from_numpy(pack.weights).to(divergences.device)
+        weights = sent(pack.weights, divergences.device)
         total = (divergences * weights).sum()
         self._sums.add(weights.sum(), total.detach())
         return total
