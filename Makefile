@@ -82,8 +82,9 @@ bench-swap: install  ## what promoting a model costs those who are being answere
 bench-tools: install  ## what a call of each tool costs
 	$(VENV)/bin/python tests/bench/bench_tools.py $(ARGS)
 
-bench-train: install  ## our trainer beside TRL's on the same rows
+bench-train: install  ## our trainer beside TRL's on the same rows: sft, dpo, grpo
 	$(VENV)/bin/python tests/bench/bench_train.py $(ARGS)
+	$(VENV)/bin/python tests/bench/bench_train_rewarded.py
 
 clients: install  ## the field's client libraries against a scripted server: who can do what
 	@PYTHONPATH=tests $(VENV)/bin/python -m client_matrix $(ARGS)

@@ -2,11 +2,12 @@
 
 Prints Markdown. Two steps of eight rows, 12 of them the experts' runs of the database, shell and
 graph environments, which share a system prompt and tool descriptions as the log's rows do, and 4
-plain chats; eight more rows are held out. Both train SmolLM2-135M in float32 on the same token ids
-and loss marks with the same AdamW, a constant learning rate and no gradient checkpointing (unless
-asked for), in packs of at most 2,048 tokens, without dropout. TRL packs by best fit (its default)
-and attends by transformers' `sdpa`. It makes as many optimizer steps, of about as many tokens.
-Ours runs with tcmalloc, as `agentlm finetune` starts itself; `--tcmalloc` gives it to TRL too.
+plain chats; eight more rows are held out. Both train SmolLM2-135M (or a random model of another
+`--shape`) in float32, on a GPU in bfloat16, on the same token ids and loss marks with the same
+AdamW, a constant learning rate and no gradient checkpointing (unless asked for), in packs of at
+most 2,048 tokens, without dropout. TRL packs by best fit (its default) and attends by transformers'
+`sdpa`. It makes as many optimizer steps, of about as many tokens. Ours runs with tcmalloc, as
+`agentlm finetune` starts itself; `--tcmalloc` gives it to TRL too.
 
 Then groups of eight tries at a task, as `--method grpo` has them: what is computed of them, and how
 long that takes, beside the bound that their distinct tokens give.
@@ -36,7 +37,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agentlm.cli import run as agentlm
+from agentlm.cli import main as agentlm
 from agentlm.finetune.data.dataset import TokenRow
 from agentlm.finetune.data.mixture import Plan
 from agentlm.finetune.data.prepare import prepare
@@ -52,6 +53,12 @@ AGENT_SHARE = 0.75
 GROUPS, TRIES, GROUP_PACK = 4, 8, 8192
 KINDS = ("lora", "full")
 TRAINERS = ("trl", "agentlm")
+BASE = "smollm2-135m"
+SHAPES = {
+    "tiny": (64, 128, 2, 4),
+    "llama-2-7b": (4096, 11008, 32, 32),
+}
+"""Width, width of the MLP, layers, heads."""
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -82,6 +89,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--checkpointing", action="store_true", help="recompute activations, both")
     parser.add_argument("--tcmalloc", action="store_true", help="for TRL too")
+    parser.add_argument("--shape", choices=[BASE, *SHAPES], default=BASE, help="other: random")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
@@ -107,7 +115,7 @@ def make_rows(arguments: argparse.Namespace) -> None:
     data_dir.mkdir(parents=True, exist_ok=True)
     for environment in ("db", "os", "kg"):
         flags = ["--env", environment, "--player", "gold", "-n", str((STEPS + 1) * ROWS // 4)]
-        assert agentlm("rollout", [*flags, "--data-dir", str(data_dir)]) == 0
+        assert agentlm(["rollout", *flags, "--data-dir", str(data_dir)]) == 0
     chats = [{"messages": list(chat)} for chat in plain_chats()]
     (data_dir / "chats.jsonl").write_text("".join(json.dumps(chat) + "\n" for chat in chats))
     prepare(settings(arguments))
@@ -124,10 +132,10 @@ def plain_chats() -> Iterator[tuple[dict[str, str], dict[str, str]]]:
 
 def settings(arguments: argparse.Namespace, kind: str = "lora") -> FinetuneSettings:
     return FinetuneSettings(
-        precision="float32",  # as TRL beside it
+        precision="bfloat16" if on_gpu() else "float32",  # as TRL beside it
         data_dir=arguments.data_dir,
         from_logs=True,
-        base="smollm2-135m",
+        base=BASE,
         name="bench",
         full=kind == "full",
         general=(str(arguments.data_dir / "chats.jsonl"),),
@@ -144,21 +152,73 @@ def settings(arguments: argparse.Namespace, kind: str = "lora") -> FinetuneSetti
 def load(arguments: argparse.Namespace) -> Data:
     run = Run(arguments.data_dir / "runs" / "bench")
     plan, sources = Plan.load(run.directory / "plan.npz"), open_sources(run)
-    registry = Registry(arguments.data_dir)
-    base = registry.resolve(registry.get("smollm2-135m")).directory
     *batches, held_out = (plan.batch(step, sources) for step in range(STEPS + 1))
-    return Data(base, batches, held_out)
+    return Data(base_directory(arguments), batches, held_out)
+
+
+def base_directory(arguments: argparse.Namespace) -> Path:
+    """SmolLM2's files, or those of a random model of another shape with its tokens."""
+    registry = Registry(arguments.data_dir)
+    known = registry.resolve(registry.get(BASE)).directory
+    if arguments.shape == BASE:
+        return known
+    directory: Path = arguments.data_dir / arguments.shape
+    if not (directory / "tokenizer.json").exists():
+        import torch
+        from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+        width, inner, layers, heads = SHAPES[arguments.shape]
+        tokens = AutoTokenizer.from_pretrained(known)
+        torch.manual_seed(0)
+        config = LlamaConfig(
+            vocab_size=len(tokens),
+            hidden_size=width,
+            intermediate_size=inner,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            max_position_embeddings=4096,
+            dtype=precision(),
+        )
+        with torch.device("cuda" if on_gpu() else "cpu"):
+            model = LlamaForCausalLM(config).to(precision())
+        model.save_pretrained(directory)
+        tokens.save_pretrained(directory)
+    return directory
+
+
+def on_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def precision() -> Any:
+    """What both compute in."""
+    import torch
+
+    return torch.bfloat16 if on_gpu() else torch.float32
 
 
 def measure(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
     """Run one of `RUN` in a process of its own."""
-    command = [sys.executable, __file__, "--run", name, "--data-dir", str(arguments.data_dir)]
-    command += ["--checkpointing"] if arguments.checkpointing else []
+    flags = ["--shape", arguments.shape]
+    flags += ["--checkpointing"] if arguments.checkpointing else []
+    ours = name.startswith("agentlm")
+    return run_apart(
+        __file__, name, arguments.data_dir, *flags, tcmalloc=ours or arguments.tcmalloc
+    )
+
+
+def run_apart(
+    script: str, name: str, data_dir: Path, *flags: str, tcmalloc: bool
+) -> dict[str, Any]:
+    """One of a benchmark's runs in a process of its own. `agentlm finetune` starts itself with
+    tcmalloc, where it is installed."""
+    command = [sys.executable, script, "--run", name, "--data-dir", str(data_dir), *flags]
     quiet = os.environ | {"TRL_EXPERIMENTAL_SILENCE": "1", "TOKENIZERS_PARALLELISM": "false"}
     # Threads that wait asleep: else, beside other programs, spinning would count as work.
     quiet["OMP_WAIT_POLICY"] = "PASSIVE"
-    if name.startswith("agentlm") or arguments.tcmalloc:
-        quiet |= preloaded()  # as `agentlm finetune` starts itself
+    quiet |= preloaded() if tcmalloc else {}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=quiet)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     print(name, found, file=sys.stderr, flush=True)
@@ -274,8 +334,8 @@ def run_trl(arguments: argparse.Namespace, kind: str) -> dict[str, Any]:
         adam_beta2=0.95,
         max_grad_norm=training.clip,
         gradient_checkpointing=training.gradient_checkpointing,
-        bf16=False,
-        use_cpu=True,
+        bf16=on_gpu(),
+        use_cpu=not on_gpu(),
         report_to=[],
         save_strategy="no",
         disable_tqdm=True,
@@ -300,10 +360,9 @@ def run_trl(arguments: argparse.Namespace, kind: str) -> dict[str, Any]:
 
 
 def base_model(data: Data) -> Any:
-    import torch
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(data.base, dtype=torch.float32)
+    return AutoModelForCausalLM.from_pretrained(data.base, dtype=precision())
 
 
 def best_fit(lengths: Sequence[int]) -> int:
@@ -322,7 +381,7 @@ def result(network: Any, data: Data, started: Clock) -> dict[str, Any]:
     """What was measured; the peak of memory before the losses below can raise it."""
     seconds = time.perf_counter() - started.wall
     processor = time.process_time() - started.processor
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = peak_gib()
     trained = sum(int(loss[1:].sum()) for batch in data.batches for _, loss, *_ in batch)
     return {
         "seconds": seconds,
@@ -334,6 +393,15 @@ def result(network: Any, data: Data, started: Clock) -> dict[str, Any]:
     }
 
 
+def peak_gib() -> float:
+    """The most memory that this process has held, on the GPU where there is one."""
+    import torch
+
+    if on_gpu():
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 def held_out_loss(network: Any, rows: Sequence[TokenRow]) -> float:
     """Mean loss of a trained token, by transformers' own attention and a plain forward pass."""
     import torch
@@ -343,9 +411,9 @@ def held_out_loss(network: Any, rows: Sequence[TokenRow]) -> float:
     losses = []
     with torch.no_grad():
         for ids, loss, *_ in rows:
-            sequence = torch.from_numpy(ids.astype(np.int64))
-            trained = torch.from_numpy(loss[1:].astype(bool))
-            logits = network(input_ids=sequence[None]).logits[0, :-1][trained]
+            sequence = torch.from_numpy(ids.astype(np.int64)).to(network.device)
+            trained = torch.from_numpy(loss[1:].astype(bool)).to(network.device)
+            logits = network(input_ids=sequence[None]).logits[0, :-1][trained].float()
             losses.append(
                 torch.nn.functional.cross_entropy(logits, sequence[1:][trained], reduction="none")
             )
@@ -357,7 +425,10 @@ def table(
 ) -> Iterator[str]:
     """Markdown; speeds and losses are means, memory the largest."""
     packages = ("torch", "transformers", "peft", "trl", "deepspeed")
-    yield f"{platform.machine()}, {os.cpu_count()} cores, float32, " + ", ".join(
+    import torch
+
+    device = torch.cuda.get_device_name() if on_gpu() else f"{os.cpu_count()} cores"
+    yield f"{platform.machine()}, {device}, {data.base.name}, {precision()}, " + ", ".join(
         f"{name} {version(name)}" for name in packages
     )
     rows = [row for batch in data.batches for row in batch]

@@ -34,6 +34,11 @@ def has_numbers(cells: list[str]) -> bool:
     return bool(cells) and all(re.search(r"\d", cell) for cell in cells)
 
 
+@pytest.mark.parametrize("script", sorted(path.name for path in HERE.glob("bench_*.py")))
+def test_each_says_how_it_is_used(script: str) -> None:
+    assert run(str(HERE / script), "--help").startswith(f"usage: {script}")
+
+
 def test_what_the_log_costs(tmp_path: Path) -> None:
     size = ("--rows", "100", "--seconds", "0.2", "--folder", str(tmp_path))
     table = rows(run(str(HERE / "bench_store.py"), *size))
@@ -86,3 +91,24 @@ def test_what_serving_costs_beside_vllm(chatml_llama: Path) -> None:
     plain = [f"{wire}, {kind}" for wire in ("chat", "responses") for kind in ("whole", "streamed")]
     assert [name for name in table if name != "plain"] == plain
     assert all(has_numbers(table[name]) and len(table[name]) == 7 for name in plain)
+
+
+@pytest.mark.slow
+@pytest.mark.real
+@pytest.mark.timeout(600)
+def test_what_training_costs_beside_trl(tmp_path: Path) -> None:
+    size = ("--shape", "tiny", "--repeat", "1", "--data-dir", str(tmp_path))
+    printed = run(str(HERE / "bench_train.py"), *size, timeout_s=280)
+    rewarded = run(str(HERE / "bench_train_rewarded.py"), *size, timeout_s=280)
+
+    imitated = [f"{kind}, {side}" for kind in ("lora", "full") for side in ("trl", "agentlm")]
+    assert all(has_numbers(rows(printed)[name]) for name in imitated)
+    assert re.search(r"of the bound", printed)
+    table = rows(rewarded)
+    for name in ("trl-dpo", "agentlm-dpo", "trl-grpo", "agentlm-grpo"):
+        assert has_numbers(table[name])
+    # The same step: what it gained for the tries is the same, but for the order of adding.
+    for method in ("dpo", "grpo"):
+        ours, theirs = (float(table[f"{side}-{method}"][-1]) for side in ("agentlm", "trl"))
+        assert ours == pytest.approx(theirs, rel=0.1)
+        assert ours > 0
