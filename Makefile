@@ -27,7 +27,7 @@ PAGE := core/look.css $(shell find server/ui -name node_modules -prune -o -name 
     -type f -not -name .built -not -name 'openapi.json*' -not -name schema.d.ts -print)
 API := $(shell find server/routes server/openai server/http core -maxdepth 1 -name '*.py')
 
-.PHONY: help install model graph page serve check docs test test-slow ui-test reproduce bench-dataset bench-env bench-page bench-serve bench-store bench-swap bench-tools bench-train clients lock clean
+.PHONY: help install model graph page serve check docs test test-slow ui-test reproduce bench-dataset bench-env bench-gpu bench-page bench-serve bench-store bench-swap bench-tools bench-train clients lock clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -85,6 +85,11 @@ bench-tools: install  ## what a call of each tool costs
 bench-train: install  ## our trainer beside TRL's on the same rows: sft, dpo, grpo
 	$(VENV)/bin/python tests/bench/bench_train.py $(ARGS)
 	$(VENV)/bin/python tests/bench/bench_train_rewarded.py
+
+bench-gpu: install  ## a quarter of an hour on one GPU: the trainer's tests, then beside TRL at Llama-2-7B's shape
+	$(VENV)/bin/pytest tests/finetune/test_packing.py tests/finetune/test_losses.py tests/finetune/test_distill.py tests/finetune/test_fewer_bits.py
+	$(VENV)/bin/python tests/bench/bench_train.py --shape llama-2-7b --kinds lora --repeat 1
+	$(VENV)/bin/python tests/bench/bench_train_rewarded.py --shape llama-2-7b --repeat 1
 
 clients: install  ## the field's client libraries against a scripted server: who can do what
 	@PYTHONPATH=tests $(VENV)/bin/python -m client_matrix $(ARGS)

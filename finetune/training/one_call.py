@@ -15,7 +15,7 @@ relied on, segments are computed one by one (`attention.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -81,13 +81,16 @@ def _listed(chosen: NDArray[np.bool_], device: torch.device) -> tuple[Tensor, Te
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask, scale: float) -> Tensor:
     """(1, heads, tokens, width); keys and values may have fewer heads."""
-    call: Callable[..., Any] = _compiled() if query.is_cuda else flex_attention
+    call = _compiled() if query.is_cuda else _NOT_COMPILED
     grouped = key.shape[1] != query.shape[1]
     attended: Tensor = call(query, key, value, block_mask=mask, scale=scale, enable_gqa=grouped)
     return attended
 
 
+_NOT_COMPILED: Any = flex_attention
+"""It computes the square of all scores."""
+
+
 @cache
-def _compiled() -> Callable[..., Any]:
-    # Without compilation the library computes the square of all scores.
+def _compiled() -> Any:
     return torch.compile(flex_attention)
