@@ -118,7 +118,7 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
     refusal = attention.refusal(network.config, dtype, processes.device())
     loss.one_call = refusal is None
     if refusal and these.first:
-        run.log(f"attention is a call for each segment of a pack: in one call, {refusal}")
+        run.log(f"attention is a call for each segment of a pack: FlexAttention {refusal}")
     engine = zero.open_engine(loss, settings, these)
     probe = train.probe_pack(sources, plan)
     note = reference.establish(engine, sources[0].rows, plan, settings, these)

@@ -130,13 +130,13 @@ _FORESTS = (
 
 
 def refusal(config: Any, dtype: torch.dtype, device: torch.device) -> str | None:
-    """Why the packs of a model can't be one call each; None if they can.
+    """Why a pack can't be one call of FlexAttention, beginning with a verb; None if it can.
 
     Both ways are computed on this device, with gradients, for heads as the model (transformers'
     `config`) has them.
     """
     if device.type != "cuda":
-        return "it has no backward pass on a CPU"
+        return "has no backward pass on a CPU"
     config = config.get_text_config()
     heads = config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
@@ -147,9 +147,9 @@ def refusal(config: Any, dtype: torch.dtype, device: torch.device) -> str | None
             for forest in _FORESTS
         ]
     except Exception as error:  # noqa: BLE001  a compiler fails in many ways; another way remains
-        return (str(error).strip() or type(error).__name__).splitlines()[0]
+        return "fails here: " + (str(error).strip() or type(error).__name__).splitlines()[0]
     if not max(differences) <= _SAME[dtype]:
-        return f"it differs by {max(differences):.2g}"
+        return f"differs here by {max(differences):.2g}"
     return None
 
 
