@@ -13,10 +13,11 @@ import pytest
 from agentlm.scratch import scratch
 from agentlm.server.vllm.launch import SOCKETS, prepare_environment
 
+# Another test's directories may be swept at the same time: each test has a kind of its own.
 KILLED = """
 import os, signal
 from agentlm.scratch import scratch
-mine = scratch("test")
+mine = scratch("killed")
 print(mine.name, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -24,7 +25,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 HOLDS = """
 import os, sys
 from agentlm.scratch import scratch
-mine = scratch("test")
+mine = scratch("held")
 print(mine.name, flush=True)
 sys.stdin.read()
 os._exit(1)
@@ -38,12 +39,12 @@ ELSEWHERE += [sys.executable, "-c", HOLDS]
 def test_what_a_killed_process_left_goes_with_the_next_that_starts() -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True)
     left = Path(killed.stdout.strip())
-    with scratch("test"):
+    with scratch("killed"):
         assert left.is_dir()  # as long as somebody may be about to hold it
     long_ago(left)
     with scratch("other"):
         assert left.is_dir()
-    with scratch("test") as mine, scratch("test") as again:
+    with scratch("killed") as mine, scratch("killed") as again:
         assert not left.exists()
         assert Path(mine).is_dir()
         assert Path(again).is_dir()
@@ -55,11 +56,11 @@ def test_what_a_process_holds_stays_though_its_number_means_nothing_here() -> No
         assert other.stdout is not None
         theirs = Path(other.stdout.readline().decode().strip())
         long_ago(theirs)
-        with scratch("test"):
+        with scratch("held"):
             assert theirs.is_dir()
         # `unshare` waits for it to end; of one that is killed itself, the child lives on a moment.
         other.communicate()
-    with scratch("test"):
+    with scratch("held"):
         assert not theirs.exists()
 
 
