@@ -80,6 +80,7 @@ def test_what_the_page_costs() -> None:
     assert all(has_numbers(table[name]) for name in ("300 rows", "500 steps"))
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.timeout(400)
 def test_what_serving_costs_beside_vllm(chatml_llama: Path) -> None:
