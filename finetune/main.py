@@ -88,16 +88,7 @@ def finetune(settings: FinetuneSettings, watch: Watch) -> ModelCard | None:
 
 def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> ModelCard | None:
     # torch and DeepSpeed take seconds to import: --help and a wrong flag must not wait for them.
-    from agentlm.finetune.training import (
-        attention,
-        bits,
-        model,
-        processes,
-        reference,
-        save,
-        train,
-        zero,
-    )
+    from agentlm.finetune.training import bits, model, processes, reference, save, train, zero
     from agentlm.finetune.training.loss.methods import objective_of
     from agentlm.finetune.training.measure import HeldOut
 
@@ -115,8 +106,7 @@ def _finetune(settings: FinetuneSettings, watch: Watch, held: ExitStack) -> Mode
 
     network = model.load_for_training(base.directory, base.adapter, settings)
     loss = model.pack_loss(network, objective_of(settings, sources, plan))
-    refusal = attention.refusal(network.config, dtype, processes.device())
-    loss.one_call = refusal is None
+    refusal = model.choose_attention(loss, dtype)
     if refusal and these.first:
         run.log(f"attention is a call for each segment of a pack: FlexAttention {refusal}")
     engine = zero.open_engine(loss, settings, these)

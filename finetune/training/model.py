@@ -12,10 +12,11 @@ from torch import nn
 from agentlm.errors import OperatorError
 from agentlm.finetune.settings import Precision, Quantization, Training
 from agentlm.finetune.training import bits
-from agentlm.finetune.training.attention import PACK_ATTENTION, register
+from agentlm.finetune.training.attention import PACK_ATTENTION, refusal, register
 from agentlm.finetune.training.gated import keep_less
 from agentlm.finetune.training.loss.objective import Objective
 from agentlm.finetune.training.loss.pack_loss import PackLoss
+from agentlm.finetune.training.processes import device
 
 
 def training_dtype(precision: Precision = "auto") -> torch.dtype:
@@ -102,6 +103,13 @@ def check_continued(config: Any, training: Training) -> None:
                 f"--{name.replace('_', '-')} {requested}: the adapter that goes on has {own}; "
                 "leave it out, or merge the adapter first (agentlm models merge)"
             )
+
+
+def choose_attention(loss: PackLoss, dtype: torch.dtype) -> str | None:
+    """Make a pack's attention one call on the device that trains. Returns why it can't be."""
+    why_not = refusal(loss.model.config, dtype, device())
+    loss.one_call = why_not is None
+    return why_not
 
 
 def pack_loss(model: Any, objective: Objective) -> PackLoss:

@@ -47,7 +47,7 @@ def config(training: Training, processes: Processes) -> dict[str, Any]:
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 2**62,
     }
-    if half and stage:  # without stages it can't: `_Sums` does
+    if half and stage:  # without stages it can't: `_GradientSums` does
         ours["data_types"] = {"grad_accum_dtype": "fp32"}
     if training.optimizer == "adamw":
         ours["optimizer"] = {
@@ -122,7 +122,7 @@ def optimize(
         for pack in share_out([p for p in packs if p.distilled is distilled], processes)
     ]
     losses = []
-    sums = _Sums(engine, processes)
+    sums = _GradientSums(engine, processes)
     for index, pack in enumerate(mine):
         engine.set_gradient_accumulation_boundary(index == len(mine) - 1)
         loss = engine(pack)
@@ -146,7 +146,7 @@ def optimize(
     return mean, math.nan if norm is None else norm
 
 
-class _Sums:
+class _GradientSums:
     """Adds up the packs' gradients in float32 where they are of 16 bits and nothing is partitioned.
 
     DeepSpeed would add them in their own 8 bits of precision, in which the 257th of equal numbers

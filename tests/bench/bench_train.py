@@ -239,7 +239,9 @@ def run_agentlm(arguments: argparse.Namespace, kind: str) -> dict[str, Any]:
     data, training = load(arguments), settings(arguments, kind)
     these = processes.join()
     network = model.load_for_training(data.base, None, training)
-    engine = zero.open_engine(model.pack_loss(network, Imitation()), training, these)
+    loss = model.pack_loss(network, Imitation())
+    model.choose_attention(loss, precision())
+    engine = zero.open_engine(loss, training, these)
     started = Clock.start()
     for batch in data.batches:
         zero.optimize(engine, list(pack(batch, LENGTH)), training.peak_lr, these)
@@ -254,7 +256,9 @@ def run_groups(arguments: argparse.Namespace) -> dict[str, Any]:
     data, training = load(arguments), settings(arguments)
     these = processes.join()
     network = model.load_for_training(data.base, None, training)
-    engine = zero.open_engine(model.pack_loss(network, Imitation()), training, these)
+    loss = model.pack_loss(network, Imitation())
+    model.choose_attention(loss, precision())
+    engine = zero.open_engine(loss, training, these)
     rows = groups_of_tries(data)
     found: dict[str, Any] = {
         "rows": sum(len(row.ids) for row in rows),
@@ -312,7 +316,6 @@ def groups_table(found: dict[str, Any]) -> Iterator[str]:
 def run_trl(arguments: argparse.Namespace, kind: str) -> dict[str, Any]:
     """The same rows by TRL, in as many steps."""
     from datasets import Dataset
-    from peft import LoraConfig
     from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
@@ -340,23 +343,29 @@ def run_trl(arguments: argparse.Namespace, kind: str) -> dict[str, Any]:
         save_strategy="no",
         disable_tqdm=True,
     )
-    lora = LoraConfig(
-        r=training.lora_rank,
-        lora_alpha=training.lora_alpha,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
     trainer = SFTTrainer(
         model=base_model(data),
         args=config,
         train_dataset=Dataset.from_list(columns),
         processing_class=AutoTokenizer.from_pretrained(data.base),
-        peft_config=lora if kind == "lora" else None,
+        peft_config=lora(training) if kind == "lora" else None,
     )
     started = Clock.start()
     trainer.train()
     assert trainer.state.global_step == STEPS
     return result(trainer.model, data, started)
+
+
+def lora(training: FinetuneSettings) -> Any:
+    """TRL's adapter, of the shape of ours."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=training.lora_rank,
+        lora_alpha=training.lora_alpha,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
 
 
 def base_model(data: Data) -> Any:

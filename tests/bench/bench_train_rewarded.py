@@ -35,9 +35,11 @@ from bench_train import (
     base_model,
     groups_of_tries,
     load,
+    lora,
     make_rows,
     on_gpu,
     peak_gib,
+    precision,
     run_apart,
     settings,
 )
@@ -112,6 +114,7 @@ def run_agentlm(
     network = model.load_for_training(data.base, None, training)
     rows = rows_of(data)
     loss = model.pack_loss(network, objective(sum(int(row.loss.sum()) for row in rows)))
+    model.choose_attention(loss, precision())
     engine = zero.open_engine(loss, training, these)
     before = spoken_for(network, rows)
     if recorded:
@@ -167,7 +170,7 @@ def run_trl_dpo(arguments: argparse.Namespace) -> dict[str, Any]:
         args=config,
         train_dataset=Dataset.from_list(pairs),
         processing_class=tokenizer(data),
-        peft_config=lora(arguments),
+        peft_config=lora(settings(arguments)),
     )
     before = spoken_for(trainer.model, rows)
     started = Clock.start()
@@ -213,7 +216,7 @@ def run_trl_grpo(arguments: argparse.Namespace) -> dict[str, Any]:
         args=config,
         train_dataset=Dataset.from_list([{"prompt": "x"}] * len(rows)),
         processing_class=tokenizer(data),
-        peft_config=lora(arguments),
+        peft_config=lora(settings(arguments)),
     )
     before = spoken_for(trainer.model, rows)
     started = Clock.start()
@@ -242,18 +245,6 @@ def common(arguments: argparse.Namespace, accumulated: int) -> dict[str, Any]:
         "save_strategy": "no",
         "disable_tqdm": True,
     }
-
-
-def lora(arguments: argparse.Namespace) -> Any:
-    from peft import LoraConfig
-
-    training = settings(arguments)
-    return LoraConfig(
-        r=training.lora_rank,
-        lora_alpha=training.lora_alpha,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
 
 
 def tokenizer(data: Data) -> Any:
